@@ -1,0 +1,157 @@
+package tcp
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// ServerTLS returns a config for listening with the certificate and key in these
+// PEM files. With clientCAFile, not empty, only clients that show a certificate
+// signed by one of its authorities are let in.
+func ServerTLS(certFile, keyFile, clientCAFile string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if err := loadCertificate(config, certFile, keyFile); err != nil {
+		return nil, err
+	}
+	if clientCAFile != "" {
+		pool, err := loadPool(clientCAFile)
+		if err != nil {
+			return nil, err
+		}
+		config.ClientCAs = pool
+		config.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return config, nil
+}
+
+// ClientTLS returns a config for dialing servers whose certificates are signed by
+// an authority in the PEM file caFile, or by one that the system trusts when
+// caFile is empty. For mutual TLS certFile and keyFile name this client's own
+// certificate; both are empty otherwise.
+func ClientTLS(caFile, certFile, keyFile string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if certFile != "" || keyFile != "" {
+		if err := loadCertificate(config, certFile, keyFile); err != nil {
+			return nil, err
+		}
+	}
+	if caFile != "" {
+		pool, err := loadPool(caFile)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = pool
+	}
+	return config, nil
+}
+
+// PeerTLS returns a config for a node that both listens and dials with one
+// certificate, among peers that all show a certificate signed by an authority in
+// caFile: mutual TLS in both directions.
+func PeerTLS(caFile, certFile, keyFile string) (*tls.Config, error) {
+	config, err := ServerTLS(certFile, keyFile, caFile)
+	if err != nil {
+		return nil, err
+	}
+	config.RootCAs = config.ClientCAs
+	return config, nil
+}
+
+func loadCertificate(config *tls.Config, certFile, keyFile string) error {
+	certificate, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return fmt.Errorf("tcp: load certificate %q with key %q: %w", certFile, keyFile, err)
+	}
+	config.Certificates = []tls.Certificate{certificate}
+	return nil
+}
+
+func loadPool(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("tcp: load certificate authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("tcp: load certificate authorities: %s holds no PEM certificate", file)
+	}
+	return pool, nil
+}
+
+// conn is a TLS connection that shakes hands under a time limit before its first
+// byte, and that explains what went wrong.
+type conn struct {
+	*tls.Conn
+	peer    string
+	timeout time.Duration // of the handshake; negative means none
+	ready   atomic.Bool   // the handshake is done
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	if err := c.handshake(context.Background()); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(p)
+	var remote *net.OpError
+	if errors.As(err, &remote) && remote.Op == "remote error" {
+		err = fmt.Errorf("tcp: %s refused this side's certificate or TLS settings: %w", c.peer, err)
+	}
+	return n, err
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.handshake(context.Background()); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// handshake returns at once after the first time that it went well. Read and
+// Write may both be in it: tls.Conn lets one do the work and the other wait.
+func (c *conn) handshake(ctx context.Context) error {
+	if c.ready.Load() {
+		return nil
+	}
+	if c.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
+	err := c.Conn.HandshakeContext(ctx)
+	if err == nil {
+		c.ready.Store(true)
+		return nil
+	}
+	return handshakeError(ctx, c.peer, err)
+}
+
+func handshakeError(ctx context.Context, peer string, err error) error {
+	var (
+		verify  *tls.CertificateVerificationError
+		plain   tls.RecordHeaderError
+		refused *net.OpError
+	)
+	const prefix = "tcp: TLS handshake with %s: "
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf(prefix+"not done in time: %w", peer, errors.Join(ctx.Err(), err))
+	case errors.As(err, &verify):
+		return fmt.Errorf(prefix+"its certificate does not verify; check the CA file and that the certificate names this host: %w", peer, err)
+	case errors.As(err, &plain):
+		return fmt.Errorf(prefix+"it does not speak TLS; turn TLS on there or off here: %w", peer, err)
+	case errors.As(err, &refused) && refused.Op == "remote error":
+		return fmt.Errorf(prefix+"it refused; check that it trusts this side's CA and certificate: %w", peer, err)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf(prefix+"it hung up; does it speak TLS? %w", peer, err)
+	}
+	return fmt.Errorf(prefix+"%w", peer, err)
+}
