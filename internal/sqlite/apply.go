@@ -1,0 +1,329 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+	driver "modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+// Limits of one statement that writes rows.
+const (
+	rowsAtOnce      = 100
+	variablesAtOnce = 2000
+)
+
+// writer writes rows of one table through prepared statements.
+type writer struct {
+	tb    *table
+	q     dialect.Querier
+	verb  string // INSERT OR ...
+	tail  string // ON CONFLICT ...
+	stmts map[int]*sql.Stmt
+	del   *sql.Stmt
+	mine  []*sql.Stmt // to be closed
+}
+
+// Apply makes the rows of a table be as stated.
+func (e *engine) Apply(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
+	tb, err := e.info(ctx, q, t)
+	if err == nil {
+		err = tb.checkRows(rows)
+	}
+	if err != nil {
+		return fmt.Errorf("sqlite: apply: %w", err)
+	}
+	w := &writer{tb: tb, q: q, verb: "INSERT OR ABORT", tail: tb.upsert(!tb.ExactKey || tb.oddKey(rows))}
+	if mode == dialect.Replace {
+		w.verb, w.tail = "INSERT OR REPLACE", ""
+	}
+	w.q = e.Quick(q)
+	defer w.close()
+	if err := w.write(ctx, rows); err != nil {
+		return fmt.Errorf("sqlite: apply: %w", err)
+	}
+	return nil
+}
+
+// checkRows refuses rows that are not of the table's shape.
+func (tb *table) checkRows(rows []dialect.Row) error {
+	for i := range rows {
+		r := &rows[i]
+		if len(r.Key) != len(tb.Key) || r.Values != nil && len(r.Values) != len(tb.Stored) {
+			return fmt.Errorf("table %s: %w: a row of %d values and a key of %d for %d columns and a key of %d", tb.Name,
+				dialect.ErrSchemaMismatch, len(r.Values), len(r.Key), len(tb.Stored), len(tb.Key))
+		}
+		if r.Values == nil {
+			continue
+		}
+		// OR REPLACE would write the column's default instead of a NULL.
+		for _, n := range tb.notNull {
+			if r.Values[n] == nil {
+				return fmt.Errorf("table %s, key %s: %w: NULL in the column %s, which takes none", tb.Name, showKey(r.Key), dialect.ErrDiverged, tb.Stored[n])
+			}
+		}
+	}
+	return nil
+}
+
+// oddKey reports whether a row's key may be equal to one of another storage class even
+// in a column of integers: SQLite keeps the REAL -2^63 there, which equals the integer.
+func (tb *table) oddKey(rows []dialect.Row) bool {
+	for i := range rows {
+		if rows[i].Values == nil {
+			continue
+		}
+		for _, k := range tb.Key {
+			switch v := rows[i].Values[k].(type) {
+			case float64:
+				return true
+			case int64:
+				if v == math.MinInt64 && !tb.rowidKey {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// upsert returns the clause that changes the row with the same key in place, as no
+// DELETE would be: foreign keys that point to it must not act.
+// With keys it writes the key too, which may be equal and yet not the same.
+func (tb *table) upsert(keys bool) string {
+	var target, set []string
+	for _, k := range tb.Key {
+		target = append(target, quote(tb.Stored[k]))
+	}
+	for i, s := range tb.Stored {
+		if keys || !slices.Contains(tb.Key, i) {
+			set = append(set, quote(s)+" = excluded."+quote(s))
+		}
+	}
+	clause := " ON CONFLICT (" + strings.Join(target, ", ") + ") DO "
+	if len(set) == 0 {
+		return clause + "NOTHING"
+	}
+	return clause + "UPDATE SET " + strings.Join(set, ", ")
+}
+
+// write deletes the absent rows, then writes the others.
+func (w *writer) write(ctx context.Context, rows []dialect.Row) error {
+	present := make([]*dialect.Row, 0, len(rows))
+	for i := range rows {
+		if rows[i].Values != nil {
+			present = append(present, &rows[i])
+			continue
+		}
+		if err := w.delete(ctx, rows[i].Key); err != nil {
+			return err
+		}
+	}
+	for len(present) > 0 {
+		n := w.atOnce(len(present))
+		err := w.insert(ctx, present[:n])
+		if isUnique(err) && w.tail != "" {
+			return w.exchange(ctx, present)
+		}
+		if err != nil {
+			return w.named(present[0], err)
+		}
+		present = present[n:]
+	}
+	return nil
+}
+
+// atOnce returns how many of n rows the next statement writes: one of few
+// sizes, so that statements are the same again and again and stay compiled.
+func (w *writer) atOnce(n int) int {
+	most := max(1, min(rowsAtOnce, variablesAtOnce/len(w.tb.Stored)))
+	switch few := most / 10; {
+	case n >= most:
+		return most
+	case few > 1 && n >= few:
+		return few
+	}
+	return 1
+}
+
+// exchange writes rows among which unique values may be swapped: one by one
+// as long as that helps, and the rest (a ring) after deleting all of them.
+func (w *writer) exchange(ctx context.Context, rows []*dialect.Row) error {
+	on, err := integer(ctx, w.q, "PRAGMA foreign_keys")
+	if err != nil {
+		return err
+	}
+	keep := on != 0 && w.tb.isParent // a DELETE would act on the children
+	for keep {
+		var left []*dialect.Row
+		for _, r := range rows {
+			err := w.insert(ctx, []*dialect.Row{r})
+			if isUnique(err) {
+				left = append(left, r)
+			} else if err != nil {
+				return w.named(r, err)
+			}
+		}
+		if len(left) == 0 {
+			return nil
+		}
+		if len(left) == len(rows) {
+			return w.named(left[0], errors.New("UNIQUE constraint: the values of rows that others reference cannot be exchanged in a ring"))
+		}
+		rows = left
+	}
+	for _, r := range rows {
+		if err := w.delete(ctx, r.Key); err != nil {
+			return err
+		}
+	}
+	for _, r := range rows {
+		if err := w.insert(ctx, []*dialect.Row{r}); err != nil {
+			return w.named(r, err)
+		}
+	}
+	return nil
+}
+
+// named tells which row an error is about.
+func (w *writer) named(r *dialect.Row, err error) error {
+	if isUnique(err) {
+		err = fmt.Errorf("%w: %w", dialect.ErrDiverged, err)
+	}
+	return fmt.Errorf("table %s, key %s: %w", w.tb.Name, showKey(r.Key), err)
+}
+
+// insert writes rows with one statement.
+func (w *writer) insert(ctx context.Context, rows []*dialect.Row) error {
+	stmt := w.stmts[len(rows)]
+	if stmt == nil {
+		names := make([]string, len(w.tb.Stored))
+		for i, s := range w.tb.Stored {
+			names[i] = quote(s)
+		}
+		one := "(" + repeat("?", len(names)) + ")"
+		var err error
+		stmt, err = w.prepare(ctx, w.verb+" INTO main."+quote(w.tb.Name)+" ("+strings.Join(names, ", ")+") VALUES "+repeat(one, len(rows))+w.tail)
+		if err != nil {
+			return err
+		}
+		if w.stmts == nil {
+			w.stmts = make(map[int]*sql.Stmt)
+		}
+		w.stmts[len(rows)] = stmt
+	}
+	args := make([]any, 0, len(rows)*len(w.tb.Stored))
+	for _, r := range rows {
+		args = append(args, r.Values...)
+	}
+	_, err := stmt.ExecContext(ctx, args...)
+	return err
+}
+
+// delete removes the row of a key, if it is there.
+func (w *writer) delete(ctx context.Context, key []any) (err error) {
+	if w.del == nil {
+		if w.del, err = w.prepare(ctx, "DELETE FROM main."+quote(w.tb.Name)+" AS t WHERE "+w.tb.keyIs()); err != nil {
+			return err
+		}
+	}
+	if _, err = w.del.ExecContext(ctx, key...); err != nil {
+		return fmt.Errorf("table %s, key %s: %w", w.tb.Name, showKey(key), err)
+	}
+	return nil
+}
+
+// keyIs compares the key of the row t with as many parameters.
+func (tb *table) keyIs() string {
+	return tb.key("t", " AND ", func(i int, col string) string { return tb.collate(i, col) + " = ?" })
+}
+
+// prepare compiles a statement, or finds that the connection has it compiled.
+func (w *writer) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if k, ok := w.q.(*quickConn); ok {
+		return k.stmt(ctx, query)
+	}
+	s, err := w.q.(preparer).PrepareContext(ctx, query)
+	if err == nil {
+		w.mine = append(w.mine, s)
+	}
+	return s, err
+}
+
+func (w *writer) close() {
+	for _, s := range w.mine {
+		_ = s.Close()
+	}
+}
+
+// isUnique reports whether an error is a clash of unique values.
+func isUnique(err error) bool {
+	var e *driver.Error
+	return errors.As(err, &e) && (e.Code() == lib.SQLITE_CONSTRAINT_UNIQUE || e.Code() == lib.SQLITE_CONSTRAINT_PRIMARYKEY || e.Code() == lib.SQLITE_CONSTRAINT_ROWID)
+}
+
+// showKey writes a key for an error.
+func showKey(key []any) string {
+	parts := make([]string, len(key))
+	for i, v := range key {
+		switch v := v.(type) {
+		case []byte:
+			parts[i] = fmt.Sprintf("x'%.64x'", v)
+		case string:
+			parts[i] = fmt.Sprintf("%.64q", v)
+		default:
+			parts[i] = fmt.Sprint(v)
+		}
+	}
+	return "(" + strings.Join(parts, ", ") + ")"
+}
+
+// Lookup emits the rows of keys. A transaction of ddb's holds the write lock, so
+// that none of them changes until it ends.
+func (e *engine) Lookup(ctx context.Context, q dialect.Querier, t *dialect.Table, keys [][]any, emit func(dialect.Row) error) error {
+	tb, err := e.info(ctx, q, t)
+	if err != nil {
+		return fmt.Errorf("sqlite: lookup: %w", err)
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	stmt, err := q.(preparer).PrepareContext(ctx, fmt.Sprintf("SELECT %s FROM main.%s t WHERE %s", tb.read("t"), quote(t.Name), tb.keyIs()))
+	if err != nil {
+		return fmt.Errorf("sqlite: lookup %s: %w", t.Name, err)
+	}
+	defer stmt.Close()
+	s := newScanner(len(tb.Stored))
+	for _, key := range keys {
+		if err := lookup(ctx, stmt, s, key, emit); err != nil {
+			return fmt.Errorf("sqlite: lookup %s: %w", t.Name, err)
+		}
+	}
+	return nil
+}
+
+func lookup(ctx context.Context, stmt *sql.Stmt, s *scanner, key []any, emit func(dialect.Row) error) error {
+	rows, err := stmt.QueryContext(ctx, key...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	row := dialect.Row{Key: key}
+	if rows.Next() {
+		if err := s.scan(rows); err != nil {
+			return err
+		}
+		row.Values = s.values
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	return emit(row)
+}

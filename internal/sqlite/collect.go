@@ -1,0 +1,179 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// notedAtOnce is how many outboxes one statement looks at.
+const notedAtOnce = 400
+
+// Noted returns the tables whose outbox is not empty.
+func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]*dialect.Table, error) {
+	var out []*dialect.Table
+	var with []*dialect.Table
+	for _, t := range tables {
+		if t.ID != 0 && t.Refusal == "" {
+			with = append(with, t)
+		}
+	}
+	for len(with) > 0 {
+		n := min(len(with), notedAtOnce)
+		var b strings.Builder
+		for i, t := range with[:n] {
+			if i > 0 {
+				b.WriteString(" UNION ALL ")
+			}
+			fmt.Fprintf(&b, "SELECT %d WHERE EXISTS (SELECT 1 FROM %s)", i, outbox(t.ID))
+		}
+		var i int
+		if err := each(ctx, q, b.String(), []any{&i}, func() error { out = append(out, with[i]); return nil }); err != nil {
+			return nil, fmt.Errorf("sqlite: noted: %w", err)
+		}
+		with = with[n:]
+	}
+	return out, nil
+}
+
+// seen returns the range of the notes that q sees.
+func (e *engine) seen(ctx context.Context, q dialect.Querier, t *dialect.Table) (dialect.Notes, error) {
+	notes := dialect.Notes{Table: t}
+	var lo, hi sql.NullInt64
+	err := each(ctx, q, "SELECT min(id), max(id), count(*) FROM "+outbox(t.ID), []any{&lo, &hi, &notes.Count}, func() error { return nil })
+	if err == nil && notes.Count > 0 {
+		notes.Ranges = [][2]int64{{lo.Int64, hi.Int64}}
+	}
+	return notes, err
+}
+
+// Collect emits each noted key with its row.
+func (e *engine) Collect(ctx context.Context, q dialect.Querier, t *dialect.Table, emit func(dialect.Row) error) (dialect.Notes, error) {
+	return e.collect(ctx, q, t, false, emit)
+}
+
+// CollectImages emits each noted key with its row and the row's previous image. As
+// SQLite has one writer, notes that are not the transaction's own are those of
+// clients that wrote past ddb before it began; they belong to no batch yet and join this one.
+func (e *engine) CollectImages(ctx context.Context, q dialect.Querier, t *dialect.Table, emit func(dialect.Row) error) (dialect.Notes, error) {
+	return e.collect(ctx, q, t, true, emit)
+}
+
+func (e *engine) collect(ctx context.Context, q dialect.Querier, t *dialect.Table, images bool, emit func(dialect.Row) error) (dialect.Notes, error) {
+	tb, err := e.info(ctx, q, t)
+	if err != nil {
+		return dialect.Notes{}, fmt.Errorf("sqlite: collect: %w", err)
+	}
+	notes, err := e.seen(ctx, q, t)
+	if err == nil && notes.Count > 0 {
+		r := notes.Ranges[0]
+		err = e.emitNoted(ctx, q, tb, tb.collectSQL(t.ID, images), []any{r[0], r[1]}, images, emit)
+	}
+	if err != nil {
+		return dialect.Notes{}, fmt.Errorf("sqlite: collect %s: %w", t.Name, err)
+	}
+	return notes, nil
+}
+
+// collectSQL joins the distinct keys noted with their rows. Keys are grouped and
+// joined by the collation of the key's index, so that the index serves and keys that
+// are the same row come once.
+func (tb *table) collectSQL(id int64, images bool) string {
+	n := len(tb.Key)
+	group, on := make([]string, n), make([]string, n)
+	for i, k := range tb.Key {
+		group[i] = tb.collate(i, fmt.Sprintf("k%d", i+1))
+		on[i] = fmt.Sprintf("%s = o.k%d", tb.collate(i, "t."+quote(tb.Stored[k])), i+1)
+	}
+	extra := ""
+	if images {
+		extra = ", o.existed, " + columns("o.o", len(tb.Stored))
+	}
+	first := fmt.Sprintf("(SELECT min(id) AS first FROM %s WHERE id BETWEEN ? AND ? GROUP BY %s) f CROSS JOIN %s o ON o.id = f.first",
+		outbox(id), strings.Join(group, ", "), outbox(id))
+	if !images {
+		first = fmt.Sprintf("(SELECT %s FROM %s WHERE id BETWEEN ? AND ? GROUP BY %s) o", columns("k", n), outbox(id), strings.Join(group, ", "))
+	}
+	return fmt.Sprintf("SELECT t.%s IS NOT NULL, %s, %s%s FROM %s LEFT JOIN main.%s t ON %s", quote(tb.Stored[tb.Key[0]]),
+		columns("o.k", n), tb.read("t"), extra, first, quote(tb.Name), strings.Join(on, " AND "))
+}
+
+// emitNoted runs the query of collectSQL.
+func (e *engine) emitNoted(ctx context.Context, q dialect.Querier, tb *table, query string, args []any, images bool, emit func(dialect.Row) error) error {
+	k, n := len(tb.Key), len(tb.Stored)
+	s := newScanner(1 + k + n)
+	if images {
+		s = newScanner(1 + k + n + 1 + n)
+	}
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := s.scan(rows); err != nil {
+			return err
+		}
+		v := s.values
+		row := dialect.Row{Key: v[1 : 1+k]}
+		if v[0] != int64(0) {
+			row.Values = v[1+k : 1+k+n]
+			for i, c := range tb.Key { // as it stands, not as it was noted
+				row.Key[i] = row.Values[c]
+			}
+		}
+		normalize(row.Key)
+		if images {
+			switch v[1+k+n] {
+			case nil: // noted without an image: by Touch, or before the mode was Images
+				row.Base = row.Values
+			case int64(0):
+			default:
+				row.Base = v[2+k+n:]
+			}
+		}
+		if err := emit(row); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Clear deletes the notes seen.
+func (e *engine) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) error {
+	for _, r := range n.Ranges {
+		if _, err := q.ExecContext(ctx, "DELETE FROM "+outbox(n.Table.ID)+" WHERE id BETWEEN ? AND ?", r[0], r[1]); err != nil {
+			return fmt.Errorf("sqlite: clear %s: %w", n.Table.Name, err)
+		}
+	}
+	return nil
+}
+
+// Touch notes keys as if their rows had changed.
+func (e *engine) Touch(ctx context.Context, q dialect.Querier, t *dialect.Table, keys [][]any) error {
+	tb, err := e.info(ctx, q, t)
+	if err != nil {
+		return fmt.Errorf("sqlite: touch: %w", err)
+	}
+	cols := columns("k", len(tb.Key))
+	if keys == nil {
+		_, err = q.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM main.%s t", outbox(t.ID), cols, tb.key("t", ", ", plain), quote(t.Name)))
+	}
+	query := fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", outbox(t.ID), cols, repeat("?", len(tb.Key)))
+	for _, key := range keys {
+		if err != nil {
+			break
+		}
+		if len(key) != len(tb.Key) {
+			return fmt.Errorf("sqlite: touch %s: %w: %d key values for %d key columns", t.Name, dialect.ErrSchemaMismatch, len(key), len(tb.Key))
+		}
+		_, err = q.ExecContext(ctx, query, key...)
+	}
+	if err != nil {
+		return fmt.Errorf("sqlite: touch %s: %w", t.Name, err)
+	}
+	return nil
+}

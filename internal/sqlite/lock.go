@@ -1,0 +1,43 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+)
+
+// lockSuffix is what the lock file's name has behind the database's.
+const lockSuffix = "-ddb-lock"
+
+// memoryLocks holds the in-memory databases that have a node in this process.
+var memoryLocks sync.Map // of *sql.DB
+
+// Lock makes this process the only node on the database.
+func (e *engine) Lock(ctx context.Context) (release func() error, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("sqlite: lock: %w", err)
+	}
+	if e.file == "" {
+		if _, held := memoryLocks.LoadOrStore(e.db, true); held {
+			return nil, errors.New("sqlite: lock: another ddb node of this process uses the in-memory database; close it first")
+		}
+		return sync.OnceValue(func() error { memoryLocks.Delete(e.db); return nil }), nil
+	}
+	path := e.file + lockSuffix
+	free, err := lockFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: lock: %w", err)
+	}
+	return sync.OnceValue(free), nil
+}
+
+// heldBy is the error for a lock that another node holds.
+func heldBy(path string) error {
+	by := ""
+	if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
+		by = fmt.Sprintf(" (process %.20s)", b)
+	}
+	return fmt.Errorf("another ddb node%s uses the database: %s is locked; close it first", by, path)
+}
