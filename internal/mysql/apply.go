@@ -1,0 +1,356 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// statement gathers tuples for one INSERT and sends it when it is big enough.
+type statement struct {
+	ctx        context.Context
+	q          dialect.Querier
+	limit      int // bytes
+	head, tail string
+	buf        []byte
+	rows       int
+}
+
+// row begins a tuple: append its values to what it returns and pass that to end.
+func (s *statement) row() []byte {
+	if s.rows == 0 {
+		s.buf = append(s.buf[:0], s.head...)
+	} else {
+		s.buf = append(s.buf, ',')
+	}
+	return append(s.buf, '(')
+}
+
+func (s *statement) end(b []byte) {
+	s.buf = append(b, ')')
+	s.rows++
+}
+
+// next sends the statement if little more would fit.
+func (s *statement) next() error {
+	if len(s.buf) < s.limit*3/4 {
+		return nil
+	}
+	return s.flush()
+}
+
+func (s *statement) flush() error {
+	if s.rows == 0 {
+		return nil
+	}
+	s.rows = 0
+	_, err := s.q.ExecContext(s.ctx, string(append(s.buf, s.tail...)))
+	return err
+}
+
+// appendTuple appends the values without parentheses.
+func appendTuple(b []byte, columns []column, values []any) []byte {
+	for i, c := range columns {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = c.appendLiteral(b, values[i])
+	}
+	return b
+}
+
+// appendKey appends a condition that is true for the row with that key.
+func appendKey(b []byte, t *table, key []any) []byte {
+	for i, c := range t.keyColumns() {
+		if i > 0 {
+			b = append(b, " AND "...)
+		}
+		b = append(b, c.compare()...)
+		b = append(b, '=')
+		b = c.appendLiteral(b, key[i])
+	}
+	return b
+}
+
+func checkKey(t *table, key []any) error {
+	if len(key) != len(t.Key) {
+		return fmt.Errorf("key of %s has %d columns, got %d values: %w", t.sqlName(), len(t.Key), len(key), dialect.ErrSchemaMismatch)
+	}
+	return nil
+}
+
+// writer carries out one Apply.
+type writer struct {
+	e   *engine
+	ctx context.Context
+	q   dialect.Querier
+	t   *table
+}
+
+// Apply writes the rows. On a connection for Batch, foreign keys act on deletes and are
+// checked on writes, and rows may come in any order; see batch.
+func (e *engine) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
+	t, err := e.info(ctx, q, dt)
+	if err != nil {
+		return err
+	}
+	w := &writer{e: e, ctx: ctx, t: t}
+	var gone, all [][]any
+	present := make([]dialect.Row, 0, len(rows))
+	for _, r := range rows {
+		if err := checkKey(t, r.Key); err != nil {
+			return err
+		}
+		all = append(all, r.Key)
+		if r.Values == nil {
+			gone = append(gone, r.Key)
+			continue
+		}
+		if len(r.Values) != len(t.stored) {
+			return fmt.Errorf("mysql: row of %s has %d values for %d columns: %w", t.sqlName(), len(r.Values), len(t.stored), dialect.ErrSchemaMismatch)
+		}
+		present = append(present, r)
+	}
+	p, _ := e.purpose(q)
+	return e.neutral(ctx, q, func(q dialect.Querier) error {
+		w.q = q
+		switch {
+		case p == dialect.Batch && mode == dialect.Strict:
+			return w.batch(gone, present)
+		case mode == dialect.Replace:
+			return errors.Join(w.delete(gone, maxKeys), w.insert(present, "REPLACE INTO ", ""))
+		case t.unique:
+			if err := w.delete(all, maxKeys); err != nil {
+				return err
+			}
+			return w.insert(present, "INSERT INTO ", "")
+		default:
+			if err := w.delete(gone, maxKeys); err != nil {
+				return err
+			}
+			return w.insert(present, "INSERT INTO ", w.onDuplicate())
+		}
+	})
+}
+
+// onDuplicate makes an INSERT set every column of a row that exists, its key too,
+// whose letter case may differ.
+func (w *writer) onDuplicate() string {
+	set := make([]string, len(w.t.stored))
+	for i, c := range w.t.stored {
+		set[i] = ident(c.name) + "=VALUES(" + ident(c.name) + ")"
+	}
+	return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ",")
+}
+
+// delete removes rows by key, n with a statement.
+func (w *writer) delete(keys [][]any, n int) error {
+	var b []byte
+	for len(keys) > 0 {
+		b = append(b[:0], "DELETE FROM "...)
+		b = append(b, w.t.sqlName()...)
+		b = append(b, " WHERE "...)
+		part := keys[:min(n, len(keys))]
+		keys = keys[len(part):]
+		b = appendKeys(b, w.t, part)
+		if _, err := w.q.ExecContext(w.ctx, string(b)); err != nil {
+			return w.fail(err, part)
+		}
+	}
+	return nil
+}
+
+// appendKeys appends a condition that is true for the rows with those keys. Composite
+// keys are written with OR, which every optimizer turns into look-ups.
+func appendKeys(b []byte, t *table, keys [][]any) []byte {
+	if len(t.Key) == 1 && len(keys) > 1 {
+		c := t.keyColumns()[0]
+		b = append(b, c.compare()...)
+		b = append(b, " IN ("...)
+		for i, k := range keys {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = c.appendLiteral(b, k[0])
+		}
+		return append(b, ')')
+	}
+	for i, k := range keys {
+		if i > 0 {
+			b = append(b, " OR "...)
+		}
+		b = append(b, '(')
+		b = appendKey(b, t, k)
+		b = append(b, ')')
+	}
+	return b
+}
+
+// insert writes rows with as few statements as their size allows.
+func (w *writer) insert(rows []dialect.Row, verb, tail string) error {
+	names := make([]string, len(w.t.stored))
+	for i, c := range w.t.stored {
+		names[i] = ident(c.name)
+	}
+	st := statement{ctx: w.ctx, q: w.q, limit: w.e.statement, tail: tail,
+		head: verb + w.t.sqlName() + " (" + strings.Join(names, ",") + ") VALUES "}
+	first := 0 // of the rows in the statement
+	for i, r := range rows {
+		width := 0
+		for _, v := range r.Values {
+			width += size(v)
+		}
+		if st.rows > 0 && len(st.buf)+width > st.limit {
+			if err := st.flush(); err != nil {
+				return w.fail(err, keysOf(rows[first:i]))
+			}
+			first = i
+		}
+		if width > st.limit/2 {
+			if err := w.large(&st, r); err != nil {
+				return w.fail(err, [][]any{r.Key})
+			}
+			first = i + 1
+			continue
+		}
+		st.end(appendTuple(st.row(), w.t.stored, r.Values))
+	}
+	if err := st.flush(); err != nil {
+		return w.fail(err, keysOf(rows[first:]))
+	}
+	return nil
+}
+
+func keysOf(rows []dialect.Row) [][]any {
+	keys := make([][]any, len(rows))
+	for i, r := range rows {
+		keys[i] = r.Key
+	}
+	return keys
+}
+
+// large writes one row whose big values are first put together in user variables, so
+// that no statement is bigger than the server or the driver takes.
+func (w *writer) large(st *statement, r dialect.Row) error {
+	if err := st.flush(); err != nil {
+		return err
+	}
+	literals, used, err := w.literals(r)
+	if err != nil {
+		return err
+	}
+	b := st.row()
+	for i, l := range literals {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, l...)
+	}
+	st.end(b)
+	return errors.Join(st.flush(), w.forget(used))
+}
+
+// literals returns the row's values as SQL, big ones as the names of the variables used.
+func (w *writer) literals(r dialect.Row) (list [][]byte, used []string, err error) {
+	list = make([][]byte, len(r.Values))
+	for i, c := range w.t.stored {
+		data, ok := asBytes(r.Values[i])
+		if !ok || len(data) <= min(maxInline, w.e.statement/(4+len(r.Values))) {
+			list[i] = c.appendLiteral(nil, r.Values[i])
+			continue
+		}
+		name := fmt.Sprintf("@ddb_v%d", i)
+		if err := w.assemble(name, data); err != nil {
+			return nil, nil, err
+		}
+		used = append(used, name)
+		list[i] = []byte(name)
+	}
+	return list, used, nil
+}
+
+// forget frees the memory of variables.
+func (w *writer) forget(used []string) error {
+	if len(used) == 0 {
+		return nil
+	}
+	_, err := w.q.ExecContext(w.ctx, "SET "+strings.Join(used, "=NULL, ")+"=NULL")
+	return err
+}
+
+func asBytes(v any) ([]byte, bool) {
+	switch v := v.(type) {
+	case []byte:
+		return v, true
+	case string:
+		return []byte(v), true
+	}
+	return nil, false
+}
+
+// assemble builds the value in a user variable piece by piece.
+func (w *writer) assemble(name string, data []byte) error {
+	piece := w.e.statement / 2
+	var b []byte
+	for at := 0; at < len(data); at += piece {
+		b = append(b[:0], "SET "...)
+		b = append(b, name...)
+		b = append(b, '=')
+		if at > 0 {
+			b = append(b, "CONCAT("...)
+			b = append(b, name...)
+			b = append(b, ',')
+		}
+		b = append(b, "_binary'"...)
+		b = appendEscaped(b, data[at:min(at+piece, len(data))])
+		b = append(b, '\'')
+		if at > 0 {
+			b = append(b, ')')
+		}
+		if _, err := w.q.ExecContext(w.ctx, string(b)); err != nil {
+			return err
+		}
+	}
+	rows, err := texts(w.ctx, w.q, "SELECT LENGTH("+name+")")
+	if err != nil {
+		return err
+	}
+	if rows[0][0].String != fmt.Sprint(len(data)) {
+		return fmt.Errorf("a value of %d bytes is more than this server takes: SET GLOBAL max_allowed_packet to at least as much as on the master", len(data))
+	}
+	return nil
+}
+
+// fail names the table, and the key where only one row can be meant.
+func (w *writer) fail(err error, keys [][]any) error {
+	at := ""
+	if len(keys) == 1 {
+		at = fmt.Sprintf(" key %s", describe(keys[0]))
+	}
+	switch errno(err) {
+	case erDupEntry, erRowReferenced, erNoReferenced, erCheckMaria, erCheckMySQL:
+		return fmt.Errorf("mysql: table %s%s: %w: %w", w.t.sqlName(), at, dialect.ErrDiverged, err)
+	case erBadField, erValueCount, erNoSuchTable:
+		return fmt.Errorf("mysql: table %s: %w: %w", w.t.sqlName(), dialect.ErrSchemaMismatch, err)
+	}
+	return fmt.Errorf("mysql: apply to table %s%s: %w", w.t.sqlName(), at, wrap(err))
+}
+
+// describe shows a key for an error.
+func describe(key []any) string {
+	parts := make([]string, len(key))
+	for i, v := range key {
+		switch v := v.(type) {
+		case []byte:
+			parts[i] = fmt.Sprintf("%q", v)
+		case string:
+			parts[i] = fmt.Sprintf("%q", v)
+		default:
+			parts[i] = fmt.Sprint(v)
+		}
+	}
+	return "(" + strings.Join(parts, ", ") + ")"
+}

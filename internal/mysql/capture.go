@@ -1,0 +1,269 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// outboxColumns defines the outbox of a table. Its key columns have exactly the types
+// of the table's key, so that equal means the same in both; all may be NULL, because
+// no sql_mode can then refuse a note.
+func (t *table) outboxColumns(images bool) string {
+	cols := []string{"id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"}
+	if images {
+		cols = append(cols, "conn BIGINT UNSIGNED NOT NULL", "existed TINYINT NOT NULL")
+	}
+	for i, c := range t.keyColumns() {
+		cols = append(cols, fmt.Sprintf("k%d %s NULL DEFAULT NULL", i+1, c.declare(false)))
+	}
+	if images {
+		for i, c := range t.stored {
+			cols = append(cols, fmt.Sprintf("o%d %s NULL DEFAULT NULL", i+1, c.declare(true)))
+		}
+	}
+	return strings.Join(cols, ", ")
+}
+
+// outboxPrint tells outboxes of different form apart; see outbox.
+func (t *table) outboxPrint(images bool) string {
+	if images {
+		return "images:" + digest(t.outboxColumns(false)) + ":" + digest(t.outboxColumns(true))
+	}
+	return "keys:" + digest(t.outboxColumns(false))
+}
+
+// declare is the column's type in an outbox. Wide images are kept outside the row,
+// since key and images together could exceed what a row can hold.
+func (c column) declare(wide bool) string {
+	typ := c.typ
+	if wide && c.isList() {
+		return "bigint unsigned" // a trigger would copy it by its text, which may be ambiguous
+	}
+	if wide && strings.HasPrefix(typ, "varchar") {
+		typ = "longtext"
+	}
+	if wide && strings.HasPrefix(typ, "varbinary") {
+		typ = "longblob"
+	}
+	if c.charset != "" && c.kind != kindJSON {
+		typ += " CHARACTER SET " + c.charset + " COLLATE " + c.collation
+	}
+	return typ
+}
+
+// InstallCapture makes outboxes first, then triggers, since a parent's trigger names
+// the outboxes of its children. What it replaces goes last, so that no change is
+// unseen in between.
+func (e *engine) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
+	err := e.neutral(ctx, q, func(q dialect.Querier) error {
+		in := installer{e: e, q: q, images: mode == dialect.Images, wanted: map[string]bool{}}
+		return in.install(ctx, tables)
+	})
+	if err != nil {
+		return fmt.Errorf("mysql: install capture: %w", wrap(err))
+	}
+	return nil
+}
+
+type installer struct {
+	e        *engine
+	q        dialect.Querier
+	images   bool
+	catalog  *catalog
+	triggers []trigger       // that exist
+	wanted   map[string]bool // quoted names of the triggers that stay
+}
+
+func (in *installer) install(ctx context.Context, tables []*dialect.Table) error {
+	var list []*table
+	for _, t := range tables {
+		if t.Refusal != "" {
+			continue
+		}
+		i, err := in.e.info(ctx, in.q, t)
+		if err != nil {
+			return err
+		}
+		list = append(list, i)
+	}
+	old := in.e.catalog.Load()
+	in.catalog = &catalog{tables: old.tables, images: in.images}
+	have, err := in.e.captured(ctx, in.q)
+	if err != nil {
+		return err
+	}
+	keep, err := in.outboxes(ctx, list, have)
+	if err != nil {
+		return err
+	}
+	for i, t := range list {
+		t.ID = keep[i]
+		setID(tables, t)
+	}
+	in.e.catalog.Store(in.catalog)
+	for _, db := range append(slices.Clone(in.e.databases()), in.e.own) {
+		trs, err := in.e.triggers(ctx, in.q, db)
+		if err != nil {
+			return err
+		}
+		in.triggers = append(in.triggers, trs...)
+	}
+	for _, t := range list {
+		if err := in.capture(ctx, t); err != nil {
+			return fmt.Errorf("table %s: %w", t.sqlName(), err)
+		}
+	}
+	if err := in.inherit(ctx, list, have); err != nil {
+		return err
+	}
+	if err := in.e.sweep(ctx, in.q, in.triggers, in.wanted, keep); err != nil {
+		return err
+	}
+	if !in.e.cfg.Guard {
+		return nil
+	}
+	return in.e.setGuards(ctx, in.q, in.triggers, true, func(n tableName) bool {
+		return slices.ContainsFunc(list, func(t *table) bool { return n == tableName{t.Database, t.Name} })
+	})
+}
+
+// setID tells the caller's own copies of the table about its outbox.
+func setID(tables []*dialect.Table, t *table) {
+	for _, x := range tables {
+		if x.Database == t.Database && x.Name == t.Name {
+			x.ID = t.ID
+		}
+	}
+}
+
+// outboxes gives each table an outbox of the right form and returns their numbers.
+func (in *installer) outboxes(ctx context.Context, list []*table, have []outbox) ([]int64, error) {
+	var next int64 = 1
+	byTable := map[tableName]outbox{}
+	for _, o := range have {
+		byTable[o.table] = o
+		next = max(next, o.id+1)
+	}
+	ids := make([]int64, len(list))
+	for i, t := range list {
+		columns := t.outboxColumns(in.images)
+		print := t.outboxPrint(in.images)
+		n := tableName{t.Database, t.Name}
+		if o, ok := byTable[n]; ok && o.fingerprint == print {
+			ids[i] = o.id
+			continue
+		}
+		err := exec(ctx, in.q,
+			"DROP TABLE IF EXISTS "+in.e.outboxName(next),
+			"CREATE TABLE "+in.e.outboxName(next)+" ("+columns+")"+ownOptions,
+			fmt.Sprintf("INSERT INTO %s (id, db, name, fingerprint) VALUES (%d, %s, %s, %s)",
+				in.e.Own("captured"), next, text(t.Database), text(t.Name), text(print)))
+		if err != nil {
+			return nil, fmt.Errorf("table %s: outbox: %w", t.sqlName(), err)
+		}
+		ids[i] = next
+		next++
+	}
+	return ids, nil
+}
+
+// capture makes those triggers of the table that are missing or different.
+func (in *installer) capture(ctx context.Context, t *table) error {
+	want, err := in.e.captureTriggers(in.catalog, t, in.images)
+	if err != nil {
+		return err
+	}
+	for _, tr := range want {
+		in.wanted[qualified(tr.db, tr.name)] = true
+		if slices.ContainsFunc(in.triggers, func(o trigger) bool {
+			return o.db == tr.db && o.name == tr.name && o.table == tr.table && o.timing == tr.timing && o.event == tr.event && o.body == tr.body
+		}) {
+			continue
+		}
+		if slices.ContainsFunc(in.triggers, func(o trigger) bool { return o.db == tr.db && o.name == tr.name && o.table != tr.table }) {
+			// It went along with a table that was renamed, where it cannot be replaced from.
+			if err := exec(ctx, in.q, "DROP TRIGGER IF EXISTS "+qualified(tr.db, tr.name)); err != nil {
+				return err
+			}
+		}
+		if err := exec(ctx, in.q, in.e.create(tr)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inherit copies pending notes from an outbox that is replaced by one with the same key.
+func (in *installer) inherit(ctx context.Context, list []*table, have []outbox) error {
+	for _, t := range list {
+		for _, o := range have {
+			if o.id == t.ID || o.table != (tableName{t.Database, t.Name}) || o.key() != (outbox{fingerprint: t.outboxPrint(in.images)}).key() {
+				continue
+			}
+			columns, values := t.keyNames(), t.keyNames()
+			if in.images {
+				columns, values = "conn,existed,"+columns, "0,0,"+values
+			}
+			err := exec(ctx, in.q, "INSERT INTO "+in.e.outboxName(t.ID)+" ("+columns+") SELECT "+values+" FROM "+in.e.outboxName(o.id))
+			if err != nil {
+				return fmt.Errorf("table %s: keep notes: %w", t.sqlName(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// sweep removes ddb's triggers and outboxes except those named.
+func (e *engine) sweep(ctx context.Context, q dialect.Querier, all []trigger, triggers map[string]bool, outboxes []int64) error {
+	for _, tr := range all {
+		if name := qualified(tr.db, tr.name); ownTrigger.MatchString(tr.name) && !triggers[name] {
+			if err := exec(ctx, q, "DROP TRIGGER IF EXISTS "+name); err != nil {
+				return err
+			}
+		}
+	}
+	rows, err := texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(e.own)+" AND TABLE_NAME LIKE 'out\\_%'")
+	if err != nil {
+		return err
+	}
+	keep := map[string]bool{}
+	for _, id := range outboxes {
+		keep[fmt.Sprintf("out_%d", id)] = true
+	}
+	for _, r := range rows {
+		if name := r[0].String; !keep[name] {
+			id := atoi(strings.TrimPrefix(name, "out_"))
+			err := exec(ctx, q, fmt.Sprintf("DELETE FROM %s WHERE id=%d", e.Own("captured"), id), "DROP TABLE IF EXISTS "+e.Own(name))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// RemoveCapture takes away all that InstallCapture made.
+func (e *engine) RemoveCapture(ctx context.Context, q dialect.Querier) error {
+	err := e.neutral(ctx, q, func(q dialect.Querier) error {
+		var all []trigger
+		for _, db := range append(slices.Clone(e.databases()), e.own) {
+			trs, err := e.triggers(ctx, q, db)
+			if err != nil {
+				return err
+			}
+			all = append(all, trs...)
+		}
+		if err := e.setGuards(ctx, q, all, false, func(tableName) bool { return true }); err != nil {
+			return err
+		}
+		return e.sweep(ctx, q, all, nil, nil)
+	})
+	if err != nil {
+		return fmt.Errorf("mysql: remove capture: %w", wrap(err))
+	}
+	return nil
+}

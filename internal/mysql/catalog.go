@@ -1,0 +1,436 @@
+package mysql
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// column is what the engine needs to know of a stored column.
+type column struct {
+	name      string
+	typ       string // COLUMN_TYPE
+	charset   string // "" for types without one
+	collation string
+	kind      kind
+}
+
+// table is a dialect.Table with what only this package needs.
+type table struct {
+	*dialect.Table
+	stored  []column
+	unique  bool // there is a unique index besides the primary key
+	foreign []foreignKey
+}
+
+// foreignKey is a constraint of the table that refers to another.
+type foreignKey struct {
+	name               string
+	columns            []string
+	db, table          string // the table referred to
+	refs               []string
+	onUpdate, onDelete string
+}
+
+func (t *table) sqlName() string { return qualified(t.Database, t.Name) }
+
+func (t *table) keyColumns() []column {
+	key := make([]column, len(t.Key))
+	for i, k := range t.Key {
+		key[i] = t.stored[k]
+	}
+	return key
+}
+
+// tableName identifies a table.
+type tableName struct{ db, name string }
+
+// catalog is what Tables returned last. It is never changed.
+type catalog struct {
+	tables map[tableName]*table
+	images bool // outboxes hold images
+}
+
+// info returns what the catalogue knows of t, which must not have changed since.
+func (e *engine) info(ctx context.Context, q dialect.Querier, t *dialect.Table) (*table, error) {
+	c := e.catalog.Load()
+	if c == nil {
+		if _, err := e.Tables(ctx, q); err != nil {
+			return nil, err
+		}
+		c = e.catalog.Load()
+	}
+	i := c.tables[tableName{t.Database, t.Name}]
+	if i == nil || i.Fingerprint != t.Fingerprint {
+		return nil, fmt.Errorf("mysql: table %s.%s was changed: %w", t.Database, t.Name, dialect.ErrSchemaMismatch)
+	}
+	return i, nil
+}
+
+// digest is a short hash in hexadecimal.
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:16])
+}
+
+// Tables reads the catalogue: one query for each kind of thing and database, since
+// the server looks into all databases' files for anything less plain.
+func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Table, error) {
+	b := catalogBuilder{e: e, tables: map[tableName]*table{}, prints: map[tableName]*strings.Builder{}}
+	var ids []outbox
+	err := e.neutral(ctx, q, func(q dialect.Querier) (err error) {
+		for _, db := range append(slices.Clone(e.databases()), e.own) {
+			if err := b.read(ctx, q, db); err != nil {
+				return fmt.Errorf("database %q: %w", db, err)
+			}
+		}
+		ids, err = e.captured(ctx, q)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mysql: read schema: %w", wrap(err))
+	}
+	c, list := b.finish()
+	for _, o := range ids {
+		if t := c.tables[o.table]; t != nil {
+			t.ID = o.id
+		}
+		c.images = c.images || o.images()
+	}
+	e.catalog.Store(c)
+	return list, nil
+}
+
+type catalogBuilder struct {
+	e      *engine
+	tables map[tableName]*table
+	prints map[tableName]*strings.Builder
+	born   map[string]string // of the database at hand, by table: see incarnations
+}
+
+func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string) error {
+	steps := []struct {
+		query string
+		add   func(db string, r []sql.NullString)
+	}{
+		{"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COLLATION, CREATE_OPTIONS FROM information_schema.TABLES WHERE TABLE_SCHEMA=%s", b.addTable},
+		{"SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, DATA_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, GENERATION_EXPRESSION" +
+			" FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=%s ORDER BY TABLE_NAME, ORDINAL_POSITION", b.addColumn},
+		{"SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_TYPE" +
+			" FROM information_schema.STATISTICS WHERE TABLE_SCHEMA=%s ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX", b.addIndex},
+		{"SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME" +
+			" FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA=%s AND REFERENCED_TABLE_NAME IS NOT NULL" +
+			" ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION", b.addReference},
+		{"SELECT TABLE_NAME, CONSTRAINT_NAME, UPDATE_RULE, DELETE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS" +
+			" WHERE CONSTRAINT_SCHEMA=%s", b.addRules},
+	}
+	if err := b.incarnations(ctx, q, db); err != nil {
+		return err
+	}
+	if b.e.mariadb {
+		steps = append(steps, struct {
+			query string
+			add   func(db string, r []sql.NullString)
+		}{"SELECT TABLE_NAME, CONSTRAINT_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS" +
+			" WHERE CONSTRAINT_SCHEMA=%s ORDER BY TABLE_NAME, CONSTRAINT_NAME", b.addCheck})
+	}
+	for _, s := range steps {
+		rows, err := texts(ctx, q, fmt.Sprintf(s.query, text(db)))
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			s.add(db, r)
+		}
+	}
+	return nil
+}
+
+// note adds what a row says to the table's fingerprint; it returns nil for things
+// that are not base tables.
+func (b *catalogBuilder) note(db string, what string, r []sql.NullString) *table {
+	n := tableName{db, r[0].String}
+	t := b.tables[n]
+	if t == nil {
+		return nil
+	}
+	p := b.prints[n]
+	p.WriteString(what)
+	for _, v := range r {
+		fmt.Fprintf(p, "|%t%q", v.Valid, v.String)
+	}
+	return t
+}
+
+func (b *catalogBuilder) addTable(db string, r []sql.NullString) {
+	name, typ, engine := r[0].String, r[1].String, r[2].String
+	own := db == b.e.own
+	if typ == "VIEW" || typ == "SYSTEM VIEW" || own && name != "conflicts" {
+		return
+	}
+	t := &table{Table: &dialect.Table{Database: db, Name: name, Own: own, Incarnation: b.born[name]}}
+	if b.e.process {
+		t.Incarnation = b.born[fileName(name)]
+	}
+	full := t.sqlName()
+	switch {
+	case typ == "SEQUENCE":
+		t.Refusal = fmt.Sprintf("%s is a sequence, whose values are handed out apart from transactions: DROP SEQUENCE %s and use an AUTO_INCREMENT column", full, full)
+	case typ == "SYSTEM VERSIONED":
+		t.Refusal = fmt.Sprintf("table %s is system-versioned, and its history is not replicated: ALTER TABLE %s DROP SYSTEM VERSIONING", full, full)
+	case !strings.EqualFold(engine, "InnoDB"):
+		t.Refusal = fmt.Sprintf("table %s has engine %s, which knows no transactions: ALTER TABLE %s ENGINE=InnoDB", full, engine, full)
+	}
+	b.tables[tableName{db, name}] = t
+	b.prints[tableName{db, name}] = &strings.Builder{}
+	b.note(db, "table", r[:4])
+}
+
+func (b *catalogBuilder) addColumn(db string, r []sql.NullString) {
+	t := b.note(db, "column", r)
+	if t == nil {
+		return
+	}
+	extra := strings.ToUpper(r[8].String)
+	c := dialect.Column{
+		Name: r[1].String, Type: r[2].String, Nullable: r[6].String == "YES", Default: r[7].String,
+		Generated:     strings.Contains(extra, "VIRTUAL GENERATED") || strings.Contains(extra, "STORED GENERATED") || strings.Contains(extra, "PERSISTENT"),
+		AutoIncrement: strings.Contains(extra, "AUTO_INCREMENT"),
+	}
+	if c.Nullable && c.Default == "NULL" {
+		c.Default = ""
+	}
+	t.Columns = append(t.Columns, c)
+	if c.Generated {
+		return
+	}
+	typ, _, _ := strings.Cut(r[2].String, " /*")
+	t.Stored = append(t.Stored, c.Name)
+	t.stored = append(t.stored, column{
+		name: c.Name, typ: typ, charset: r[4].String, collation: r[5].String,
+		kind: kindOf(strings.ToLower(r[3].String), b.e.mariadb),
+	})
+}
+
+func (b *catalogBuilder) addIndex(db string, r []sql.NullString) {
+	t := b.note(db, "index", r)
+	if t == nil || r[2].String != "0" {
+		return
+	}
+	if r[1].String != "PRIMARY" {
+		t.unique = true
+		return
+	}
+	i := slices.Index(t.Stored, r[3].String)
+	switch {
+	case t.Refusal != "":
+	case i < 0:
+		t.Refusal = fmt.Sprintf("the primary key of table %s has the generated column %s: "+
+			"ALTER TABLE %s DROP PRIMARY KEY, ADD PRIMARY KEY (...) of other columns", t.sqlName(), r[3].String, t.sqlName())
+	case r[4].Valid:
+		t.Refusal = fmt.Sprintf("the primary key of table %s covers only the first %s characters of %s: "+
+			"ALTER TABLE %s DROP PRIMARY KEY, ADD PRIMARY KEY (...) of whole columns", t.sqlName(), r[4].String, r[3].String, t.sqlName())
+	default:
+		t.Key = append(t.Key, i)
+	}
+}
+
+func (b *catalogBuilder) addReference(db string, r []sql.NullString) {
+	parent := r[3].String
+	if parent == db {
+		r[3].String = "" // the same on a node where the database has another name
+	}
+	t := b.note(db, "reference", r)
+	if t == nil {
+		return
+	}
+	n := len(t.foreign)
+	if n == 0 || t.foreign[n-1].name != r[1].String {
+		t.foreign = append(t.foreign, foreignKey{name: r[1].String, db: parent, table: r[4].String})
+		n++
+	}
+	f := &t.foreign[n-1]
+	f.columns = append(f.columns, r[2].String)
+	f.refs = append(f.refs, r[5].String)
+}
+
+func (b *catalogBuilder) addRules(db string, r []sql.NullString) {
+	t := b.tables[tableName{db, r[0].String}]
+	if t == nil {
+		return
+	}
+	for i := range t.foreign {
+		if f := &t.foreign[i]; f.name == r[1].String {
+			f.onUpdate, f.onDelete = r[2].String, r[3].String
+		}
+	}
+}
+
+// incarnations tells tables of the same definition apart: TRUNCATE makes a table anew, and so may
+// another client, with no trigger to see it.
+func (b *catalogBuilder) incarnations(ctx context.Context, q dialect.Querier, db string) error {
+	b.born = make(map[string]string)
+	if !b.e.process {
+		rows, err := texts(ctx, q, "SELECT TABLE_NAME, CREATE_TIME+0 FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db))
+		for _, r := range rows {
+			b.born[r[0].String] = r[1].String
+		}
+		return err
+	}
+	dict := "INNODB_TABLES"
+	if b.e.mariadb {
+		dict = "INNODB_SYS_TABLES"
+	}
+	prefix := fileName(db) + "/"
+	rows, err := texts(ctx, q, "SELECT NAME, TABLE_ID FROM information_schema."+dict+" WHERE NAME LIKE "+
+		text(strings.ReplaceAll(prefix, "_", "\\_")+"%")+" ORDER BY TABLE_ID")
+	for _, r := range rows {
+		name, _, _ := strings.Cut(strings.TrimPrefix(r[0].String, prefix), "#") // a partition's goes on with #
+		b.born[name] += "." + r[1].String
+	}
+	return err
+}
+
+func (b *catalogBuilder) addCheck(db string, r []sql.NullString) { b.note(db, "check", r) }
+
+// finish settles what needs all tables: refusals, fingerprints and the order.
+func (b *catalogBuilder) finish() (*catalog, []*dialect.Table) {
+	c := &catalog{tables: b.tables}
+	for n, t := range b.tables {
+		p := b.prints[n]
+		for _, f := range t.foreign {
+			fmt.Fprintf(p, "rule|%s|%s|%s", f.name, f.onUpdate, f.onDelete)
+		}
+		t.Fingerprint = digest(p.String())
+		t.ExactKey = exactKey(t)
+		if t.Refusal == "" {
+			t.Refusal = b.refusal(t)
+		}
+	}
+	for _, t := range b.tables {
+		if t.Refusal == "" {
+			if _, err := c.cascades(t); err != nil {
+				t.Refusal = err.Error()
+			}
+		}
+	}
+	ordered := c.ordered()
+	list := make([]*dialect.Table, len(ordered))
+	for i, t := range ordered {
+		list[i] = t.Table
+	}
+	return c, list
+}
+
+func (b *catalogBuilder) refusal(t *table) string {
+	if len(t.Key) == 0 {
+		return fmt.Sprintf("table %s has no primary key: ALTER TABLE %s ADD PRIMARY KEY (...) of the columns that identify a row, "+
+			"or ALTER TABLE %s ADD COLUMN id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY", t.sqlName(), t.sqlName(), t.sqlName())
+	}
+	for _, f := range t.foreign {
+		parent := b.tables[tableName{f.db, f.table}]
+		if (parent == nil || parent.Refusal != "") && (acts(f.onDelete) || acts(f.onUpdate)) {
+			return fmt.Sprintf("foreign key %s of table %s changes rows whenever %s changes, which is not replicated: "+
+				"replicate that table too, or ALTER TABLE %s DROP FOREIGN KEY %s and add it without CASCADE and SET NULL",
+				ident(f.name), t.sqlName(), qualified(f.db, f.table), t.sqlName(), ident(f.name))
+		}
+	}
+	return ""
+}
+
+// exactKey: see dialect.Table. Text is exact where neither letters nor trailing
+// spaces are taken for the same.
+func exactKey(t *table) bool {
+	for _, c := range t.keyColumns() {
+		switch {
+		case c.kind == kindFloat:
+			return false
+		case c.kind == kindText && !strings.HasSuffix(c.collation, "_nopad_bin") && c.collation != "utf8mb4_0900_bin":
+			return false
+		}
+	}
+	return true
+}
+
+// ordered returns the tables with parents before children; in a cycle by name.
+func (c *catalog) ordered() []*table {
+	names := make([]tableName, 0, len(c.tables))
+	for n := range c.tables {
+		names = append(names, n)
+	}
+	slices.SortFunc(names, func(x, y tableName) int {
+		return cmp.Or(cmp.Compare(x.db, y.db), cmp.Compare(x.name, y.name))
+	})
+	var list []*table
+	seen := map[tableName]bool{}
+	var visit func(n tableName)
+	visit = func(n tableName) {
+		t := c.tables[n]
+		if t == nil || seen[n] {
+			return
+		}
+		seen[n] = true
+		for _, f := range t.foreign {
+			visit(tableName{f.db, f.table})
+		}
+		list = append(list, t)
+	}
+	for _, n := range names {
+		visit(n)
+	}
+	return list
+}
+
+// Version hashes what the server tells cheaply about definitions. The time of
+// creation has seconds only, so columns count too and, where the user may read
+// them, InnoDB's own numbers, which TRUNCATE changes as well.
+func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error) {
+	var all strings.Builder
+	for _, db := range e.databases() {
+		queries := []string{
+			"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME+0 FROM information_schema.TABLES WHERE TABLE_SCHEMA=" + text(db),
+			"SELECT COUNT(*), SUM(CRC32(CONCAT_WS('|', TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, EXTRA, COLLATION_NAME, COLUMN_KEY)))" +
+				" FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=" + text(db),
+		}
+		if e.process {
+			dict := "INNODB_TABLES"
+			if e.mariadb {
+				dict = "INNODB_SYS_TABLES"
+			}
+			queries = append(queries, "SELECT NAME, TABLE_ID FROM information_schema."+dict+" WHERE NAME LIKE "+
+				text(strings.ReplaceAll(fileName(db), "_", "\\_")+"/%")+" ORDER BY TABLE_ID")
+		}
+		for _, query := range queries {
+			rows, err := texts(ctx, q, query)
+			if err != nil {
+				return "", fmt.Errorf("mysql: schema version: %w", wrap(err))
+			}
+			for _, r := range rows {
+				for _, v := range r {
+					fmt.Fprintf(&all, "|%q", v.String)
+				}
+			}
+		}
+	}
+	return digest(all.String()), nil
+}
+
+// fileName encodes a database name as the server names its folder.
+func fileName(db string) string {
+	var b strings.Builder
+	for _, r := range db {
+		if r < 128 && (r == '_' || r >= '0' && r <= '9' || r|0x20 >= 'a' && r|0x20 <= 'z') {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "@%04x", r)
+		}
+	}
+	return b.String()
+}

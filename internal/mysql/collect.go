@@ -1,0 +1,342 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// notedChunk is how many outboxes one query of Noted asks about.
+const notedChunk = 200
+
+// Noted asks about all outboxes at once.
+func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]*dialect.Table, error) {
+	var asked, noted []*dialect.Table
+	for _, t := range tables {
+		if t.ID != 0 {
+			asked = append(asked, t)
+		}
+	}
+	for len(asked) > 0 {
+		part := asked[:min(notedChunk, len(asked))]
+		asked = asked[len(part):]
+		var b strings.Builder
+		b.WriteString("SELECT ")
+		for i, t := range part {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			fmt.Fprintf(&b, "EXISTS(SELECT 1 FROM %s)", e.outboxName(t.ID))
+		}
+		rows, err := texts(ctx, q, b.String())
+		if err != nil {
+			return nil, fmt.Errorf("mysql: look for notes: %w", wrap(err))
+		}
+		for i, t := range part {
+			if rows[0][i].String == "1" {
+				noted = append(noted, t)
+			}
+		}
+	}
+	return noted, nil
+}
+
+// seen reads the ids of the notes that the condition selects. Mostly they are one run,
+// which a glance at its ends and number tells.
+func (e *engine) seen(ctx context.Context, q dialect.Querier, t *table, where string) (dialect.Notes, error) {
+	n := dialect.Notes{Table: t.Table}
+	rows, err := texts(ctx, q, "SELECT MIN(id), MAX(id), COUNT(*) FROM "+e.outboxName(t.ID)+where)
+	if err != nil {
+		return n, err
+	}
+	first, _ := strconv.ParseInt(rows[0][0].String, 10, 64)
+	last, _ := strconv.ParseInt(rows[0][1].String, 10, 64)
+	n.Count, _ = strconv.ParseInt(rows[0][2].String, 10, 64)
+	switch n.Count {
+	case 0:
+		return n, nil
+	case last - first + 1:
+		n.Ranges = [][2]int64{{first, last}}
+		return n, nil
+	}
+	ids, err := q.QueryContext(ctx, "SELECT id FROM "+e.outboxName(t.ID)+where+" ORDER BY id")
+	if err != nil {
+		return n, err
+	}
+	defer ids.Close()
+	for ids.Next() {
+		var id int64
+		if err := ids.Scan(&id); err != nil {
+			return n, err
+		}
+		if k := len(n.Ranges); k > 0 && n.Ranges[k-1][1] == id-1 {
+			n.Ranges[k-1][1] = id
+		} else {
+			n.Ranges = append(n.Ranges, [2]int64{id, id})
+		}
+	}
+	return n, ids.Err()
+}
+
+// rowReader splits the columns of a query into key, presence, values and base.
+type rowReader struct {
+	t     *table
+	exprs []string
+	cells []any
+}
+
+func (r *rowReader) add(expr string, c column) {
+	r.exprs = append(r.exprs, expr)
+	r.cells = append(r.cells, c.newCell())
+}
+
+// stored adds the table's columns under an alias and returns where they begin.
+func (r *rowReader) stored(alias string) int {
+	at := len(r.cells)
+	for _, c := range r.t.stored {
+		r.add(c.selectAs(alias), c)
+	}
+	return at
+}
+
+var flagColumn = column{kind: kindInt}
+
+// key adds columns k1, k2, ... of an outbox under an alias.
+func (r *rowReader) key(alias string) {
+	for i, c := range r.t.keyColumns() {
+		c.name = fmt.Sprintf("k%d", i+1)
+		r.add(c.selectAs(alias), c)
+	}
+}
+
+// match joins an outbox's key with the table's.
+func (t *table) match(alias, outbox string) string {
+	parts := make([]string, len(t.Key))
+	for i, c := range t.keyColumns() {
+		parts[i] = fmt.Sprintf("%s.%s=%s.k%d", alias, ident(c.name), outbox, i+1)
+	}
+	return strings.Join(parts, " AND ")
+}
+
+// keyNames are k1, k2, ... of an outbox.
+func (t *table) keyNames() string {
+	names := make([]string, len(t.Key))
+	for i := range names {
+		names[i] = fmt.Sprintf("k%d", i+1)
+	}
+	return strings.Join(names, ",")
+}
+
+// ownKey takes the key from the row itself: it may differ from the note in letter case.
+func (t *table) ownKey(values []any) []any {
+	key := make([]any, len(t.Key))
+	for i, k := range t.Key {
+		key[i] = values[k]
+	}
+	return key
+}
+
+// Collect reads the notes and the rows that they name. emit may use q.
+func (e *engine) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+	t, err := e.info(ctx, q, dt)
+	if err != nil {
+		return dialect.Notes{Table: dt}, err
+	}
+	r := &rowReader{t: t}
+	r.key("o")
+	r.add(present(t), flagColumn)
+	at := r.stored("t")
+	query := "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT DISTINCT " + t.keyNames() + " FROM " + e.outboxName(t.ID) + ") o LEFT JOIN " +
+		t.sqlName() + " t ON " + t.match("t", "o")
+	var s *spool
+	err = e.neutral(ctx, q, func(q dialect.Querier) error {
+		if n, err = e.seen(ctx, q, t, ""); err != nil || n.Count == 0 {
+			return err
+		}
+		s, err = collect(ctx, q, query, r.cells)
+		return err
+	})
+	n.Table = dt
+	if err == nil && s != nil {
+		defer s.close()
+		err = s.each(len(r.cells), func(v []any) error {
+			row := dialect.Row{Key: v[:len(t.Key)]}
+			if v[len(t.Key)] == int64(1) {
+				row.Values = v[at:]
+				row.Key = t.ownKey(row.Values)
+			}
+			return emit(row)
+		})
+	}
+	if err != nil {
+		return n, fmt.Errorf("mysql: collect %s: %w", t.sqlName(), wrap(err))
+	}
+	return n, nil
+}
+
+// present tells whether an outer join found the row.
+func present(t *table) string {
+	return "t." + ident(t.keyColumns()[0].name) + " IS NOT NULL"
+}
+
+// CollectImages reads this connection's notes. The first note of a key tells what the
+// row was before the transaction.
+func (e *engine) CollectImages(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+	t, err := e.info(ctx, q, dt)
+	if err != nil {
+		return dialect.Notes{Table: dt}, err
+	}
+	r := &rowReader{t: t}
+	r.key("o")
+	r.add(present(t), flagColumn)
+	at := r.stored("t")
+	r.add("o.existed", flagColumn)
+	base := len(r.cells)
+	for i, c := range t.stored {
+		c.name = fmt.Sprintf("o%d", i+1)
+		r.add(c.selectAs("o"), c)
+	}
+	out, mine := e.outboxName(t.ID), " WHERE conn=CONNECTION_ID()"
+	query := "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT MIN(id) AS id FROM " + out + mine + " GROUP BY " + t.keyNames() + ") f" +
+		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + t.sqlName() + " t ON " + t.match("t", "o") + " ORDER BY f.id"
+	var s *spool
+	err = e.neutral(ctx, q, func(q dialect.Querier) error {
+		if n, err = e.seen(ctx, q, t, mine); err != nil || n.Count == 0 {
+			return err
+		}
+		s, err = collect(ctx, q, query, r.cells)
+		return err
+	})
+	n.Table = dt
+	if err == nil && s != nil {
+		defer s.close()
+		err = s.each(len(r.cells), func(v []any) error {
+			row := dialect.Row{Key: v[:len(t.Key)]}
+			if v[len(t.Key)] == int64(1) {
+				row.Values = v[at : at+len(t.stored)]
+				row.Key = t.ownKey(row.Values)
+			}
+			if v[base-1] == int64(1) {
+				row.Base = v[base:]
+			}
+			return emit(row)
+		})
+	}
+	if err != nil {
+		return n, fmt.Errorf("mysql: collect %s: %w", t.sqlName(), wrap(err))
+	}
+	return n, nil
+}
+
+// Clear deletes notes one by one through the primary key, never by a range: on a
+// small table, or by outdated statistics, the server may choose to read the whole
+// table for a range, and would then wait for another writer's uncommitted note, or
+// lock the end of the table, where everybody inserts. Joined with a list of ids it
+// can only look up each one, which locks just that record.
+func (e *engine) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) error {
+	if n.Count == 0 {
+		return nil
+	}
+	out := e.outboxName(n.Table.ID)
+	var b []byte
+	count := 0
+	flush := func() error {
+		if count == 0 {
+			return nil
+		}
+		_, err := q.ExecContext(ctx, "DELETE o FROM JSON_TABLE('["+string(b)+"]', '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) d"+
+			" STRAIGHT_JOIN "+out+" o FORCE INDEX (PRIMARY) ON o.id=d.id")
+		b, count = b[:0], 0
+		return err
+	}
+	for _, r := range n.Ranges {
+		for id := r[0]; id <= r[1]; id++ {
+			if count > 0 {
+				b = append(b, ',')
+			}
+			b = strconv.AppendInt(b, id, 10)
+			if count++; count == clearChunk {
+				if err := flush(); err != nil {
+					return fmt.Errorf("mysql: clear notes: %w", wrap(err))
+				}
+			}
+		}
+	}
+	if err := flush(); err != nil {
+		return fmt.Errorf("mysql: clear notes: %w", wrap(err))
+	}
+	return nil
+}
+
+// touchPage is how many keys Touch reads and notes at a time when it notes a whole table.
+const touchPage = 5000
+
+// Touch notes keys. For a whole table it reads them page by page: a single INSERT ...
+// SELECT would lock every row against writers.
+func (e *engine) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any) error {
+	t, err := e.info(ctx, q, dt)
+	if err != nil {
+		return err
+	}
+	err = e.neutral(ctx, q, func(q dialect.Querier) error {
+		if keys != nil {
+			return e.touch(ctx, q, t, keys)
+		}
+		var after []any
+		for {
+			page, err := e.keyPage(ctx, q, t, after, touchPage)
+			if err != nil {
+				return err
+			}
+			if err := e.touch(ctx, q, t, page); err != nil || len(page) < touchPage {
+				return err
+			}
+			after = page[len(page)-1]
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("mysql: touch %s: %w", t.sqlName(), wrap(err))
+	}
+	return nil
+}
+
+// keyPage reads the keys behind after, in order.
+func (e *engine) keyPage(ctx context.Context, q dialect.Querier, t *table, after []any, limit int) ([][]any, error) {
+	r := &rowReader{t: t}
+	for _, c := range t.keyColumns() {
+		r.add(c.selectAs("t"), c)
+	}
+	var page [][]any
+	_, err := run(ctx, q, t.pageQuery(r.exprs, after, limit), r.cells, func(v []any) error {
+		page = append(page, append([]any(nil), v...))
+		return nil
+	})
+	return page, err
+}
+
+func (e *engine) touch(ctx context.Context, q dialect.Querier, t *table, keys [][]any) error {
+	images := e.catalog.Load().images
+	head := "INSERT INTO " + e.outboxName(t.ID) + " (" + t.keyNames() + ") VALUES "
+	if images {
+		head = "INSERT INTO " + e.outboxName(t.ID) + " (conn,existed," + t.keyNames() + ") VALUES "
+	}
+	st := statement{ctx: ctx, q: q, limit: e.statement, head: head}
+	columns := t.keyColumns()
+	for _, key := range keys {
+		if err := checkKey(t, key); err != nil {
+			return err
+		}
+		b := st.row()
+		if images {
+			b = append(b, "CONNECTION_ID(),0,"...)
+		}
+		st.end(appendTuple(b, columns, key))
+		if err := st.next(); err != nil {
+			return err
+		}
+	}
+	return st.flush()
+}

@@ -1,0 +1,18 @@
+// Package mysql teaches ddb MariaDB (10.6 and later; built against 10.11) and, as far
+// as the two agree, MySQL 8. It needs no configuration of the server beyond what
+// Dialect.Bind names, and works on any *sql.DB of github.com/go-sql-driver/mysql,
+// whatever the parameters of its DSN.
+//
+// ddb's own tables live in a database of their own, named after the first replicated
+// database with "_ddb" behind it. Each replicated table has an outbox there, out_N,
+// that triggers in the user's database fill with the keys of changed rows.
+//
+// # Why values survive
+//
+// Connections made by Conn run with time zone UTC, without conversion of results and
+// without strict mode. Temporal, fixed-point and address types travel as their text,
+// ENUM, SET and BIT as numbers, FLOAT widened to DOUBLE, everything else as the
+// bytes that the column holds in its own character set. Everything is written back as
+// literals that the server takes as they are, so nothing depends on how the driver
+// formats or parses.
+package mysql

@@ -1,0 +1,291 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// Objects lists databases, tables with parents first, routines, views that need
+// others after them, and the user's triggers without guards. Where the meaning of a
+// statement depends on a sql_mode or a character set, it starts with a comment that
+// Run reads; see withSurroundings.
+func (e *engine) Objects(ctx context.Context, q dialect.Querier) (list []dialect.Object, err error) {
+	err = e.neutral(ctx, q, func(q dialect.Querier) error {
+		was, err := texts(ctx, q, "SELECT DATABASE()")
+		if err != nil {
+			return err
+		}
+		defer func() {
+			if was[0][0].Valid {
+				exec(context.WithoutCancel(ctx), q, "USE "+ident(was[0][0].String))
+			}
+		}()
+		o := objects{e: e, q: q}
+		for _, step := range []func(context.Context) error{o.addDatabases, o.addTables, o.addRoutines, o.addViews, o.addTriggers} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+		list = o.list
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mysql: list objects: %w", wrap(err))
+	}
+	return list, nil
+}
+
+type objects struct {
+	e    *engine
+	q    dialect.Querier
+	list []dialect.Object
+}
+
+// show runs SHOW CREATE and returns its row by column name.
+func (o *objects) show(ctx context.Context, what, name string) (map[string]string, error) {
+	rows, err := o.q.QueryContext(ctx, "SHOW CREATE "+what+" "+name)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	row := make([]sql.NullString, len(names))
+	dest := make([]any, len(names))
+	for i := range row {
+		dest[i] = &row[i]
+	}
+	if !rows.Next() {
+		return nil, fmt.Errorf("SHOW CREATE %s %s: nothing (%v)", what, name, rows.Err())
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return nil, err
+	}
+	m := map[string]string{}
+	for i, n := range names {
+		m[strings.ToLower(n)] = row[i].String
+	}
+	return m, rows.Close()
+}
+
+func (o *objects) add(kind, db, name, statement string) {
+	o.list = append(o.list, dialect.Object{Kind: kind, Database: db, Name: name, SQL: statement})
+}
+
+func (o *objects) addDatabases(ctx context.Context) error {
+	for _, db := range o.e.databases() {
+		row, err := o.show(ctx, "DATABASE IF NOT EXISTS", ident(db))
+		if errno(err) == erBadDB {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		o.add("database", db, db, row["create database"])
+	}
+	return nil
+}
+
+func (o *objects) addTables(ctx context.Context) error {
+	tables, err := o.e.Tables(ctx, o.q)
+	if err != nil {
+		return err
+	}
+	for _, t := range tables {
+		if t.Own {
+			continue
+		}
+		row, err := o.show(ctx, "TABLE", qualified(t.Database, t.Name))
+		if err != nil {
+			return err
+		}
+		o.add("table", t.Database, t.Name, row["create table"])
+	}
+	return nil
+}
+
+func (o *objects) addRoutines(ctx context.Context) error {
+	for _, db := range o.e.databases() {
+		rows, err := texts(ctx, o.q, "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA="+text(db)+
+			" AND ROUTINE_TYPE IN ('FUNCTION', 'PROCEDURE') ORDER BY ROUTINE_TYPE, ROUTINE_NAME")
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			row, err := o.show(ctx, r[0].String, qualified(db, r[1].String))
+			if err != nil {
+				return err
+			}
+			body := row["create "+strings.ToLower(r[0].String)]
+			if body == "" {
+				return fmt.Errorf("the body of %s %s is hidden from this user: GRANT SELECT ON mysql.proc, or let its definer run ddb: %w",
+					strings.ToLower(r[0].String), qualified(db, r[1].String), dialect.ErrPrivilege)
+			}
+			o.add(strings.ToLower(r[0].String), db, r[1].String, withSurroundings(row["sql_mode"], row["collation_connection"], body))
+		}
+	}
+	return nil
+}
+
+type view struct {
+	db, name, statement string
+	done                bool
+}
+
+func (o *objects) addViews(ctx context.Context) error {
+	var views []*view
+	for _, db := range o.e.databases() {
+		rows, err := texts(ctx, o.q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db)+" AND TABLE_TYPE='VIEW' ORDER BY TABLE_NAME")
+		if err != nil {
+			return err
+		}
+		if len(rows) > 0 {
+			// The server leaves out the names of the current database.
+			if err := exec(ctx, o.q, "USE "+ident(db)); err != nil {
+				return err
+			}
+		}
+		for _, r := range rows {
+			row, err := o.show(ctx, "VIEW", qualified(db, r[0].String))
+			if err != nil {
+				return err
+			}
+			views = append(views, &view{db: db, name: r[0].String, statement: withSurroundings("", row["collation_connection"], row["create view"])})
+		}
+	}
+	var visit func(v *view)
+	visit = func(v *view) {
+		if v.done {
+			return
+		}
+		v.done = true
+		for _, other := range views {
+			// The server writes names in a view's text in full, unless it is of its own database.
+			if strings.Contains(v.statement, ident(other.name)) {
+				visit(other)
+			}
+		}
+		o.add("view", v.db, v.name, v.statement)
+	}
+	for _, v := range views {
+		visit(v)
+	}
+	return nil
+}
+
+func (o *objects) addTriggers(ctx context.Context) error {
+	for _, db := range o.e.databases() {
+		triggers, err := o.e.triggers(ctx, o.q, db)
+		if err != nil {
+			return err
+		}
+		for _, tr := range triggers {
+			if ownTrigger.MatchString(tr.name) {
+				continue
+			}
+			tr.body = unguard(tr.body)
+			statement := "CREATE " + tr.definerClause() + "TRIGGER " + ident(tr.name) + " " + tr.timing + " " + tr.event +
+				" ON " + ident(tr.table) + " FOR EACH ROW " + tr.body
+			o.add("trigger", db, tr.name, withSurroundings(tr.mode, tr.collation, statement))
+		}
+	}
+	return nil
+}
+
+// withSurroundings puts the sql_mode and collation that an object was made with into
+// a comment in front of its statement.
+func withSurroundings(mode, collation, statement string) string {
+	return fmt.Sprintf("/* sql_mode=%s collation=%s */ %s", mode, collation, statement)
+}
+
+var surroundings = regexp.MustCompile(`^/\* sql_mode=([A-Z0-9_,]*) collation=([a-z0-9_]*) \*/ `)
+
+// definer matches the clause in front of an object's kind.
+var definer = regexp.MustCompile("(?is)^(\\s*CREATE\\s+(?:OR\\s+REPLACE\\s+)?(?:ALGORITHM\\s*=\\s*\\w+\\s+)?)DEFINER\\s*=\\s*(?:`[^`]*`|'[^']*'|\\w+)(?:@(?:`[^`]*`|'[^']*'|[\\w.%]+))?\\s+")
+
+// Run executes a schema statement. Where the user may not create objects in another
+// user's name, they are created in its own.
+func (e *engine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
+	statement := s.SQL
+	if m := surroundings.FindStringSubmatch(statement); m != nil {
+		statement = statement[len(m[0]):]
+		if s.SQLMode == "" {
+			s.SQLMode = m[1]
+		}
+		if s.Collation == "" {
+			s.Charset, s.Collation = "utf8mb4", m[2]
+		}
+	}
+	before, err := texts(ctx, c, "SELECT DATABASE(), @@sql_mode, @@character_set_client, @@collation_connection, CAST(UNIX_TIMESTAMP(NOW(6)) AS CHAR)")
+	if err != nil {
+		return fmt.Errorf("mysql: run: %w", err)
+	}
+	now := before[0]
+	fill(&s.Database, now[0].String)
+	fill(&s.SQLMode, now[1].String)
+	fill(&s.Charset, now[2].String)
+	fill(&s.Collation, now[3].String)
+	if s.Timestamp == 0 {
+		s.Timestamp = nanoseconds(now[4].String)
+	}
+	if s.Database != "" && s.Database != now[0].String {
+		if _, err := c.ExecContext(ctx, "USE "+ident(s.Database)); err != nil && errno(err) != erBadDB {
+			return fmt.Errorf("mysql: run in database %q: %w", s.Database, wrap(err))
+		}
+	}
+	at := time.Unix(0, s.Timestamp)
+	err = exec(ctx, c, fmt.Sprintf("SET sql_mode=%s, character_set_client=%s, collation_connection=%s, timestamp=%d.%06d",
+		text(s.SQLMode), s.Charset, s.Collation, at.Unix(), at.Nanosecond()/1000))
+	if err == nil {
+		_, err = c.ExecContext(ctx, statement)
+		if errno(err) == erSpecific && definer.MatchString(statement) {
+			_, err = c.ExecContext(ctx, definer.ReplaceAllString(statement, "${1}"))
+		}
+	}
+	if berr := e.leave(ctx, c, s, now); err == nil && berr != nil {
+		return fmt.Errorf("mysql: run: restore session: %w", berr)
+	}
+	return wrap(err)
+}
+
+func fill(field *string, from string) {
+	if *field == "" {
+		*field = from
+	}
+}
+
+// nanoseconds parses seconds with microseconds, without the rounding of floats.
+func nanoseconds(s string) int64 {
+	whole, frac, _ := strings.Cut(s, ".")
+	sec, _ := strconv.ParseInt(whole, 10, 64)
+	frac = (frac + "000000000")[:9]
+	nano, _ := strconv.ParseInt(frac, 10, 64)
+	return sec*int64(time.Second) + nano
+}
+
+// leave puts the session back as it was before Run.
+func (e *engine) leave(ctx context.Context, c *sql.Conn, s *dialect.Statement, was []sql.NullString) error {
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	err := exec(back, c, fmt.Sprintf("SET sql_mode=%s, character_set_client=%s, collation_connection=%s, timestamp=DEFAULT",
+		text(was[1].String), was[2].String, was[3].String))
+	if err == nil && was[0].Valid && s.Database != was[0].String {
+		// The statement may have dropped that very database.
+		if _, uerr := c.ExecContext(back, "USE "+ident(was[0].String)); uerr != nil && errno(uerr) != erBadDB {
+			err = uerr
+		}
+	}
+	if err != nil {
+		discard(c)
+	}
+	return err
+}

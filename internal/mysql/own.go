@@ -1,0 +1,93 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// ownColumns holds the definitions of ddb's own tables, see dialect.OwnTables.
+var ownColumns = map[string]string{
+	"meta": "k VARCHAR(190) NOT NULL PRIMARY KEY, v LONGBLOB",
+	"journal": "seq BIGINT NOT NULL PRIMARY KEY, epoch BIGINT NOT NULL, at BIGINT NOT NULL, final BIGINT NOT NULL," +
+		" records BIGINT NOT NULL, bytes BIGINT NOT NULL, hash VARBINARY(32), payload LONGBLOB",
+	"followers": "id VARCHAR(190) NOT NULL PRIMARY KEY, role LONGTEXT, epoch BIGINT, lsn BIGINT, seen BIGINT, info LONGBLOB",
+	"batches": "id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, number BIGINT NULL, at BIGINT, records BIGINT, bytes BIGINT, payload LONGBLOB," +
+		" KEY number (number)",
+	"received": "snap VARCHAR(190) NOT NULL PRIMARY KEY, number BIGINT",
+	"deferred": "id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, kind LONGTEXT, db LONGTEXT, name LONGTEXT, body LONGTEXT",
+	"conflicts": "id VARCHAR(64) NOT NULL PRIMARY KEY, at BIGINT, db LONGTEXT, tbl LONGTEXT, rowkey LONGTEXT, base LONGTEXT," +
+		" local LONGTEXT, remote LONGTEXT, origin LONGTEXT, batch BIGINT, policy LONGTEXT, outcome LONGTEXT, reason LONGTEXT, state LONGTEXT",
+	"captured": "id BIGINT NOT NULL PRIMARY KEY, db VARCHAR(64) NOT NULL, name VARCHAR(64) NOT NULL, fingerprint VARCHAR(190) NOT NULL",
+}
+
+const ownOptions = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin ROW_FORMAT=DYNAMIC"
+
+// CreateOwn creates ddb's database and the tables that are missing in it.
+func (e *engine) CreateOwn(ctx context.Context, q dialect.Querier) error {
+	rows, err := texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(e.own))
+	if err != nil {
+		return fmt.Errorf("mysql: create own tables: %w", wrap(err))
+	}
+	have := map[string]bool{}
+	for _, r := range rows {
+		have[r[0].String] = true
+	}
+	var statements []string
+	if len(have) == 0 {
+		statements = append(statements, "CREATE DATABASE IF NOT EXISTS "+ident(e.own)+" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+	}
+	for _, name := range dialect.OwnTables {
+		if !have[name] {
+			statements = append(statements, "CREATE TABLE IF NOT EXISTS "+e.Own(name)+" ("+ownColumns[name]+")"+ownOptions)
+		}
+	}
+	if err := exec(ctx, q, statements...); err != nil {
+		return fmt.Errorf("mysql: create own tables: %w", err)
+	}
+	return nil
+}
+
+// DropOwn drops ddb's database. RemoveCapture goes before it.
+func (e *engine) DropOwn(ctx context.Context, q dialect.Querier) error {
+	if err := exec(ctx, q, "DROP DATABASE IF EXISTS "+ident(e.own)); err != nil {
+		return fmt.Errorf("mysql: drop own tables: %w", err)
+	}
+	return nil
+}
+
+// outbox is a row of the table captured.
+type outbox struct {
+	id          int64
+	table       tableName
+	fingerprint string // mode, hash of the key columns and, with images, of the rest
+}
+
+// key is the hash of the key columns.
+func (o outbox) key() string {
+	_, rest, _ := strings.Cut(o.fingerprint, ":")
+	key, _, _ := strings.Cut(rest, ":")
+	return key
+}
+
+func (o outbox) images() bool { return strings.HasPrefix(o.fingerprint, "images:") }
+
+// captured lists the outboxes; none where ddb has no tables yet.
+func (e *engine) captured(ctx context.Context, q dialect.Querier) ([]outbox, error) {
+	rows, err := texts(ctx, q, "SELECT id, db, name, fingerprint FROM "+e.Own("captured")+" ORDER BY id")
+	if n := errno(err); n == erNoSuchTable || n == erBadDB {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	list := make([]outbox, len(rows))
+	for i, r := range rows {
+		list[i] = outbox{int64(atoi(r[0].String)), tableName{r[1].String, r[2].String}, r[3].String}
+	}
+	return list, nil
+}
+
+func (e *engine) outboxName(id int64) string { return e.Own(fmt.Sprintf("out_%d", id)) }

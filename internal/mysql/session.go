@@ -1,0 +1,236 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// session is what the engine knows of a connection that it handed out.
+type session struct {
+	purpose dialect.Purpose
+	open    bool // a transaction is under way
+}
+
+// rollbackTimeout bounds the clean-up of a transaction whose context is over.
+const rollbackTimeout = 5 * time.Second
+
+// lockKey is the name of the server-wide lock that a node holds.
+func (e *engine) lockKey() string {
+	name := "ddb:" + e.databases()[0]
+	if len(name) > 64 {
+		name = name[:47] + digest(name)[:16]
+	}
+	return name
+}
+
+const sqlMode = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
+
+// setup is the one statement that prepares a connection for a purpose.
+func (e *engine) setup(p dialect.Purpose) string {
+	set := []string{
+		"NAMES utf8mb4 COLLATE utf8mb4_bin", "character_set_results=NULL",
+		"time_zone='+00:00'", "sql_mode='" + sqlMode + "'", "autocommit=1",
+		"sql_safe_updates=0", "sql_select_limit=DEFAULT", "sql_auto_is_null=0", "sql_big_selects=1",
+		"sql_quote_show_create=1", "wait_timeout=2147483", "net_write_timeout=3600", "net_read_timeout=3600",
+		"unique_checks=1",
+	}
+	if e.mariadb {
+		set = append(set, "tx_isolation='REPEATABLE-READ'", "max_statement_time=0")
+	} else {
+		set = append(set, "transaction_isolation='REPEATABLE-READ'", "max_execution_time=0")
+	}
+	switch p {
+	case dialect.Batch:
+		set = append(set, "foreign_key_checks=1", "@ddb_apply=1")
+	case dialect.Replay:
+		set = append(set, "foreign_key_checks=0", "@ddb_apply=2")
+		if e.mariadb {
+			set = append(set, "check_constraint_checks=0")
+		}
+	default:
+		// A trigger or ALTER behind somebody's open transaction must not stop all passes
+		// for the day that is the server's default: it fails and is tried again.
+		set = append(set, "foreign_key_checks=1", "@ddb_apply=NULL", "lock_wait_timeout=10")
+	}
+	return "SET " + strings.Join(set, ", ")
+}
+
+// Conn takes a connection from the pool. One for Write stays as the user's DSN made it.
+func (e *engine) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error) {
+	c, err := e.db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("mysql: connect: %w", wrap(err))
+	}
+	if p != dialect.Write {
+		if _, err := c.ExecContext(ctx, e.setup(p)); err != nil {
+			discard(c)
+			return nil, fmt.Errorf("mysql: set up connection: %w", wrap(err))
+		}
+	}
+	e.mu.Lock()
+	e.conns[c] = &session{purpose: p}
+	e.mu.Unlock()
+	return c, nil
+}
+
+// Release gives the connection back; with ddb's settings, or with an open
+// transaction, it is closed instead.
+func (e *engine) Release(c *sql.Conn) {
+	if c == nil {
+		return
+	}
+	e.mu.Lock()
+	s := e.conns[c]
+	delete(e.conns, c)
+	e.mu.Unlock()
+	if s != nil && s.purpose == dialect.Write && !s.open {
+		c.Close()
+		return
+	}
+	discard(c)
+}
+
+// discard closes the connection to the server rather than returning it to the pool.
+func discard(c *sql.Conn) {
+	c.Raw(func(any) error { return sqldriver.ErrBadConn })
+	c.Close()
+}
+
+// purpose tells what q was set up for; ok is false for a Querier that Conn did not make.
+func (e *engine) purpose(q dialect.Querier) (p dialect.Purpose, ok bool) {
+	c, isConn := q.(*sql.Conn)
+	if !isConn {
+		return 0, false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.conns[c]; s != nil {
+		return s.purpose, true
+	}
+	return 0, false
+}
+
+func (e *engine) setOpen(c *sql.Conn, open bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.conns[c]; s != nil {
+		s.open = open
+	}
+}
+
+// Begin starts a transaction; for Pass it fixes the snapshot at once.
+func (e *engine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
+	q := "START TRANSACTION"
+	if p == dialect.Pass {
+		q = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
+	}
+	e.setOpen(c, true)
+	if _, err := c.ExecContext(ctx, q); err != nil {
+		return fmt.Errorf("mysql: begin: %w", err)
+	}
+	return nil
+}
+
+// Commit ends the transaction. After an error nothing of it stands, unless the
+// connection was lost while COMMIT was under way.
+func (e *engine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
+	_, err := c.ExecContext(ctx, "COMMIT")
+	if err == nil {
+		e.setOpen(c, false)
+		return nil
+	}
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	if _, rerr := c.ExecContext(back, "ROLLBACK"); rerr == nil {
+		e.setOpen(c, false)
+	}
+	return fmt.Errorf("mysql: commit: %w", err)
+}
+
+// Lock takes a server-wide named lock on a connection of its own.
+func (e *engine) Lock(ctx context.Context) (release func() error, err error) {
+	c, err := e.db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("mysql: lock: %w", wrap(err))
+	}
+	key := text(e.lockKey())
+	rows, err := texts(ctx, c, "SELECT GET_LOCK("+key+", 0), IS_USED_LOCK("+key+")")
+	if err == nil && rows[0][0].String != "1" {
+		err = fmt.Errorf("another ddb node uses database %q (connection %s)", e.databases()[0], rows[0][1].String)
+	}
+	if err == nil {
+		// An idle connection must not lose the lock to the server's patience.
+		_, err = c.ExecContext(ctx, "SET SESSION wait_timeout=2147483")
+	}
+	if err != nil {
+		discard(c)
+		return nil, fmt.Errorf("mysql: lock: %w", err)
+	}
+	return func() error {
+		back, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+		defer cancel()
+		rows, err := texts(back, c, "SELECT RELEASE_LOCK("+key+")")
+		discard(c)
+		switch {
+		case err != nil:
+			return fmt.Errorf("mysql: unlock: %w", err)
+		case rows[0][0].String != "1":
+			return fmt.Errorf("mysql: unlock: the lock on database %q was lost", e.databases()[0])
+		}
+		return nil
+	}, nil
+}
+
+// Statements that put any session into ddb's surroundings and back, for calls on a
+// connection that the engine did not prepare.
+const (
+	neutralOn = "SET @ddb_mode=@@sql_mode, @ddb_zone=@@time_zone, @ddb_results=@@character_set_results," +
+		" @ddb_client=@@character_set_client, @ddb_collation=@@collation_connection," +
+		" sql_mode='" + sqlMode + "', time_zone='+00:00', character_set_client=utf8mb4," +
+		" collation_connection=utf8mb4_bin, character_set_results=NULL"
+	neutralOff = "SET sql_mode=@ddb_mode, time_zone=@ddb_zone, character_set_results=@ddb_results," +
+		" character_set_client=@ddb_client, collation_connection=@ddb_collation"
+)
+
+// neutralQuerier marks a connection that is in ddb's surroundings already.
+type neutralQuerier struct{ dialect.Querier }
+
+// neutral calls f with a Querier on one connection that has ddb's surroundings; they
+// are taken back afterwards. On a connection made by Conn for ddb's own purposes it
+// just calls f.
+func (e *engine) neutral(ctx context.Context, q dialect.Querier, f func(dialect.Querier) error) error {
+	if _, ok := q.(neutralQuerier); ok {
+		return f(q)
+	}
+	if p, ok := e.purpose(q); ok && p != dialect.Write {
+		return f(q)
+	}
+	spoiled := func() {}
+	if db, ok := q.(*sql.DB); ok {
+		c, err := db.Conn(ctx)
+		if err != nil {
+			return fmt.Errorf("connect: %w", wrap(err))
+		}
+		defer c.Close()
+		q, spoiled = c, func() { discard(c) }
+	}
+	if _, err := q.ExecContext(ctx, neutralOn); err != nil {
+		return err
+	}
+	err := f(neutralQuerier{q})
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	defer cancel()
+	if _, rerr := q.ExecContext(back, neutralOff); rerr != nil {
+		spoiled()
+		if err == nil {
+			err = rerr
+		}
+	}
+	return err
+}

@@ -1,0 +1,183 @@
+package mysql
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// spoolMemory is how many bytes of rows are kept in memory; more go to a file.
+const spoolMemory = 4 << 20
+
+// spool takes all rows of a query before any is handed on. A connection carries one
+// statement at a time, so without it a callback could not use the connection that
+// the rows come from. It holds at most spoolMemory plus one row in memory.
+type spool struct {
+	buf  []byte
+	file *os.File
+	rows int
+}
+
+func (s *spool) close() {
+	if s.file != nil {
+		s.file.Close()
+		os.Remove(s.file.Name())
+	}
+}
+
+// Tags of the values in a spool.
+const (
+	tagNil = iota
+	tagInt
+	tagUint
+	tagFloat
+	tagString
+	tagBytes
+)
+
+// add appends a row, which it copies.
+func (s *spool) add(cells []any) error {
+	for _, c := range cells {
+		switch v := c.(*cell).v.(type) {
+		case nil:
+			s.buf = append(s.buf, tagNil)
+		case int64:
+			s.buf = binary.AppendVarint(append(s.buf, tagInt), v)
+		case uint64:
+			s.buf = binary.AppendUvarint(append(s.buf, tagUint), v)
+		case float64:
+			s.buf = binary.BigEndian.AppendUint64(append(s.buf, tagFloat), math.Float64bits(v))
+		case string:
+			s.buf = binary.AppendUvarint(append(s.buf, tagString), uint64(len(v)))
+			s.buf = append(s.buf, v...)
+		case []byte:
+			s.buf = binary.AppendUvarint(append(s.buf, tagBytes), uint64(len(v)))
+			s.buf = append(s.buf, v...)
+		default:
+			return fmt.Errorf("unexpected value %T", v)
+		}
+	}
+	s.rows++
+	if len(s.buf) < spoolMemory {
+		return nil
+	}
+	return s.flush()
+}
+
+func (s *spool) flush() (err error) {
+	if s.file == nil {
+		if s.file, err = os.CreateTemp("", "ddb-rows-*"); err != nil {
+			return fmt.Errorf("spool rows: %w", err)
+		}
+	}
+	if _, err = s.file.Write(s.buf); err != nil {
+		return fmt.Errorf("spool rows: %w", err)
+	}
+	s.buf = s.buf[:0]
+	return nil
+}
+
+// each hands on the rows in order; n is the number of values in a row. The slice is
+// reused for the next row, the values in it are not.
+func (s *spool) each(n int, emit func([]any) error) error {
+	var r io.Reader = bytes.NewReader(s.buf)
+	if s.file != nil {
+		if _, err := s.file.Seek(0, io.SeekStart); err != nil {
+			return fmt.Errorf("spool rows: %w", err)
+		}
+		r = io.MultiReader(s.file, r)
+	}
+	in := bufio.NewReaderSize(r, 64<<10)
+	row := make([]any, n)
+	for range s.rows {
+		for i := range row {
+			var err error
+			if row[i], err = readValue(in); err != nil {
+				return fmt.Errorf("spool rows: %w", err)
+			}
+		}
+		if err := emit(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readValue(in *bufio.Reader) (any, error) {
+	tag, err := in.ReadByte()
+	if err != nil {
+		return nil, err
+	}
+	switch tag {
+	case tagNil:
+		return nil, nil
+	case tagInt:
+		return anyOf(binary.ReadVarint(in))
+	case tagUint:
+		return anyOf(binary.ReadUvarint(in))
+	case tagFloat:
+		var b [8]byte
+		_, err := io.ReadFull(in, b[:])
+		return math.Float64frombits(binary.BigEndian.Uint64(b[:])), err
+	case tagString, tagBytes:
+		n, err := binary.ReadUvarint(in)
+		if err != nil {
+			return nil, err
+		}
+		if tag == tagBytes {
+			b := make([]byte, n)
+			_, err = io.ReadFull(in, b)
+			return b, err
+		}
+		var sb strings.Builder
+		sb.Grow(int(n))
+		_, err = io.CopyN(&sb, in, int64(n))
+		return sb.String(), err
+	}
+	return nil, errors.New("damaged")
+}
+
+func anyOf[T any](v T, err error) (any, error) { return v, err }
+
+// collect runs a query whose columns are received by cells and spools its rows.
+func collect(ctx context.Context, q dialect.Querier, query string, cells []any) (*spool, error) {
+	rows, err := q.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	s := &spool{}
+	for rows.Next() {
+		if err = rows.Scan(cells...); err == nil {
+			err = s.add(cells)
+		}
+		if err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// run spools the query's rows and hands them on.
+func run(ctx context.Context, q dialect.Querier, query string, cells []any, emit func([]any) error) (n int, err error) {
+	s, err := collect(ctx, q, query, cells)
+	if err != nil {
+		return 0, err
+	}
+	defer s.close()
+	return s.rows, s.each(len(cells), emit)
+}
