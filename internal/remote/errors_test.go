@@ -1,0 +1,53 @@
+package remote
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+type codedError int
+
+func (e codedError) Error() string { return fmt.Sprintf("code %d", int(e)) }
+func (e codedError) Code() int     { return int(e) }
+
+// Errors keep their text, their number and the sentinels in them.
+func TestErrorsCrossTheWire(t *testing.T) {
+	duplicate := &mysql.MySQLError{Number: 1062, SQLState: [5]byte{'2', '3', '0', '0', '0'}, Message: "Duplicate entry"}
+	cross := func(err error) error { return newWireError(err).err() }
+
+	if got, ok := cross(duplicate).(*mysql.MySQLError); !ok || *got != *duplicate {
+		t.Errorf("a bare MySQL error became %#v", got)
+	}
+	wrapped := fmt.Errorf("outer: %w: %w", duplicate, context.DeadlineExceeded)
+	got := cross(wrapped)
+	var my *mysql.MySQLError
+	if got.Error() != wrapped.Error() || !errors.As(got, &my) || my.Number != 1062 || !errors.Is(got, context.DeadlineExceeded) {
+		t.Errorf("got %v, want %v", got, wrapped)
+	}
+	var coded *Error
+	if got := cross(cross(fmt.Errorf("outer: %w", codedError(2067)))); !errors.As(got, &coded) || coded.Code != 2067 || coded.Message != "code 2067" {
+		t.Errorf("got %#v", got)
+	}
+	if got := cross(context.Canceled); got != context.Canceled {
+		t.Errorf("a bare sentinel became %#v", got)
+	}
+	if got := cross(errors.New("plain")); got.Error() != "plain" || errors.Is(got, driver.ErrBadConn) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// A code names one error.
+func TestRegisterErrorTwice(t *testing.T) {
+	RegisterError("context.canceled", context.Canceled) // again is harmless
+	defer func() {
+		if recover() == nil {
+			t.Error("another error under the same code did not panic")
+		}
+	}()
+	RegisterError("context.canceled", errors.New("other"))
+}
