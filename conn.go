@@ -1,0 +1,361 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"reflect"
+)
+
+// routed is the driver behind Cluster.DB: its connections route statement by
+// statement, so that sql.DB, sql.Tx, sql.Stmt and sql.Conn are the true ones.
+type routed struct{ c *Cluster }
+
+func (r routed) Connect(context.Context) (driver.Conn, error) {
+	if r.c.closed.Load() {
+		return nil, ErrClosed
+	}
+	return &routedConn{c: r.c}, nil
+}
+
+func (r routed) Driver() driver.Driver { return routedDriver{} }
+
+type routedDriver struct{}
+
+func (routedDriver) Open(string) (driver.Conn, error) {
+	return nil, errors.New("ddb: a connection comes from a Cluster; use Cluster.DB")
+}
+
+// routedConn is one connection of Cluster.DB. Statements that depend on the
+// state of a connection pin one of the master's until this one is closed.
+type routedConn struct {
+	c      *Cluster
+	tx     txn
+	pinned *sql.Conn
+}
+
+func plainArgs(named []driver.NamedValue) []any {
+	if len(named) == 0 {
+		return nil
+	}
+	args := make([]any, len(named))
+	for i, n := range named {
+		args[i] = n.Value
+		if n.Name != "" {
+			args[i] = sql.Named(n.Name, n.Value)
+		}
+	}
+	return args
+}
+
+func (rc *routedConn) ExecContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Result, error) {
+	args := plainArgs(named)
+	if rc.tx != nil {
+		return rc.tx.exec(ctx, query, args)
+	}
+	if conn, err := rc.pin(ctx, query); err != nil || conn != nil {
+		if err != nil {
+			return nil, err
+		}
+		res, err := conn.ExecContext(ctx, query, args...)
+		if rc.c.m != nil {
+			rc.c.session.wrote(rc.c.m.written.Add(1))
+			rc.c.m.wakeUp()
+		}
+		return res, err
+	}
+	return rc.c.exec(ctx, query, args)
+}
+
+func (rc *routedConn) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
+	args := plainArgs(named)
+	if rc.tx != nil {
+		return streamRows(rc.tx.query(ctx, query, args))
+	}
+	if rc.pinned == nil && rc.c.isRead(query) {
+		return streamRows(rc.c.read(ctx, query, args))
+	}
+	if conn, err := rc.pin(ctx, query); err != nil || conn != nil {
+		if err != nil {
+			return nil, err
+		}
+		rows, err := streamRows(conn.QueryContext(ctx, query, args...))
+		if rc.c.m == nil || rc.c.isRead(query) {
+			return rows, err
+		}
+		wrote := func() error {
+			rc.c.session.wrote(rc.c.m.written.Add(1))
+			rc.c.m.wakeUp()
+			return nil
+		}
+		if err != nil {
+			wrote()
+			return nil, err
+		}
+		rows.(*streamedRows).after = wrote // it commits when it has sent the last row (S4)
+		return rows, nil
+	}
+	return rc.c.writes.query(ctx, query, args)
+}
+
+// pin returns the connection that a statement must run on, or nil if any will do.
+// What sets or reads the state of a connection (SET, user variables, locks,
+// LAST_INSERT_ID and their kin) binds this connection to one of the master's.
+func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) {
+	if rc.c.isSchema(query) && !temporary(rc.c.class, query) {
+		return nil, nil
+	}
+	if rc.pinned != nil {
+		return rc.pinned, nil
+	}
+	if !rc.c.pins(query) {
+		return nil, nil
+	}
+	conn, err := rc.c.masterDB().Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rc.pinned = conn
+	return conn, nil
+}
+
+func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if rc.tx != nil {
+		return nil, errors.New("ddb: a transaction is open on this connection")
+	}
+	var err error
+	o := &sql.TxOptions{Isolation: sql.IsolationLevel(opts.Isolation), ReadOnly: opts.ReadOnly}
+	switch {
+	case rc.pinned != nil:
+		var tx *sql.Tx
+		if tx, err = rc.pinned.BeginTx(ctx, o); err == nil {
+			rc.tx = &pinnedTx{plainTx{c: rc.c, tx: tx}}
+		}
+	case opts.ReadOnly:
+		rc.tx, err = rc.c.beginRead(ctx, o)
+	default:
+		rc.tx, err = rc.c.writes.begin(ctx, o)
+	}
+	if err != nil {
+		rc.tx = nil
+		return nil, err
+	}
+	return routedTx{rc}, nil
+}
+
+// pinnedTx is a transaction on a pinned connection of the master.
+type pinnedTx struct{ plainTx }
+
+func (t *pinnedTx) commit() error {
+	err := t.tx.Commit()
+	if m := t.c.m; m != nil {
+		t.c.session.wrote(m.written.Add(1))
+		m.wakeUp()
+	}
+	return err
+}
+
+type routedTx struct{ rc *routedConn }
+
+func (t routedTx) Commit() error {
+	defer func() { t.rc.tx = nil }()
+	return t.rc.tx.commit()
+}
+
+func (t routedTx) Rollback() error {
+	defer func() { t.rc.tx = nil }()
+	return t.rc.tx.rollback()
+}
+
+func (rc *routedConn) Begin() (driver.Tx, error) {
+	return rc.BeginTx(context.Background(), driver.TxOptions{})
+}
+
+func (rc *routedConn) Prepare(query string) (driver.Stmt, error) {
+	return rc.PrepareContext(context.Background(), query)
+}
+
+// PrepareContext keeps the text: each node prepares it when it first runs there.
+func (rc *routedConn) PrepareContext(_ context.Context, query string) (driver.Stmt, error) {
+	return &routedStmt{rc: rc, query: query}, nil
+}
+
+func (rc *routedConn) Ping(ctx context.Context) error { return rc.c.ping(ctx) }
+
+func (rc *routedConn) Close() error {
+	var err error
+	if rc.tx != nil {
+		err = rc.tx.rollback()
+		rc.tx = nil
+	}
+	if rc.pinned != nil {
+		err = errors.Join(err, rc.pinned.Close())
+		rc.pinned = nil
+	}
+	return err
+}
+
+// ResetSession gives a pinned connection back before the connection is used by somebody else.
+func (rc *routedConn) ResetSession(context.Context) error {
+	if rc.pinned != nil {
+		conn := rc.pinned
+		rc.pinned = nil
+		conn.Raw(func(any) error { return driver.ErrBadConn }) // its settings must not leak into the pool
+		return nil
+	}
+	return nil
+}
+
+func (rc *routedConn) IsValid() bool { return !rc.c.closed.Load() }
+
+// CheckNamedValue lets every value through: the node's own driver judges it.
+func (rc *routedConn) CheckNamedValue(*driver.NamedValue) error { return nil }
+
+type routedStmt struct {
+	rc    *routedConn
+	query string
+}
+
+func (s *routedStmt) Close() error                               { return nil }
+func (s *routedStmt) NumInput() int                              { return -1 }
+func (s *routedStmt) CheckNamedValue(v *driver.NamedValue) error { return nil }
+func (s *routedStmt) Exec(args []driver.Value) (driver.Result, error) {
+	return s.ExecContext(context.Background(), namedValues(args))
+}
+func (s *routedStmt) Query(args []driver.Value) (driver.Rows, error) {
+	return s.QueryContext(context.Background(), namedValues(args))
+}
+func (s *routedStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	return s.rc.ExecContext(ctx, s.query, args)
+}
+func (s *routedStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return s.rc.QueryContext(ctx, s.query, args)
+}
+
+func namedValues(args []driver.Value) []driver.NamedValue {
+	named := make([]driver.NamedValue, len(args))
+	for i, v := range args {
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return named
+}
+
+// streamedRows gives the rows of a node's *sql.Rows to database/sql.
+type streamedRows struct {
+	rows    *sql.Rows
+	columns []string
+	types   []*sql.ColumnType
+	values  []any        // of the current row
+	into    []any        // pointers to values
+	after   func() error // called when the rows are closed; may be nil
+}
+
+func streamRows(rows *sql.Rows, err error) (driver.Rows, error) {
+	if err != nil {
+		return nil, err
+	}
+	s := &streamedRows{rows: rows}
+	if err := s.describe(); err != nil {
+		return nil, errors.Join(err, rows.Close())
+	}
+	return s, nil
+}
+
+func (s *streamedRows) describe() (err error) {
+	if s.columns, err = s.rows.Columns(); err != nil {
+		return err
+	}
+	if s.types, err = s.rows.ColumnTypes(); err != nil {
+		return err
+	}
+	// Scan knows *any but not *driver.Value, into which it stores no NULL.
+	s.values, s.into = make([]any, len(s.columns)), make([]any, len(s.columns))
+	for i := range s.values {
+		s.into[i] = &s.values[i]
+	}
+	return nil
+}
+
+func (s *streamedRows) Columns() []string { return s.columns }
+
+func (s *streamedRows) Close() error {
+	err := s.rows.Close()
+	if after := s.after; after != nil {
+		s.after = nil
+		return errors.Join(err, after())
+	}
+	return err
+}
+
+func (s *streamedRows) Next(dest []driver.Value) error {
+	if !s.rows.Next() {
+		if err := s.rows.Err(); err != nil {
+			return err
+		}
+		return io.EOF
+	}
+	if err := s.rows.Scan(s.into...); err != nil {
+		return err
+	}
+	for i, v := range s.values {
+		dest[i] = v
+	}
+	return nil
+}
+
+func (s *streamedRows) HasNextResultSet() bool { return true }
+func (s *streamedRows) NextResultSet() error {
+	if !s.rows.NextResultSet() {
+		if err := s.rows.Err(); err != nil {
+			return err
+		}
+		return io.EOF
+	}
+	return s.describe()
+}
+
+func (s *streamedRows) ColumnTypeDatabaseTypeName(i int) string { return s.types[i].DatabaseTypeName() }
+func (s *streamedRows) ColumnTypeLength(i int) (int64, bool)    { return s.types[i].Length() }
+func (s *streamedRows) ColumnTypeNullable(i int) (bool, bool)   { return s.types[i].Nullable() }
+func (s *streamedRows) ColumnTypeScanType(i int) reflect.Type   { return s.types[i].ScanType() }
+func (s *streamedRows) ColumnTypePrecisionScale(i int) (int64, int64, bool) {
+	return s.types[i].DecimalSize()
+}
+
+// bufferedRows are rows in memory.
+type bufferedRows struct {
+	*streamedRows
+	list [][]driver.Value
+}
+
+// bufferRows reads all rows and closes them.
+func bufferRows(rows *sql.Rows) (driver.Rows, error) {
+	s, err := streamRows(rows, nil)
+	if err != nil {
+		return nil, err
+	}
+	b := &bufferedRows{streamedRows: s.(*streamedRows)}
+	for {
+		row := make([]driver.Value, len(b.columns))
+		if err := b.streamedRows.Next(row); err == io.EOF {
+			return b, rows.Close()
+		} else if err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		b.list = append(b.list, row)
+	}
+}
+
+func (b *bufferedRows) Close() error           { return nil }
+func (b *bufferedRows) HasNextResultSet() bool { return false }
+func (b *bufferedRows) NextResultSet() error   { return io.EOF }
+func (b *bufferedRows) Next(dest []driver.Value) error {
+	if len(b.list) == 0 {
+		return io.EOF
+	}
+	copy(dest, b.list[0])
+	b.list = b.list[1:]
+	return nil
+}

@@ -1,0 +1,112 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// A server has several databases, of which a node replicates those it was told to and those
+// that CREATE DATABASE has made through ddb since. The latter stand in the meta table. A name is
+// added before its database is made and removed after it is gone: a name without a
+// database does no harm, a database without its name would silently not be replicated.
+
+// databaseAdder is an engine that can replicate further databases.
+type databaseAdder interface {
+	// Replicate makes the engine replicate these databases beside those it was bound to.
+	Replicate(more []string)
+}
+
+// loadDatabases tells the engine of the databases that were added.
+func (n *node) loadDatabases(ctx context.Context) error {
+	adder, ok := n.engine.(databaseAdder)
+	if !ok {
+		return nil
+	}
+	more, _, err := metaValue[[]string](ctx, n, n.db, metaDatabase)
+	if err != nil {
+		return err
+	}
+	adder.Replicate(more)
+	n.more.Store(&more)
+	return nil
+}
+
+// setDatabases changes the list of the databases that were added.
+func (n *node) setDatabases(ctx context.Context, q dialect.Querier, more []string) error {
+	if err := n.setMetaValue(ctx, q, metaDatabase, more); err != nil {
+		return err
+	}
+	n.engine.(databaseAdder).Replicate(more)
+	n.more.Store(&more)
+	return nil
+}
+
+func (n *node) moreDatabases() []string {
+	if more := n.more.Load(); more != nil {
+		return *more
+	}
+	return nil
+}
+
+// addDatabase adds a name, if it is not there yet, and returns how to take it back.
+func (n *node) addDatabase(ctx context.Context, q dialect.Querier, name string) (undo func() error, err error) {
+	was := n.moreDatabases()
+	if n.replicates(name) {
+		return func() error { return nil }, nil
+	}
+	undo = func() error { return n.setDatabases(context.WithoutCancel(ctx), q, was) }
+	return undo, n.setDatabases(ctx, q, append(slices.Clone(was), name))
+}
+
+func (n *node) replicates(database string) bool {
+	return database == n.primary || slices.Contains(n.opts.Databases, database) || slices.Contains(n.moreDatabases(), database)
+}
+
+// run executes a schema statement, and follows what it does to databases.
+func (n *node) run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
+	if _, ok := n.engine.(databaseAdder); !ok {
+		return n.engine.Run(ctx, c, s)
+	}
+	info, err := sqlclass.ParseSchema(classOf(n.dialect.Name()), s.SQL)
+	if err != nil {
+		return n.engine.Run(ctx, c, s) // the database words it better
+	}
+	if info.Object != "DATABASE" {
+		if info.Database != "" && !n.replicates(info.Database) {
+			return fmt.Errorf("%w: database %s is not among those that are replicated; make it with CREATE DATABASE through ddb, or name it in Options.Databases", ErrNotReplicable, info.Database)
+		}
+		return n.engine.Run(ctx, c, s)
+	}
+	if info.Name == n.primary || info.Name == n.primary+"_ddb" {
+		return fmt.Errorf("%w: database %s is the one that the node lives in, under a name that may differ from node to node", ErrNotReplicable, info.Name)
+	}
+	switch info.Verb {
+	case "CREATE":
+		undo, err := n.addDatabase(ctx, c, info.Name)
+		if err != nil {
+			return err
+		}
+		if err := n.engine.Run(ctx, c, s); err != nil {
+			if e := undo(); e != nil {
+				return fmt.Errorf("%w (%w)", err, e)
+			}
+			return err
+		}
+		return nil
+	case "DROP":
+		if !n.replicates(info.Name) {
+			return fmt.Errorf("%w: database %s is not replicated; drop it on each server", ErrNotReplicable, info.Name)
+		}
+		if err := n.engine.Run(ctx, c, s); err != nil {
+			return err
+		}
+		return n.setDatabases(ctx, c, slices.DeleteFunc(slices.Clone(n.moreDatabases()), func(m string) bool { return strings.EqualFold(m, info.Name) }))
+	}
+	return n.engine.Run(ctx, c, s)
+}

@@ -1,0 +1,438 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/remote"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// Cluster is the handle that a program uses in place of its *sql.DB: writes go to
+// the master, reads to a healthy node. It is safe for concurrent use.
+type Cluster struct {
+	opts    Options
+	log     hclog.Logger
+	node    *node // nil in a Cluster made by Wrap
+	m       *master
+	f       *follower
+	class   sqlclass.Dialect
+	kinds   classified
+	writes  writePath
+	session session
+	sqlDB   *sql.DB // the routing driver
+	self    *member
+	toMain  *sql.DB // on a follower: connections to the master over the transport
+	closed  atomic.Bool
+	writesN atomic.Uint64
+
+	view   atomic.Pointer[view]
+	nudge  chan struct{} // capacity 1: asks for a new view
+	stop   context.CancelFunc
+	tasks  sync.WaitGroup
+	mu     sync.Mutex // guards what follows
+	remote map[string]*member
+	told   map[string]State // states last told to OnHealth
+	health watch[[]NodeStatus]
+	// external members, of a Cluster made by Wrap
+	outside []*outsider
+}
+
+func init() {
+	for code, err := range refusalCodes {
+		remote.RegisterError("ddb."+code, err)
+	}
+	for code, err := range map[string]error{"readonly": ErrReadOnly, "notmaster": ErrNotMaster, "notconfirmed": ErrNotConfirmed,
+		"busy": ErrBusy, "notreplicable": ErrNotReplicable, "stale": ErrStale, "queuefull": ErrQueueFull, "noconflict": ErrNoConflict} {
+		remote.RegisterError("ddb."+code, err)
+	}
+}
+
+// Open makes the database a node of a cluster and returns the handle to the whole
+// cluster. A master adopts the tables that the database has. A new replica or snap needs
+// an empty database, into which it copies the master's; Open does not wait for that, see
+// [Cluster.WaitReady].
+//
+// Open returns ErrOptions, ErrPrivilege, ErrSecondMaster or ErrWrongRole, wrapped in
+// words that say what to do, or the error of the database. The caller keeps
+// ownership of db and closes it after the Cluster.
+func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	n, err := openNode(ctx, db, o)
+	if err != nil {
+		return nil, err
+	}
+	c := newCluster(o, n.log)
+	c.node, c.class = n, classOf(n.dialect.Name())
+	if o.Role == Master {
+		err = c.openMaster(ctx)
+	} else {
+		err = c.openFollower(ctx)
+	}
+	if err != nil {
+		c.sqlDB.Close()
+		return nil, errors.Join(err, n.unlock())
+	}
+	c.run()
+	return c, nil
+}
+
+func newCluster(o Options, log hclog.Logger) *Cluster {
+	c := &Cluster{opts: o, log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), told: make(map[string]State)}
+	c.kinds.seed = maphash.MakeSeed()
+	c.sqlDB = sql.OpenDB(routed{c})
+	c.view.Store(&view{})
+	return c
+}
+
+// run keeps the view fresh until Close.
+func (c *Cluster) run() {
+	ctx, stop := context.WithCancel(context.Background())
+	c.stop = stop
+	c.rebuild()
+	c.tasks.Go(func() {
+		tick := time.NewTicker(c.opts.Heartbeat)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-c.nudge:
+			case <-tick.C:
+				c.checkOutside(ctx)
+			}
+			c.rebuild()
+		}
+	})
+}
+
+// refresh asks for a new view. It never blocks.
+func (c *Cluster) refresh() { signal(c.nudge) }
+
+func (c *Cluster) openMaster(ctx context.Context) error {
+	m, err := openMaster(ctx, c.node, func(m *master) {
+		m.changed = c.refresh
+		m.serveSQL = c.serveMaster
+	})
+	if err != nil {
+		return err
+	}
+	c.m = m
+	st := func() NodeStatus { return m.nodes()[0] }
+	c.self = &member{id: c.opts.ID, db: c.node.db, local: true, master: true, status: st,
+		lsn: func() LSN { return m.state.load().pos.LSN }, lag: func() time.Duration { return 0 }}
+	if m.writer == nil {
+		c.writes = &pooledWrites{c: c, m: m}
+		return nil
+	}
+	c.writes = &groupedWrites{c: c, w: m.writer, change: m.runSchema, settle: m.settleTx,
+		wrote: func(ctx context.Context, pos Position) error {
+			c.session.sees(uint64(pos.LSN))
+			if c.opts.WaitReplicas == 0 {
+				return nil
+			}
+			return m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
+		}}
+	return nil
+}
+
+func (c *Cluster) openFollower(ctx context.Context) error {
+	f, err := openFollower(ctx, c.node)
+	if err != nil {
+		return err
+	}
+	c.f = f
+	f.changed = c.refresh
+	f.serveSQL = c.serveFollower
+	c.self = &member{id: c.opts.ID, db: c.node.db, local: true, status: f.status,
+		lsn: func() LSN { return f.state.load().pos.LSN }, lag: f.staleness}
+	c.toMain = sql.OpenDB(remote.NewConnector(func(ctx context.Context) (net.Conn, error) {
+		up, err := f.upstream()
+		if err != nil {
+			return nil, err
+		}
+		conn, err := up.session.Open(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%w: the link from node %s to %s is lost: %w", ErrNoMaster, c.opts.ID, c.opts.Master, err)
+		}
+		return conn, nil
+	}, remote.Options{OnToken: c.session.sees}))
+	if c.opts.Role == Snap {
+		if err := c.openSnap(ctx); err != nil {
+			c.toMain.Close()
+			return err
+		}
+	} else {
+		c.writes = &forwardedWrites{c: c, db: c.toMain}
+	}
+	f.begin()
+	return nil
+}
+
+// serveMaster answers a follower's statements with this Cluster.
+func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn) {
+	err := remote.Serve(ctx, conn, c.sqlDB, remote.ServeOptions{
+		Before: func(ctx context.Context, _ remote.Header) (context.Context, error) {
+			return WithConsistency(ctx, Strong), nil
+		},
+		After: func() uint64 {
+			if w := c.session.write.Load(); w > c.session.settled.Load() {
+				limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)
+				defer cancel()
+				pos, err := c.m.covers(limit, w)
+				if err != nil {
+					// The pass under way may have missed the write; the one after it cannot.
+					return uint64(pos.LSN) + 2
+				}
+				c.session.sees(uint64(pos.LSN))
+			}
+			return c.session.lsn.Load()
+		},
+	})
+	c.log.Trace("a follower's SQL stream has ended", "error", err)
+}
+
+// serveFollower answers the master's reads from the local database.
+func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
+	err := remote.Serve(ctx, conn, c.node.db, remote.ServeOptions{ReadOnly: true, Check: func(query string) error {
+		if st := c.f.state.load(); st.pos.LSN < st.through {
+			return fmt.Errorf("%w to reads while it takes in whole tables: node %s", ErrClosed, c.opts.ID) // to be tried elsewhere
+		}
+		if !c.isRead(query) {
+			return fmt.Errorf("%w: node %s answers reads only", ErrReadOnly, c.opts.ID)
+		}
+		return nil
+	}})
+	c.log.Trace("the master's SQL stream has ended", "error", err)
+}
+
+// rebuild makes a new view from what is known of the nodes now, and tells of changes.
+func (c *Cluster) rebuild() {
+	v := &view{all: make(map[string]*member)}
+	statuses := c.statuses()
+	for _, m := range c.members() {
+		v.all[m.id] = m
+		if m.master {
+			v.master = m
+			continue
+		}
+		st := m.status()
+		switch {
+		case st.Role == Snap && !m.local:
+		case st.Role == Snap:
+			if c.f.snap.readable() {
+				v.active = append(v.active, m) // offline too
+			}
+		case st.State == Active:
+			v.active = append(v.active, m)
+		case st.State == Lagging:
+			v.floor = append(v.floor, m)
+		}
+	}
+	c.view.Store(v)
+	c.tell(statuses)
+}
+
+// members lists the nodes that can be queried from here.
+func (c *Cluster) members() []*member {
+	var list []*member
+	if c.self != nil {
+		list = append(list, c.self)
+	}
+	switch {
+	case c.m != nil:
+		list = append(list, c.followerMembers()...)
+	case c.f != nil:
+		list = append(list, c.masterMember())
+	default:
+		for _, o := range c.outside {
+			list = append(list, &o.member)
+		}
+	}
+	return list
+}
+
+// followerMembers returns a member for each follower that is connected.
+func (c *Cluster) followerMembers() []*member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	var list []*member
+	for id, f := range c.m.followers {
+		r := c.remote[id]
+		if r == nil {
+			r = &member{id: id, status: f.snapshot, lag: f.lag, lsn: func() LSN { return LSN(f.acked.Load()) }}
+			r.db = sql.OpenDB(remote.NewConnector(f.dialSQL, remote.Options{}))
+			c.remote[id] = r
+		}
+		f.mu.Lock()
+		f.hold = r.hold.Load()
+		f.mu.Unlock()
+		list = append(list, r)
+	}
+	return list
+}
+
+// dialSQL opens a stream on which the follower answers statements.
+func (f *sender) dialSQL(ctx context.Context) (net.Conn, error) {
+	f.mu.Lock()
+	l := f.link
+	f.mu.Unlock()
+	if l == nil || l.session == nil {
+		return nil, fmt.Errorf("ddb: node %s is not connected: %w", f.id, net.ErrClosed)
+	}
+	return l.session.Open(ctx)
+}
+
+// masterMember returns the master as a follower sees it.
+func (c *Cluster) masterMember() *member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.remote["\x00master"]
+	if m == nil {
+		m = &member{id: "master", db: c.toMain, master: true, lag: func() time.Duration { return 0 },
+			lsn: func() LSN { return c.f.state.load().master.LSN }}
+		m.status = func() NodeStatus { return NodeStatus{ID: m.id, Role: Master} }
+		c.remote["\x00master"] = m
+	}
+	return m
+}
+
+// statuses lists all nodes as this one sees them.
+func (c *Cluster) statuses() []NodeStatus {
+	var list []NodeStatus
+	switch {
+	case c.m != nil:
+		list = c.m.nodes()
+		list[0].Local, list[0].Writes = true, c.writesN.Load()
+	case c.f != nil:
+		list = append(list, c.f.status())
+		c.f.mu.Lock()
+		live := c.f.live != nil
+		for _, p := range c.f.peers {
+			if p.ID == c.opts.ID {
+				continue
+			}
+			if !live {
+				p.State, p.Reason, p.Lag = Inactive, "not known while the link to the master is lost", LagUnknown
+			}
+			list = append(list, p)
+		}
+		c.f.mu.Unlock()
+	default:
+		for _, o := range c.outside {
+			list = append(list, o.snapshot())
+		}
+	}
+	byID := make(map[string]*member)
+	c.mu.Lock()
+	for id, m := range c.remote {
+		byID[id] = m
+	}
+	c.mu.Unlock()
+	for i := range list {
+		m := byID[list[i].ID]
+		if list[i].Local {
+			m = c.self
+		}
+		if m != nil {
+			list[i].Reads, list[i].Maintenance = m.reads.Load(), m.hold.Load()
+		}
+	}
+	return list
+}
+
+// tell publishes the statuses and reports changes of state.
+func (c *Cluster) tell(list []NodeStatus) {
+	c.health.update(func([]NodeStatus) []NodeStatus { return list })
+	for _, s := range list {
+		c.mu.Lock()
+		was, known := c.told[s.ID]
+		c.told[s.ID] = s.State
+		c.mu.Unlock()
+		if known && was == s.State {
+			continue
+		}
+		level := hclog.Info
+		if c.f != nil && !s.Local {
+			level = hclog.Debug // hearsay: the master logs it itself
+		}
+		c.log.Log(level, "node state", "id", s.ID, "state", s.State, "was", was, "reason", s.Reason, "lsn", s.LSN)
+		if c.opts.OnHealth != nil {
+			c.opts.OnHealth(s)
+		}
+	}
+}
+
+// Close stops the node: followers are told, transactions in progress end first, and the
+// database is released. It does not close the *sql.DB given to Open. What is
+// pending stays where it is and is exchanged after the next Open.
+func (c *Cluster) Close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	c.stop()
+	c.tasks.Wait()
+	err := c.sqlDB.Close()
+	if c.toMain != nil {
+		err = errors.Join(err, c.toMain.Close())
+	}
+	c.mu.Lock()
+	for _, m := range c.remote {
+		if m.db != c.toMain {
+			err = errors.Join(err, m.db.Close())
+		}
+	}
+	c.mu.Unlock()
+	if c.m != nil {
+		err = errors.Join(err, c.m.stop())
+	}
+	if c.f != nil {
+		err = errors.Join(err, c.f.stop())
+	}
+	if c.node != nil {
+		err = errors.Join(err, c.node.unlock())
+	}
+	return err
+}
+
+// notMaster is the error for a schema statement elsewhere than on the master.
+func (c *Cluster) notMaster(query string) error {
+	return fmt.Errorf("%w: %s %s does not change the schema; run it on the master, at %s: %s", ErrNotMaster, c.opts.Role, c.opts.ID, c.opts.Master, firstLine(query))
+}
+
+// runSchema runs a schema statement on the master and ships it.
+func (m *master) runSchema(ctx context.Context, query string, args []any) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
+	}
+	return m.exclusive(ctx, func(c *sql.Conn) error {
+		m.looked = time.Time{}
+		if err := m.followSchema(ctx, c); err != nil {
+			return err
+		}
+		if err := m.passOn(ctx, c); err != nil {
+			return err
+		}
+		if m.writer != nil {
+			m.writer.forgetStatements()
+		}
+		return m.surround(ctx, c, query, func(s dialect.Statement) error {
+			return m.changeSchema(ctx, c, []dialect.Statement{s})
+		})
+	})
+}

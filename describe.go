@@ -1,0 +1,80 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// Dialect returns the name of the kind of database: "sqlite" or "mysql" for those that ddb brings.
+func (c *Cluster) Dialect() string { return c.class.String() }
+
+// Objects lists the statements that make this node's whole schema in an empty database, in an
+// order in which they can run, without anything of ddb's.
+func (c *Cluster) Objects(ctx context.Context) ([]dialect.Object, error) {
+	if c.node == nil {
+		return nil, errors.New("ddb: a Cluster made by Wrap does not read the schema")
+	}
+	list, err := c.node.engine.Objects(ctx, c.node.db)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: objects: %w", err)
+	}
+	return list, nil
+}
+
+// PingLocal verifies that the database of this process answers, for health checks: a node whose
+// database is down must not be sent anything, whatever its master knows of it.
+func (c *Cluster) PingLocal(ctx context.Context) error {
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	if c.node == nil {
+		return wrapError("ping", c.masterDB().PingContext(ctx))
+	}
+	return wrapError("ping", c.node.db.PingContext(ctx))
+}
+
+type answerKey struct{}
+
+// WithAnswer returns a context whose reads store the id of the node that answered in node, for
+// diagnosis. One context serves one read at a time.
+func WithAnswer(ctx context.Context, node *string) context.Context {
+	return context.WithValue(ctx, answerKey{}, node)
+}
+
+// answered notes which node answers a read, for those who asked.
+func answered(ctx context.Context, id string) {
+	if node, ok := ctx.Value(answerKey{}).(*string); ok {
+		*node = id
+	}
+}
+
+type surroundingsKey struct{}
+
+// WithSurroundings returns a context whose schema statements run in the surroundings that s
+// gives (its SQL is not looked at), as a file of SQL asks for with USE and SET. References to tables that do not exist yet
+// are accepted, because such a file may name them in any order.
+func WithSurroundings(ctx context.Context, s dialect.Statement) context.Context {
+	return context.WithValue(ctx, surroundingsKey{}, s)
+}
+
+// surround runs f with the statement as it is to run in ctx.
+func (m *master) surround(ctx context.Context, c *sql.Conn, query string, f func(dialect.Statement) error) (err error) {
+	s, ok := ctx.Value(surroundingsKey{}).(dialect.Statement)
+	s.SQL = query
+	if !ok || m.dialect.Name() != sqlclass.MySQL.String() {
+		return f(s)
+	}
+	if _, err := c.ExecContext(ctx, "SET foreign_key_checks=0"); err != nil {
+		return err
+	}
+	defer func() {
+		_, back := c.ExecContext(context.WithoutCancel(ctx), "SET foreign_key_checks=1")
+		err = errors.Join(err, back)
+	}()
+	return f(s)
+}

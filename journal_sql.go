@@ -1,0 +1,199 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// partBits is how many low bits of a journal row's number hold the part's index.
+const partBits = 20
+
+func sequence(lsn LSN, index int) int64 { return int64(lsn)<<partBits + int64(index) }
+
+// sqlJournal is the default Journal: a table in the node's own database.
+type sqlJournal struct {
+	db     dialect.Querier // the pool
+	tx     func(ctx context.Context, f func(q dialect.Querier) error) error
+	insert string
+	read   string
+	sizes  string
+	ends   string
+	trim   string
+	size   string
+	before string
+	last   string
+}
+
+// newSQLJournal returns the journal in the table; tx runs a function in one durable transaction.
+func newSQLJournal(db dialect.Querier, table string, tx func(context.Context, func(dialect.Querier) error) error) *sqlJournal {
+	const columns = "seq, epoch, at, final, records, bytes, hash, payload"
+	return &sqlJournal{
+		db:     db,
+		tx:     tx,
+		insert: "INSERT INTO " + table + " (" + columns + ") VALUES (?,?,?,?,?,?,?,?)",
+		read:   "SELECT " + columns + " FROM " + table + " WHERE seq > ? ORDER BY seq LIMIT ?",
+		sizes:  "SELECT bytes FROM " + table + " WHERE seq > ? ORDER BY seq LIMIT 1024",
+		ends:   "SELECT seq, epoch, hash FROM " + table + " WHERE final = 1 ORDER BY seq ASC LIMIT 1",
+		last:   "SELECT seq, epoch, hash FROM " + table + " ORDER BY seq DESC LIMIT 1",
+		trim:   "DELETE FROM " + table + " WHERE seq < ? AND seq < (SELECT m FROM (SELECT MAX(seq) AS m FROM " + table + " WHERE final = 1) AS x) >> 20 << 20",
+		size:   "SELECT COALESCE(SUM(final),0), COALESCE(SUM(bytes),0), COALESCE(MIN(at),0) FROM " + table + " WHERE seq >= ?",
+		before: "SELECT COALESCE(MAX(seq),0) FROM " + table + " WHERE at < ? AND final = 1",
+	}
+}
+
+// AppendIn stores a part inside the caller's transaction.
+func (j *sqlJournal) AppendIn(ctx context.Context, q dialect.Querier, p Part) error {
+	if p.Index >= 1<<partBits {
+		return fmt.Errorf("ddb: entry %d has more than %d parts", p.LSN, 1<<partBits)
+	}
+	final := 0
+	if p.Final {
+		final = 1
+	}
+	_, err := q.ExecContext(ctx, j.insert, sequence(p.LSN, p.Index), int64(p.Epoch), p.At, final, p.Records, len(p.Payload), p.Hash[:], p.Payload)
+	if err != nil {
+		return fmt.Errorf("ddb: journal: append entry %d: %w", p.LSN, err)
+	}
+	return nil
+}
+
+func (j *sqlJournal) Append(ctx context.Context, parts ...Part) error {
+	return j.tx(ctx, func(q dialect.Querier) error {
+		for _, p := range parts {
+			if err := j.AppendIn(ctx, q, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (j *sqlJournal) Read(ctx context.Context, lsn LSN, index int, limit int) ([]Part, error) {
+	n, err := j.fit(ctx, sequence(lsn, index), limit)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	rows, err := j.db.QueryContext(ctx, j.read, sequence(lsn, index), n)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: journal: read: %w", err)
+	}
+	defer rows.Close()
+	var parts []Part
+	for rows.Next() {
+		var (
+			p              Part
+			seq, epoch     int64
+			final, n, blen int64
+			hash           []byte
+		)
+		if err := rows.Scan(&seq, &epoch, &p.At, &final, &n, &blen, &hash, &p.Payload); err != nil {
+			return nil, fmt.Errorf("ddb: journal: read: %w", err)
+		}
+		p.LSN, p.Index = LSN(seq>>partBits), int(seq&(1<<partBits-1))
+		p.Epoch, p.Final, p.Records = uint64(epoch), final == 1, int(n)
+		copy(p.Hash[:], hash)
+		parts = append(parts, p)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("ddb: journal: read: %w", err)
+	}
+	if len(parts) > 0 && (parts[0].LSN > lsn+1 || parts[0].LSN == lsn+1 && parts[0].Index != 0) {
+		return nil, fmt.Errorf("%w: entry %d is gone, the first is %d", ErrTrimmed, lsn+1, parts[0].LSN)
+	}
+	return parts, nil
+}
+
+// fit returns how many parts after seq fit in limit bytes, at least one if there is any. A server
+// sends every row that was asked for, wanted or not, so they are counted first.
+func (j *sqlJournal) fit(ctx context.Context, seq int64, limit int) (n int, err error) {
+	rows, err := j.db.QueryContext(ctx, j.sizes, seq)
+	if err != nil {
+		return 0, fmt.Errorf("ddb: journal: read: %w", err)
+	}
+	defer rows.Close()
+	for size := 0; rows.Next(); n++ {
+		var bytes int
+		if err := rows.Scan(&bytes); err != nil {
+			return 0, fmt.Errorf("ddb: journal: read: %w", err)
+		}
+		if size += bytes + partOverhead; n > 0 && size > limit {
+			break
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return 0, fmt.Errorf("ddb: journal: read: %w", err)
+	}
+	return n, nil
+}
+
+func (j *sqlJournal) Bounds(ctx context.Context) (first, last Position, err error) {
+	if first, err = j.end(ctx, j.ends); err != nil || first.LSN == 0 {
+		return first, first, err
+	}
+	last, err = j.end(ctx, j.last)
+	return first, last, err
+}
+
+func (j *sqlJournal) end(ctx context.Context, query string) (Position, error) {
+	rows, err := j.db.QueryContext(ctx, query)
+	if err != nil {
+		return Position{}, fmt.Errorf("ddb: journal: %w", err)
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return Position{}, rows.Err()
+	}
+	var seq, epoch int64
+	var hash []byte
+	if err := rows.Scan(&seq, &epoch, &hash); err != nil {
+		return Position{}, fmt.Errorf("ddb: journal: %w", err)
+	}
+	p := Position{Epoch: uint64(epoch), LSN: LSN(seq >> partBits)}
+	copy(p.Hash[:], hash)
+	return p, nil
+}
+
+func (j *sqlJournal) Trim(ctx context.Context, through LSN) error {
+	return j.tx(ctx, func(q dialect.Querier) error {
+		if _, err := q.ExecContext(ctx, j.trim, sequence(through+1, 0)); err != nil {
+			return fmt.Errorf("ddb: journal: trim: %w", err)
+		}
+		return nil
+	})
+}
+
+func (j *sqlJournal) Size(ctx context.Context, after LSN) (entries, bytes int64, oldest time.Time, err error) {
+	var at int64
+	err = scanOne(ctx, j.db, []any{&entries, &bytes, &at}, j.size, sequence(after+1, 0))
+	if at != 0 {
+		oldest = time.Unix(0, at)
+	}
+	return entries, bytes, oldest, err
+}
+
+func (j *sqlJournal) Before(ctx context.Context, at time.Time) (LSN, error) {
+	var seq int64
+	err := scanOne(ctx, j.db, []any{&seq}, j.before, at.UnixNano())
+	return LSN(seq >> partBits), err
+}
+
+// scanOne scans the only row of a query; sql.ErrNoRows if there is none.
+func scanOne(ctx context.Context, q dialect.Querier, into []any, query string, args ...any) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return errors.Join(rows.Err(), sql.ErrNoRows)
+	}
+	if err := rows.Scan(into...); err != nil {
+		return err
+	}
+	return errors.Join(rows.Close(), rows.Err())
+}

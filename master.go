@@ -1,0 +1,558 @@
+package ddb
+
+import (
+	"context"
+	"crypto/hmac"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// master owns the sequencer, the listener and one sender per follower.
+type master struct {
+	*sequencer
+	writer   *groupWriter // nil where the database has many writers
+	listener net.Listener
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
+	serveSQL func(ctx context.Context, conn net.Conn) // answers a follower's SQL; set by the Cluster
+	changed  func()                                   // called when a follower comes, goes or changes; set by the Cluster
+
+	passMu   sync.Mutex // with many writers: what exclusive holds
+	passConn *sql.Conn  // guarded by passMu
+
+	keyed keyedConns
+
+	mu        sync.Mutex
+	followers map[string]*sender // by id; those that have ever connected
+	since     time.Time
+	latest    atomic.Pointer[[]NodeStatus] // as last listed
+	acked     watch[struct{}]              // changes with every acknowledgement
+}
+
+// openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
+func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, error) {
+	s := &sequencer{node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	s.incoming.jobs = make(chan *job, maxJobs)
+	s.incoming.commits.Store(1) // so that the first pass looks
+	m := &master{sequencer: s, followers: make(map[string]*sender), changed: func() {}, since: time.Now()}
+	connect(m)
+	run, cancel := context.WithCancel(context.Background())
+	m.cancel = cancel
+	if n.singleWriter() {
+		hooks := writeHooks{commit: m.beforeCommit}
+		if n.opts.acceptsSnaps() {
+			hooks.result = m.keyResult
+		}
+		m.writer = newGroupWriter(n, hooks)
+		s.exclusive = m.writer.with
+		m.start(func() { m.writer.run(run) })
+	} else {
+		s.exclusive = m.alone
+	}
+	if err := m.reign(ctx); err != nil {
+		m.stop()
+		return nil, err
+	}
+	if err := m.listen(ctx, run); err != nil {
+		m.stop()
+		return nil, err
+	}
+	m.start(func() { s.run(run) })
+	if n.opts.acceptsSnaps() {
+		m.start(func() { m.settle(run) })
+	}
+	m.start(func() { m.retain(run) })
+	n.log.Info("master is up", "cluster", n.clusterID, "epoch", s.epoch, "lsn", s.state.load().pos.LSN,
+		"listen", n.opts.Listen, "tables", len(n.tables.Load().replicated()))
+	return m, nil
+}
+
+// start runs f in a goroutine that stop waits for.
+func (m *master) start(f func()) { m.tasks.Go(f) }
+
+// stop ends everything the master has started.
+func (m *master) stop() error {
+	m.cancel()
+	var err error
+	if m.listener != nil {
+		err = m.listener.Close()
+	}
+	m.mu.Lock()
+	for _, f := range m.followers {
+		f.close(ErrClosed)
+	}
+	m.mu.Unlock()
+	m.tasks.Wait()
+	m.passMu.Lock()
+	defer m.passMu.Unlock()
+	m.dropPassConn()
+	return err
+}
+
+// alone is exclusive where the database has many writers: a lock and a connection.
+func (m *master) alone(ctx context.Context, f func(c *sql.Conn) error) error {
+	m.passMu.Lock()
+	defer m.passMu.Unlock()
+	if m.passConn == nil {
+		c, err := m.engine.Conn(ctx, dialect.Pass)
+		if err != nil {
+			return fmt.Errorf("ddb: node %s: connect: %w", m.opts.ID, err)
+		}
+		m.passConn = c
+	}
+	err := f(m.passConn)
+	if err != nil {
+		m.dropPassConn()
+	}
+	return err
+}
+
+func (m *master) dropPassConn() {
+	if m.passConn != nil {
+		m.engine.Release(m.passConn)
+		m.passConn = nil
+	}
+}
+
+// beforeCommit is the writer's hook: the entry is part of the transaction that it describes (W3).
+func (m *master) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position, error) {
+	covered := m.written.Load()
+	res, err := m.collectTx(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return func() Position {
+		m.publish(res, covered)
+		return m.state.load().pos
+	}, nil
+}
+
+// reign makes the database a master's, or finds that it is one.
+func (m *master) reign(ctx context.Context) error {
+	role, known, err := m.meta(ctx, m.db, metaRole)
+	if err != nil {
+		return err
+	}
+	_, last, err := m.journal.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	epoch, _, err := metaValue[uint64](ctx, m.node, m.db, metaEpoch)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !known:
+		epoch = 1
+		m.clusterID = newClusterID()
+	case Role(role) == Snap:
+		return fmt.Errorf("%w: it is a snap's; open it with Role Snap, or Detach it first", ErrWrongRole)
+	case Role(role) == Replica:
+		for _, key := range []string{metaCursor, metaThrough} {
+			if _, unfinished, err := m.meta(ctx, m.db, key); err != nil {
+				return err
+			} else if unfinished || last.LSN == 0 {
+				return fmt.Errorf("%w: it is a replica's whose snapshot is incomplete, so it cannot become the master", ErrWrongRole)
+			}
+		}
+		epoch = last.Epoch + 1
+	}
+	m.epoch = epoch
+	m.state.update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
+	return m.exclusive(ctx, func(c *sql.Conn) error { return m.crown(ctx, c, known, Role(role)) })
+}
+
+// crown writes down who reigns, installs the capture and settles the schema.
+func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) error {
+	if was == Replica {
+		if err := m.makeDeferred(ctx, c); err != nil {
+			return err
+		}
+		m.log.Warn("a replica becomes the master", "epoch", m.epoch, "lsn", m.state.load().pos.LSN)
+	}
+	cat, err := m.loadTables(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := m.forgetBare(ctx, c, cat); err != nil {
+		return err
+	}
+	if err := m.engine.InstallCapture(ctx, c, cat.replicated(), dialect.Keys); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", m.opts.ID, err)
+	}
+	st, err := m.schemaState(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := m.engine.InstallCapture(ctx, c, st.cat.replicated(), dialect.Keys); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", m.opts.ID, err)
+	}
+	if err := m.installKeys(ctx, c, st.cat.replicated()); err != nil {
+		return err
+	}
+	if err := m.refuse(ctx, c, st, nil); err != nil {
+		return err
+	}
+	rec, recorded, err := metaValue[schemaRecord](ctx, m.node, c, metaSchema)
+	if err != nil {
+		return err
+	}
+	var done *passResult
+	err = m.txOn(ctx, c, dialect.Pass, func() (err error) {
+		if !recorded {
+			if err = m.setMetaValue(ctx, c, metaSchema, st.record(0)); err != nil {
+				return err
+			}
+			// The first entry of a history, so that every position names one; the first of a
+			// reign, so that whoever has it follows no older master.
+			if done, err = m.collect(ctx, c, &extra{first: m.state.load().pos.LSN == 0 || was == Replica}); err != nil {
+				return err
+			}
+		}
+		return errors.Join(m.setMeta(ctx, c, metaCluster, []byte(m.clusterID)), m.setMeta(ctx, c, metaRole, []byte(Master)),
+			m.setMeta(ctx, c, metaNode, []byte(m.opts.ID)), m.setMetaValue(ctx, c, metaEpoch, m.epoch))
+	})
+	if err != nil {
+		return err
+	}
+	if !recorded {
+		m.publish(done, 0)
+		return nil
+	}
+	if d := compare(rec, st, nil); len(d.statements)+len(d.rebuild) > 0 {
+		return m.reconcile(ctx, c)
+	}
+	return nil
+}
+
+// forgetBare takes tables that have lost their capture out of the record, so that they are
+// shipped whole, before capturing them again hides the loss.
+func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *catalogue) error {
+	rec, recorded, err := metaValue[schemaRecord](ctx, m.node, c, metaSchema)
+	if err != nil || !recorded {
+		return err
+	}
+	before := len(rec.Tables)
+	for _, t := range cat.replicated() {
+		if t.Incarnation == dialect.Bare {
+			delete(rec.Tables, m.name(t).String())
+		}
+	}
+	if len(rec.Tables) == before {
+		return nil
+	}
+	return m.setMetaValue(ctx, c, metaSchema, rec)
+}
+
+// makeDeferred creates what a replica has kept back, its triggers, now that it takes writes.
+func (m *master) makeDeferred(ctx context.Context, c *sql.Conn) error {
+	objects, err := m.deferred(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		s := dialect.Statement{SQL: o.SQL, Database: m.physical(o.Database)}
+		if err := m.engine.Run(ctx, c, &s); err != nil {
+			return fmt.Errorf("ddb: node %s: create %s %s: %w", m.opts.ID, o.Kind, o.Name, err)
+		}
+	}
+	_, err = c.ExecContext(ctx, "DELETE FROM "+m.engine.Own("deferred"))
+	return err
+}
+
+// deferred lists the objects that a replica keeps for the day it is promoted.
+func (n *node) deferred(ctx context.Context, q dialect.Querier) ([]dialect.Object, error) {
+	rows, err := q.QueryContext(ctx, "SELECT kind, db, name, body FROM "+n.engine.Own("deferred")+" ORDER BY id")
+	if err != nil {
+		return nil, fmt.Errorf("ddb: node %s: %w", n.opts.ID, err)
+	}
+	defer rows.Close()
+	var list []dialect.Object
+	for rows.Next() {
+		var o dialect.Object
+		if err := rows.Scan(&o.Kind, &o.Database, &o.Name, &o.SQL); err != nil {
+			return nil, fmt.Errorf("ddb: node %s: %w", n.opts.ID, err)
+		}
+		list = append(list, o)
+	}
+	return list, rows.Err()
+}
+
+// listen accepts followers until the master stops.
+func (m *master) listen(ctx, run context.Context) error {
+	if m.opts.Listen == "" {
+		return nil
+	}
+	l, err := m.opts.Transport.Listen(ctx, m.opts.Listen)
+	if err != nil {
+		return fmt.Errorf("ddb: node %s: %w", m.opts.ID, err)
+	}
+	m.listener = l
+	m.start(func() { m.accept(run) })
+	return nil
+}
+
+func (m *master) accept(run context.Context) {
+	slots := make(chan struct{}, maxFollowers)
+	for {
+		conn, err := m.listener.Accept()
+		if err != nil {
+			if run.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			m.log.Warn("cannot accept a follower", "error", err)
+			if sleep(run, time.Second) != nil {
+				return
+			}
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			m.log.Warn("too many followers; one was turned away", "limit", maxFollowers, "from", conn.RemoteAddr())
+			conn.Close()
+			continue
+		}
+		m.start(func() {
+			defer func() { <-slots }()
+			defer conn.Close()
+			stop := closeWith(run, conn)
+			defer stop()
+			m.serve(run, conn)
+		})
+	}
+}
+
+// serve is one follower's connection from greeting to end.
+func (m *master) serve(run context.Context, conn net.Conn) {
+	var f *sender
+	var l *link
+	h, w, err := greet(conn, greeting{Protocol: protocolVersion, Cluster: m.clusterID, Master: m.opts.ID, Epoch: m.epoch},
+		func(h hello, nonce []byte) (welcome, error) {
+			w, err := m.judge(run, h, nonce)
+			if err != nil {
+				return w, err
+			}
+			f, l, err = m.enlist(h, w, conn.RemoteAddr().String())
+			return w, err
+		})
+	if err != nil {
+		if f != nil {
+			f.leave(l, err)
+		}
+		if run.Err() == nil {
+			m.log.Warn("a follower was not let in", "id", h.ID, "from", conn.RemoteAddr(), "error", err)
+		}
+		return
+	}
+	session, err := wire.Server(conn, wire.SessionConfig{})
+	if err != nil {
+		f.leave(l, err)
+		return
+	}
+	m.log.Info("a follower has connected", "id", h.ID, "follower", string(h.Role), "lsn", h.Position.LSN, "snapshot", w.Snapshot)
+	err = f.run(run, session, l, h, w)
+	f.leave(l, err)
+	session.Close()
+	if run.Err() == nil {
+		m.log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", err)
+	}
+}
+
+// judge decides whether a follower may come in, and whether it needs a snapshot.
+func (m *master) judge(ctx context.Context, h hello, nonce []byte) (welcome, error) {
+	w := welcome{Prompt: m.opts.WaitReplicas > 0}
+	if h.Protocol != protocolVersion {
+		return w, fmt.Errorf("%w: the follower speaks version %d, the master %d; run the same version of ddb on both", ErrVersion, h.Protocol, protocolVersion)
+	}
+	if err := checkID(h.ID); err != nil {
+		return w, err
+	}
+	if h.ID == m.opts.ID {
+		return w, fmt.Errorf("%w: %q is the master's own id; give the follower another", ErrDuplicateID, h.ID)
+	}
+	if err := m.authenticate(h, nonce); err != nil {
+		return w, err
+	}
+	if h.Dialect != m.dialect.Name() {
+		return w, fmt.Errorf("%w: node %s keeps its data in %s, the master in %s; all nodes of a cluster need the same kind of database", ErrOptions, h.ID, h.Dialect, m.dialect.Name())
+	}
+	switch {
+	case h.Cluster == "":
+		w.Snapshot = true
+	case h.Cluster != m.clusterID && !h.Rejoin:
+		return w, fmt.Errorf("%w: node %s belongs to cluster %s, this is %s; set Rejoin to replace its data", ErrOtherCluster, h.ID, h.Cluster, m.clusterID)
+	case h.Cluster != m.clusterID:
+		w.Snapshot = true
+	default:
+		var err error
+		if w.Snapshot, err = m.needsSnapshot(ctx, h); err != nil {
+			return w, err
+		}
+	}
+	return m.judgeSnap(ctx, h, w)
+}
+
+func (m *master) authenticate(h hello, nonce []byte) error {
+	key := m.opts.Key
+	if h.Role == Snap && m.opts.Snaps != nil {
+		access, ok := m.opts.Snaps[h.ID]
+		if !ok {
+			return fmt.Errorf("%w: snap %q is not in Options.Snaps of the master", ErrUnknownSnap, h.ID)
+		}
+		key = access.Key
+	}
+	if len(key) > 0 && !hmac.Equal(h.Proof, proof(key, nonce, m.clusterID, h.ID)) {
+		return fmt.Errorf("%w: node %s did not prove the cluster's key; check Options.Key", ErrUnknownSnap, h.ID)
+	}
+	return nil
+}
+
+// needsSnapshot compares histories: a follower that is on ours and within the journal goes on
+// from where it stands.
+func (m *master) needsSnapshot(ctx context.Context, h hello) (bool, error) {
+	first, last, err := m.journal.Bounds(ctx)
+	if err != nil {
+		return false, err
+	}
+	if h.Position.LSN == 0 {
+		return true, nil
+	}
+	fork := func(why string) (bool, error) {
+		if h.Rejoin {
+			return true, nil
+		}
+		return false, fmt.Errorf("%w: node %s stands at %v (%v): %s; set Rejoin on it to replace its data by a snapshot", ErrForked, h.ID, h.Position, h.Position.Hash, why)
+	}
+	switch {
+	case h.Position.Epoch > m.epoch:
+		return false, fmt.Errorf("%w: node %s has followed epoch %d, this master's is %d; another node is the master now", ErrOldEpoch, h.ID, h.Position.Epoch, m.epoch)
+	case h.Position.LSN > last.LSN:
+		return fork(fmt.Sprintf("the master's journal ends at %v", last))
+	case h.Position.LSN < first.LSN:
+		m.log.Info("a follower has been away for longer than the journal reaches", "id", h.ID, "lsn", h.Position.LSN, "first", first.LSN)
+		return true, nil
+	}
+	at, err := m.at(ctx, h.Position.LSN)
+	if err != nil {
+		return false, err
+	}
+	if at != h.Position {
+		return fork(fmt.Sprintf("the master's entry there is %v (%v)", at, at.Hash))
+	}
+	return false, nil
+}
+
+// at returns the position of an entry in the journal.
+func (m *master) at(ctx context.Context, lsn LSN) (Position, error) {
+	index := -1
+	for {
+		parts, err := m.journal.Read(ctx, lsn, index, sendBytes)
+		if err != nil {
+			return Position{}, err
+		}
+		for _, p := range parts {
+			if p.LSN == lsn && p.Final {
+				return p.Position(), nil
+			}
+			if p.LSN != lsn {
+				return Position{}, fmt.Errorf("%w: entry %d", ErrTrimmed, lsn)
+			}
+			index = p.Index
+		}
+		if len(parts) == 0 {
+			return Position{}, fmt.Errorf("%w: entry %d", ErrTrimmed, lsn)
+		}
+	}
+}
+
+// confirmed waits until n replicas have the entry durably.
+func (m *master) confirmed(ctx context.Context, lsn LSN, n int) error {
+	limit, cancel := context.WithTimeout(ctx, m.opts.WaitTimeout)
+	defer cancel()
+	for {
+		_, changed := m.acked.loadAndWatch()
+		have := 0
+		m.mu.Lock()
+		for _, f := range m.followers {
+			if f.role == Replica && LSN(f.acked.Load()) >= max(lsn, LSN(f.through.Load())) {
+				have++
+			}
+		}
+		m.mu.Unlock()
+		if have >= n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-limit.Done():
+			return fmt.Errorf("%w: entry %d is durable on the master and on %d of %d replicas after %v", ErrNotConfirmed, lsn, have, n, m.opts.WaitTimeout)
+		}
+	}
+}
+
+// retain trims the journal now and then, and writes down how far followers have come.
+func (m *master) retain(ctx context.Context) {
+	for sleep(ctx, max(10*m.opts.Heartbeat, 5*time.Second)) == nil {
+		if err := m.trim(ctx); err != nil && ctx.Err() == nil {
+			m.log.Warn("the journal could not be trimmed", "error", err)
+		}
+	}
+}
+
+// trim forgets entries beyond the limits of age and size, but none that a connected follower needs.
+func (m *master) trim(ctx context.Context) error {
+	return m.trimJournal(ctx, func(through LSN) LSN {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, f := range m.followers {
+			if f.connected() {
+				through = min(through, f.needs())
+			}
+		}
+		return through
+	})
+}
+
+// trimJournal forgets entries beyond the limits of age and size, up to what needed lets go.
+func (n *node) trimJournal(ctx context.Context, needed func(LSN) LSN) error {
+	sizer, ok := n.journal.(journalSizer)
+	if !ok {
+		return nil
+	}
+	through, err := sizer.Before(ctx, time.Now().Add(-n.opts.JournalMaxAge))
+	if err != nil {
+		return err
+	}
+	first, last, err := n.journal.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	through = max(through, first.LSN)
+	// The smallest LSN behind which no more than the limit lies.
+	for above := last.LSN; through < above; {
+		middle := through + (above-through)/2
+		_, bytes, _, err := sizer.Size(ctx, middle)
+		switch {
+		case err != nil:
+			return err
+		case bytes <= n.opts.JournalMaxBytes:
+			above = middle
+		default:
+			through = middle + 1
+		}
+	}
+	if through = needed(through); through <= first.LSN {
+		return nil
+	}
+	n.log.Debug("journal trimmed", "through", through)
+	return n.journal.Trim(ctx, through)
+}

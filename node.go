@@ -1,0 +1,319 @@
+package ddb
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/sqlite"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// node is what master and followers have in common: the database, ddb's own
+// tables in it, and the journal.
+type node struct {
+	opts    Options
+	db      *sql.DB
+	dialect dialect.Dialect
+	engine  dialect.Engine
+	journal Journal
+	log     hclog.Logger
+	unlock  func() error
+
+	clusterID string
+	primary   string                   // the node's own name of the database that entries call ""
+	more      atomic.Pointer[[]string] // databases added by CREATE DATABASE
+	tables    atomic.Pointer[catalogue]
+}
+
+// ownDatabase stands in entries for the place of ddb's own replicated tables.
+const ownDatabase = "%ddb"
+
+// logical gives the name that entries use for a database: each node may have another
+// name for its primary one.
+func (n *node) logical(database string) string {
+	if database == n.primary {
+		return ""
+	}
+	return database
+}
+
+// physical is the inverse of logical, for statements.
+func (n *node) physical(database string) string {
+	if database == "" {
+		return n.primary
+	}
+	return database
+}
+
+// name gives the name that entries use for a table.
+func (n *node) name(t *dialect.Table) tableName {
+	if t.Own {
+		return tableName{ownDatabase, "conflicts"}
+	}
+	return tableName{n.logical(t.Database), t.Name}
+}
+
+// catalogue is what is known of the tables. It is immutable; a new one replaces it.
+type catalogue struct {
+	version string // dialect.Schema.Version when it was read
+	list    []*dialect.Table
+	byName  map[tableName]*dialect.Table
+}
+
+type tableName struct{ database, table string }
+
+func (n tableName) String() string {
+	if n.database == "" {
+		return n.table
+	}
+	return n.database + "." + n.table
+}
+
+func (n *node) newCatalogue(version string, list []*dialect.Table) *catalogue {
+	c := &catalogue{version: version, list: list, byName: make(map[tableName]*dialect.Table, len(list))}
+	for _, t := range list {
+		c.byName[n.name(t)] = t
+	}
+	return c
+}
+
+// replicated lists the tables that can be replicated.
+func (c *catalogue) replicated() []*dialect.Table {
+	var list []*dialect.Table
+	for _, t := range c.list {
+		if t.Refusal == "" {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// dialectOf finds the dialect from the driver of the database.
+func dialectOf(db *sql.DB) (dialect.Dialect, error) {
+	name := reflect.TypeOf(db.Driver()).String()
+	switch {
+	case strings.Contains(name, "sqlite"):
+		return sqlite.Dialect{}, nil
+	case strings.Contains(name, "mysql"):
+		return mysql.Dialect{}, nil
+	}
+	return nil, fmt.Errorf("%w: no dialect for the driver %s; use modernc.org/sqlite or go-sql-driver/mysql, or set Options.Dialect", ErrOptions, name)
+}
+
+// openNode binds to the database, locks it against a second node and makes ddb's own tables.
+func openNode(ctx context.Context, db *sql.DB, opts Options) (*node, error) {
+	d := opts.Dialect
+	if d == nil {
+		var err error
+		if d, err = dialectOf(db); err != nil {
+			return nil, err
+		}
+	}
+	cfg := dialect.Config{Databases: opts.Databases, Guard: opts.Role == Snap || opts.Role == Master && opts.acceptsSnaps()}
+	engine, err := d.Bind(ctx, db, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: node %s: %w", opts.ID, err)
+	}
+	n := &node{opts: opts, db: db, dialect: d, engine: engine, log: opts.Logger.With("node", opts.ID, "role", string(opts.Role))}
+	if n.unlock, err = engine.Lock(ctx); err != nil {
+		return nil, fmt.Errorf("%w: node %s: %w", ErrSecondMaster, opts.ID, err)
+	}
+	if err := n.prepare(ctx); err != nil {
+		return nil, errors.Join(err, n.unlock())
+	}
+	return n, nil
+}
+
+func (n *node) prepare(ctx context.Context) error {
+	if err := n.engine.CreateOwn(ctx, n.db); err != nil {
+		return fmt.Errorf("ddb: node %s: create ddb's own tables: %w", n.opts.ID, err)
+	}
+	if n.journal = n.opts.Journal; n.journal == nil {
+		n.journal = newSQLJournal(n.db, n.engine.Own("journal"), n.inTx)
+	}
+	if err := n.findPrimary(ctx); err != nil {
+		return err
+	}
+	if err := n.loadDatabases(ctx); err != nil {
+		return err
+	}
+	id, _, err := n.meta(ctx, n.db, metaCluster)
+	if err != nil {
+		return err
+	}
+	n.clusterID = string(id)
+	return nil
+}
+
+// findPrimary finds the name of the database that entries leave out.
+func (n *node) findPrimary(ctx context.Context) error {
+	switch {
+	case n.dialect.Name() == "sqlite":
+		return nil
+	case len(n.opts.Databases) > 0:
+		n.primary = n.opts.Databases[0]
+		return nil
+	}
+	if err := scanOne(ctx, n.db, []any{&n.primary}, "SELECT DATABASE()"); err != nil {
+		return fmt.Errorf("ddb: node %s: find the current database: %w", n.opts.ID, err)
+	}
+	return nil
+}
+
+// Names of the rows in the meta table.
+const (
+	metaCluster  = "cluster"  // id of the cluster
+	metaRole     = "role"     // role of the node that owns the database
+	metaEpoch    = "epoch"    // of a master: the epoch of its reign
+	metaSchema   = "schema"   // of a master: the schema as last shipped
+	metaCursor   = "cursor"   // of a follower: how far a snapshot has come
+	metaThrough  = "through"  // of a follower after a snapshot: consistent from that LSN on
+	metaIntent   = "intent"   // of a follower: the schema entry that is being run
+	metaNode     = "nodeid"   // id of the node
+	metaNumber   = "number"   // of a snap: the number of the last batch handed to the master
+	metaNodeNum  = "nodenum"  // small number of a snap, for handed-out keys
+	metaDatabase = "database" // databases added by CREATE DATABASE
+)
+
+// meta reads a row of the meta table.
+func (n *node) meta(ctx context.Context, q dialect.Querier, key string) ([]byte, bool, error) {
+	var v []byte
+	err := scanOne(ctx, q, []any{&v}, "SELECT v FROM "+n.engine.Own("meta")+" WHERE k = ?", key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("ddb: node %s: read meta %s: %w", n.opts.ID, key, err)
+	}
+	return v, true, nil
+}
+
+// setMeta writes a row of the meta table; a nil value deletes it.
+func (n *node) setMeta(ctx context.Context, q dialect.Querier, key string, value []byte) error {
+	var err error
+	if value == nil {
+		_, err = q.ExecContext(ctx, "DELETE FROM "+n.engine.Own("meta")+" WHERE k = ?", key)
+	} else {
+		_, err = q.ExecContext(ctx, "REPLACE INTO "+n.engine.Own("meta")+" (k, v) VALUES (?, ?)", key, value)
+	}
+	if err != nil {
+		return fmt.Errorf("ddb: node %s: write meta %s: %w", n.opts.ID, key, err)
+	}
+	return nil
+}
+
+// metaValue reads a row of the meta table that holds an encoded value.
+func metaValue[T any](ctx context.Context, n *node, q dialect.Querier, key string) (v T, ok bool, err error) {
+	b, ok, err := n.meta(ctx, q, key)
+	if err != nil || !ok {
+		return v, false, err
+	}
+	if err := wire.Unmarshal(b, &v); err != nil {
+		return v, false, fmt.Errorf("ddb: node %s: meta %s: %w", n.opts.ID, key, err)
+	}
+	return v, true, nil
+}
+
+func (n *node) setMetaValue(ctx context.Context, q dialect.Querier, key string, v any) error {
+	b, err := wire.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("ddb: node %s: meta %s: %w", n.opts.ID, key, err)
+	}
+	return n.setMeta(ctx, q, key, b)
+}
+
+// inTx runs f in a transaction of ddb's own, on a connection of its own.
+func (n *node) inTx(ctx context.Context, f func(q dialect.Querier) error) error {
+	return n.withTx(ctx, dialect.Replay, func(c *sql.Conn) error { return f(c) })
+}
+
+// withTx runs f in a transaction of the purpose.
+func (n *node) withTx(ctx context.Context, p dialect.Purpose, f func(c *sql.Conn) error) error {
+	c, err := n.engine.Conn(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer n.engine.Release(c)
+	return n.txOn(ctx, c, p, func() error { return f(c) })
+}
+
+// txOn runs f in a transaction of the purpose on a connection that is at hand.
+func (n *node) txOn(ctx context.Context, c *sql.Conn, p dialect.Purpose, f func() error) error {
+	if err := n.engine.Begin(ctx, c, p); err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return errors.Join(err, rollback(c))
+	}
+	if err := n.engine.Commit(ctx, c, p); err != nil {
+		return err
+	}
+	return nil
+}
+
+// rollback ends the transaction even if the caller's context is over.
+func rollback(c *sql.Conn) error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_, err := c.ExecContext(ctx, "ROLLBACK")
+	if err != nil && (strings.Contains(err.Error(), "no transaction is active") || errors.Is(err, sql.ErrConnDone)) {
+		return nil
+	}
+	return err
+}
+
+// loadTables reads the catalogue from the database.
+func (n *node) loadTables(ctx context.Context, q dialect.Querier) (*catalogue, error) {
+	version, err := n.engine.Version(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: node %s: schema version: %w", n.opts.ID, err)
+	}
+	list, err := n.engine.Tables(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: node %s: read tables: %w", n.opts.ID, err)
+	}
+	c := n.newCatalogue(version, list)
+	n.tables.Store(c)
+	return c, nil
+}
+
+// singleWriter reports whether the database has one writer at a time.
+func (n *node) singleWriter() bool {
+	s, ok := n.engine.(interface{ SingleWriter() bool })
+	return ok && s.SingleWriter()
+}
+
+// quick returns q, or something on the same connection that runs the same statements faster when they come again.
+func (n *node) quick(q dialect.Querier) dialect.Querier {
+	if e, ok := n.engine.(interface {
+		Quick(dialect.Querier) dialect.Querier
+	}); ok {
+		return e.Quick(q)
+	}
+	return q
+}
+
+func newClusterID() string { return rand.Text() }
+
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,187 @@
+package ddb
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/transport"
+)
+
+// Limits that hold whatever the options say.
+const (
+	maxGroup       = 256              // statements that share one commit on a single-writer database
+	maxRecentBytes = 16 << 20         // entries a master keeps in memory for its senders
+	maxFollowers   = 1024             // connections a master serves at once
+	helloTimeout   = 10 * time.Second // for the whole exchange before a follower is let in
+	sendBytes      = 4 << 20          // journal bytes read at once by a sender
+	inboxBytes     = 8 << 20          // received bytes that may wait for a follower's applier
+	frameBytes     = 256 << 20        // largest message: one part with one huge row
+	maxBackoff     = 15 * time.Second // between a follower's attempts to connect
+	closeTimeout   = 5 * time.Second  // for telling the other side goodbye
+	commitTimeout  = 30 * time.Minute // for collecting what a transaction has changed, which may be millions of rows
+)
+
+// Options configure a node. The zero value makes a master that has no followers.
+type Options struct {
+	// ID names the node in its cluster, at most 64 letters, digits, '-', '_' or '.'.
+	// Default "master" for a master; required for others.
+	ID string
+	// Role is Master (default), Replica or Snap.
+	Role Role
+	// Dialect speaks to the database. Default: found from the driver of the *sql.DB
+	// (modernc.org/sqlite or github.com/go-sql-driver/mysql).
+	Dialect dialect.Dialect
+	// Databases names the databases to replicate on MariaDB. Default: the connection's.
+	Databases []string
+	// Transport carries the bytes between nodes, for example tcp.New(tcp.Options{}).
+	// Required when Listen or Master is set.
+	Transport transport.Transport
+	// Listen is where a master accepts followers. Empty: it accepts none.
+	Listen string
+	// Master is the address of the master. Required on a replica and a snap.
+	Master string
+	// Key is the secret shared by the nodes of the cluster; a follower must prove that it
+	// holds the same. Empty: anyone who reaches the listener may follow. A snap's
+	// own key, as in Snaps, goes here on the snap.
+	Key []byte
+	// Snaps lists the snaps that a master accepts, by id. Nil: any snap that proves Key.
+	Snaps map[string]SnapAccess
+	// Rejoin lets a follower whose history has forked, or which belonged to another
+	// cluster, replace all its data by a new snapshot. Its own unshipped changes are lost.
+	Rejoin bool
+
+	// WaitReplicas makes a write return only when so many replicas have it durably. Default 0.
+	WaitReplicas int
+	// WaitTimeout limits that wait, after which a write returns ErrNotConfirmed. Default 5 s.
+	WaitTimeout time.Duration
+	// Consistency of reads whose context says nothing. Default Session.
+	Consistency Consistency
+	// Picker spreads the reads. Default RoundRobin.
+	Picker Picker
+	// PreferLocal sends reads to the node of this process whenever it qualifies.
+	// Default true on replicas and snaps.
+	PreferLocal *bool
+	// MaxLag is the lag beyond which a replica gets no reads. Default 10 s.
+	MaxLag time.Duration
+	// Floor is how many replicas go on serving reads although they lag when fewer
+	// are active, so that the master is not stampeded. Negative: none. Default 1.
+	Floor int
+	// Heartbeat is the interval of heartbeats; a node silent for three is inactive. Default 1 s.
+	Heartbeat time.Duration
+	// PollInterval is how often a master looks for changes made by clients that
+	// bypass ddb. Default 20 ms. Changes made through ddb are not waited for.
+	PollInterval time.Duration
+	// BusyTimeout is how long a write waits for another transaction on a
+	// single-writer database (SQLite) before ErrBusy. Default 10 s.
+	BusyTimeout time.Duration
+	// JournalMaxBytes and JournalMaxAge limit what a master keeps for followers that
+	// are away. Defaults 1 GiB and 7 days. What a connected follower still needs is kept.
+	JournalMaxBytes int64
+	JournalMaxAge   time.Duration
+	// Journal replaces the table in the node's own database.
+	Journal Journal
+
+	// Conflicts settles conflicts between snaps and the master, per table
+	// ("table" or "database.table"); "" is the default for the others. Default MasterWins.
+	Conflicts map[string]Policy
+	// QueueMaxBatches, QueueMaxBytes and QueueMaxAge limit a snap's pending queue;
+	// at 80 % it warns, when full local writes fail with ErrQueueFull. Defaults 100,000, 256 MiB and 30 days.
+	QueueMaxBatches int64
+	QueueMaxBytes   int64
+	QueueMaxAge     time.Duration
+
+	// Logger receives one line per event that a person must know. Default: none.
+	Logger hclog.Logger
+	// OnHealth, if set, is called with each change of a node's state, one at a time.
+	OnHealth func(NodeStatus)
+	// OnProgress, if set, is called while a follower takes a snapshot, at most 10 times a second.
+	OnProgress func(Progress)
+}
+
+// Progress tells how far a snapshot has come.
+type Progress struct {
+	Table string // being copied now
+	Rows  int64  // copied so far
+	Total int64  // estimate; 0 if unknown
+	Bytes int64
+	Done  bool
+}
+
+// withDefaults returns a copy with every default filled in, or an error that names the option.
+func (o Options) withDefaults() (Options, error) {
+	if o.Role == "" {
+		o.Role = Master
+	}
+	if o.ID == "" && o.Role == Master {
+		o.ID = "master"
+	}
+	if err := checkID(o.ID); err != nil {
+		return o, err
+	}
+	switch o.Role {
+	case Master:
+		if o.Master != "" {
+			return o, fmt.Errorf("%w: Master is %q, but the Role is master; set Role to Replica or Snap, or leave Master empty", ErrOptions, o.Master)
+		}
+	case Replica, Snap:
+		if o.Master == "" {
+			return o, fmt.Errorf("%w: a %s needs Master, the address of its master", ErrOptions, o.Role)
+		}
+		if o.Listen != "" {
+			return o, fmt.Errorf("%w: Listen is for a master; a %s only connects to one", ErrOptions, o.Role)
+		}
+	default:
+		return o, fmt.Errorf("%w: Role %q is none of master, replica, snap", ErrOptions, o.Role)
+	}
+	if o.Transport == nil && (o.Listen != "" || o.Master != "") {
+		return o, fmt.Errorf("%w: Listen or Master is set but Transport is not; use for example tcp.New(tcp.Options{})", ErrOptions)
+	}
+	if o.WaitReplicas < 0 {
+		return o, fmt.Errorf("%w: WaitReplicas is %d", ErrOptions, o.WaitReplicas)
+	}
+	if o.PreferLocal == nil {
+		prefer := o.Role != Master
+		o.PreferLocal = &prefer
+	}
+	if o.Picker == nil {
+		o.Picker = RoundRobin()
+	}
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	if o.Floor == 0 {
+		o.Floor = 1
+	}
+	setDefault(&o.WaitTimeout, 5*time.Second)
+	setDefault(&o.MaxLag, 10*time.Second)
+	setDefault(&o.Heartbeat, time.Second)
+	setDefault(&o.PollInterval, 20*time.Millisecond)
+	setDefault(&o.BusyTimeout, 10*time.Second)
+	setDefault(&o.JournalMaxBytes, 1<<30)
+	setDefault(&o.JournalMaxAge, 7*24*time.Hour)
+	setDefault(&o.QueueMaxBatches, 100_000)
+	setDefault(&o.QueueMaxBytes, 256<<20)
+	setDefault(&o.QueueMaxAge, 30*24*time.Hour)
+	return o, nil
+}
+
+func setDefault[T ~int64](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+func checkID(id string) error {
+	if id == "" || len(id) > 64 {
+		return fmt.Errorf("%w: ID %q must have 1 to 64 characters", ErrOptions, id)
+	}
+	for _, r := range id {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.') {
+			return fmt.Errorf("%w: ID %q may hold letters, digits, '-', '_' and '.' only", ErrOptions, id)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package ddb
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+// Candidate is what a Picker may know of a node that qualifies for a read.
+type Candidate struct {
+	ID      string
+	Local   bool          // on the caller's own machine
+	InUse   int           // reads in progress from this Cluster
+	Latency time.Duration // moving average of recent reads; 0 while unknown
+}
+
+// Picker chooses the node that serves a read. Pick is called with at least one
+// candidate, concurrently, and returns an index into them. It must not block.
+type Picker interface {
+	Pick(candidates []Candidate) int
+}
+
+// RoundRobin returns a Picker that takes turns. It is the default.
+func RoundRobin() Picker { return new(roundRobin) }
+
+type roundRobin struct{ next atomic.Uint32 }
+
+func (r *roundRobin) Pick(c []Candidate) int { return int(r.next.Add(1) % uint32(len(c))) }
+
+// LeastBusy returns a Picker that takes the node with the fewest reads in progress, and
+// takes turns among equals.
+func LeastBusy() Picker { return new(leastBusy) }
+
+type leastBusy struct{ next atomic.Uint32 }
+
+func (l *leastBusy) Pick(c []Candidate) int {
+	start := int(l.next.Add(1) % uint32(len(c)))
+	best := start
+	for i := 1; i < len(c); i++ {
+		if k := (start + i) % len(c); c[k].InUse < c[best].InUse {
+			best = k
+		}
+	}
+	return best
+}
+
+// LowLatency returns a Picker that draws two nodes at random and takes the one
+// with the lower recent latency (the power of two choices, Mitzenmacher 2001):
+// close to the best choice without sending everybody to one node. A node of
+// unknown latency is taken at once, so that it becomes known.
+func LowLatency() Picker { return lowLatency{} }
+
+type lowLatency struct{}
+
+func (lowLatency) Pick(c []Candidate) int {
+	if len(c) == 1 {
+		return 0
+	}
+	a := rand.IntN(len(c))
+	b := rand.IntN(len(c) - 1)
+	if b >= a {
+		b++
+	}
+	if c[b].Latency < c[a].Latency {
+		return b
+	}
+	return a
+}

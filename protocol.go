@@ -1,0 +1,280 @@
+package ddb
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// A follower dials the master. On the bare connection the master greets, the
+// follower proves who it is and says where its history ends, and the master
+// welcomes or refuses it with words. From then on the connection carries many
+// streams: the first is the follower's own (entries one way, acknowledgements
+// the other, heartbeats both ways), each other one is a database connection,
+// opened by whichever side wants to query the other.
+
+// protocolVersion rises when a node could misread another's messages.
+const protocolVersion = 1
+
+// Kinds of messages.
+const (
+	msgGreeting uint8 = iota + 1
+	msgHello
+	msgWelcome
+	msgRefusal
+	msgFollow
+	msgPart
+	msgBeat
+	msgAck
+	msgSnapshot
+	msgRows
+	msgSnapshotEnd
+	msgBatch
+	msgVerdict
+	msgFile
+)
+
+// greeting is the master's first word.
+type greeting struct {
+	Protocol int    `cbor:"1,keyasint"`
+	Cluster  string `cbor:"2,keyasint"`
+	Master   string `cbor:"3,keyasint"`
+	Epoch    uint64 `cbor:"4,keyasint"`
+	Nonce    []byte `cbor:"5,keyasint"`
+}
+
+// hello is the follower's answer.
+type hello struct {
+	Protocol int      `cbor:"1,keyasint"`
+	Cluster  string   `cbor:"2,keyasint,omitempty"` // empty on a node that never belonged to one
+	ID       string   `cbor:"3,keyasint"`
+	Role     Role     `cbor:"4,keyasint"`
+	Dialect  string   `cbor:"5,keyasint"`
+	Position Position `cbor:"6,keyasint"`
+	Proof    []byte   `cbor:"7,keyasint,omitempty"`
+	Rejoin   bool     `cbor:"8,keyasint,omitempty"`
+	Cursor   *cursor  `cbor:"9,keyasint,omitempty"`  // of a snapshot that was cut off
+	Number   uint64   `cbor:"10,keyasint,omitempty"` // of a snap: the last batch it has made
+}
+
+// welcome lets the follower in.
+type welcome struct {
+	Snapshot bool   `cbor:"1,keyasint,omitempty"` // a snapshot comes first
+	Number   uint64 `cbor:"2,keyasint,omitempty"` // of a snap: the last batch that the master has
+	Node     int64  `cbor:"3,keyasint,omitempty"` // of a snap: its small number, for handed-out keys
+	Prompt   bool   `cbor:"4,keyasint,omitempty"` // writes on the master wait for acknowledgements
+}
+
+// refusal is why the other side is not let in, or thrown out.
+type refusal struct {
+	Code string `cbor:"1,keyasint"`
+	Text string `cbor:"2,keyasint"`
+}
+
+// beat is a heartbeat. Both sides send one per Options.Heartbeat.
+type beat struct {
+	Position Position     `cbor:"1,keyasint"` // the sender's last durable entry
+	At       int64        `cbor:"2,keyasint"` // the sender's clock, unix nanoseconds
+	State    State        `cbor:"3,keyasint,omitempty"`
+	Reason   string       `cbor:"4,keyasint,omitempty"`
+	Nodes    []NodeStatus `cbor:"5,keyasint,omitempty"` // from the master: the cluster as it sees it
+	Every    int64        `cbor:"6,keyasint,omitempty"` // the sender's interval, nanoseconds
+	Pending  int64        `cbor:"7,keyasint,omitempty"` // of a snap: batches not yet accepted
+}
+
+type ack struct {
+	LSN LSN `cbor:"1,keyasint"`
+}
+
+// cursor says how far a follower has come with a snapshot.
+type cursor struct {
+	Base  Position `cbor:"1,keyasint"`           // where the snapshot began: entries after it must be applied over it
+	Table string   `cbor:"2,keyasint,omitempty"` // tableName of the table at hand
+	After wire.Row `cbor:"3,keyasint,omitempty"` // its last key that is stored
+	Rows  int64    `cbor:"4,keyasint,omitempty"`
+}
+
+// snapshotHead opens a snapshot, or its continuation.
+type snapshotHead struct {
+	Base    Position         `cbor:"1,keyasint"`
+	Resume  bool             `cbor:"2,keyasint,omitempty"` // go on behind the cursor; no objects are sent
+	Objects []dialect.Object `cbor:"3,keyasint,omitempty"`
+	Total   int64            `cbor:"4,keyasint,omitempty"`
+	File    bool             `cbor:"5,keyasint,omitempty"` // the rows come as a file of the database
+}
+
+// snapshotRows is a chunk of a snapshot.
+type snapshotRows struct {
+	Change *Change  `cbor:"1,keyasint"`
+	After  wire.Row `cbor:"2,keyasint"` // the chunk's last key
+}
+
+// snapshotEnd closes it. The follower is consistent once it has applied Through.
+type snapshotEnd struct {
+	Through LSN `cbor:"1,keyasint"`
+}
+
+// refusalCodes are the errors that keep their identity across the wire.
+var refusalCodes = map[string]error{
+	"version": ErrVersion, "cluster": ErrOtherCluster, "forked": ErrForked, "epoch": ErrOldEpoch,
+	"snap": ErrUnknownSnap, "duplicate": ErrDuplicateID, "options": ErrOptions, "closed": ErrClosed,
+}
+
+func refusalOf(err error) refusal {
+	for code, sentinel := range refusalCodes {
+		if errors.Is(err, sentinel) {
+			return refusal{Code: code, Text: err.Error()}
+		}
+	}
+	return refusal{Code: "error", Text: err.Error()}
+}
+
+// err rebuilds the error that the other side meant.
+func (r refusal) err() error {
+	if sentinel, ok := refusalCodes[r.Code]; ok {
+		return &remoteError{text: r.Text, is: sentinel}
+	}
+	return &remoteError{text: r.Text}
+}
+
+type remoteError struct {
+	text string
+	is   error
+}
+
+func (e *remoteError) Error() string { return e.text }
+func (e *remoteError) Unwrap() error { return e.is }
+
+// proof shows that its maker holds the key, without showing the key.
+func proof(key, nonce []byte, clusterID, id string) []byte {
+	if len(key) == 0 {
+		return nil
+	}
+	h := hmac.New(sha256.New, key)
+	fmt.Fprintf(h, "ddb follow\x00%s\x00%s\x00", clusterID, id)
+	h.Write(nonce)
+	return h.Sum(nil)
+}
+
+// greet is the master's side of the exchange before the streams. decide
+// judges the hello; what it returns is sent.
+func greet(conn net.Conn, g greeting, decide func(hello, []byte) (welcome, error)) (hello, welcome, error) {
+	var h hello
+	deadline(conn, helloTimeout)
+	defer conn.SetDeadline(time.Time{})
+	g.Nonce = make([]byte, 32)
+	rand.Read(g.Nonce)
+	w := wire.NewConn(conn, 1<<20)
+	if err := w.Write(msgGreeting, g); err != nil {
+		return h, welcome{}, err
+	}
+	if err := expect(w, msgHello, &h); err != nil {
+		return h, welcome{}, err
+	}
+	answer, err := decide(h, g.Nonce)
+	if err != nil {
+		return h, welcome{}, errors.Join(err, w.Write(msgRefusal, refusalOf(err)))
+	}
+	return h, answer, w.Write(msgWelcome, answer)
+}
+
+// introduce is the follower's side. answer makes the hello once the greeting is known.
+func introduce(conn net.Conn, answer func(greeting) (hello, error)) (greeting, welcome, error) {
+	var g greeting
+	var in welcome
+	deadline(conn, helloTimeout)
+	defer conn.SetDeadline(time.Time{})
+	w := wire.NewConn(conn, 1<<20)
+	if err := expect(w, msgGreeting, &g); err != nil {
+		return g, in, err
+	}
+	if g.Protocol != protocolVersion {
+		return g, in, fmt.Errorf("%w: the master speaks version %d, this node %d; run the same version of ddb on both", ErrVersion, g.Protocol, protocolVersion)
+	}
+	h, err := answer(g)
+	if err != nil {
+		return g, in, err
+	}
+	if err := w.Write(msgHello, h); err != nil {
+		return g, in, err
+	}
+	return g, in, expect(w, msgWelcome, &in)
+}
+
+// heardConn tells of every piece that arrives: a large message on a slow link is no silence.
+type heardConn struct {
+	net.Conn
+	heard func()
+}
+
+func (c heardConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.heard()
+	}
+	return n, err
+}
+
+// closeWith closes c when ctx ends, until the function that it returns is called, which waits for a close
+// that is under way.
+func closeWith(ctx context.Context, c io.Closer) (stop func()) {
+	closed := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		c.Close()
+	})
+	return func() {
+		if !cancel() {
+			<-closed
+		}
+	}
+}
+
+func deadline(conn net.Conn, d time.Duration) { conn.SetDeadline(time.Now().Add(d)) }
+
+// expect reads a message of the kind; a refusal becomes the error that it carries.
+func expect(w *wire.Conn, kind uint8, into any) error {
+	got, payload, err := w.Read()
+	if err != nil {
+		if errors.Is(err, wire.ErrVersion) {
+			return fmt.Errorf("%w: %w", ErrVersion, err)
+		}
+		return err
+	}
+	switch got {
+	case kind:
+		return wire.Unmarshal(payload, into)
+	case msgRefusal:
+		var r refusal
+		if err := wire.Unmarshal(payload, &r); err != nil {
+			return err
+		}
+		return r.err()
+	}
+	return fmt.Errorf("ddb: message of kind %d where %d was expected", got, kind)
+}
+
+// beats sends heartbeats until ctx ends.
+func beats(ctx context.Context, every time.Duration, send func() error) error {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		if err := send(); err != nil {
+			return err
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

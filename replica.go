@@ -1,0 +1,739 @@
+package ddb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// follower is the part that replica and snap share: it connects to the master, takes a
+// snapshot if it must, applies entries in order and acknowledges them.
+//
+//	             connect                welcome             level
+//	Inactive ------------> Joining ----------------> Syncing -----> Active <--> Lagging
+//	    ^        dial         |        receive                  settle     settle
+//	    |                     | refused, or an entry cannot be applied
+//	    +--- link lost <------+--------------------------------------------> Failed
+//
+// Invariants:
+//
+//	R1  The rows of an entry and its record in the journal commit together (J5).
+//	R2  An entry is applied only if it follows the journal's end, in number and in hash (J1, J3).
+//	R3  Only the applier goroutine writes to the database.
+//	R4  Reads are served only from the end of a snapshot's Through on, never while one is loaded.
+type follower struct {
+	*node
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
+	serveSQL func(ctx context.Context, conn net.Conn) // answers the master's queries; set by the Cluster
+	changed  func()                                   // called when the state changes; set by the Cluster
+	apply    *applier
+	snap     *snapSide // nil on a replica
+
+	state watch[following]
+	mu    sync.Mutex // guards what follows
+	live  *upstream  // nil while not connected
+	peers []NodeStatus
+}
+
+// following is how a follower stands.
+type following struct {
+	status  NodeStatus
+	pos     Position
+	master  Position  // the master's end when last heard
+	heard   time.Time // when that was
+	applied time.Time // snapshot time of the entry at pos
+	level   time.Time // when the node last knew that it lacked nothing
+	as      time.Time // the master's clock in its last heartbeat
+	through LSN       // after a snapshot: consistent from here on
+	cause   error     // why the last connection ended; nil before that
+}
+
+// upstream is the connection to the master.
+type upstream struct {
+	session *wire.Session
+	w       *wire.Conn
+	wmu     sync.Mutex
+	every   time.Duration // the master's heartbeat interval
+	prompt  bool          // somebody may wait for the acknowledgements
+	read    atomic.Int64  // unix nanoseconds when it was last heard; far ahead while the applier makes it wait
+}
+
+func (u *upstream) write(kind uint8, msg any) error {
+	u.wmu.Lock()
+	defer u.wmu.Unlock()
+	return u.w.Write(kind, msg)
+}
+
+func openFollower(ctx context.Context, n *node) (*follower, error) {
+	f := &follower{node: n, changed: func() {}}
+	role, known, err := n.meta(ctx, n.db, metaRole)
+	if err != nil {
+		return nil, err
+	}
+	was := Role(role)
+	if known && was != n.opts.Role && !(n.opts.Rejoin && was == Master) {
+		hint := ""
+		if was == Master {
+			hint = ", or set Rejoin to replace its data by the new master's"
+		}
+		return nil, fmt.Errorf("%w: it is a %s's; open it with Role %q, or Detach it first%s", ErrWrongRole, was, was, hint)
+	}
+	if !known {
+		if err := f.refuseForeignData(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if f.apply, err = newApplier(ctx, n); err != nil {
+		return nil, err
+	}
+	f.apply.rebuilds = func(lsn LSN) {
+		f.setStatus(func(s *following) { s.through = max(s.through, lsn); f.settle(s) })
+	}
+	f.setStatus(func(s *following) {
+		s.pos, s.through = f.apply.pos, f.apply.through
+		s.status.State, s.status.Reason, s.status.Since = Inactive, "not connected yet", time.Now()
+	})
+	if known && was == Master {
+		if err := f.abdicate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := errors.Join(n.setMeta(ctx, n.db, metaRole, []byte(n.opts.Role)), n.setMeta(ctx, n.db, metaNode, []byte(n.opts.ID))); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// abdicate gives up the history of a former master: writes of its own may be in no entry, so
+// nothing but a snapshot makes it equal to the new master again.
+func (f *follower) abdicate(ctx context.Context) error {
+	if err := f.installKeys(ctx, f.db, nil, 0); err != nil {
+		return err
+	}
+	if err := f.engine.RemoveCapture(ctx, f.db); err != nil {
+		return fmt.Errorf("ddb: node %s: remove triggers: %w", f.opts.ID, err)
+	}
+	if err := f.apply.connect(ctx); err != nil {
+		return err
+	}
+	defer f.apply.close()
+	return f.apply.clearJournal(ctx)
+}
+
+// refuseForeignData keeps a snapshot from replacing data that ddb did not put there.
+func (f *follower) refuseForeignData(ctx context.Context) error {
+	cat, err := f.loadTables(ctx, f.db)
+	if err != nil {
+		return err
+	}
+	for _, t := range cat.list {
+		if !t.Own && !f.opts.Rejoin {
+			return fmt.Errorf("%w: the database of the new %s %s holds table %s already, which a snapshot would replace; use an empty database, or set Rejoin to give its data up",
+				ErrOptions, f.opts.Role, f.opts.ID, f.name(t))
+		}
+	}
+	return nil
+}
+
+// begin starts following.
+func (f *follower) begin() {
+	ctx, cancel := context.WithCancel(context.Background())
+	f.cancel = cancel
+	if f.snap != nil {
+		f.snap.start(ctx)
+	}
+	f.tasks.Go(func() { f.follow(ctx) })
+	f.tasks.Go(func() { f.retain(ctx) })
+}
+
+// retain keeps the follower's journal within the limits: it serves nobody until the node is promoted.
+func (f *follower) retain(ctx context.Context) {
+	for sleep(ctx, max(10*f.opts.Heartbeat, 5*time.Second)) == nil {
+		if err := f.trimJournal(ctx, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
+			f.log.Warn("the journal could not be trimmed", "error", err)
+		}
+	}
+}
+
+func (f *follower) stop() error {
+	f.cancel()
+	f.tasks.Wait()
+	f.apply.close()
+	return nil
+}
+
+// setStatus changes the state and tells who listens if it did.
+func (f *follower) setStatus(change func(*following)) {
+	was := f.state.load().status
+	f.state.update(func(s following) following {
+		change(&s)
+		if s.status.State != was.State {
+			s.status.Since = time.Now()
+		}
+		return s
+	})
+	if f.state.load().status.State != was.State {
+		f.changed()
+	}
+}
+
+func (f *follower) enter(s State, reason string) {
+	f.setStatus(func(st *following) { st.status.State, st.status.Reason = s, reason })
+}
+
+// end enters the state that the end of a connection leads to.
+func (f *follower) end(s State, err error) {
+	f.setStatus(func(st *following) { st.status.State, st.status.Reason, st.cause = s, err.Error(), err })
+}
+
+// fatal lists the errors that trying again does not cure.
+func fatal(err error) bool {
+	for _, e := range []error{ErrForked, ErrOtherCluster, ErrOldEpoch, ErrVersion, ErrDamaged, ErrDiverged, ErrUnknownSnap, ErrWrongRole, ErrOptions, dialect.ErrSchemaMismatch} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// follow connects again and again. After a fatal error it goes on trying too, but
+// slowly and without hiding it: the cause may be removed on the master.
+func (f *follower) follow(ctx context.Context) {
+	backoff := f.opts.Heartbeat / 4
+	for ctx.Err() == nil {
+		before := f.state.load().pos
+		err := f.once(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if f.state.load().pos != before {
+			backoff = f.opts.Heartbeat / 4
+		}
+		switch {
+		case fatal(err):
+			if f.state.load().status.State != Failed {
+				f.log.Error("the node has stopped following", "lsn", f.state.load().pos.LSN, "reason", err)
+			}
+			f.end(Failed, err)
+			backoff = maxBackoff
+		default:
+			if s := f.state.load().status.State; s != Inactive && s != Failed {
+				f.log.Warn("the link to the master is lost", "lsn", f.state.load().pos.LSN, "error", err)
+			}
+			f.end(Inactive, err)
+		}
+		// Jitter keeps followers that were cut off together from coming back together.
+		if sleep(ctx, backoff/2+rand.N(backoff)) != nil {
+			return
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+// once is one connection from dial to end.
+func (f *follower) once(ctx context.Context) error {
+	if err := f.apply.reload(ctx); err != nil {
+		return err
+	}
+	dial, cancelDial := context.WithTimeout(ctx, helloTimeout)
+	conn, err := f.opts.Transport.Dial(dial, f.opts.Master)
+	cancelDial()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoMaster, err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := closeWith(ctx, conn)
+	defer stop()
+	g, w, err := introduce(conn, func(g greeting) (hello, error) { return f.hello(ctx, g) })
+	if err != nil {
+		return err
+	}
+	if f.state.load().status.State != Failed {
+		f.enter(Joining, "let in by "+g.Master)
+	}
+	session, err := wire.Client(conn, wire.SessionConfig{})
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	stream, err := session.Open(ctx)
+	if err != nil {
+		return err
+	}
+	up := &upstream{session: session, every: f.opts.Heartbeat, prompt: w.Prompt || f.opts.Role != Replica}
+	up.w = wire.NewConn(heardConn{stream, func() { up.read.Store(time.Now().UnixNano()) }}, frameBytes)
+	if err := up.write(msgFollow, struct{}{}); err != nil {
+		return err
+	}
+	if err := f.adopt(ctx, g, w); err != nil {
+		return err
+	}
+	return f.attend(ctx, cancel, up, w)
+}
+
+// attend runs the tasks of one connection until the first of them ends.
+func (f *follower) attend(ctx context.Context, cancel context.CancelCauseFunc, up *upstream, w welcome) error {
+	f.setLive(up)
+	defer f.setLive(nil)
+	inbox := newInbox()
+	var tasks sync.WaitGroup
+	task := func(run func() error) { tasks.Go(func() { cancel(run()) }) }
+	task(func() error { return f.receive(ctx, up, inbox) })
+	task(func() error { return f.beat(ctx, up) })
+	task(func() error {
+		for {
+			conn, err := up.session.Accept()
+			if err != nil {
+				return err
+			}
+			tasks.Go(func() {
+				defer conn.Close()
+				f.serveSQL(ctx, conn)
+			})
+		}
+	})
+	if f.snap != nil {
+		task(func() error { return f.snap.push(ctx, up) })
+	}
+	err := f.work(ctx, up, inbox)
+	if fatal(err) {
+		up.write(msgRefusal, refusalOf(err))
+	}
+	cancel(err)
+	up.session.Close()
+	tasks.Wait()
+	return context.Cause(ctx)
+}
+
+func (f *follower) setLive(up *upstream) {
+	f.mu.Lock()
+	f.live = up
+	f.mu.Unlock()
+}
+
+// upstream returns the connection to the master, or ErrNoMaster.
+func (f *follower) upstream() (*upstream, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.live == nil {
+		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.opts.ID, f.opts.Master, f.state.load().status.Reason)
+	}
+	return f.live, nil
+}
+
+// hello tells the master who this is and where its history ends.
+func (f *follower) hello(ctx context.Context, g greeting) (hello, error) {
+	h := hello{Protocol: protocolVersion, Cluster: f.clusterID, ID: f.opts.ID, Role: f.opts.Role, Dialect: f.dialect.Name(),
+		Position: f.apply.pos, Rejoin: f.opts.Rejoin, Proof: proof(f.opts.Key, g.Nonce, g.Cluster, f.opts.ID)}
+	c, ok, err := metaValue[cursor](ctx, f.node, f.db, metaCursor)
+	if err != nil {
+		return h, err
+	}
+	if ok {
+		h.Cursor, h.Position = &c, Position{}
+	}
+	if f.apply.pos.Epoch > g.Epoch && g.Cluster == f.clusterID {
+		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", ErrOldEpoch, g.Master, g.Epoch, f.apply.pos.Epoch)
+	}
+	if f.snap != nil {
+		h.Number, err = f.snap.number(ctx)
+	}
+	return h, err
+}
+
+// adopt notes the cluster that the node has been let into.
+func (f *follower) adopt(ctx context.Context, g greeting, w welcome) error {
+	if f.snap != nil {
+		if err := f.snap.welcomed(ctx, w); err != nil {
+			return err
+		}
+	}
+	if f.clusterID == g.Cluster {
+		return nil
+	}
+	if f.clusterID != "" {
+		if err := f.setMeta(ctx, f.db, metaCursor, nil); err != nil {
+			return err
+		}
+	}
+	f.clusterID = g.Cluster
+	return f.setMeta(ctx, f.db, metaCluster, []byte(g.Cluster))
+}
+
+// item is a message that waits for the applier.
+type item struct {
+	kind    uint8
+	payload []byte
+}
+
+// inbox is a queue with a limit in bytes: what has been received but not applied.
+type inbox struct {
+	mu    sync.Mutex
+	items []item
+	bytes int
+	came  chan struct{} // capacity 1
+	went  chan struct{} // capacity 1
+}
+
+func newInbox() *inbox {
+	return &inbox{came: make(chan struct{}, 1), went: make(chan struct{}, 1)}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // the other side has a signal waiting already
+	}
+}
+
+func (b *inbox) put(ctx context.Context, it item) error {
+	for {
+		b.mu.Lock()
+		if b.bytes == 0 || b.bytes+len(it.payload) <= inboxBytes {
+			b.items = append(b.items, it)
+			b.bytes += len(it.payload) + partOverhead
+			b.mu.Unlock()
+			signal(b.came)
+			return nil
+		}
+		b.mu.Unlock()
+		select {
+		case <-b.went:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// wait returns when something waits.
+func (b *inbox) wait(ctx context.Context) error {
+	for {
+		b.mu.Lock()
+		some := len(b.items) > 0
+		b.mu.Unlock()
+		if some {
+			return nil
+		}
+		select {
+		case <-b.came:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// take returns everything that waits, at least one item.
+func (b *inbox) take(ctx context.Context) ([]item, error) {
+	for {
+		b.mu.Lock()
+		items := b.items
+		b.items, b.bytes = nil, 0
+		b.mu.Unlock()
+		if len(items) > 0 {
+			signal(b.went)
+			return items, nil
+		}
+		select {
+		case <-b.came:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// receive reads what the master says and queues it for the applier.
+func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
+	for {
+		kind, payload, err := up.w.Read()
+		if err != nil {
+			return err
+		}
+		up.read.Store(time.Now().UnixNano())
+		switch kind {
+		case msgPart, msgSnapshot, msgRows, msgFile, msgSnapshotEnd:
+			// While the inbox is full the master cannot be heard, which is no silence of its.
+			up.read.Store(math.MaxInt64)
+			err := in.put(ctx, item{kind, payload})
+			up.read.Store(time.Now().UnixNano())
+			if err != nil {
+				return err
+			}
+		case msgBeat:
+			b, err := wire.Decode[beat](payload)
+			if err != nil {
+				return err
+			}
+			f.heardBeat(up, b)
+		case msgVerdict:
+			if f.snap == nil {
+				return fmt.Errorf("ddb: the master sent a verdict to a replica")
+			}
+			if err := f.snap.verdict(ctx, payload); err != nil {
+				return err
+			}
+		case msgRefusal:
+			r, err := wire.Decode[refusal](payload)
+			if err != nil {
+				return err
+			}
+			return r.err()
+		default:
+			return fmt.Errorf("ddb: message of kind %d from the master", kind)
+		}
+	}
+}
+
+func (f *follower) heardBeat(up *upstream, b beat) {
+	f.mu.Lock()
+	f.peers = b.Nodes
+	if b.Every > 0 {
+		up.every = time.Duration(b.Every)
+	}
+	f.mu.Unlock()
+	f.setStatus(func(s *following) {
+		s.master, s.heard, s.as = b.Position, time.Now(), time.Unix(0, b.At)
+		if s.pos.LSN >= s.master.LSN {
+			s.level = s.heard
+		}
+		f.settle(s)
+	})
+}
+
+// settle moves between the states in which the node is connected.
+func (f *follower) settle(s *following) {
+	switch s.status.State {
+	case Inactive, Failed:
+		if s.status.State == Failed && s.pos != s.master {
+			return
+		}
+		fallthrough
+	case Joining:
+		if s.heard.IsZero() {
+			return
+		}
+		fallthrough
+	default:
+		lag := s.lag()
+		switch {
+		case s.pos.LSN < s.through || s.pos.LSN == 0 && s.master.LSN > 0 || s.through == loading:
+			s.status.State, s.status.Reason = Syncing, "catching up"
+		case lag > f.opts.MaxLag:
+			s.status.State, s.status.Reason = Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))
+		case s.status.State == Active || lag <= max(f.opts.Heartbeat, f.opts.MaxLag/2):
+			s.status.State, s.status.Reason = Active, "level with the master"
+		default:
+			s.status.State, s.status.Reason = Syncing, "catching up"
+		}
+	}
+}
+
+// loading marks that a snapshot is being loaded, so that nothing may be read yet.
+const loading = ^LSN(0)
+
+// lag estimates how far behind the master the node is, from what it has heard.
+func (s *following) lag() time.Duration {
+	if s.heard.IsZero() {
+		return LagUnknown
+	}
+	if s.pos.LSN >= s.master.LSN {
+		return 0
+	}
+	since := s.applied // what it lacks is younger than what it has, and than when it lacked nothing
+	if s.level.After(since) {
+		since = s.level
+	}
+	return max(0, time.Since(since))
+}
+
+// staleness is the age of the state that the node shows, at most: entries that it has not heard
+// of yet count too. Where the clocks of the two machines differ, the larger answer counts.
+func (s *following) staleness() time.Duration {
+	if s.level.IsZero() {
+		return LagUnknown
+	}
+	age := time.Since(s.level)
+	if s.level.Equal(s.heard) {
+		age = max(age, time.Since(s.as))
+	}
+	return age
+}
+
+// beat tells the master how the node is, and notices a silent master.
+func (f *follower) beat(ctx context.Context, up *upstream) error {
+	up.read.CompareAndSwap(0, time.Now().UnixNano())
+	return beats(ctx, f.opts.Heartbeat, func() error {
+		st := f.state.load()
+		f.mu.Lock()
+		every := max(up.every, f.opts.Heartbeat)
+		f.mu.Unlock()
+		if silent := time.Since(time.Unix(0, up.read.Load())); silent > 3*every {
+			return fmt.Errorf("%w: silent for %v", ErrNoMaster, silent.Round(time.Millisecond))
+		}
+		b := beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.opts.Heartbeat)}
+		if f.snap != nil {
+			b.Pending = f.snap.pending()
+		}
+		return up.write(msgBeat, b)
+	})
+}
+
+// work applies what waits in the inbox until ctx ends or something cannot be applied (R3).
+func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
+	defer f.apply.close()  // the end of ctx may have broken its connection
+	var took time.Duration // by the last time that a few were applied
+	var ended time.Time
+	for {
+		if err := in.wait(ctx); err != nil {
+			return err
+		}
+		if !up.prompt && took > 0 && time.Since(ended) < 2*took {
+			// They come one after the other: fewer and larger commits leave the disk and the
+			// processors to others. At rest there is no pause.
+			if sleep(ctx, min(4*took, mostRest)) != nil {
+				return context.Cause(ctx)
+			}
+		}
+		items, err := in.take(ctx)
+		if err != nil {
+			return err
+		}
+		start, few := time.Now(), len(items) <= fewItems
+		for len(items) > 0 {
+			if items[0].kind != msgPart {
+				if err := f.load(ctx, up, items[0]); err != nil {
+					return err
+				}
+				items = items[1:]
+				continue
+			}
+			n := 0
+			for n < len(items) && items[n].kind == msgPart {
+				n++
+			}
+			parts := make([]Part, n)
+			for i := range parts {
+				if err := wire.Unmarshal(items[i].payload, &parts[i]); err != nil {
+					return err
+				}
+			}
+			items = items[n:]
+			if err := f.applyParts(ctx, up, parts); err != nil {
+				return err
+			}
+		}
+		if took, ended = 0, time.Now(); few {
+			took = ended.Sub(start)
+		}
+	}
+}
+
+// fewItems is how many messages applied together are not worth a commit of their own while more come.
+const fewItems = 64
+
+// applyParts applies parts and acknowledges the entries that they complete.
+func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) error {
+	before := f.apply.pos
+	if err := f.apply.parts(ctx, parts); err != nil {
+		return err
+	}
+	if f.apply.pos == before {
+		return nil // in the middle of an entry
+	}
+	last := parts[len(parts)-1]
+	f.setStatus(func(s *following) {
+		s.pos, s.applied = f.apply.pos, last.Time()
+		if s.master.LSN <= s.pos.LSN {
+			s.master, s.level = s.pos, s.applied
+		}
+		if s.status.State == Failed {
+			s.status.State = Joining // what stopped it is overcome
+		}
+		f.settle(s)
+	})
+	return up.write(msgAck, ack{LSN: f.apply.pos.LSN})
+}
+
+// load handles the messages of a snapshot.
+func (f *follower) load(ctx context.Context, up *upstream, it item) error {
+	switch it.kind {
+	case msgSnapshot:
+		head, err := wire.Decode[snapshotHead](it.payload)
+		if err != nil {
+			return err
+		}
+		f.setStatus(func(s *following) {
+			s.through, s.status.State, s.status.Reason = loading, Syncing, "taking a snapshot"
+		})
+		f.log.Info("taking a snapshot", "lsn", head.Base.LSN, "resumed", head.Resume)
+		return f.apply.beginSnapshot(ctx, head)
+	case msgRows:
+		r, err := wire.Decode[snapshotRows](it.payload)
+		if err != nil {
+			return err
+		}
+		return f.apply.snapshotRows(ctx, r)
+	case msgFile:
+		chunk, err := wire.Decode[[]byte](it.payload)
+		if err != nil {
+			return err
+		}
+		return f.apply.fileChunk(chunk)
+	}
+	end, err := wire.Decode[snapshotEnd](it.payload)
+	if err != nil {
+		return err
+	}
+	if err := f.apply.endSnapshot(ctx, end.Through); err != nil {
+		return err
+	}
+	if f.snap != nil {
+		f.snap.ended()
+	}
+	f.log.Info("the snapshot is loaded", "lsn", f.apply.pos.LSN, "rows", f.apply.loaded)
+	f.setStatus(func(s *following) {
+		s.pos, s.through = f.apply.pos, end.Through
+		f.settle(s)
+	})
+	return up.write(msgAck, ack{LSN: f.apply.pos.LSN})
+}
+
+// status returns how the node stands now.
+func (f *follower) status() NodeStatus {
+	st := f.state.load()
+	s := st.status
+	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.opts.ID, f.opts.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
+	if st.master.LSN > st.pos.LSN {
+		s.Pending = int64(st.master.LSN - st.pos.LSN)
+	}
+	if time.Since(st.heard) > 3*f.opts.Heartbeat {
+		s.Lag = LagUnknown
+	}
+	if f.snap != nil {
+		s.Pending += f.snap.pending()
+	}
+	return s
+}
+
+// staleness is the age of what the node shows, at most.
+func (f *follower) staleness() time.Duration {
+	st := f.state.load()
+	return st.staleness()
+}
+
+// lag is how far the node is behind, as far as it knows.
+func (f *follower) lag() time.Duration {
+	st := f.state.load()
+	return st.lag()
+}

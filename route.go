@@ -1,0 +1,298 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/ddb-project/ddb/internal/remote"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// member is a node that reads can be sent to, as this Cluster sees it.
+type member struct {
+	id      string
+	db      *sql.DB
+	local   bool
+	master  bool
+	lsn     func() LSN           // what it has durably
+	lag     func() time.Duration // LagUnknown if it cannot be told
+	status  func() NodeStatus
+	reads   atomic.Uint64
+	latency atomic.Int64 // moving average of reads, nanoseconds
+	down    atomic.Int64 // unix nanoseconds until which a failed read keeps it out
+	hold    atomic.Bool  // in maintenance
+}
+
+// view is what routing looks at: loaded once per read, without a lock, and never changed.
+type view struct {
+	master *member   // nil where reads cannot reach the master
+	active []*member // replicas that qualify by their state
+	floor  []*member // replicas that lag, kept for when too few are active
+	all    map[string]*member
+}
+
+// session remembers what this Cluster has written, for read-your-writes.
+type session struct {
+	lsn     atomic.Uint64 // reads must see this entry
+	write   atomic.Uint64 // and this write, not yet known to be in an entry
+	settled atomic.Uint64 // writes up to this are covered by lsn
+	at      atomic.Int64  // last write, unix nanoseconds; for members without LSNs
+}
+
+func raise(v *atomic.Uint64, to uint64) {
+	for {
+		have := v.Load()
+		if to <= have || v.CompareAndSwap(have, to) {
+			return
+		}
+	}
+}
+
+func (s *session) wrote(n uint64)     { raise(&s.write, n) }
+func (s *session) sees(lsn uint64)    { raise(&s.lsn, lsn) }
+func (s *session) wroteAt(c *Cluster) { s.at.Store(time.Now().UnixNano()) }
+
+// need returns the LSN that a node must have to show everything this Cluster has
+// written; false if some of it is in no entry yet, so that only the master shows it.
+func (c *Cluster) need() (LSN, bool) {
+	s := &c.session
+	w := s.write.Load()
+	if w > s.settled.Load() {
+		st := c.m.state.load()
+		if st.covered < w {
+			return 0, false
+		}
+		raise(&s.lsn, uint64(st.pos.LSN))
+		raise(&s.settled, w)
+	}
+	return LSN(s.lsn.Load()), true
+}
+
+// classified caches the kinds of statements by their text: programs run few texts often.
+type classified struct {
+	seed  maphash.Seed
+	slots [1024]atomic.Pointer[classifiedText]
+}
+
+type classifiedText struct {
+	text string
+	kind sqlclass.Kind
+}
+
+const classifiedMax = 4 << 10 // longer texts are not worth keeping
+
+func (k *classified) kind(d sqlclass.Dialect, text string) sqlclass.Kind {
+	if len(text) > classifiedMax {
+		return sqlclass.Classify(d, text)
+	}
+	slot := &k.slots[maphash.String(k.seed, text)%uint64(len(k.slots))]
+	if e := slot.Load(); e != nil && e.text == text {
+		return e.kind
+	}
+	e := &classifiedText{strings.Clone(text), sqlclass.Classify(d, text)}
+	slot.Store(e)
+	return e.kind
+}
+
+func (c *Cluster) kindOf(query string) sqlclass.Kind { return c.kinds.kind(c.class, query) }
+func (c *Cluster) isRead(query string) bool          { return c.kindOf(query) == sqlclass.Read }
+func (c *Cluster) isSchema(query string) bool        { return c.kindOf(query) == sqlclass.Schema }
+
+// candidates is a pool of slices, so that routing allocates nothing.
+var candidates = sync.Pool{New: func() any { return new(pickList) }}
+
+type pickList struct {
+	members []*member
+	seen    []Candidate
+}
+
+// choose returns the node that a read goes to. tried is left out; it may be nil.
+func (c *Cluster) choose(rule readRule, tried *member) (*member, error) {
+	v := c.view.Load()
+	if rule.node != "" {
+		m := v.all[rule.node]
+		if m == nil {
+			return nil, fmt.Errorf("ddb: node %q cannot be queried from here; known are %s", rule.node, strings.Join(v.ids(), ", "))
+		}
+		return m, nil
+	}
+	consistency := c.opts.Consistency
+	if rule.set {
+		consistency = rule.consistency
+	}
+	fallback := func() (*member, error) {
+		if v.master == nil || v.master == tried {
+			return nil, fmt.Errorf("%w: no node qualifies for a %s read", ErrStale, consistency)
+		}
+		return v.master, nil
+	}
+	if consistency == Strong {
+		return fallback()
+	}
+	var need LSN
+	var at int64
+	if consistency == Session {
+		var known bool
+		if need, known = c.need(); !known {
+			return fallback()
+		}
+		at = c.session.at.Load()
+	}
+	list := candidates.Get().(*pickList)
+	defer list.free()
+	list.gather(v.active, need, at, rule.maxAge, tried)
+	if short := c.opts.Floor - len(list.members); short > 0 && rule.maxAge == 0 {
+		list.gather(v.floor[:min(short, len(v.floor))], need, at, 0, tried)
+	}
+	if len(list.members) == 0 {
+		return fallback()
+	}
+	if *c.opts.PreferLocal {
+		for _, m := range list.members {
+			if m.local {
+				return m, nil
+			}
+		}
+	}
+	i := c.opts.Picker.Pick(list.seen)
+	if i < 0 || i >= len(list.members) {
+		return nil, fmt.Errorf("%w: Picker chose %d of %d candidates", ErrOptions, i, len(list.members))
+	}
+	return list.members[i], nil
+}
+
+func (l *pickList) free() {
+	clear(l.members)
+	l.members, l.seen = l.members[:0], l.seen[:0]
+	candidates.Put(l)
+}
+
+// gather adds those of members that are fresh enough: that have the entry need, or without LSNs,
+// what was written at the moment at.
+func (l *pickList) gather(members []*member, need LSN, at int64, maxAge time.Duration, tried *member) {
+	for _, m := range members {
+		if m == tried || m.hold.Load() || need > 0 && m.lsn() < need || at != 0 && !m.shows(at) {
+			continue
+		}
+		if maxAge > 0 {
+			if lag := m.lag(); lag == LagUnknown || lag > maxAge {
+				continue
+			}
+		}
+		if until := m.down.Load(); until != 0 && time.Now().UnixNano() < until {
+			continue
+		}
+		l.members = append(l.members, m)
+		l.seen = append(l.seen, Candidate{ID: m.id, Local: m.local, InUse: m.db.Stats().InUse, Latency: time.Duration(m.latency.Load())})
+	}
+}
+
+func (v *view) ids() []string {
+	var ids []string
+	for id := range v.all {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// shows reports whether a member without LSNs is sure to show a write made at that moment.
+func (m *member) shows(at int64) bool {
+	lag := m.lag()
+	return m.lsn() != 0 || lag != LagUnknown && time.Since(time.Unix(0, at)) >= lag+externalGrace
+}
+
+// externalGrace is how long after a write the replicas of somebody else's replication are not
+// trusted to show it, beyond their reported lag, which is in whole seconds.
+const externalGrace = 2 * time.Second
+
+// downFor is how long a node gets no reads after one has failed there, unless it recovers visibly before.
+const downFor = 2 * time.Second
+
+// chosenKey carries in a context the node that was chosen for a read already.
+type chosenKey struct{}
+
+// read sends a query to a node, and once to another if that one fails.
+func (c *Cluster) read(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	rule := ruleOf(ctx)
+	m, chosen := ctx.Value(chosenKey{}).(*member)
+	if !chosen {
+		var err error
+		if m, err = c.choose(rule, nil); err != nil {
+			return nil, err
+		}
+	}
+	rows, err := c.readOn(ctx, m, query, args)
+	if err == nil || rule.node != "" || ctx.Err() != nil || !nodeFailed(err) {
+		return rows, err
+	}
+	c.failed(m, err)
+	other, chooseErr := c.choose(rule, m)
+	if chooseErr != nil {
+		return nil, errors.Join(err, chooseErr)
+	}
+	return c.readOn(ctx, other, query, args)
+}
+
+// readOn runs the query on the node and keeps its moving average of latency (1/8 of each new value).
+func (c *Cluster) readOn(ctx context.Context, m *member, query string, args []any) (*sql.Rows, error) {
+	m.reads.Add(1)
+	answered(ctx, m.id)
+	start := time.Now()
+	rows, err := m.db.QueryContext(ctx, query, args...)
+	if err == nil {
+		took, avg := int64(time.Since(start)), m.latency.Load()
+		if avg == 0 {
+			avg = took
+		}
+		m.latency.Store(avg + (took-avg)/8)
+	}
+	return rows, err
+}
+
+// failed takes a node out of routing at once; its heartbeats bring it back.
+func (c *Cluster) failed(m *member, err error) {
+	if m.master || m.local {
+		return
+	}
+	m.down.Store(time.Now().Add(downFor).UnixNano())
+	c.log.Warn("a read has failed; the node gets none for a while", "id", m.id, "error", err)
+	c.refresh()
+}
+
+// nodeFailed tells a node that does not work from a statement that is wrong.
+func nodeFailed(err error) bool {
+	var my *mysql.MySQLError
+	if errors.As(err, &my) {
+		switch my.Number {
+		case 1040, 1053, 1077, 1158, 1159, 1160, 1161, 1927: // too many connections, shutdown, aborted, killed
+			return true
+		}
+		return false
+	}
+	var netErr net.Error
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, remote.ErrUnknownOutcome) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &netErr) ||
+		errors.Is(err, ErrNoMaster) || errors.Is(err, ErrStale) || errors.Is(err, ErrClosed) || errors.Is(err, remote.ErrServerClosed) {
+		return true
+	}
+	var coded interface{ Code() int }
+	if errors.As(err, &coded) {
+		switch coded.Code() & 0xff {
+		case 10, 11, 14, 26: // SQLITE_IOERR, CORRUPT, CANTOPEN, NOTADB
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,644 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// sender is what a master keeps of one follower, connected or not. Its pending queue is the
+// journal after the acknowledged LSN, so it needs no store of its own and survives restarts of either side.
+type sender struct {
+	m     *master
+	id    string
+	role  Role
+	acked atomic.Uint64 // the LSN that the follower has durably
+	// through: after a snapshot, the LSN from which on the follower is consistent.
+	through atomic.Uint64
+	queue   *journalQueue
+
+	mu      sync.Mutex // guards what follows
+	link    *link      // nil while not connected
+	status  NodeStatus
+	base    LSN // while a snapshot is sent: the entries after it are needed
+	pending int64
+	heard   time.Time
+	every   time.Duration // the follower's heartbeat interval
+	hold    bool          // in maintenance
+}
+
+// link is a follower's connection.
+type link struct {
+	session *wire.Session
+	stream  net.Conn
+	w       *wire.Conn
+	wmu     sync.Mutex // wire.Conn takes one writer at a time: entries, beats and verdicts take turns
+	address string
+	cancel  context.CancelCauseFunc
+}
+
+func (l *link) write(kind uint8, msg any) error {
+	l.wmu.Lock()
+	defer l.wmu.Unlock()
+	return l.w.Write(kind, msg)
+}
+
+// enlist reserves the follower's id for a connection that is about to be let in. What the follower
+// has does not count while a snapshot is to replace it.
+func (m *master) enlist(h hello, w welcome, address string) (*sender, *link, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.followers[h.ID]
+	if f == nil {
+		f = &sender{m: m, id: h.ID}
+		f.queue = &journalQueue{journal: m.journal, acked: &f.acked}
+		m.followers[h.ID] = f
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.link != nil {
+		if time.Since(f.heard) < 3*m.opts.Heartbeat {
+			return nil, nil, fmt.Errorf("%w: %q, from %s; give each node an id of its own", ErrDuplicateID, h.ID, f.link.address)
+		}
+		f.link.close(ErrDuplicateID)
+	}
+	f.role, f.heard = h.Role, time.Now()
+	f.link = &link{address: address}
+	if f.base = 0; w.Snapshot {
+		f.acked.Store(0)
+	} else {
+		f.acked.Store(uint64(h.Position.LSN))
+	}
+	f.setState(Joining, "connected")
+	return f, f.link, nil
+}
+
+func (l *link) close(err error) {
+	if l.cancel != nil {
+		l.cancel(err)
+	}
+}
+
+// close ends the follower's connection, if there is one.
+func (f *sender) close(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.link != nil {
+		f.link.close(err)
+	}
+}
+
+// leave notes that the connection is over, unless another has taken its place.
+func (f *sender) leave(l *link, err error) {
+	f.mu.Lock()
+	if f.link != l {
+		f.mu.Unlock()
+		return
+	}
+	f.link = nil
+	f.base = 0
+	if f.status.State != Failed {
+		reason := "disconnected"
+		if err != nil {
+			reason = "disconnected: " + err.Error()
+		}
+		f.setState(Inactive, reason)
+	}
+	f.mu.Unlock()
+	f.m.acked.update(func(struct{}) struct{} { return struct{}{} }) // nobody waits for it any more
+	f.m.changed()
+}
+
+// setState changes the state; the caller holds mu.
+func (f *sender) setState(s State, reason string) {
+	if f.status.State == s && f.status.Reason == reason {
+		return
+	}
+	if f.status.State != s {
+		f.status.Since = time.Now()
+	}
+	f.status.State, f.status.Reason = s, reason
+}
+
+// current reports whether the link is still the follower's.
+func (f *sender) current(l *link) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.link == l
+}
+
+func (f *sender) connected() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.link != nil
+}
+
+// needs returns the LSN up to which the follower does not need the journal any more; 0 if a snapshot is due.
+func (f *sender) needs() LSN {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.base > 0 {
+		return f.base
+	}
+	return LSN(f.acked.Load())
+}
+
+// run serves the follower until the link breaks.
+func (f *sender) run(ctx context.Context, session *wire.Session, l *link, h hello, w welcome) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := closeWith(ctx, session)
+	defer stop()
+	stream, err := session.Accept()
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	heard := func() {
+		f.mu.Lock()
+		f.heard = time.Now()
+		f.mu.Unlock()
+	}
+	f.mu.Lock()
+	replaced := f.link != l
+	l.session, l.stream, l.w, l.cancel = session, stream, wire.NewConn(heardConn{stream, heard}, frameBytes), cancel
+	f.mu.Unlock()
+	if replaced {
+		return ErrDuplicateID
+	}
+	f.m.changed()
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer cancel(nil)
+	task := func(run func() error) {
+		tasks.Go(func() { cancel(run()) })
+	}
+	task(func() error { return f.receive(ctx, l) })
+	task(func() error { return f.beat(ctx, l) })
+	task(func() error { return f.acceptSQL(ctx, session, &tasks) })
+	err = f.send(ctx, l, h, w)
+	cancel(err)
+	return context.Cause(ctx)
+}
+
+// acceptSQL serves the streams on which the follower sends statements.
+func (f *sender) acceptSQL(ctx context.Context, session *wire.Session, tasks *sync.WaitGroup) error {
+	for {
+		conn, err := session.Accept()
+		if err != nil {
+			return err
+		}
+		tasks.Go(func() {
+			defer conn.Close()
+			f.m.serveSQL(ctx, conn)
+		})
+	}
+}
+
+// send ships a snapshot if one is due, then the journal for ever.
+func (f *sender) send(ctx context.Context, l *link, h hello, w welcome) error {
+	at := h.Position.LSN
+	if w.Snapshot {
+		f.mu.Lock()
+		f.setState(Syncing, "taking a snapshot")
+		f.mu.Unlock()
+		base, err := f.sendSnapshot(ctx, l, h.Cursor)
+		if err != nil {
+			return err
+		}
+		at = base
+	} else {
+		f.mu.Lock()
+		f.setState(Syncing, "catching up")
+		f.mu.Unlock()
+	}
+	for {
+		st, changed := f.m.state.loadAndWatch()
+		for at < st.pos.LSN {
+			next, err := f.sendEntries(ctx, l, at)
+			if err != nil {
+				return err
+			}
+			at = next
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// sendEntries ships what follows entry at, as much as one read gives, and returns how far it came.
+func (f *sender) sendEntries(ctx context.Context, l *link, at LSN) (LSN, error) {
+	parts, ok := f.m.recent.after(at, sendBytes)
+	if ok {
+		for i := range parts {
+			if err := l.write(msgPart, &parts[i]); err != nil {
+				return at, err
+			}
+			at = parts[i].LSN
+		}
+		return at, nil
+	}
+	index := 1<<partBits - 1 // behind the last part of entry at
+	for {
+		parts, err := f.m.journal.Read(ctx, at, index, sendBytes)
+		if err != nil {
+			return at, err
+		}
+		if len(parts) == 0 {
+			return at, fmt.Errorf("%w: nothing follows entry %d part %d", ErrGap, at, index)
+		}
+		for i := range parts {
+			if err := l.write(msgPart, &parts[i]); err != nil {
+				return at, err
+			}
+		}
+		last := parts[len(parts)-1]
+		if last.Final {
+			return last.LSN, nil
+		}
+		at, index = last.LSN, last.Index
+	}
+}
+
+// receive reads what the follower says.
+func (f *sender) receive(ctx context.Context, l *link) error {
+	for {
+		kind, payload, err := l.w.Read()
+		if err != nil {
+			return err
+		}
+		f.mu.Lock()
+		f.heard = time.Now()
+		f.mu.Unlock()
+		switch kind {
+		case msgFollow: // it only opens the stream
+		case msgAck:
+			a, err := wire.Decode[ack](payload)
+			if err != nil {
+				return err
+			}
+			if !f.current(l) {
+				return net.ErrClosed // another connection has taken this one's place
+			}
+			raise(&f.queue.end, uint64(f.m.state.load().pos.LSN)) // spares Ack a look at the journal
+			if err := f.queue.Ack(ctx, a.LSN); err != nil {
+				return err
+			}
+			f.mu.Lock()
+			f.base = 0 // a snapshot, if one was sent, is loaded
+			f.mu.Unlock()
+			f.m.acked.update(func(struct{}) struct{} { return struct{}{} })
+			if a.LSN >= f.m.state.load().pos.LSN {
+				f.judgeLag()
+			}
+		case msgBeat:
+			b, err := wire.Decode[beat](payload)
+			if err != nil {
+				return err
+			}
+			f.heardBeat(b)
+		case msgBatch:
+			if err := f.receiveBatch(ctx, l, payload); err != nil {
+				return err
+			}
+		case msgRefusal:
+			r, err := wire.Decode[refusal](payload)
+			if err != nil {
+				return err
+			}
+			f.mu.Lock()
+			f.setState(Failed, r.Text)
+			f.mu.Unlock()
+			f.m.log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
+			return r.err()
+		default:
+			return fmt.Errorf("ddb: message of kind %d from follower %s", kind, f.id)
+		}
+	}
+}
+
+func (f *sender) heardBeat(b beat) {
+	f.mu.Lock()
+	f.pending = b.Pending
+	if b.Every > 0 {
+		f.every = time.Duration(b.Every)
+	}
+	switch b.State {
+	case Failed, Syncing:
+		f.setState(b.State, b.Reason)
+	case Active, Lagging:
+		if f.link != nil && f.status.State == Failed {
+			f.setState(Syncing, "catching up") // it has overcome what had stopped it
+		}
+	}
+	f.mu.Unlock()
+	f.judgeLag()
+}
+
+// judgeLag sets the state of a connected follower from how far it is behind.
+func (f *sender) judgeLag() {
+	lag := f.lag()
+	f.mu.Lock()
+	was := f.status.State
+	switch {
+	case f.link == nil || was == Failed || was == Joining:
+	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.m.opts.Heartbeat && lag > f.m.opts.MaxLag/2):
+	case lag == LagUnknown || lag > f.m.opts.MaxLag:
+		f.setState(Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond)))
+	default:
+		f.setState(Active, "level with the master")
+	}
+	now := f.status.State
+	f.mu.Unlock()
+	if now != was {
+		f.m.changed()
+	}
+}
+
+// lag is the age of the oldest entry that the follower lacks.
+func (f *sender) lag() time.Duration {
+	st := f.m.state.load()
+	at := LSN(f.acked.Load())
+	f.mu.Lock()
+	silent := time.Since(f.heard) > 3*max(f.every, f.m.opts.Heartbeat)
+	base := f.base
+	f.mu.Unlock()
+	switch {
+	case silent || base > 0:
+		return LagUnknown
+	case at >= st.pos.LSN:
+		return 0
+	}
+	if parts, ok := f.m.recent.after(at, 1); ok {
+		return max(0, time.Since(parts[0].Time()))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	parts, err := f.m.journal.Read(ctx, at, 1<<partBits-1, 1)
+	if err != nil || len(parts) == 0 {
+		return LagUnknown
+	}
+	return max(0, time.Since(parts[0].Time()))
+}
+
+// beat tells the follower that the master lives, and what the cluster looks like.
+func (f *sender) beat(ctx context.Context, l *link) error {
+	return beats(ctx, f.m.opts.Heartbeat, func() error {
+		f.mu.Lock()
+		every := max(f.every, f.m.opts.Heartbeat)
+		silent := time.Since(f.heard)
+		f.mu.Unlock()
+		if silent > 3*every {
+			return fmt.Errorf("silent for %v", silent.Round(time.Millisecond))
+		}
+		f.judgeLag()
+		return l.write(msgBeat, beat{Position: f.m.state.load().pos, At: time.Now().UnixNano(),
+			Nodes: f.m.peers(), Every: int64(f.m.opts.Heartbeat)})
+	})
+}
+
+// nodes lists the master and every follower it has seen.
+func (m *master) nodes() []NodeStatus {
+	m.mu.Lock()
+	followers := make([]*sender, 0, len(m.followers))
+	for _, f := range m.followers {
+		followers = append(followers, f)
+	}
+	m.mu.Unlock()
+	st := m.state.load()
+	self := NodeStatus{ID: m.opts.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.epoch, LSN: st.pos.LSN, Address: m.opts.Listen}
+	if st.err != nil {
+		self.State, self.Reason = Failed, st.err.Error()
+	}
+	slices.SortFunc(followers, func(a, b *sender) int { return strings.Compare(a.id, b.id) })
+	list := []NodeStatus{self}
+	for _, f := range followers {
+		list = append(list, f.snapshot())
+	}
+	shared := slices.Clone(list) // the caller completes its own
+	m.latest.Store(&shared)
+	return list
+}
+
+// maxPeers is how many nodes a heartbeat describes; beyond it, snaps are left out.
+const maxPeers = 32
+
+// peers returns the nodes as last listed, for heartbeats: every follower gets one per
+// interval, so listing them afresh for each would cost the square of their number.
+func (m *master) peers() []NodeStatus {
+	latest := m.latest.Load()
+	if latest == nil {
+		return nil
+	}
+	if len(*latest) <= maxPeers {
+		return *latest
+	}
+	var list []NodeStatus
+	for _, n := range *latest {
+		if n.Role != Snap && len(list) < maxPeers {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// snapshot returns the follower's status now.
+func (f *sender) snapshot() NodeStatus {
+	lag := f.lag()
+	f.mu.Lock()
+	s := f.status
+	s.ID, s.Role, s.LSN, s.Lag, s.Epoch = f.id, f.role, LSN(f.acked.Load()), lag, f.m.epoch
+	s.Maintenance = f.hold
+	batches := f.pending
+	if f.link != nil {
+		s.Address = f.link.address
+	}
+	f.mu.Unlock()
+	s.Pending = batches
+	if s.LSN >= f.m.state.load().pos.LSN {
+		return s // level: nothing to count
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if q, err := f.queue.Stats(ctx); err == nil {
+		s.Pending, s.PendingBytes, s.PendingAge = s.Pending+q.Length, q.Bytes, q.Age
+	}
+	return s
+}
+
+// sendSnapshot copies every table, chunk by chunk in the order of the keys, while the
+// master goes on: each chunk is as of its own moment, and the entries after base,
+// which follow, make the copy consistent, since they state what rows are. So no
+// transaction stays open, and a follower that was cut off goes on where it was.
+func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, error) {
+	m := f.m
+	var head snapshotHead
+	var rec schemaRecord
+	var cat *catalogue
+	err := m.exclusive(ctx, func(c *sql.Conn) error {
+		// Make known what another client has just done to tables, or it would be sent twice.
+		m.looked = time.Time{}
+		if err := m.followSchema(ctx, c); err != nil {
+			return err
+		}
+		var err error
+		cat = m.tables.Load() // no schema statement runs between this and the objects
+		if rec, _, err = metaValue[schemaRecord](ctx, m.node, c, metaSchema); err != nil {
+			return err
+		}
+		head.Base = m.state.load().pos
+		if from != nil && f.resumable(ctx, from, rec) {
+			head.Base, head.Resume = from.Base, true
+		} else if head.Objects, err = m.engine.Objects(ctx, c); err != nil {
+			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
+		}
+		head.Objects = m.shippable(head.Objects)
+		f.mu.Lock()
+		f.base = max(head.Base.LSN, 1)
+		f.mu.Unlock()
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	var file string
+	if !head.Resume {
+		from = &cursor{}
+		if file, err = f.snapshotFile(ctx, cat); err != nil {
+			return 0, err
+		}
+	}
+	if file != "" {
+		defer os.RemoveAll(filepath.Dir(file))
+		head.File = true
+	}
+	if err := l.write(msgSnapshot, &head); err != nil {
+		return 0, err
+	}
+	if head.File {
+		err = f.sendFile(ctx, l, file)
+	} else {
+		err = f.sendTables(ctx, l, cat, from)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if m.tables.Load().version != cat.version {
+		return 0, errors.New("ddb: the schema changed while a snapshot was taken; it starts again")
+	}
+	// What has committed by now is in an entry no later than through.
+	if err := m.pass(ctx); err != nil {
+		return 0, err
+	}
+	through := m.state.load().pos.LSN
+	f.through.Store(uint64(through))
+	return head.Base.LSN, l.write(msgSnapshotEnd, snapshotEnd{Through: through})
+}
+
+// sendTables copies every table, from the cursor on.
+func (f *sender) sendTables(ctx context.Context, l *link, cat *catalogue, from *cursor) error {
+	m := f.m
+	skip := from.Table != ""
+	for _, t := range cat.replicated() {
+		name := m.name(t).String()
+		var after []any
+		if skip {
+			if name != from.Table {
+				continue
+			}
+			skip, after = false, from.After
+		}
+		if err := f.sendTable(ctx, l, t, after); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resumable reports whether a snapshot can go on: the journal still reaches back to
+// where it began, and no schema statement came since.
+func (f *sender) resumable(ctx context.Context, from *cursor, rec schemaRecord) bool {
+	if rec.LSN > from.Base.LSN {
+		return false
+	}
+	if from.Base.LSN == 0 {
+		first, _, err := f.m.journal.Bounds(ctx)
+		return err == nil && first.LSN <= 1
+	}
+	at, err := f.m.at(ctx, from.Base.LSN)
+	return err == nil && at == from.Base
+}
+
+const chunkRows = 20_000 // rows of a snapshot that are read at once, if partBytes does not end the chunk first
+
+// sendTable copies one table from behind the key.
+func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after []any) error {
+	for more := true; more; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		chunk := f.m.newChunk(t)
+		flush := func() error {
+			if chunk.Present == 0 {
+				return nil
+			}
+			err := l.write(msgRows, snapshotRows{Change: chunk, After: after})
+			chunk = f.m.newChunk(t)
+			return err
+		}
+		var err error
+		more, err = f.m.engine.Scan(ctx, f.m.db, t, after, chunkRows, func(values []any) error {
+			chunk.Rows = wire.AppendRow(chunk.Rows, values)
+			chunk.Present++
+			after = pick(values, t.Key)
+			if len(chunk.Rows) >= partBytes {
+				after = cloneValues(after)
+				return flush()
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("ddb: snapshot: table %s: %w", t.Name, err)
+		}
+		after = cloneValues(after)
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *node) newChunk(t *dialect.Table) *Change {
+	name := n.name(t)
+	return &Change{Database: name.database, Table: name.table, Columns: t.Stored, Key: t.Key}
+}
+
+// cloneValues copies values that may not outlive a call.
+func cloneValues(values []any) []any {
+	if values == nil {
+		return nil
+	}
+	c := make([]any, len(values))
+	for i, v := range values {
+		if b, ok := v.([]byte); ok {
+			v = append([]byte{}, b...)
+		}
+		c[i] = v
+	}
+	return c
+}

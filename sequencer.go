@@ -1,0 +1,459 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// sequencer turns noted keys into entries. Invariants:
+//
+//	S1  Passes are serial: whoever runs one is inside exclusive.
+//	S2  A pass reads notes and rows in one snapshot, and an entry holds exactly what it read.
+//	S3  The entry is in the journal no later than its notes are cleared (J2): by default
+//	    both are one transaction.
+//	S4  state.covered never exceeds the number of writes whose commit the last snapshot saw.
+type sequencer struct {
+	*node
+	epoch uint64
+	// exclusive runs f alone, on the connection that passes use (S1).
+	exclusive func(ctx context.Context, f func(c *sql.Conn) error) error
+	looked    time.Time // when the schema version was last read; owned by exclusive
+	unsure    bool      // an entry was made that may stand, though nobody was told; owned by exclusive
+
+	written atomic.Uint64 // writes whose entry is not made with them, counted after their commit
+	wake    chan struct{} // capacity 1: a wake-up is never waited for
+	hurry   chan struct{} // capacity 1: somebody waits for a pass, so that it must not be put off
+	state   watch[sequenced]
+	recent  recentParts
+	entries atomic.Uint64
+	incoming
+}
+
+// sequenced is how far the sequencer has come.
+type sequenced struct {
+	pos     Position
+	covered uint64    // writes up to this number are in pos
+	at      time.Time // when the snapshot of pos was taken
+	err     error     // why passes fail at present; nil when they do not
+}
+
+// wakeUp asks for a pass. It never blocks.
+func (s *sequencer) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // one is asked for already
+	}
+}
+
+// run makes passes until ctx ends: when woken, and every PollInterval for
+// the sake of clients that bypass ddb.
+func (s *sequencer) run(ctx context.Context) {
+	tick := time.NewTicker(s.opts.PollInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-tick.C:
+		}
+		start := time.Now()
+		if err := s.pass(ctx); err != nil && ctx.Err() == nil {
+			s.fail(err)
+			if sleep(ctx, min(s.opts.Heartbeat, time.Second)) != nil {
+				return
+			}
+		}
+		s.rest(ctx, time.Since(start))
+	}
+}
+
+// mostRest is the longest pause between two passes under load.
+const mostRest = 10 * time.Millisecond
+
+// rest leaves the database to the writers for a few times as long as a pass took, if there were writes
+// meanwhile: fewer passes bring as many rows. At rest, and when somebody waits, there is no pause.
+func (s *sequencer) rest(ctx context.Context, took time.Duration) {
+	if len(s.wake) == 0 {
+		return
+	}
+	t := time.NewTimer(min(4*took, mostRest))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.hurry:
+	case <-ctx.Done():
+	}
+}
+
+// fail reports that passes fail, once per change of the reason.
+func (s *sequencer) fail(err error) {
+	s.state.update(func(st sequenced) sequenced {
+		if st.err == nil || st.err.Error() != err.Error() {
+			s.log.Error("writes are kept but not replicated at present", "lsn", st.pos.LSN, "error", err)
+		}
+		st.err = err
+		return st
+	})
+}
+
+// lookEvery is how often the schema version is read, to notice what other clients did to tables.
+const lookEvery = 500 * time.Millisecond
+
+// pass makes the next entry if anything was noted.
+func (s *sequencer) pass(ctx context.Context) error {
+	return s.exclusive(ctx, func(c *sql.Conn) error {
+		if err := s.followSchema(ctx, c); err != nil {
+			return err
+		}
+		return s.passOn(ctx, c)
+	})
+}
+
+// lookAgain is a pass that looks for changed tables too, however short ago that was done last.
+func (s *sequencer) lookAgain(ctx context.Context) error {
+	return s.exclusive(ctx, func(c *sql.Conn) error {
+		s.looked = time.Time{}
+		if err := s.followSchema(ctx, c); err != nil {
+			return err
+		}
+		return s.passOn(ctx, c)
+	})
+}
+
+// passOn is pass for a caller who is inside exclusive already.
+func (s *sequencer) passOn(ctx context.Context, c *sql.Conn) error {
+	if err := s.recall(ctx); err != nil {
+		return err
+	}
+	before := s.written.Load()
+	if st := s.state.load(); st.covered >= before && st.err == nil && !s.unlisted() {
+		// Nothing is known to have been written: a glance is cheaper than a transaction.
+		noted, err := s.engine.Noted(ctx, s.quick(c), s.tables.Load().replicated())
+		if err != nil {
+			return fmt.Errorf("ddb: pass: look for notes: %w", err)
+		}
+		if len(noted) == 0 {
+			return nil
+		}
+		before = s.written.Load()
+	}
+	s.look()
+	var done *passResult
+	err := s.txOn(ctx, c, dialect.Pass, func() (err error) {
+		done, err = s.collectTx(ctx, c)
+		return err
+	})
+	if err != nil {
+		s.looked = time.Time{} // a changed table is a likely cause
+		return err
+	}
+	s.publish(done, before)
+	return nil
+}
+
+// collectTx is collect for a transaction in which another client may have changed tables: where that is
+// part of what the transaction sees, it is part of the entry too.
+func (s *sequencer) collectTx(ctx context.Context, c *sql.Conn) (*passResult, error) {
+	if !s.engine.Transactional() {
+		return s.collect(ctx, c, nil)
+	}
+	version, err := s.engine.Version(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: pass: schema version: %w", err)
+	}
+	if version == s.tables.Load().version {
+		return s.collect(ctx, c, nil)
+	}
+	s.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.load().pos.LSN)
+	res, err := s.settleSchema(ctx, c, nil, true)
+	if err != nil {
+		s.unsettle()
+	}
+	return res, err
+}
+
+// followSchema notices what another client did to tables, now and then.
+func (s *sequencer) followSchema(ctx context.Context, c *sql.Conn) error {
+	now := time.Now()
+	if now.Sub(s.looked) < lookEvery {
+		return nil
+	}
+	version, err := s.engine.Version(ctx, c)
+	if err != nil {
+		return fmt.Errorf("ddb: pass: schema version: %w", err)
+	}
+	if version != s.tables.Load().version {
+		if err := s.reconcile(ctx, c); err != nil {
+			return err
+		}
+	}
+	s.looked = now
+	return nil
+}
+
+// passResult is an entry that stands in a transaction not yet committed.
+type passResult struct {
+	pos   Position
+	at    time.Time
+	parts []Part // nil if the entry was too large to keep
+	any   bool
+
+	batches map[string]uint64 // of snaps, listed in the entry
+	mark    uint64            // see incoming
+}
+
+// extra is what an entry holds beside noted rows.
+type extra struct {
+	schema  []dialect.Statement
+	rebuild []*dialect.Table // tables whose every row the entry brings
+	first   bool             // the entry that starts the history may be empty
+}
+
+// collect builds the next entry from the notes that q sees, appends it to the
+// journal and clears the notes, all in the transaction that q is in (S2, S3). The caller is inside exclusive.
+func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*passResult, error) {
+	if err := s.recall(ctx); err != nil {
+		return nil, err
+	}
+	q = s.quick(q)
+	cat := s.tables.Load()
+	last := s.state.load().pos
+	res := &passResult{pos: last, at: time.Now()}
+	noted, err := s.engine.Noted(ctx, q, cat.replicated())
+	if err != nil {
+		return nil, fmt.Errorf("ddb: pass: look for notes: %w", err)
+	}
+	var kept int
+	var external []Part
+	b := newEntryBuilder(s.name, last, s.epoch, res.at, func(p Part) error {
+		s.unsure = true
+		if kept += len(p.Payload); kept <= maxRecentBytes {
+			res.parts = append(res.parts, p)
+		} else {
+			res.parts = nil
+		}
+		if j, ok := s.journal.(transactional); ok {
+			return j.AppendIn(ctx, q, p)
+		}
+		external = append(external, p)
+		return nil
+	})
+	if err := s.list(ctx, q, res); err != nil {
+		return nil, err
+	}
+	b.body.Batches = res.batches
+	if x != nil {
+		b.body.Schema = x.schema
+		b.body.Rebuild = len(x.rebuild) > 0
+		for _, t := range x.rebuild {
+			if err := s.addWhole(ctx, q, t, b); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, t := range noted {
+		emit := func(r dialect.Row) error { return b.add(t, r) }
+		if x != nil && slices.Contains(x.rebuild, t) {
+			emit = func(dialect.Row) error { return nil } // its rows are in the entry already
+		}
+		notes, err := s.engine.Collect(ctx, q, t, emit)
+		if err != nil {
+			return nil, fmt.Errorf("ddb: pass: read table %s: %w", t.Name, err)
+		}
+		if err := s.engine.Clear(ctx, q, notes); err != nil {
+			return nil, fmt.Errorf("ddb: pass: clear notes of table %s: %w", t.Name, err)
+		}
+	}
+	if b.empty() && (x == nil || !x.first) {
+		return res, nil
+	}
+	if res.pos, err = b.finish(); err != nil {
+		return nil, err
+	}
+	if len(external) > 0 {
+		if err := s.journal.Append(ctx, external...); err != nil {
+			return nil, err
+		}
+	}
+	res.any = true
+	return res, nil
+}
+
+// recall finds out what became of an entry whose transaction did not end well: a commit that
+// failed for its caller may have taken place all the same, and then its LSN is taken.
+func (s *sequencer) recall(ctx context.Context) error {
+	if !s.unsure {
+		return nil
+	}
+	_, last, err := s.journal.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	if last.LSN <= s.state.load().pos.LSN {
+		return nil // not there, or not yet
+	}
+	s.log.Warn("an entry stands although its commit had failed", "lsn", last.LSN)
+	s.unsure = false
+	s.recent.add(nil, last)
+	s.state.update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
+	return nil
+}
+
+// addWhole adds every row of the table.
+func (s *sequencer) addWhole(ctx context.Context, q dialect.Querier, t *dialect.Table, b *entryBuilder) error {
+	var after []any
+	for more := true; more; {
+		var err error
+		more, err = s.engine.Scan(ctx, q, t, after, applyRows, func(values []any) error {
+			after = pick(values, t.Key)
+			return b.add(t, dialect.Row{Key: after, Values: values})
+		})
+		if err != nil {
+			return fmt.Errorf("ddb: pass: read table %s: %w", t.Name, err)
+		}
+	}
+	return nil
+}
+
+// publish tells everyone of an entry whose transaction has committed. covered is
+// the number of writes that were committed before its snapshot was opened.
+func (s *sequencer) publish(r *passResult, covered uint64) {
+	s.listed(r)
+	if r.any {
+		s.unsure = false
+		s.recent.add(r.parts, r.pos)
+		s.entries.Add(1)
+	}
+	s.state.update(func(st sequenced) sequenced {
+		st.covered, st.err = max(st.covered, covered), nil
+		if r.any {
+			st.pos, st.at = r.pos, r.at
+		}
+		return st
+	})
+}
+
+// covers waits until the write of that number is in an entry, and returns the entry's position or a later one.
+func (s *sequencer) covers(ctx context.Context, write uint64) (Position, error) {
+	for {
+		st, changed := s.state.loadAndWatch()
+		if st.covered >= write {
+			return st.pos, nil
+		}
+		s.wakeUp()
+		signal(s.hurry)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return st.pos, ctx.Err()
+		}
+	}
+}
+
+// watch is a value that can be waited on. Readers load it without a lock.
+type watch[T any] struct {
+	mu  sync.Mutex
+	cur atomic.Pointer[watched[T]]
+}
+
+type watched[T any] struct {
+	v       T
+	changed chan struct{} // closed when another value has taken its place
+}
+
+func newWatched[T any](v T) *watched[T] {
+	return &watched[T]{v: v, changed: make(chan struct{})}
+}
+
+func (w *watch[T]) load() T {
+	v, _ := w.loadAndWatch()
+	return v
+}
+
+func (w *watch[T]) loadAndWatch() (T, <-chan struct{}) {
+	c := w.cur.Load()
+	if c == nil {
+		w.mu.Lock()
+		if c = w.cur.Load(); c == nil {
+			var zero T
+			c = newWatched(zero)
+			w.cur.Store(c)
+		}
+		w.mu.Unlock()
+	}
+	return c.v, c.changed
+}
+
+func (w *watch[T]) update(f func(T) T) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old := w.cur.Load()
+	var v T
+	if old != nil {
+		v = old.v
+	}
+	w.cur.Store(newWatched(f(v)))
+	if old != nil {
+		close(old.changed)
+	}
+}
+
+// recentParts keeps the newest entries in memory, so that a sender that is level does not
+// read the journal.
+type recentParts struct {
+	mu    sync.Mutex
+	parts []Part
+	bytes int
+	end   LSN
+}
+
+// add appends the parts of the entry at pos; nil parts stand for an entry too large to keep.
+func (r *recentParts) add(parts []Part, pos Position) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if parts == nil || len(r.parts) > 0 && r.end+1 != pos.LSN {
+		r.parts, r.bytes = nil, 0
+	}
+	for _, p := range parts {
+		r.bytes += len(p.Payload) + partOverhead
+	}
+	r.parts = append(r.parts, parts...)
+	r.end = pos.LSN
+	cut := 0
+	for r.bytes > maxRecentBytes && cut < len(r.parts) {
+		r.bytes -= len(r.parts[cut].Payload) + partOverhead
+		cut++
+	}
+	clear(r.parts[:cut]) // lets their payloads go; the next growth of the slice lets the places go
+	r.parts = r.parts[cut:]
+}
+
+// after returns the parts that follow entry lsn, up to limit bytes of whole entries; false if they are
+// not all in memory.
+func (r *recentParts) after(lsn LSN, limit int) ([]Part, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i, found := slices.BinarySearchFunc(r.parts, lsn+1, func(p Part, l LSN) int {
+		return int(int64(p.LSN) - int64(l))
+	})
+	for i > 0 && r.parts[i-1].LSN == lsn+1 {
+		i--
+	}
+	if !found || r.parts[i].Index != 0 {
+		return nil, false
+	}
+	end, bytes := i, 0
+	for end < len(r.parts) && (bytes < limit || !r.parts[end-1].Final) {
+		bytes += len(r.parts[end].Payload) + partOverhead
+		end++
+	}
+	return slices.Clone(r.parts[i:end]), true
+}

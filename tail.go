@@ -1,0 +1,116 @@
+package ddb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// EntryInfo describes an entry of the journal for people.
+type EntryInfo struct {
+	Epoch   uint64
+	LSN     LSN
+	At      time.Time
+	Bytes   int64
+	Schema  []string          // schema statements that it ran
+	Tables  []TableInfo       // what it changed
+	Batches map[string]uint64 // snaps whose batches it includes: where the changes came from
+}
+
+// TableInfo is one table's share of an entry.
+type TableInfo struct {
+	Table   string
+	Present int // rows written
+	Absent  int // rows deleted
+}
+
+// Tail describes the last n entries of this node's journal, the newest first. At most 1000, and
+// of entries in many parts only as much as the parts at the journal's end tell.
+func (c *Cluster) Tail(ctx context.Context, n int) ([]EntryInfo, error) {
+	if c.node == nil {
+		return nil, fmt.Errorf("ddb: a Cluster made by Wrap has no journal")
+	}
+	n = min(max(n, 1), 1000)
+	first, last, err := c.node.journal.Bounds(ctx)
+	if err != nil || last.LSN == 0 {
+		return nil, err
+	}
+	from := first.LSN
+	if last.LSN > LSN(n) {
+		from = max(from, last.LSN-LSN(n)+1)
+	}
+	var list []EntryInfo
+	lsn, index := from, -1
+	for {
+		parts, err := c.node.journal.Read(ctx, lsn, index, sendBytes)
+		if err != nil {
+			return nil, fmt.Errorf("ddb: tail: %w", err)
+		}
+		if len(parts) == 0 {
+			break
+		}
+		for i := range parts {
+			if list, err = describe(list, &parts[i]); err != nil {
+				return nil, err
+			}
+		}
+		end := parts[len(parts)-1]
+		lsn, index = end.LSN, end.Index
+	}
+	for i, j := 0, len(list)-1; i < j; i, j = i+1, j-1 {
+		list[i], list[j] = list[j], list[i]
+	}
+	return list, nil
+}
+
+// describe adds a part to the description of its entry.
+func describe(list []EntryInfo, p *Part) ([]EntryInfo, error) {
+	if len(list) == 0 || list[len(list)-1].LSN != p.LSN {
+		list = append(list, EntryInfo{Epoch: p.Epoch, LSN: p.LSN, At: p.Time()})
+	}
+	e := &list[len(list)-1]
+	e.Bytes += int64(len(p.Payload))
+	if p.Records < 0 {
+		return list, nil // where a snapshot was taken: no content
+	}
+	b, err := decodeBody(p)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range b.Schema {
+		e.Schema = append(e.Schema, s.SQL)
+	}
+	if len(b.Batches) > 0 {
+		e.Batches = b.Batches
+	}
+	for _, c := range b.Changes {
+		e.add(tableName{c.Database, c.Table}.String(), c)
+	}
+	return list, nil
+}
+
+func (e *EntryInfo) add(table string, c *Change) {
+	for i := range e.Tables {
+		if e.Tables[i].Table == table {
+			e.Tables[i].Present += c.Present
+			e.Tables[i].Absent += c.Absent
+			return
+		}
+	}
+	e.Tables = append(e.Tables, TableInfo{Table: table, Present: c.Present, Absent: c.Absent})
+}
+
+// Tables lists the tables as this node's database describes them, those that cannot be replicated
+// with the reason in Refusal.
+func (c *Cluster) Tables(ctx context.Context) ([]*dialect.Table, error) {
+	if c.node == nil {
+		return nil, fmt.Errorf("ddb: a Cluster made by Wrap does not read the schema")
+	}
+	list, err := c.node.engine.Tables(ctx, c.node.db)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: tables: %w", err)
+	}
+	return list, nil
+}

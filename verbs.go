@@ -1,0 +1,385 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// DB returns an *sql.DB with the same routing as the Cluster, for sqlx, gorm, ent, sqlc or a
+// migration tool. It is closed with the Cluster.
+func (c *Cluster) DB() *sql.DB { return c.sqlDB }
+
+// Exec is [Cluster.ExecContext] with the background context.
+func (c *Cluster) Exec(query string, args ...any) (sql.Result, error) {
+	return c.ExecContext(context.Background(), query, args...)
+}
+
+// ExecContext executes a query without returning any rows, on the master (on a snap:
+// locally). The args are for any placeholder parameters in the query. When it returns without error the
+// write is durable there, and on Options.WaitReplicas replicas.
+//
+// It returns ErrNotConfirmed, together with the result, if replicas did not confirm
+// in time; ErrNoMaster if the master cannot be reached; ErrNotReplicable for a
+// statement that would make what cannot be replicated; ErrNotMaster for a
+// schema statement on another node. It is never sent twice.
+func (c *Cluster) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	res, err := c.exec(ctx, query, args)
+	if err != nil {
+		return res, wrapError("exec", err)
+	}
+	return res, nil
+}
+
+func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if c.closed.Load() {
+		return nil, ErrClosed
+	}
+	switch c.kindOf(query) {
+	case sqlclass.Schema:
+		if temporary(c.class, query) {
+			return nil, fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
+		}
+		c.writesN.Add(1)
+		return c.writes.schema(ctx, query, args)
+	case sqlclass.TxControl:
+		return nil, fmt.Errorf("ddb: %s on a pool of connections has no effect one can rely on; use Begin", firstLine(query))
+	case sqlclass.Write:
+		c.writesN.Add(1)
+		if strings.Contains(query, ";") {
+			return c.execSeveral(ctx, query, args)
+		}
+		return c.writes.exec(ctx, query, args)
+	case sqlclass.Other, sqlclass.Session:
+		return c.masterDB().ExecContext(ctx, query, args...)
+	}
+	return c.writes.exec(ctx, query, args)
+}
+
+// execSeveral runs a text of several statements. Those that change the schema must be
+// run one by one, so that each becomes an entry of its own.
+func (c *Cluster) execSeveral(ctx context.Context, query string, args []any) (sql.Result, error) {
+	list, err := sqlclass.Split(c.class, query)
+	if err != nil {
+		return c.writes.exec(ctx, query, args) // the database words it better
+	}
+	schema := false
+	for _, s := range list {
+		schema = schema || s.Kind == sqlclass.Schema
+		if s.Kind == sqlclass.TxControl && c.class == sqlclass.SQLite {
+			// It would end the transaction that ddb has put around the statements, and of others with them.
+			return nil, fmt.Errorf("%w: %s among several statements; use Begin", ErrNotReplicable, firstLine(s.SQL))
+		}
+	}
+	if !schema {
+		return c.writes.exec(ctx, query, args)
+	}
+	if len(args) > 0 {
+		return nil, fmt.Errorf("%w: several statements with a schema statement among them take no arguments", ErrNotReplicable)
+	}
+	var res sql.Result = noResult{}
+	for i, s := range list {
+		if res, err = c.exec(ctx, s.SQL, nil); err != nil {
+			return nil, fmt.Errorf("statement %d of %d: %w", i+1, len(list), err)
+		}
+	}
+	return res, nil
+}
+
+func temporary(d sqlclass.Dialect, query string) bool {
+	info, err := sqlclass.ParseSchema(d, query)
+	return err == nil && info.Temporary
+}
+
+// Query is [Cluster.QueryContext] with the background context.
+func (c *Cluster) Query(query string, args ...any) (*sql.Rows, error) {
+	return c.QueryContext(context.Background(), query, args...)
+}
+
+// QueryContext executes a query that returns rows, typically a SELECT, on a node that is
+// fresh enough for the context (see [WithConsistency]), or on the master if the
+// query is not plainly a read. If the node fails before it answers, the query is tried once on another.
+func (c *Cluster) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if c.closed.Load() {
+		return nil, ErrClosed
+	}
+	if !c.isRead(query) {
+		return c.sqlDB.QueryContext(ctx, query, args...)
+	}
+	rows, err := c.read(ctx, query, args)
+	if err != nil {
+		return nil, wrapError("query", err)
+	}
+	return rows, nil
+}
+
+// QueryRow is [Cluster.QueryRowContext] with the background context.
+func (c *Cluster) QueryRow(query string, args ...any) *sql.Row {
+	return c.QueryRowContext(context.Background(), query, args...)
+}
+
+// QueryRowContext executes a query that is expected to return at most one row, as
+// [sql.DB.QueryRowContext] does, routed like QueryContext.
+func (c *Cluster) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	if !c.closed.Load() && c.isRead(query) {
+		rule := ruleOf(ctx)
+		// The error of a row shows only in Scan, too late for another try: a local
+		// node, or the master, cannot be marked down, so its row is as good as its rows.
+		m, err := c.choose(rule, nil)
+		if err == nil && (m.local || m.master) {
+			m.reads.Add(1)
+			return m.db.QueryRowContext(ctx, query, args...)
+		}
+		if err == nil {
+			ctx = context.WithValue(ctx, chosenKey{}, m) // one read takes one turn of the picker
+		}
+	}
+	return c.sqlDB.QueryRowContext(ctx, query, args...)
+}
+
+// Prepare is [Cluster.PrepareContext] with the background context.
+func (c *Cluster) Prepare(query string) (*sql.Stmt, error) {
+	return c.sqlDB.Prepare(query)
+}
+
+// PrepareContext creates a prepared statement. Each execution is routed as if the text were given
+// again, so mistakes in it show when it is first executed.
+func (c *Cluster) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	return c.sqlDB.PrepareContext(ctx, query)
+}
+
+// Begin is [Cluster.BeginTx] with the background context and default options.
+func (c *Cluster) Begin() (*sql.Tx, error) { return c.BeginTx(context.Background(), nil) }
+
+// BeginTx starts a transaction: on the master, or if opts asks for ReadOnly on one node that is fresh
+// enough. On SQLite a transaction that may write holds the only writer until it ends; others wait up to
+// Options.BusyTimeout and then get ErrBusy.
+func (c *Cluster) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error) {
+	return c.sqlDB.BeginTx(ctx, opts)
+}
+
+// Conn returns a single connection: a session whose statements are routed like the Cluster's until one
+// of them depends on the state of a connection (SET, user variables, locks); from then on all go to one
+// connection of the master.
+func (c *Cluster) Conn(ctx context.Context) (*sql.Conn, error) { return c.sqlDB.Conn(ctx) }
+
+// Ping is [Cluster.PingContext] with the background context.
+func (c *Cluster) Ping() error { return c.PingContext(context.Background()) }
+
+// PingContext verifies that writes have somewhere to go: that the master answers (on a snap, the local database).
+func (c *Cluster) PingContext(ctx context.Context) error { return wrapError("ping", c.ping(ctx)) }
+
+func (c *Cluster) ping(ctx context.Context) error {
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	return c.masterDB().PingContext(ctx)
+}
+
+// Stats returns the statistics of the pool of the node that writes go to, or of the local
+// database if there is one.
+func (c *Cluster) Stats() sql.DBStats {
+	if c.node != nil {
+		return c.node.db.Stats()
+	}
+	return c.masterDB().Stats()
+}
+
+// masterDB is where what only the writer can answer goes.
+func (c *Cluster) masterDB() *sql.DB {
+	switch {
+	case c.m != nil || c.opts.Role == Snap:
+		return c.node.db
+	case c.f != nil:
+		return c.toMain
+	}
+	return c.outside[0].db
+}
+
+// beginRead opens a read-only transaction on one node.
+func (c *Cluster) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, error) {
+	rule := ruleOf(ctx)
+	m, err := c.choose(rule, nil)
+	if err != nil {
+		return nil, err
+	}
+	o := *opts
+	if c.class == sqlclass.SQLite {
+		o = sql.TxOptions{} // its driver knows no options; plainTx keeps the promise
+	}
+	m.reads.Add(1)
+	tx, err := m.db.BeginTx(ctx, &o)
+	if err != nil && nodeFailed(err) && rule.node == "" {
+		c.failed(m, err)
+		if m, err = c.choose(rule, m); err == nil {
+			tx, err = m.db.BeginTx(ctx, &o)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &plainTx{c: c, tx: tx, readOnly: true}, nil
+}
+
+// pins reports whether a statement depends on the state of its connection.
+func (c *Cluster) pins(query string) bool {
+	switch c.kindOf(query) {
+	case sqlclass.Session:
+		return true
+	case sqlclass.Schema:
+		return temporary(c.class, query)
+	case sqlclass.Write:
+		if c.class == sqlclass.SQLite {
+			return false
+		}
+		upper := strings.ToUpper(query)
+		for _, word := range []string{"@", "LAST_INSERT_ID", "ROW_COUNT", "FOUND_ROWS", "GET_LOCK", "RELEASE_LOCK", "RELEASE_ALL_LOCKS", "SHOW WARNINGS", "SHOW ERRORS", "CONNECTION_ID", "LOCK TABLES", "LASTVAL", "PREPARE", "EXECUTE", "HANDLER", "TEMPORARY"} {
+			if strings.Contains(upper, word) {
+				return true // too many are harmless: a pinned connection only loses routing
+			}
+		}
+	}
+	return false
+}
+
+// Nodes lists all nodes of the cluster as this one sees them, the master or this node first.
+func (c *Cluster) Nodes() []NodeStatus { return c.statuses() }
+
+// Watch returns the nodes, and a channel that is closed when they should be looked at again.
+func (c *Cluster) Watch() ([]NodeStatus, <-chan struct{}) {
+	_, changed := c.health.loadAndWatch()
+	return c.statuses(), changed
+}
+
+// Position returns the end of this node's journal.
+func (c *Cluster) Position() Position {
+	switch {
+	case c.m != nil:
+		return c.m.state.load().pos
+	case c.f != nil:
+		return c.f.state.load().pos
+	}
+	return Position{}
+}
+
+// ID returns the node's id, and Role its role.
+func (c *Cluster) ID() string { return c.opts.ID }
+
+// Role returns the node's role.
+func (c *Cluster) Role() Role { return c.opts.Role }
+
+// WaitReady waits until the node can serve: a master at once, a replica or snap when it is
+// active. It returns the reason if the node has failed, or the context's error.
+func (c *Cluster) WaitReady(ctx context.Context) error {
+	if c.f == nil {
+		return nil
+	}
+	for {
+		st, changed := c.f.state.loadAndWatch()
+		switch st.status.State {
+		case Active:
+			return nil
+		case Failed:
+			return fmt.Errorf("ddb: node %s has failed: %w", c.opts.ID, st.cause)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			if st.status.State == Inactive && st.cause != nil {
+				return fmt.Errorf("ddb: node %s is %s: %w: %w", c.opts.ID, st.status.State, st.cause, ctx.Err())
+			}
+			return fmt.Errorf("ddb: node %s is %s (%s): %w", c.opts.ID, st.status.State, st.status.Reason, ctx.Err())
+		}
+	}
+}
+
+// WaitLevel waits until every connected replica has everything written so far.
+func (c *Cluster) WaitLevel(ctx context.Context) error {
+	if c.m == nil {
+		return fmt.Errorf("%w: WaitLevel is for the master", ErrNotMaster)
+	}
+	pos, err := c.m.covers(ctx, c.m.written.Load())
+	if err != nil {
+		return err
+	}
+	if err := c.m.lookAgain(ctx); err != nil {
+		return err
+	}
+	pos = c.m.state.load().pos
+	for {
+		_, changed := c.m.acked.loadAndWatch()
+		behind := ""
+		c.m.mu.Lock()
+		for id, f := range c.m.followers {
+			f.mu.Lock()
+			state := f.status.State
+			f.mu.Unlock()
+			if state != Inactive && state != Failed && LSN(f.acked.Load()) < pos.LSN {
+				behind = id
+			}
+		}
+		c.m.mu.Unlock()
+		if behind == "" {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("ddb: node %s is behind entry %d: %w", behind, pos.LSN, ctx.Err())
+		}
+	}
+}
+
+// Maintain takes a node out of routing (no reads are sent to it from this Cluster), or
+// lets it back in. It goes on following.
+func (c *Cluster) Maintain(id string, out bool) error {
+	v := c.view.Load()
+	m := v.all[id]
+	if m == nil || m.master {
+		return fmt.Errorf("ddb: there is no replica %q to take out; known are %s", id, strings.Join(v.ids(), ", "))
+	}
+	m.hold.Store(out)
+	c.refresh()
+	return nil
+}
+
+// Detach removes every trace of ddb from a database that no node uses: its
+// triggers, outboxes, journal and other tables. The user's tables stay as they are. A snap
+// with batches that its master does not have yet is refused, unless opts.Rejoin gives them up.
+func Detach(ctx context.Context, db *sql.DB, opts Options) error {
+	if opts.Role == "" {
+		opts.Role = Master
+	}
+	if opts.ID == "" {
+		opts.ID = "detach"
+	}
+	if opts.Logger == nil {
+		opts, _ = Options{ID: opts.ID, Databases: opts.Databases, Dialect: opts.Dialect, Rejoin: opts.Rejoin}.withDefaults()
+	}
+	n, err := openNode(ctx, db, opts)
+	if err != nil {
+		return err
+	}
+	if err = n.refusePending(ctx, opts); err == nil {
+		err = n.installKeys(ctx, n.db, nil, 0)
+	}
+	if err == nil {
+		err = n.engine.RemoveCapture(ctx, n.db)
+	}
+	if err == nil {
+		err = n.engine.DropOwn(ctx, n.db)
+	}
+	return errors.Join(err, n.unlock())
+}
+
+// wrapError adds what was being done, once.
+func wrapError(verb string, err error) error {
+	if err == nil || errors.Is(err, ErrClosed) {
+		return err
+	}
+	return fmt.Errorf("ddb: %s: %w", verb, err)
+}

@@ -1,0 +1,484 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// writePath takes a Cluster's writes to where they belong. There is one for each place that can be.
+type writePath interface {
+	// exec runs one statement and returns when it is durable there.
+	exec(ctx context.Context, query string, args []any) (sql.Result, error)
+	// query runs a statement that writes and returns rows, or reads what only the writer can tell.
+	query(ctx context.Context, query string, args []any) (driver.Rows, error)
+	// begin opens a transaction that may write.
+	begin(ctx context.Context, opts *sql.TxOptions) (txn, error)
+	// schema runs a schema statement.
+	schema(ctx context.Context, query string, args []any) (sql.Result, error)
+}
+
+// txn is an open transaction. It is used by one goroutine at a time.
+type txn interface {
+	exec(ctx context.Context, query string, args []any) (sql.Result, error)
+	query(ctx context.Context, query string, args []any) (*sql.Rows, error)
+	commit() error
+	rollback() error
+}
+
+// pooledWrites writes on a master whose database has many writers. The sequencer finds
+// what was written by its notes.
+type pooledWrites struct {
+	c *Cluster
+	m *master
+}
+
+// noted counts a write, which may have failed half-way, and remembers that this Cluster's reads must see it.
+func (p *pooledWrites) noted() uint64 {
+	n := p.m.written.Add(1)
+	p.c.session.wrote(n)
+	p.m.wakeUp()
+	return n
+}
+
+// wrote is noted, and waits for as many replicas as were asked for.
+func (p *pooledWrites) wrote(ctx context.Context) error {
+	n := p.noted()
+	if p.c.opts.WaitReplicas == 0 {
+		return nil
+	}
+	limit, cancel := context.WithTimeout(ctx, p.c.opts.WaitTimeout)
+	defer cancel()
+	pos, err := p.m.covers(limit, n)
+	if err != nil {
+		return fmt.Errorf("%w: the write is durable on the master but in no entry after %v", ErrNotConfirmed, p.c.opts.WaitTimeout)
+	}
+	return p.m.confirmed(ctx, pos.LSN, p.c.opts.WaitReplicas)
+}
+
+func (p *pooledWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	c, err := p.m.writeConn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.ExecContext(ctx, query, args...)
+	c.Close() // nobody may miss it while this one waits
+	if err != nil {
+		p.noted()
+		return res, err
+	}
+	return res, p.wrote(ctx)
+}
+
+func (p *pooledWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
+	c, err := p.m.writeConn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := streamRows(c.QueryContext(ctx, query, args...))
+	if err != nil {
+		p.wrote(ctx)
+		return nil, errors.Join(err, c.Close())
+	}
+	// The server commits the statement when it has sent the last row.
+	rows.(*streamedRows).after = func() error { return errors.Join(c.Close(), p.wrote(ctx)) }
+	return rows, nil
+}
+
+func (p *pooledWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
+	c, err := p.m.writeConn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tx, err := c.BeginTx(ctx, opts)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return &poolTx{conn: c, tx: tx, ctx: ctx, opts: opts, p: p}, nil
+}
+
+func (p *pooledWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
+	return noResult{}, p.m.runSchema(ctx, query, args)
+}
+
+// poolTx is a transaction of pooledWrites.
+type poolTx struct {
+	conn *sql.Conn
+	tx   *sql.Tx
+	ctx  context.Context
+	opts *sql.TxOptions
+	p    *pooledWrites
+}
+
+func (t *poolTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if !t.p.c.isSchema(query) {
+		return t.tx.ExecContext(ctx, query, args...)
+	}
+	// The server would commit implicitly before and after a schema statement; so does ddb.
+	if err := t.commit(); err != nil {
+		return nil, err
+	}
+	res, err := t.p.schema(ctx, query, args)
+	next, beginErr := t.p.begin(t.ctx, t.opts)
+	if beginErr != nil {
+		return res, errors.Join(err, beginErr)
+	}
+	*t = *next.(*poolTx)
+	return res, err
+}
+
+func (t *poolTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	return t.tx.QueryContext(ctx, query, args...)
+}
+
+func (t *poolTx) commit() error {
+	defer t.conn.Close()
+	if err := t.tx.Commit(); err != nil {
+		t.p.wrote(context.WithoutCancel(t.ctx))
+		return err
+	}
+	return t.p.wrote(context.WithoutCancel(t.ctx))
+}
+
+func (t *poolTx) rollback() error {
+	defer t.conn.Close()
+	return t.tx.Rollback()
+}
+
+// groupedWrites writes on a database with one writer.
+type groupedWrites struct {
+	c      *Cluster
+	w      *groupWriter
+	wrote  func(ctx context.Context, pos Position) error // after each commit
+	change func(ctx context.Context, query string, args []any) error
+	// settle ships schema statements that a transaction has run, before its commit.
+	settle func(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() Position, error)
+}
+
+func (g *groupedWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	res, pos, err := g.w.exec(ctx, query, args)
+	if err != nil {
+		return nil, err
+	}
+	return res, g.wrote(ctx, pos)
+}
+
+func (g *groupedWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
+	return noResult{}, g.change(ctx, query, args)
+}
+
+// query runs the statement in a transaction of its own. Its rows are read into memory
+// before they are given out, so that a caller who writes while reading does not wait for itself.
+func (g *groupedWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
+	t, err := g.begin(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.query(ctx, query, args)
+	if err != nil {
+		return nil, errors.Join(err, t.rollback())
+	}
+	buffered, err := bufferRows(rows)
+	if err != nil {
+		return nil, errors.Join(err, t.rollback())
+	}
+	return buffered, t.commit()
+}
+
+func (g *groupedWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
+	t := &leaseTx{g: g, ctx: ctx, end: make(chan func(c *sql.Conn) error, 1), ended: make(chan error, 1)}
+	ready := make(chan *sql.Conn, 1)
+	finished := make(chan error, 1)
+	t.tasks.Go(func() {
+		finished <- g.w.with(ctx, func(c *sql.Conn) error {
+			if err := g.w.begin(ctx); err != nil {
+				return err
+			}
+			ready <- c
+			err := t.serve(c)
+			t.ended <- err
+			return err
+		})
+	})
+	select {
+	case t.conn = <-ready:
+		return t, nil
+	case err := <-finished:
+		t.tasks.Wait()
+		if err == nil {
+			err = ErrClosed
+		}
+		return nil, err
+	}
+}
+
+// serve waits for the transaction's end. When the node closes, a transaction that does
+// not end by itself soon is rolled back: nobody else may wait for it for ever.
+func (t *leaseTx) serve(c *sql.Conn) error {
+	select {
+	case end := <-t.end:
+		return end(c)
+	case <-t.g.w.closing:
+	}
+	grace := time.NewTimer(closeTimeout)
+	defer grace.Stop()
+	select {
+	case end := <-t.end:
+		return end(c)
+	case <-grace.C:
+		return errors.Join(fmt.Errorf("%w: the transaction was rolled back", ErrClosed), rollback(c))
+	}
+}
+
+// leaseTx is a transaction that has leased the write connection. Its goroutine, which
+// lives as long as the transaction, is waited for by commit and rollback.
+type leaseTx struct {
+	g      *groupedWrites
+	ctx    context.Context
+	conn   *sql.Conn
+	end    chan func(c *sql.Conn) error
+	ended  chan error
+	tasks  sync.WaitGroup
+	schema []dialect.Statement
+	dirty  bool
+	over   bool
+	lost   error // why the database has given the transaction up
+}
+
+// check notes that the database has given up the whole transaction (OR ROLLBACK, an interrupt, a
+// COMMIT in a text): what followed would commit by itself, statement by statement.
+func (t *leaseTx) check(err error) error {
+	if t.lost == nil && !t.g.w.inTransaction() {
+		t.lost = errors.Join(fmt.Errorf("%w: the database has ended the transaction; roll it back and begin again", sql.ErrTxDone), err)
+	}
+	return t.lost
+}
+
+func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if t.lost != nil {
+		return nil, t.lost
+	}
+	if t.g.c.isSchema(query) && t.g.settle == nil {
+		return nil, t.g.c.notMaster(query)
+	}
+	if t.g.c.isSchema(query) {
+		if len(args) > 0 {
+			return nil, fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
+		}
+		s := dialect.Statement{SQL: query}
+		if err := t.g.w.engine.Run(ctx, t.conn, &s); err != nil {
+			return nil, err
+		}
+		t.schema = append(t.schema, s)
+		return noResult{}, nil
+	}
+	if t.g.c.endsTx(query) {
+		return nil, fmt.Errorf("%w: %s in a transaction; use its Commit or Rollback", ErrNotReplicable, firstLine(query))
+	}
+	t.dirty = true
+	res, err := t.conn.ExecContext(ctx, query, args...)
+	if err != nil || t.g.c.kindOf(query) == sqlclass.TxControl || strings.Contains(query, ";") {
+		if lost := t.check(err); lost != nil && err == nil {
+			return nil, lost
+		}
+	}
+	if err == nil && t.g.w.hooks.result != nil {
+		return t.g.w.hooks.result(ctx, t.conn, query, res)
+	}
+	return res, err
+}
+
+// endsTx reports whether a text ends the transaction that it is run in.
+func (c *Cluster) endsTx(text string) bool {
+	if kind := c.kindOf(text); kind != sqlclass.TxControl && !strings.Contains(text, ";") {
+		return false
+	}
+	list, _ := sqlclass.Split(c.class, text)
+	for _, s := range list {
+		words := strings.Fields(strings.ToUpper(s.SQL))
+		if s.Kind == sqlclass.TxControl && (words[0] == "COMMIT" || words[0] == "END" || words[0] == "ROLLBACK" && !slices.Contains(words, "TO")) {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *leaseTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	if t.lost != nil {
+		return nil, t.lost
+	}
+	rows, err := t.conn.QueryContext(ctx, query, args...)
+	if err != nil {
+		t.check(err)
+	}
+	return rows, err
+}
+
+func (t *leaseTx) commit() error {
+	var pos Position
+	err := t.finish(func(c *sql.Conn) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), commitTimeout)
+		defer cancel()
+		committed := func() Position { return Position{} }
+		err := t.check(nil)
+		switch {
+		case err != nil:
+		case len(t.schema) > 0:
+			committed, err = t.g.settle(ctx, c, t.schema)
+		case t.g.w.hooks.commit != nil:
+			if t.g.w.hooks.each != nil {
+				err = t.g.w.hooks.each(ctx, c)
+			}
+			if err == nil {
+				committed, err = t.g.w.hooks.commit(ctx, c)
+			}
+		}
+		if err == nil {
+			err = t.g.w.engine.Commit(ctx, c, dialect.Write)
+		}
+		if err != nil {
+			return errors.Join(err, rollback(c))
+		}
+		pos = committed()
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return t.g.wrote(context.WithoutCancel(t.ctx), pos)
+}
+
+func (t *leaseTx) rollback() error {
+	return t.finish(func(c *sql.Conn) error { return rollback(c) })
+}
+
+func (t *leaseTx) finish(f func(c *sql.Conn) error) error {
+	if t.over {
+		return sql.ErrTxDone
+	}
+	t.over = true
+	t.end <- f
+	t.tasks.Wait()
+	return <-t.ended
+}
+
+// forwardedWrites sends writes to the master over the transport.
+type forwardedWrites struct {
+	c  *Cluster
+	db *sql.DB // connections are streams to the master
+}
+
+func (f *forwardedWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	return f.db.ExecContext(ctx, query, args...)
+}
+
+func (f *forwardedWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
+	return streamRows(f.db.QueryContext(ctx, query, args...))
+}
+
+func (f *forwardedWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
+	tx, err := f.db.BeginTx(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &plainTx{c: f.c, tx: tx}, nil
+}
+
+func (f *forwardedWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
+	return nil, f.c.notMaster(query)
+}
+
+// plainTx is a transaction that ddb adds nothing to: a remote one, or a read-only one.
+type plainTx struct {
+	c        *Cluster
+	tx       *sql.Tx
+	readOnly bool
+}
+
+func (t *plainTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if t.readOnly && !t.c.isRead(query) {
+		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
+	}
+	if t.c.isSchema(query) {
+		return nil, t.c.notMaster(query)
+	}
+	return t.tx.ExecContext(ctx, query, args...)
+}
+
+func (t *plainTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	if t.readOnly && !t.c.isRead(query) {
+		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
+	}
+	return t.tx.QueryContext(ctx, query, args...)
+}
+
+func (t *plainTx) commit() error   { return t.tx.Commit() }
+func (t *plainTx) rollback() error { return t.tx.Rollback() }
+
+// externalWrites writes to a master that somebody else replicates.
+type externalWrites struct {
+	c  *Cluster
+	db *sql.DB
+}
+
+func (e *externalWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	defer e.c.session.wroteAt(e.c) // after it: replicas cannot show it sooner
+	return e.db.ExecContext(ctx, query, args...)
+}
+
+func (e *externalWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
+	defer e.c.session.wroteAt(e.c)
+	rows, err := streamRows(e.db.QueryContext(ctx, query, args...))
+	if err == nil { // the server commits the statement when it has sent the last row
+		rows.(*streamedRows).after = func() error { e.c.session.wroteAt(e.c); return nil }
+	}
+	return rows, err
+}
+
+func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
+	e.c.session.wroteAt(e.c)
+	tx, err := e.db.BeginTx(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &externalTx{c: e.c, tx: tx}, nil
+}
+
+func (e *externalWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
+	return e.exec(ctx, query, args)
+}
+
+type externalTx struct {
+	c  *Cluster
+	tx *sql.Tx
+}
+
+func (t *externalTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	return t.tx.ExecContext(ctx, query, args...)
+}
+
+func (t *externalTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	return t.tx.QueryContext(ctx, query, args...)
+}
+
+func (t *externalTx) commit() error {
+	defer t.c.session.wroteAt(t.c)
+	return t.tx.Commit()
+}
+
+func (t *externalTx) rollback() error { return t.tx.Rollback() }
+
+// noResult is what a schema statement returns.
+type noResult struct{}
+
+func (noResult) LastInsertId() (int64, error) { return 0, nil }
+func (noResult) RowsAffected() (int64, error) { return 0, nil }

@@ -1,0 +1,410 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// groupWriter owns the only write connection of a single-writer database.
+// Autocommit statements that wait together share one commit, and so one disk
+// sync; each caller still gets its own result or error. Invariants:
+//
+//	W1  A caller hears of success only after the commit that holds its statement.
+//	W2  A statement that fails leaves nothing behind and does not touch the others of its
+//	    group: SQL makes single statements atomic, and where a failure ends the whole
+//	    transaction (OR ROLLBACK, a deferred constraint, an interrupt) the others
+//	    run again, each in a commit of its own. None of them had been acknowledged (W1).
+//	W3  What is noted by a transaction is collected inside it, before its commit.
+type groupWriter struct {
+	*node
+	requests chan *writeRequest
+	closing  chan struct{} // closed when the writer is to stop
+	stopped  chan struct{} // closed when it has
+	conn     *sql.Conn
+	stmts    map[string]*sql.Stmt
+	hooks    writeHooks
+}
+
+// writeHooks is what the role adds to each transaction.
+type writeHooks struct {
+	// admit may refuse a write before it runs.
+	admit func() error
+	// each runs inside the transaction after every statement.
+	each func(ctx context.Context, c *sql.Conn) error
+	// result may correct what a statement tells of itself. Nil: it stands.
+	result func(ctx context.Context, c *sql.Conn, query string, r sql.Result) (sql.Result, error)
+	// dropped is called before the connection is given back. Nil: no interest.
+	dropped func()
+	// commit runs before the commit (W3) and returns what to do after it.
+	commit func(ctx context.Context, c *sql.Conn) (committed func() Position, err error)
+}
+
+// writeRequest is one statement, or a lease of the connection.
+type writeRequest struct {
+	ctx   context.Context
+	query string
+	args  []any
+	lease func(c *sql.Conn) error
+
+	taken atomic.Bool // by the writer, or by the caller who has given up waiting
+
+	res  sql.Result
+	pos  Position
+	err  error
+	done chan struct{} // closed when the fields above are final
+}
+
+const stmtCache = 128 // prepared statements kept on the write connection
+
+func newGroupWriter(n *node, hooks writeHooks) *groupWriter {
+	return &groupWriter{node: n, hooks: hooks, closing: make(chan struct{}), stopped: make(chan struct{}),
+		requests: make(chan *writeRequest, maxGroup), stmts: make(map[string]*sql.Stmt)}
+}
+
+// exec runs one statement and returns after its commit.
+func (w *groupWriter) exec(ctx context.Context, query string, args []any) (sql.Result, Position, error) {
+	r := &writeRequest{ctx: ctx, query: query, args: args, done: make(chan struct{})}
+	if err := w.submit(r); err != nil {
+		return nil, Position{}, err
+	}
+	return r.res, r.pos, r.err
+}
+
+// with leases the connection to f, which no other write overlaps.
+func (w *groupWriter) with(ctx context.Context, f func(c *sql.Conn) error) error {
+	r := &writeRequest{ctx: ctx, lease: f, done: make(chan struct{})}
+	if err := w.submit(r); err != nil {
+		return err
+	}
+	return r.err
+}
+
+// submit hands the request over and waits for its end. A request that waits behind an
+// open transaction is withdrawn by its context or the busy timeout; one that has
+// begun runs to its end, with its context to cut it short.
+func (w *groupWriter) submit(r *writeRequest) error {
+	patience := time.NewTimer(w.opts.BusyTimeout)
+	defer patience.Stop()
+	busy := func() error {
+		return fmt.Errorf("%w: waited %v for an open transaction to end", ErrBusy, w.opts.BusyTimeout)
+	}
+	select {
+	case w.requests <- r:
+	case <-w.stopped:
+		return ErrClosed
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
+	case <-patience.C:
+		return busy()
+	}
+	select {
+	case <-r.done:
+		return nil
+	case <-r.ctx.Done():
+		if r.taken.CompareAndSwap(false, true) {
+			return context.Cause(r.ctx)
+		}
+	case <-patience.C:
+		if r.taken.CompareAndSwap(false, true) {
+			return busy()
+		}
+	case <-w.stopped:
+		if r.taken.CompareAndSwap(false, true) {
+			return ErrClosed
+		}
+	}
+	<-r.done // cannot block: whoever took it finishes it
+	return nil
+}
+
+// run serves requests until ctx ends.
+func (w *groupWriter) run(ctx context.Context) {
+	defer close(w.stopped)
+	defer w.drop()
+	stop := context.AfterFunc(ctx, func() { close(w.closing) })
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-w.requests:
+			w.serve(ctx, r)
+		}
+	}
+}
+
+func (w *groupWriter) serve(ctx context.Context, r *writeRequest) {
+	if !r.taken.CompareAndSwap(false, true) {
+		return
+	}
+	if err := r.ctx.Err(); err != nil {
+		r.finish(err)
+		return
+	}
+	if err := w.connect(ctx); err != nil {
+		r.finish(err)
+		return
+	}
+	if r.lease == nil {
+		w.group(r)
+		return
+	}
+	err := r.lease(w.conn)
+	if err != nil && !w.usable() {
+		w.drop()
+	}
+	r.finish(err)
+}
+
+func (r *writeRequest) finish(err error) {
+	r.err = err
+	close(r.done)
+}
+
+func (w *groupWriter) connect(ctx context.Context) error {
+	if w.conn != nil {
+		return nil
+	}
+	c, err := w.engine.Conn(ctx, dialect.Write)
+	if err != nil {
+		return fmt.Errorf("ddb: node %s: connect: %w", w.opts.ID, err)
+	}
+	w.conn = c
+	return nil
+}
+
+// usable reports whether the connection answers and is outside any transaction.
+func (w *groupWriter) usable() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	return w.conn.PingContext(ctx) == nil && rollback(w.conn) == nil
+}
+
+func (w *groupWriter) drop() {
+	if w.hooks.dropped != nil {
+		w.hooks.dropped()
+	}
+	w.forgetStatements()
+	if w.conn != nil {
+		w.engine.Release(w.conn)
+		w.conn = nil
+	}
+}
+
+// group runs the request and all that wait behind it in one transaction.
+func (w *groupWriter) group(first *writeRequest) {
+	var next *writeRequest // a lease that ended the gathering
+	members := make([]*writeRequest, 0, 8)
+	err := w.begin(first.ctx)
+	if err != nil {
+		first.finish(err)
+		return
+	}
+	lost := false
+	for r := first; r != nil; r = w.waiting(len(members)) {
+		if r.lease != nil {
+			next = r
+			break
+		}
+		if r != first && !r.taken.CompareAndSwap(false, true) {
+			continue
+		}
+		members = append(members, r)
+		var spoiled bool
+		if spoiled, r.err = w.statement(r); spoiled || r.err != nil && !w.inTransaction() {
+			lost = true
+			break
+		}
+	}
+	switch {
+	case lost:
+		rollback(w.conn)
+		w.again(members)
+	default:
+		if err := w.commit(members); err != nil {
+			rollback(w.conn)
+			w.again(members)
+		}
+	}
+	if next != nil {
+		w.serve(next.ctx, next)
+	}
+}
+
+// waiting returns a request that is waiting, or nil. Before it gives up it lets those run
+// who were told of the last commit and are about to write again.
+func (w *groupWriter) waiting(have int) *writeRequest {
+	if have >= maxGroup {
+		return nil
+	}
+	for range 2 {
+		select {
+		case r := <-w.requests:
+			return r
+		default:
+			runtime.Gosched()
+		}
+	}
+	return nil
+}
+
+// begin opens the transaction of a group.
+func (w *groupWriter) begin(ctx context.Context) error {
+	if w.hooks.admit != nil {
+		if err := w.hooks.admit(); err != nil {
+			return err
+		}
+	}
+	// The database's own busy timeout limits the wait.
+	if err := w.engine.Begin(context.WithoutCancel(ctx), w.conn, dialect.Write); err != nil {
+		if isBusy(err) {
+			return fmt.Errorf("%w: another process writes to the database: %w", ErrBusy, err)
+		}
+		return err
+	}
+	return nil
+}
+
+// statement runs one statement of a group. It is spoiled if it has run but what the role
+// adds to it has failed, so that it must not be committed.
+func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
+	if err := r.ctx.Err(); err != nil {
+		return false, err
+	}
+	s, err := w.prepared(r.ctx, r.query)
+	if err != nil {
+		return false, err
+	}
+	if s != nil {
+		r.res, err = s.ExecContext(r.ctx, r.args...)
+	} else {
+		r.res, err = w.conn.ExecContext(r.ctx, r.query, r.args...)
+	}
+	if err != nil {
+		return false, err
+	}
+	if w.hooks.result != nil {
+		if r.res, err = w.hooks.result(r.ctx, w.conn, r.query, r.res); err != nil {
+			return true, err
+		}
+	}
+	if w.hooks.each != nil {
+		err = w.hooks.each(r.ctx, w.conn)
+	}
+	return err != nil, err
+}
+
+// prepared returns the statement from the cache, or nil for one that is better run directly: several
+// statements in one string, or one never seen before.
+func (w *groupWriter) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
+	if s, ok := w.stmts[query]; ok {
+		if s != nil {
+			return s, nil
+		}
+		if strings.Contains(query, ";") {
+			return nil, nil
+		}
+		s, err := w.conn.PrepareContext(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		w.stmts[query] = s
+		return s, nil
+	}
+	if len(w.stmts) >= stmtCache {
+		for q, s := range w.stmts {
+			if s != nil {
+				s.Close()
+			}
+			delete(w.stmts, q)
+			break
+		}
+	}
+	w.stmts[query] = nil
+	return nil, nil
+}
+
+// forgetStatements empties the cache, since tables have changed.
+func (w *groupWriter) forgetStatements() {
+	for _, s := range w.stmts {
+		if s != nil {
+			s.Close()
+		}
+	}
+	clear(w.stmts)
+}
+
+// inTransaction reports whether the transaction is still open after an error.
+func (w *groupWriter) inTransaction() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_, err := w.conn.ExecContext(ctx, "BEGIN")
+	if err == nil {
+		rollback(w.conn)
+		return false
+	}
+	return strings.Contains(err.Error(), "within a transaction")
+}
+
+// commit ends the group's transaction and tells its members.
+func (w *groupWriter) commit(members []*writeRequest) error {
+	// Nothing in here waits for anybody. A context that can end costs the driver a goroutine for each statement.
+	ctx := context.Background()
+	committed := func() Position { return Position{} }
+	if w.hooks.commit != nil {
+		var err error
+		if committed, err = w.hooks.commit(ctx, w.conn); err != nil {
+			return err
+		}
+	}
+	if err := w.engine.Commit(ctx, w.conn, dialect.Write); err != nil {
+		return err
+	}
+	pos := committed()
+	for _, r := range members {
+		r.pos = pos
+		r.finish(r.err)
+	}
+	return nil
+}
+
+// again runs each of the members in a transaction of its own (W2).
+func (w *groupWriter) again(members []*writeRequest) {
+	for _, r := range members {
+		r.res, r.err = nil, nil // what the first attempt came to counts no more
+		if err := w.begin(r.ctx); err != nil {
+			r.finish(err)
+			continue
+		}
+		if _, err := w.statement(r); err != nil {
+			rollback(w.conn)
+			r.finish(err)
+			continue
+		}
+		if err := w.commit([]*writeRequest{r}); err != nil {
+			rollback(w.conn)
+			r.res = nil
+			r.finish(err)
+		}
+	}
+}
+
+// isBusy recognises the errors of a database that another connection has locked.
+func isBusy(err error) bool {
+	var coded interface{ Code() int }
+	if errors.As(err, &coded) {
+		switch coded.Code() & 0xff {
+		case 5, 6: // SQLITE_BUSY, SQLITE_LOCKED
+			return true
+		}
+	}
+	return false
+}
