@@ -1,0 +1,197 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// Conflict is one row of the conflicts table: what a snap wrote and what it met.
+type Conflict struct {
+	ID       string
+	At       time.Time
+	Database string
+	Table    string
+	Key      string // JSON object: column name to value
+	Base     string // JSON object: the row that the snap had changed; "" if there was none
+	Local    string // JSON object: the row as the snap wrote it; "" if it deleted it
+	Remote   string // JSON object: the master's row at that moment; "" if there was none
+	Origin   string // id of the snap
+	Batch    uint64 // its batch number
+	Policy   string
+	Outcome  string // "master", "snap", "merged", "function" or "refused": whose values stand
+	Reason   string
+	State    string // "open", "retried" or "dismissed"
+}
+
+// conflictRow is a conflict that is about to be stored.
+type conflictRow struct {
+	a                   *arrived
+	table               tableName
+	columns             []string // of base and local
+	theirs              []string // of remote
+	key                 []any
+	keyAt               []int
+	base, local, remote []any
+	policy              string
+	outcome             string
+	reason              string
+}
+
+// values returns the row of the conflicts table.
+func (c *conflictRow) values(t *dialect.Table, id string, at int64) []any {
+	keyNames := make([]string, len(c.keyAt))
+	for i, k := range c.keyAt {
+		keyNames[i] = c.columns[k]
+	}
+	fields := map[string]any{"id": id, "at": at, "db": c.table.database, "tbl": c.table.table, "rowkey": rowJSON(keyNames, c.key),
+		"base": rowJSON(c.columns, c.base), "local": rowJSON(c.columns, c.local), "remote": rowJSON(c.theirs, c.remote),
+		"origin": c.a.snap, "batch": int64(c.a.number), "policy": c.policy, "outcome": c.outcome, "reason": c.reason, "state": "open"}
+	values := make([]any, len(t.Stored))
+	for i, name := range t.Stored {
+		values[i] = fields[name]
+	}
+	return values
+}
+
+const conflictColumns = "id, at, db, tbl, rowkey, base, local, remote, origin, batch, policy, outcome, reason, state"
+
+// Conflicts lists the conflicts that are open, as this node knows them, the newest
+// first, at most 1000.
+func (c *Cluster) Conflicts(ctx context.Context) ([]Conflict, error) {
+	list, err := c.conflicts(ctx, "state = 'open' ORDER BY at DESC, id LIMIT 1000")
+	return list, wrapError("conflicts", err)
+}
+
+func (c *Cluster) conflicts(ctx context.Context, where string, args ...any) ([]Conflict, error) {
+	if c.node == nil {
+		return nil, errors.New("a Cluster made by Wrap has no conflicts table")
+	}
+	rows, err := c.node.db.QueryContext(ctx, "SELECT "+conflictColumns+" FROM "+c.node.engine.Own("conflicts")+" WHERE "+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []Conflict
+	for rows.Next() {
+		var k Conflict
+		var at, batch int64
+		if err := rows.Scan(&k.ID, &at, &k.Database, &k.Table, &k.Key, &k.Base, &k.Local, &k.Remote, &k.Origin, &batch, &k.Policy, &k.Outcome, &k.Reason, &k.State); err != nil {
+			return nil, err
+		}
+		k.At, k.Batch = time.Unix(0, at), uint64(batch)
+		list = append(list, k)
+	}
+	return list, rows.Err()
+}
+
+// DismissConflict notes that the losing values of a conflict are not wanted. It can be
+// called on any node; ErrNoConflict if the conflict is not open there.
+func (c *Cluster) DismissConflict(ctx context.Context, id string) error {
+	return wrapError("dismiss conflict", c.settleConflict(ctx, id, "dismissed", func(*sql.Tx, Conflict) error { return nil }))
+}
+
+// RetryConflict writes the losing values of a conflict again, as a new change: the snap's row
+// where it lost, the master's where the snap won. Columns that the table has no more
+// are left out. It can be called on any node; ErrNoConflict if the conflict is not open there.
+func (c *Cluster) RetryConflict(ctx context.Context, id string) error {
+	return wrapError("retry conflict", c.settleConflict(ctx, id, "retried", func(tx *sql.Tx, k Conflict) error {
+		lost := k.Local
+		if k.Outcome == "snap" {
+			lost = k.Remote
+		}
+		return c.rewrite(ctx, tx, k, lost)
+	}))
+}
+
+// settleConflict runs f and marks the conflict, in one transaction.
+func (c *Cluster) settleConflict(ctx context.Context, id, state string, f func(*sql.Tx, Conflict) error) error {
+	list, err := c.conflicts(ctx, "id = ? AND state = 'open'", id)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return fmt.Errorf("%w: %q", ErrNoConflict, id)
+	}
+	tx, err := c.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	res, err := tx.ExecContext(ctx, "UPDATE "+c.node.engine.Own("conflicts")+" SET state = ? WHERE id = ? AND state = 'open'", state, id)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, fmt.Errorf("%w: %q", ErrNoConflict, id))
+	}
+	if err := f(tx, list[0]); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// rewrite writes a row that lost.
+func (c *Cluster) rewrite(ctx context.Context, tx *sql.Tx, k Conflict, lost string) error {
+	name := tableName{k.Database, k.Table}
+	t := c.node.tables.Load().byName[name]
+	if t == nil {
+		return fmt.Errorf("there is no table %s any more; create it again, or dismiss the conflict", name)
+	}
+	key, err := parseRow(k.Key)
+	if err != nil {
+		return err
+	}
+	table := quoteName(c.node.physical(k.Database), k.Table)
+	if c.node.dialect.Name() == "mysql" && k.Database == "" {
+		table = quoteName("", k.Table) // the master may have another name for the database
+	}
+	var where []string
+	var whereArgs []any
+	for _, f := range key {
+		where = append(where, quoteName("", f.name)+" = ?")
+		whereArgs = append(whereArgs, f.value)
+	}
+	condition := " WHERE " + strings.Join(where, " AND ")
+	if lost == "" {
+		_, err := tx.ExecContext(ctx, "DELETE FROM "+table+condition, whereArgs...)
+		return err
+	}
+	row, err := parseRow(lost)
+	if err != nil {
+		return err
+	}
+	var names, marks, set []string
+	var args []any
+	for _, f := range row {
+		if !stored(t, f.name) {
+			continue
+		}
+		names, marks, args = append(names, quoteName("", f.name)), append(marks, "?"), append(args, f.value)
+		set = append(set, quoteName("", f.name)+" = ?")
+	}
+	var found int64
+	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+table+condition, whereArgs...).Scan(&found); err != nil {
+		return err
+	}
+	if found > 0 {
+		_, err = tx.ExecContext(ctx, "UPDATE "+table+" SET "+strings.Join(set, ", ")+condition, append(args, whereArgs...)...)
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO "+table+" ("+strings.Join(names, ", ")+") VALUES ("+strings.Join(marks, ", ")+")", args...)
+	return err
+}
+
+func stored(t *dialect.Table, column string) bool {
+	for _, name := range t.Stored {
+		if name == column {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,117 @@
+package ddb
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Policy says what becomes of a row that a snap has changed when the master's row is no
+// longer the one that the snap had seen. It is set per table in Options.Conflicts of the master.
+type Policy struct {
+	name    string
+	resolve func(Collision) (map[string]any, error)
+}
+
+// The policies. Whatever loses is kept in the conflicts table; see [Cluster.Conflicts].
+//
+// NewestWins compares when the two changes were made, by hybrid logical clocks; at a
+// tie the node whose id is greater wins. A snap's clock that is off is put right by what its
+// clock shows when it hands the batch over, and no change counts as later than
+// its arrival, so a wrong clock gains nothing. The time of a change made on the
+// master, or on a snap that is gone from the master's memory, is that of its entry.
+var (
+	// MasterWins refuses the snap's whole transaction if one of its rows conflicts. The zero Policy is this one.
+	MasterWins = Policy{name: "master wins"}
+	// SnapWins writes the snap's row.
+	SnapWins = Policy{name: "snap wins"}
+	// NewestWins writes the row that was changed last.
+	NewestWins = Policy{name: "newest wins"}
+	// MergeColumns takes each column from the side that changed it. Where both did, or one
+	// side deleted the row, the master's stands.
+	MergeColumns = Policy{name: "merge columns"}
+)
+
+// Collision is what a [PolicyFunc] decides on. Rows map column names to
+// values as package dialect describes them; a nil row does not exist.
+type Collision struct {
+	Database, Table     string
+	Base, Local, Remote map[string]any // as the snap had seen it, as the snap wrote it, as it is on the master
+	Origin              string         // id of the snap
+	At                  time.Time      // when the snap wrote it
+}
+
+// PolicyFunc returns a policy that asks resolve which row to store: all columns, or nil to
+// delete it. The key columns must stay as they are. An error refuses the snap's whole transaction and
+// becomes the reason. It is called within the master's transaction: it must be quick and must not use the Cluster.
+func PolicyFunc(name string, resolve func(Collision) (map[string]any, error)) Policy {
+	return Policy{name: name, resolve: resolve}
+}
+
+// ParsePolicy returns the policy of that name: "master", "snap", "newest" or "merge".
+func ParsePolicy(name string) (Policy, error) {
+	for _, p := range []Policy{MasterWins, SnapWins, NewestWins, MergeColumns} {
+		if first, _, _ := strings.Cut(p.name, " "); first == name || p.name == name {
+			return p, nil
+		}
+	}
+	return Policy{}, fmt.Errorf("%w: policy %q is none of master, snap, newest, merge", ErrOptions, name)
+}
+
+// String returns the policy's name.
+func (p Policy) String() string {
+	if p.name == "" {
+		return MasterWins.name
+	}
+	return p.name
+}
+
+func (p Policy) is(o Policy) bool { return p.resolve == nil && p.String() == o.name }
+
+// policy returns the policy of a table.
+func (o Options) policy(n tableName) Policy {
+	for _, key := range []string{n.String(), n.table, ""} {
+		if p, ok := o.Conflicts[key]; ok {
+			return p
+		}
+	}
+	return MasterWins
+}
+
+// Ops is a set of operations.
+type Ops uint8
+
+// The operations that a snap can be allowed on a table.
+const (
+	Insert Ops = 1 << iota
+	Update
+	Delete
+	AllOps = Insert | Update | Delete
+)
+
+// SnapAccess says how a snap proves who it is and what it may write.
+type SnapAccess struct {
+	// Key is the snap's own secret. Empty: the snap need not prove anything.
+	Key []byte
+	// Tables lists what the snap may do, by "table" or "database.table"; "" stands for all
+	// other tables. Nil: everything. A batch that does more is refused and kept as a conflict.
+	Tables map[string]Ops
+}
+
+// allows reports whether the snap may do that to the table.
+func (a SnapAccess) allows(n tableName, op Ops) bool {
+	if a.Tables == nil || n.database == ownDatabase {
+		return true
+	}
+	for _, key := range []string{n.String(), n.table, ""} {
+		if ops, ok := a.Tables[key]; ok {
+			return ops&op == op
+		}
+	}
+	return false
+}
+
+// acceptsSnaps reports whether a master lets snaps in.
+func (o Options) acceptsSnaps() bool {
+	return o.Listen != "" && (o.Snaps == nil || len(o.Snaps) > 0)
+}

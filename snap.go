@@ -1,0 +1,389 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// snapSide is what a snap has beyond a follower: local writes and the queue of the batches that
+// they make. Invariants:
+//
+//	N1  A local transaction and its batch commit together.
+//	N2  A batch gets its number durably before it is first sent, above every number that the
+//	    master has from this snap; numbers have no gaps and are never used again.
+//	N3  A batch is dropped in the transaction that applies the first entry that includes it.
+//	N4  A row of a batch that stays is not overwritten by an entry: its true state comes with the
+//	    entry that includes the batch, for the master touches every row of every batch.
+//	N5  pendingKeys names exactly the rows of the batches that are committed: a row named in
+//	    vain would never be written again.
+//	N6  Entries and local transactions take turns (turns), so that no local change is overwritten
+//	    between its commit and its entering pendingKeys.
+type snapSide struct {
+	*follower
+	w     *groupWriter // nil where the database has many writers
+	turns turns        // used where w is nil
+	batch string       // name of the table
+
+	keyed        keyedConns
+	cached       preparedQuerier // of the writer's goroutine
+	empty        atomic.Bool     // there are no rows of anybody's: the first snapshot, or another, is being loaded
+	numberOfNode atomic.Int64    // 0 until the master has given one
+	last         uint64          // highest number given to a batch; used by the push task and by hello, never at once
+	more         chan struct{}   // capacity 1: there may be something to push
+	flight       flight
+
+	mu       sync.Mutex // guards what follows
+	clock    hybrid
+	keys     pendingKeys
+	count    int64
+	bytes    int64
+	oldest   int64 // unix nanoseconds; 0 for an empty queue
+	warned   bool
+	stale    bool          // a commit has failed that may stand all the same: the queue must be read again
+	staged   []*madeBatch  // of the local transaction that is open
+	welcome  welcome       // of the present connection
+	snapshot bool          // the master has announced one that is not loaded yet
+	loaded   chan struct{} // closed when it is
+}
+
+// madeBatch is a batch that stands in a transaction not yet committed.
+type madeBatch struct {
+	id    int64
+	at    int64
+	bytes int64
+	batch *batch
+}
+
+// openSnap turns the follower into a snap.
+func (c *Cluster) openSnap(ctx context.Context) error {
+	f := c.f
+	s := &snapSide{follower: f, batch: c.node.engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys)}
+	s.flight.went = make(chan struct{}, 1)
+	if err := s.load(ctx); err != nil {
+		return err
+	}
+	if f.apply.pos.LSN > 0 {
+		if err := s.capture(ctx, c.node.db); err != nil {
+			return err
+		}
+	}
+	s.empty.Store(f.apply.pos.LSN == 0)
+	f.apply.enter, f.apply.opened = s.enter, s.opened
+	f.apply.emptied = func() { s.empty.Store(true) }
+	f.apply.includes, f.apply.mine = s.includes, s.mine
+	f.apply.schemaRan, f.apply.restored = s.schemaRan, s.restored
+	f.snap = s
+	if !c.node.singleWriter() {
+		c.writes = newSnapWrites(c, s)
+		return nil
+	}
+	s.w = newGroupWriter(c.node, writeHooks{admit: s.admit, each: s.each, commit: s.beforeCommit, result: s.result, dropped: s.cached.close})
+	c.writes = &groupedWrites{c: c, w: s.w,
+		wrote:  func(context.Context, Position) error { return nil },
+		change: func(_ context.Context, query string, _ []any) error { return c.notMaster(query) }}
+	return nil
+}
+
+// start runs what works while the node is open, connected or not.
+func (s *snapSide) start(ctx context.Context) {
+	if s.w != nil {
+		s.tasks.Go(func() { s.w.run(ctx) })
+	}
+	s.tasks.Go(func() { s.poll(ctx) })
+}
+
+// load reads the queue.
+func (s *snapSide) load(ctx context.Context) error {
+	last, _, err := metaValue[uint64](ctx, s.node, s.db, metaNumber)
+	if err != nil {
+		return err
+	}
+	s.last = last
+	num, _, err := metaValue[int64](ctx, s.node, s.db, metaNodeNum)
+	if err != nil {
+		return err
+	}
+	s.numberOfNode.Store(num)
+	return s.recount(ctx, s.db)
+}
+
+// recount reads the queue again.
+func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
+	keys, made, err := s.read(ctx, q, "", nil)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys, s.count, s.bytes, s.oldest, s.stale = keys, 0, 0, 0, false
+	for _, m := range made {
+		s.count++
+		s.bytes += m.bytes
+		if s.oldest == 0 {
+			s.oldest = m.at
+		}
+		s.clock.heard(m.at)
+	}
+	return nil
+}
+
+// read returns the batches that a condition selects, without their content, and the keys in them.
+func (s *snapSide) read(ctx context.Context, q dialect.Querier, where string, args []any) (pendingKeys, []*madeBatch, error) {
+	rows, err := q.QueryContext(ctx, "SELECT id, at, bytes, payload FROM "+s.batch+where+" ORDER BY id", args...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+	}
+	defer rows.Close()
+	keys := make(pendingKeys)
+	var list []*madeBatch
+	for rows.Next() {
+		m := new(madeBatch)
+		var payload []byte
+		if err := rows.Scan(&m.id, &m.at, &m.bytes, &payload); err != nil {
+			return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+		}
+		b, err := wire.Decode[batch](payload)
+		if err == nil {
+			err = keys.add(&b, m.id)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("ddb: node %s: batch %d: %w", s.opts.ID, m.id, err)
+		}
+		list = append(list, m)
+	}
+	return keys, list, rows.Err()
+}
+
+// capture installs the triggers that note the previous images.
+func (s *snapSide) capture(ctx context.Context, q dialect.Querier) error {
+	cat, err := s.loadTables(ctx, q)
+	if err != nil {
+		return err
+	}
+	if err := s.engine.InstallCapture(ctx, q, cat.replicated(), dialect.Images); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", s.opts.ID, err)
+	}
+	if err := s.installKeys(ctx, q, cat.replicated()); err != nil {
+		return fmt.Errorf("ddb: node %s: install key ranges: %w", s.opts.ID, err)
+	}
+	version, err := s.engine.Version(ctx, q)
+	if err != nil {
+		return err
+	}
+	next := *cat
+	next.version = version
+	s.tables.Store(&next)
+	return nil
+}
+
+// warnAt is the share of a limit at which a snap warns.
+const warnAt = 0.8
+
+// admit refuses a local write when there is no data yet or the queue is full.
+func (s *snapSide) admit() error {
+	st := s.state.load()
+	if st.pos.LSN == 0 || st.through == loading {
+		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", ErrBusy, s.opts.ID)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.staged = s.staged[:0]
+	full, what := s.fill()
+	switch {
+	case full >= 1:
+		return fmt.Errorf("%w: snap %s: %s; connect it to its master, or raise the option", ErrQueueFull, s.opts.ID, what)
+	case full >= warnAt && !s.warned:
+		s.warned = true
+		s.log.Warn("the pending queue is filling up", "used", fmt.Sprintf("%.0f %%", full*100), "reason", what)
+	case full < warnAt/2:
+		s.warned = false
+	}
+	return nil
+}
+
+// fill returns how full the queue is by the limit that is nearest; the caller holds mu.
+func (s *snapSide) fill() (full float64, what string) {
+	if s.count == 0 {
+		return 0, ""
+	}
+	age := time.Since(time.Unix(0, s.oldest))
+	for _, l := range []struct {
+		share float64
+		what  string
+	}{
+		{float64(s.count) / float64(s.opts.QueueMaxBatches), fmt.Sprintf("%d batches wait, QueueMaxBatches is %d", s.count, s.opts.QueueMaxBatches)},
+		{float64(s.bytes) / float64(s.opts.QueueMaxBytes), fmt.Sprintf("%d bytes wait, QueueMaxBytes is %d", s.bytes, s.opts.QueueMaxBytes)},
+		{float64(age) / float64(s.opts.QueueMaxAge), fmt.Sprintf("the oldest batch has waited %v, QueueMaxAge is %v", age.Round(time.Second), s.opts.QueueMaxAge)},
+	} {
+		if l.share > full {
+			full, what = l.share, l.what
+		}
+	}
+	return full, what
+}
+
+// each makes a batch of what the statement, or the transaction, has changed (N1).
+func (s *snapSide) each(ctx context.Context, c *sql.Conn) error {
+	if s.cached.conn != c {
+		s.cached = preparedQuerier{conn: c, stmts: make(map[string]*sql.Stmt)}
+	}
+	m, err := s.make(ctx, &s.cached)
+	if err != nil || m == nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.staged = append(s.staged, m)
+	return nil
+}
+
+// make stores a batch of what q's transaction has changed; nil if nothing has.
+func (s *snapSide) make(ctx context.Context, q dialect.Querier) (*madeBatch, error) {
+	b, records, err := s.gather(ctx, q)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	m := &madeBatch{batch: b}
+	s.mu.Lock()
+	m.at = s.clock.next(time.Now())
+	s.mu.Unlock()
+	b.Clock, b.Seen = m.at, s.state.load().pos.LSN
+	payload, err := wire.Marshal(b)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.opts.ID, err)
+	}
+	m.bytes = int64(len(payload))
+	res, err := q.ExecContext(ctx, "INSERT INTO "+s.batch+" (at, records, bytes, payload) VALUES (?, ?, ?, ?)", m.at, records, m.bytes, payload)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.opts.ID, err)
+	}
+	m.id, err = res.LastInsertId()
+	return m, err
+}
+
+// beforeCommit returns what makes the staged batches count once they are committed (N5).
+func (s *snapSide) beforeCommit(context.Context, *sql.Conn) (func() Position, error) {
+	return func() Position {
+		s.mu.Lock()
+		s.queued(s.staged)
+		s.staged = s.staged[:0]
+		s.mu.Unlock()
+		signal(s.more)
+		return Position{}
+	}, nil
+}
+
+// queued adds committed batches to what is known of the queue; the caller holds mu.
+func (s *snapSide) queued(list []*madeBatch) {
+	for _, m := range list {
+		s.keys.add(m.batch, m.id) // cannot fail: it was encoded here
+		s.count++
+		s.bytes += m.bytes
+		if s.oldest == 0 {
+			s.oldest = m.at
+		}
+	}
+}
+
+// poll makes batches of what clients write that bypass ddb.
+func (s *snapSide) poll(ctx context.Context) {
+	for sleep(ctx, s.opts.PollInterval) == nil {
+		if st := s.state.load(); st.pos.LSN == 0 || st.through == loading {
+			continue
+		}
+		noted, err := s.engine.Noted(ctx, s.db, s.tables.Load().replicated())
+		if err == nil && len(noted) > 0 {
+			err = s.tx(ctx, func(q dialect.Querier) error { return nil })
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Debug("cannot look for writes that bypass ddb", "error", err)
+		}
+	}
+}
+
+// tx runs f in a transaction of the snap's own, in turn with local writes; what was noted
+// before it becomes a batch in it.
+func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) error {
+	leave, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	committed := false
+	defer func() { leave(committed) }()
+	err = s.withTx(ctx, dialect.Replay, func(c *sql.Conn) error {
+		return errors.Join(s.opened(ctx, c), f(c))
+	})
+	committed = err == nil
+	return err
+}
+
+// readable reports whether the snap has data that may be read, connected or not.
+func (s *snapSide) readable() bool {
+	st := s.state.load()
+	return st.pos.LSN > 0 && st.through != loading
+}
+
+// pending returns how many batches wait.
+func (s *snapSide) pending() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+// stats tells how much waits.
+func (s *snapSide) stats() QueueStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := QueueStats{Length: s.count, Bytes: s.bytes}
+	if s.count > 0 {
+		q.Age = max(0, time.Since(time.Unix(0, s.oldest)))
+	}
+	return q
+}
+
+// number returns the highest number given to a batch.
+func (s *snapSide) number(context.Context) (uint64, error) { return s.last, nil }
+
+// pendingKeys holds, by table and key, the last batch that has changed the row.
+type pendingKeys map[tableName]map[string]int64
+
+func (p pendingKeys) add(b *batch, id int64) error {
+	var buf []byte
+	for _, c := range b.Changes {
+		name := tableName{c.Database, c.Table}
+		rows := p[name]
+		if rows == nil {
+			rows = make(map[string]int64)
+			p[name] = rows
+		}
+		err := c.each(func(r dialect.Row) error {
+			buf = wire.AppendRow(buf[:0], r.Key)
+			rows[string(buf)] = max(rows[string(buf)], id)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refusePending keeps Detach from losing batches that the master does not have.
+func (n *node) refusePending(ctx context.Context, opts Options) error {
+	var count int64
+	if err := scanOne(ctx, n.db, []any{&count}, "SELECT COUNT(*) FROM "+n.engine.Own("batches")); err != nil {
+		return err
+	}
+	if count > 0 && !opts.Rejoin {
+		return fmt.Errorf("%w: the snap has %d batches that its master may not have; connect it once more, or set Rejoin to give them up", ErrOptions, count)
+	}
+	return nil
+}

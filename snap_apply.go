@@ -1,0 +1,293 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// What a snap adds to the applier. All of it runs between enter and leave (N6), so
+// nothing else changes the queue meanwhile.
+
+// applying is what the applier's open transaction has done to the queue.
+type applying struct {
+	made    []*madeBatch
+	dropped []*madeBatch
+	removed []removedKey
+}
+
+type removedKey struct {
+	rows map[string]int64
+	key  string
+	id   int64
+}
+
+// enter waits until no local write is under way and holds them off until leave is called.
+func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err error) {
+	release, err := s.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	stale := s.stale
+	s.mu.Unlock()
+	if stale {
+		if err := s.recount(ctx, s.db); err != nil {
+			release()
+			return nil, err
+		}
+	}
+	s.apply.queue = new(applying)
+	return func(committed bool) {
+		s.settleQueue(committed)
+		release()
+		signal(s.more)
+	}, nil
+}
+
+func (s *snapSide) takeTurn(ctx context.Context) (release func(), err error) {
+	if s.w == nil {
+		return s.turns.alone(ctx)
+	}
+	for {
+		ready, end, finished := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		var task sync.WaitGroup
+		task.Go(func() {
+			finished <- s.w.with(ctx, func(*sql.Conn) error {
+				close(ready)
+				<-end
+				return nil
+			})
+		})
+		select {
+		case <-ready:
+			return func() { close(end); task.Wait() }, nil
+		case err := <-finished:
+			task.Wait()
+			if !errors.Is(err, ErrBusy) || ctx.Err() != nil {
+				return nil, err
+			}
+			// A local transaction is open for long: entries wait for it.
+		}
+	}
+}
+
+// settleQueue makes what the transaction did to the queue count, or undoes it.
+func (s *snapSide) settleQueue(committed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.apply.queue
+	s.apply.queue = nil
+	if !committed {
+		for _, r := range q.removed {
+			r.rows[r.key] = r.id
+		}
+		s.stale = s.stale || len(q.made)+len(q.dropped) > 0
+		return
+	}
+	s.queued(q.made)
+	for _, m := range q.dropped {
+		s.count--
+		s.bytes -= m.bytes
+		s.oldest = max(s.oldest, m.at) // those that stay were made later
+	}
+	if s.count == 0 {
+		s.oldest = 0
+	}
+}
+
+// opened makes a batch of what other clients wrote before the transaction, so
+// that no entry overwrites it unseen.
+func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
+	if s.empty.Load() {
+		return nil // a snapshot is being loaded: there is nothing of anybody's
+	}
+	if s.w == nil {
+		if err := s.adoptNotes(ctx, c); err != nil {
+			return err
+		}
+	}
+	m, err := s.make(ctx, c)
+	if err != nil || m == nil {
+		return err
+	}
+	s.apply.queue.made = append(s.apply.queue.made, m)
+	return nil
+}
+
+// includes drops this snap's batches that an entry includes (N3).
+func (s *snapSide) includes(ctx context.Context, q dialect.Querier, batches map[string]uint64) error {
+	through, ok := batches[s.opts.ID]
+	if !ok {
+		return nil
+	}
+	return s.drop(ctx, q, through)
+}
+
+// drop removes the batches up to a number from the queue.
+func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) error {
+	keys, list, err := s.read(ctx, q, " WHERE number <= ?", []any{int64(through)})
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	if _, err := q.ExecContext(ctx, "DELETE FROM "+s.batch+" WHERE number <= ?", int64(through)); err != nil {
+		return fmt.Errorf("ddb: node %s: drop batches: %w", s.opts.ID, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.apply.queue.dropped = append(s.apply.queue.dropped, list...)
+	for name, dropped := range keys {
+		rows := s.keys[name]
+		for key, id := range dropped {
+			if rows[key] == id {
+				s.apply.queue.removed = append(s.apply.queue.removed, removedKey{rows, key, id})
+				delete(rows, key)
+			}
+		}
+	}
+	return nil
+}
+
+// mine leaves out the rows that a batch which stays has changed (N4). loose says that local
+// changes may stand where others' rows belong, so that a clash is no damage.
+func (s *snapSide) mine(_ context.Context, _ dialect.Querier, t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	loose = s.count > 0 || len(s.apply.queue.made) > 0
+	pending := s.keys[s.name(t)]
+	made := make(pendingKeys)
+	for _, m := range s.apply.queue.made {
+		if err := made.add(m.batch, m.id); err != nil {
+			return nil, false, err
+		}
+	}
+	fresh := made[s.name(t)]
+	if len(pending) == 0 && len(fresh) == 0 {
+		return rows, loose, nil
+	}
+	rest = rows[:0:0]
+	var buf []byte
+	for _, r := range rows {
+		buf = wire.AppendRow(buf[:0], r.Key)
+		if pending[string(buf)] == 0 && fresh[string(buf)] == 0 {
+			rest = append(rest, r)
+		}
+	}
+	return rest, loose, nil
+}
+
+// schemaRan brings the triggers in line with the tables.
+func (s *snapSide) schemaRan(ctx context.Context, c *sql.Conn) error {
+	if s.w != nil {
+		s.w.forgetStatements() // its goroutine waits for us (N6)
+		s.cached.close()
+	}
+	return s.capture(ctx, c)
+}
+
+// restored makes the local changes that are still pending show again, after a snapshot or
+// a schema statement has put the master's rows in place.
+func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) error {
+	if snapshot {
+		if s.engine.Transactional() {
+			if err := s.schemaRan(ctx, c); err != nil {
+				return err
+			}
+		}
+		s.mu.Lock()
+		through := s.welcome.Number
+		s.mu.Unlock()
+		if err := s.drop(ctx, c, through); err != nil {
+			return err
+		}
+	}
+	rows, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
+	if err != nil {
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+	}
+	gathered := newCoalescer()
+	err = func() error {
+		defer rows.Close()
+		for rows.Next() {
+			var payload []byte
+			if err := rows.Scan(&payload); err != nil {
+				return err
+			}
+			if err := s.gatherPending(payload, gathered); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}()
+	if err != nil {
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+	}
+	for _, t := range gathered.order {
+		if err := s.engine.Apply(ctx, c, t, gathered.rows[t].list, dialect.Replace); err != nil {
+			s.log.Warn("pending changes do not show until they are exchanged", "table", s.name(t), "error", err)
+			return err
+		}
+	}
+	return nil
+}
+
+// gatherPending adds a batch's new states where the table is still as it was then.
+func (s *snapSide) gatherPending(payload []byte, into *coalescer) error {
+	b, err := wire.Decode[batch](payload)
+	if err != nil {
+		return err
+	}
+	cat := s.tables.Load()
+	for _, c := range b.Changes {
+		t := cat.byName[tableName{c.Database, c.Table}]
+		same := Change{Table: c.Table, Columns: c.Columns, Key: c.Key}
+		if t == nil || same.sameColumns(t) != nil {
+			continue
+		}
+		err := c.each(func(r dialect.Row) error {
+			r.Base = nil
+			into.n = 0 // no limit: these rows are in the queue, which has one
+			into.put(t, r)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ended is called when a snapshot is loaded: batches may be sent now.
+func (s *snapSide) ended() {
+	s.empty.Store(false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.snapshot {
+		s.snapshot = false
+		close(s.loaded)
+	}
+}
+
+// welcomed notes what the master has of this snap.
+func (s *snapSide) welcomed(ctx context.Context, w welcome) error {
+	s.mu.Lock()
+	s.welcome, s.snapshot = w, w.Snapshot
+	s.loaded = make(chan struct{})
+	s.mu.Unlock()
+	s.last = max(s.last, w.Number)
+	if w.Node == s.numberOfNode.Load() {
+		return nil
+	}
+	s.numberOfNode.Store(w.Node)
+	return s.tx(ctx, func(q dialect.Querier) error {
+		if err := s.setMetaValue(ctx, q, metaNodeNum, w.Node); err != nil || s.empty.Load() || !s.engine.Transactional() {
+			return err
+		}
+		return s.capture(ctx, q)
+	})
+}

@@ -1,0 +1,448 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// Limits of what a master takes from snaps at once.
+const (
+	maxJobs       = 64      // messages that wait to be settled, of all snaps
+	settleBatches = 4096    // batches that share a transaction
+	settleBytes   = 8 << 20 // bytes of batches that share a transaction
+	firstSnapNode = 2       // the master's own number is 1
+)
+
+// incoming is what the sequencer knows of the batches of snaps. How far each snap's have come
+// stands in the table received; an entry lists what has changed there since the last one.
+type incoming struct {
+	jobs chan *job
+
+	// commits is raised before a transaction that changes received commits, so that a snapshot that
+	// sees it is known to, and again after, so that one that does not is followed by another.
+	commits atomic.Uint64
+	// Owned by exclusive:
+	before uint64            // commits before the pass's snapshot was opened
+	done   uint64            // commits that are listed
+	known  map[string]uint64 // the numbers that are listed; empty after a start, so that all are listed once
+}
+
+// unlisted reports whether received may have changed since the last entry.
+func (in *incoming) unlisted() bool { return in.commits.Load() != in.done }
+
+// look notes what a snapshot that is about to be opened will see.
+func (in *incoming) look() { in.before = in.commits.Load() }
+
+// list finds the numbers that the entry must list.
+func (s *sequencer) list(ctx context.Context, q dialect.Querier, res *passResult) error {
+	res.mark = s.before
+	if s.singleWriter() {
+		res.mark = s.commits.Load()
+	}
+	if !s.unlisted() {
+		return nil
+	}
+	rows, err := q.QueryContext(ctx, "SELECT snap, number FROM "+s.engine.Own("received"))
+	if err != nil {
+		return fmt.Errorf("ddb: pass: read received batches: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var number int64
+		if err := rows.Scan(&id, &number); err != nil {
+			return fmt.Errorf("ddb: pass: read received batches: %w", err)
+		}
+		if s.known[id] < uint64(number) {
+			if res.batches == nil {
+				res.batches = make(map[string]uint64)
+			}
+			res.batches[id] = uint64(number)
+		}
+	}
+	return rows.Err()
+}
+
+// listed notes that an entry is committed.
+func (s *sequencer) listed(r *passResult) {
+	s.done = max(s.done, r.mark)
+	if len(r.batches) > 0 {
+		if s.known == nil {
+			s.known = make(map[string]uint64)
+		}
+		maps.Copy(s.known, r.batches)
+	}
+}
+
+// received returns the number of the last batch that the master has from a snap.
+func (m *master) received(ctx context.Context, q dialect.Querier, snap string) (uint64, error) {
+	var number int64
+	err := scanOne(ctx, q, []any{&number}, "SELECT number FROM "+m.engine.Own("received")+" WHERE snap = ?", snap)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("ddb: node %s: read received batches: %w", m.opts.ID, err)
+	}
+	return uint64(number), nil
+}
+
+// nodeNumber begins the names of the meta rows that hold the numbers of snaps.
+const nodeNumber = "nodenum:"
+
+// judgeSnap tells a snap what the master has of it, and its small number.
+func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, error) {
+	if h.Role != Snap {
+		return w, nil
+	}
+	if !m.opts.acceptsSnaps() {
+		return w, fmt.Errorf("%w: Options.Snaps of the master accepts none", ErrUnknownSnap)
+	}
+	err := m.exclusive(ctx, func(c *sql.Conn) (err error) {
+		if w.Number, err = m.received(ctx, c, h.ID); err != nil {
+			return err
+		}
+		w.Node, err = m.numberNode(ctx, c, h.ID)
+		return err
+	})
+	return w, err
+}
+
+// numberNode returns the snap's number, giving it one if it has none.
+func (m *master) numberNode(ctx context.Context, c *sql.Conn, id string) (int64, error) {
+	if n, ok, err := metaValue[int64](ctx, m.node, c, nodeNumber+id); err != nil || ok {
+		return n, err
+	}
+	last, ok, err := metaValue[int64](ctx, m.node, c, metaNodeNum)
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		last = firstSnapNode - 1
+	}
+	last++
+	if limit := maxNodes(m.dialect.Name()); last >= limit {
+		return 0, fmt.Errorf("%w: the cluster has had %d snaps, more than there are ranges of keys", ErrOptions, last-firstSnapNode)
+	} else if float64(last) > warnAt*float64(limit) {
+		m.log.Warn("the ranges of keys for snaps are running out", "used", last, "of", limit)
+	}
+	return last, m.txOn(ctx, c, dialect.Replay, func() error {
+		return errors.Join(m.setMetaValue(ctx, c, metaNodeNum, last), m.setMetaValue(ctx, c, nodeNumber+id, last))
+	})
+}
+
+// job is a message with batches that waits to be settled.
+type job struct {
+	f       *sender
+	l       *link
+	msg     batches
+	list    []*arrived
+	bytes   int
+	refused []uint64
+}
+
+// arrived is a batch on the master.
+type arrived struct {
+	job    *job
+	snap   string
+	number uint64
+	batch  batch
+	at     int64 // when it was made, by the master's clock
+
+	// What the last attempt to settle it has found:
+	refused bool
+	reason  string
+}
+
+// receiveBatch hands a message with batches to the settler.
+func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) error {
+	if f.role != Snap || !f.m.opts.acceptsSnaps() {
+		return fmt.Errorf("ddb: follower %s sent a batch, but is no snap", f.id)
+	}
+	msg, err := wire.Decode[batches](payload)
+	if err != nil {
+		return err
+	}
+	j := &job{f: f, l: l, msg: msg, bytes: len(payload)}
+	now := time.Now().UnixNano()
+	for i, body := range msg.Bodies {
+		a := &arrived{job: j, snap: f.id, number: msg.First + uint64(i)}
+		if err := wire.Unmarshal(body, &a.batch); err != nil {
+			return fmt.Errorf("%w: batch %d of snap %s: %w", ErrDamaged, a.number, f.id, err)
+		}
+		a.at = corrected(a.batch.Clock, msg.Now, now)
+		j.list = append(j.list, a)
+	}
+	j.msg.Bodies = nil
+	alive := time.NewTicker(f.m.opts.Heartbeat)
+	defer alive.Stop()
+	for {
+		select {
+		case f.m.jobs <- j:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-alive.C:
+			f.mu.Lock()
+			f.heard = time.Now() // it is we who make it wait
+			f.mu.Unlock()
+		}
+	}
+}
+
+// clockSkew is how far a snap's clock may be from the master's before its times are shifted.
+const clockSkew = int64(5 * time.Second)
+
+// corrected turns a time by the snap's clock into one by the master's, never later than now.
+func corrected(at, snapNow, now int64) int64 {
+	if off := now - snapNow; off > clockSkew || off < -clockSkew {
+		at += off
+	}
+	return min(at, now)
+}
+
+// settle works off what snaps have sent, until ctx ends.
+func (m *master) settle(ctx context.Context) {
+	s := &settler{master: m, built: make(map[string]*refusedRow)}
+	defer s.release()
+	var next *job
+	for {
+		var jobs []*job
+		count, bytes := 0, 0
+		add := func(j *job) bool {
+			if len(jobs) > 0 && (count+len(j.list) > settleBatches || bytes+j.bytes > settleBytes) {
+				next = j
+				return false
+			}
+			jobs, count, bytes = append(jobs, j), count+len(j.list), bytes+j.bytes
+			return true
+		}
+		if next != nil {
+			jobs, count, bytes, next = []*job{next}, len(next.list), next.bytes, nil
+		} else {
+			select {
+			case j := <-m.jobs:
+				add(j)
+			case <-ctx.Done():
+				return
+			}
+		}
+		for more := true; more; {
+			select {
+			case j := <-m.jobs:
+				more = add(j)
+			default:
+				more = false
+			}
+		}
+		if !m.settleJobs(ctx, s, jobs) {
+			return
+		}
+	}
+}
+
+// settleJobs settles until it succeeds; false when ctx is over.
+func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
+	pause := m.opts.Heartbeat / 10
+	for {
+		err := s.jobs(ctx, jobs)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		m.log.Warn("batches of snaps cannot be settled at present", "error", err)
+		if sleep(ctx, pause) != nil {
+			return false
+		}
+		pause = min(2*pause, maxBackoff)
+	}
+	for _, j := range jobs {
+		if len(j.list) == 0 {
+			continue
+		}
+		v := verdict{Through: j.list[len(j.list)-1].number, Refused: j.refused}
+		m.start(func() {
+			if err := j.l.write(msgVerdict, &v); err != nil {
+				m.log.Debug("a verdict was not delivered", "id", j.f.id, "error", err)
+			}
+		})
+	}
+	return true
+}
+
+// jobs settles the batches of the jobs.
+func (s *settler) jobs(ctx context.Context, jobs []*job) error {
+	var list []*arrived
+	var relist []string
+	for _, j := range jobs {
+		j.refused = nil
+		list = append(list, j.list...)
+		if len(j.list) == 0 {
+			relist = append(relist, j.f.id)
+		}
+	}
+	if len(list) > 0 {
+		repeated, err := s.settle(ctx, list)
+		if err != nil {
+			return err
+		}
+		relist = append(relist, repeated...)
+	}
+	if len(relist) == 0 {
+		return nil
+	}
+	slices.Sort(relist)
+	return s.exclusive(ctx, func(c *sql.Conn) error {
+		for _, id := range relist {
+			delete(s.known, id)
+		}
+		s.commits.Add(1)
+		return s.passOn(ctx, c)
+	})
+}
+
+// settle runs one transaction that settles the batches, and returns the snaps that have
+// sent some again. If the transaction fails at its commit each half is tried by itself.
+func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []string, err error) {
+	if s.writer != nil {
+		err = s.writer.with(ctx, func(c *sql.Conn) (err error) {
+			repeated, err = s.tx(ctx, c, list)
+			return err
+		})
+	} else {
+		if s.conn == nil {
+			if s.conn, err = s.engine.Conn(ctx, dialect.Batch); err != nil {
+				return nil, err
+			}
+		}
+		if repeated, err = s.tx(ctx, s.conn, list); err != nil {
+			s.release()
+		}
+	}
+	switch {
+	case err == nil:
+		for _, a := range list {
+			if a.refused {
+				a.job.refused = append(a.job.refused, a.number)
+			}
+		}
+		return repeated, nil
+	case !refusable(err):
+		return nil, err
+	case len(list) == 1 && list[0].refused:
+		return nil, err // even the refusal cannot be written
+	case len(list) == 1:
+		s.forced = err
+		defer func() { s.forced = nil }()
+		return s.settle(ctx, list)
+	}
+	first, err := s.settle(ctx, list[:len(list)/2])
+	if err != nil {
+		return nil, err
+	}
+	second, err := s.settle(ctx, list[len(list)/2:])
+	return append(first, second...), err
+}
+
+// release gives the settler's connection back.
+func (s *settler) release() {
+	if s.conn != nil {
+		s.engine.Release(s.conn)
+		s.conn = nil
+	}
+}
+
+// tx settles the batches in one transaction together with their numbers, so that each counts once.
+func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeated []string, err error) {
+	var done *passResult
+	var covered uint64
+	err = s.txOn(ctx, c, dialect.Batch, func() error {
+		covered = s.written.Load() // before anything is read (S4)
+		fresh, again, err := s.fresh(ctx, c, list)
+		if err != nil {
+			return err
+		}
+		repeated = again
+		if err := s.try(ctx, c, fresh); err != nil {
+			return err
+		}
+		through := make(map[string]uint64)
+		for _, a := range fresh {
+			through[a.snap] = a.number
+		}
+		for id, number := range through {
+			if _, err := c.ExecContext(ctx, "REPLACE INTO "+s.engine.Own("received")+" (snap, number) VALUES (?, ?)", id, int64(number)); err != nil {
+				return fmt.Errorf("ddb: node %s: note received batches: %w", s.opts.ID, err)
+			}
+		}
+		s.commits.Add(1)
+		if s.writer != nil {
+			done, err = s.collect(ctx, c, nil)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.writer != nil {
+		s.publish(done, covered)
+		return repeated, nil
+	}
+	s.commits.Add(1)
+	s.written.Add(1)
+	s.wakeUp()
+	return repeated, nil
+}
+
+// fresh leaves out the batches that the master has already.
+func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fresh []*arrived, repeated []string, err error) {
+	have := make(map[string]uint64)
+	for _, a := range list {
+		a.refused, a.reason = false, ""
+		number, ok := have[a.snap]
+		if !ok {
+			if number, err = s.received(ctx, c, a.snap); err != nil {
+				return nil, nil, err
+			}
+		}
+		switch {
+		case a.number <= number:
+			if !slices.Contains(repeated, a.snap) {
+				repeated = append(repeated, a.snap)
+			}
+		case a.number == number+1:
+			number++
+			fresh = append(fresh, a)
+		default:
+			// A connection that was cut has left a hole; the snap sends from there again.
+			a.job.l.close(fmt.Errorf("%w: batch %d of snap %s came after %d", ErrGap, a.number, a.snap, number))
+		}
+		have[a.snap] = number
+	}
+	return fresh, repeated, nil
+}
+
+// refusable tells a statement that the database refuses from a database that does not work.
+func refusable(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrBusy) || errors.Is(err, ErrClosed) || nodeFailed(err) || isBusy(err) {
+		return false
+	}
+	var coded interface{ Code() int }
+	if errors.As(err, &coded) {
+		switch coded.Code() & 0xff {
+		case 3, 7, 8, 9, 13: // SQLITE_PERM, NOMEM, READONLY, INTERRUPT, FULL
+			return false
+		}
+		return true
+	}
+	return !strings.Contains(err.Error(), "1213") && !strings.Contains(err.Error(), "1205") // deadlock, lock wait
+}

@@ -1,0 +1,153 @@
+package ddb
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// When was a row of the master changed? If the last change came with a batch: when the
+// snap made it, which a stamp in the meta table keeps, good as long as the row is still as that batch left it.
+// Otherwise: at the first of the entries that state it as it is now, back to where the
+// snap stood when it wrote.
+
+// stamp says when a snap made the change that a row shows.
+type stamp struct {
+	At   int64  `cbor:"1,keyasint"`
+	Node string `cbor:"2,keyasint"`
+	Sum  []byte `cbor:"3,keyasint"` // of the row
+}
+
+func (st *settlement) sum(values []any) []byte {
+	if values == nil {
+		return []byte{}
+	}
+	h := sha256.Sum256(wire.AppendRow(nil, values))
+	return h[:16]
+}
+
+// stampKey names the meta row of a row's stamp.
+func (st *settlement) stampKey(t *dialect.Table, key []any) string {
+	h := sha256.Sum256(wire.AppendRow([]byte(st.name(t).String()+"\x00"), key))
+	return "stamp:" + hex.EncodeToString(h[:16])
+}
+
+// changedAt returns when the master's row was changed, and by whom.
+func (st *settlement) changedAt(a *arrived, o *outcome) (int64, string, error) {
+	key, sum := st.stampKey(o.t, o.state.key), st.sum(o.state.values)
+	s, ok := st.stamps[key]
+	if !ok {
+		var err error
+		if s, ok, err = metaValue[stamp](st.ctx, st.node, st.c, key); err != nil {
+			return 0, "", err
+		}
+	}
+	if ok && string(s.Sum) == string(sum) {
+		return s.At, s.Node, nil
+	}
+	at, err := st.history.find(st, a.batch.Seen, st.name(o.t), o.state.key, string(sum))
+	return at, st.opts.ID, err
+}
+
+// stamp stores the stamps of the settlement.
+func (st *settlement) stamp() error {
+	const atOnce = 200
+	var args []any
+	flush := func() error {
+		if len(args) == 0 {
+			return nil
+		}
+		_, err := st.c.ExecContext(st.ctx, "REPLACE INTO "+st.engine.Own("meta")+" (k, v) VALUES "+strings.TrimSuffix(strings.Repeat("(?, ?), ", len(args)/2), ", "), args...)
+		args = args[:0]
+		if err != nil {
+			return fmt.Errorf("ddb: node %s: stamp rows: %w", st.opts.ID, err)
+		}
+		return nil
+	}
+	for key, s := range st.stamps {
+		v, err := wire.Marshal(&s)
+		if err != nil {
+			return err
+		}
+		if args = append(args, key, v); len(args) == 2*atOnce {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// history remembers, for a stretch of the journal, since when each row has been as it is at the stretch's end.
+type history struct {
+	from, to LSN
+	rows     map[string]sinceRow
+}
+
+type sinceRow struct {
+	sum string
+	at  int64
+}
+
+// maxHistory limits how many rows are remembered; beyond it the stretch starts over.
+const maxHistory = 500_000
+
+// find returns since when the row has been as it is, as far as the journal after entry seen tells.
+func (h *history) find(st *settlement, seen LSN, t tableName, key []any, sum string) (int64, error) {
+	first, last, err := st.journal.Bounds(st.ctx)
+	if err != nil {
+		return 0, err
+	}
+	seen = max(seen, first.LSN)
+	if h.rows == nil || seen < h.from || len(h.rows) > maxHistory {
+		*h = history{from: seen, to: seen, rows: make(map[string]sinceRow)}
+	}
+	for h.to < last.LSN {
+		parts, err := st.journal.Read(st.ctx, h.to, 1<<partBits-1, sendBytes)
+		if err != nil {
+			return 0, err
+		}
+		if len(parts) == 0 {
+			break
+		}
+		for i := range parts {
+			if err := h.learn(st, &parts[i]); err != nil {
+				return 0, err
+			}
+		}
+		h.to = parts[len(parts)-1].LSN
+	}
+	if r, ok := h.rows[string(wire.AppendRow([]byte(t.String()+"\x00"), key))]; ok && r.sum == sum {
+		return r.at, nil
+	}
+	return time.Now().UnixNano(), nil // in no entry yet
+}
+
+func (h *history) learn(st *settlement, p *Part) error {
+	if p.Records < 0 {
+		return nil
+	}
+	b, err := decodeBody(p)
+	if err != nil {
+		return err
+	}
+	for _, c := range b.Changes {
+		prefix := []byte(tableName{c.Database, c.Table}.String() + "\x00")
+		err := c.each(func(r dialect.Row) error {
+			id, sum := string(wire.AppendRow(prefix[:len(prefix):len(prefix)], r.Key)), string(st.sum(r.Values))
+			if was, ok := h.rows[id]; !ok || was.sum != sum {
+				h.rows[id] = sinceRow{sum: sum, at: p.At}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,230 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// Limits of what a snap has on its way.
+const (
+	pushBatches = 2000    // batches in one message
+	pushBytes   = 1 << 20 // bytes in one message, but at least one batch
+	flightBytes = 4 << 20 // bytes sent but not yet judged
+)
+
+// batches is the message that takes batches to the master. Without any, it asks
+// for an entry that says that the master has those up to First.
+type batches struct {
+	First  uint64   `cbor:"1,keyasint"`           // number of the first; the others follow without gaps
+	Now    int64    `cbor:"2,keyasint"`           // the snap's clock
+	Bodies [][]byte `cbor:"3,keyasint,omitempty"` // of type batch
+}
+
+// verdict says that the master has counted the batches up to Through.
+type verdict struct {
+	Through uint64   `cbor:"1,keyasint"`
+	Refused []uint64 `cbor:"2,keyasint,omitempty"` // of them, those that were refused; their rows are in the conflicts table
+}
+
+// flight counts the bytes that are sent but not yet judged.
+type flight struct {
+	mu    sync.Mutex
+	sent  []sentBatches
+	bytes int
+	went  chan struct{} // capacity 1
+}
+
+type sentBatches struct {
+	through uint64
+	bytes   int
+}
+
+func (f *flight) reset() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sent, f.bytes = nil, 0
+}
+
+func (f *flight) add(ctx context.Context, through uint64, bytes int) error {
+	for {
+		f.mu.Lock()
+		if f.bytes == 0 || f.bytes+bytes <= flightBytes {
+			f.sent = append(f.sent, sentBatches{through, bytes})
+			f.bytes += bytes
+			f.mu.Unlock()
+			return nil
+		}
+		f.mu.Unlock()
+		select {
+		case <-f.went:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (f *flight) judged(through uint64) {
+	f.mu.Lock()
+	for len(f.sent) > 0 && f.sent[0].through <= through {
+		f.bytes -= f.sent[0].bytes
+		f.sent = f.sent[1:]
+	}
+	f.mu.Unlock()
+	signal(f.went)
+}
+
+// push sends batches in order for as long as the connection lasts.
+func (s *snapSide) push(ctx context.Context, up *upstream) error {
+	s.flight.reset()
+	s.mu.Lock()
+	wait, loaded, sent := s.snapshot, s.loaded, s.welcome.Number
+	s.mu.Unlock()
+	if wait {
+		select {
+		case <-loaded:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	} else if err := s.remind(ctx, up, sent); err != nil {
+		return err
+	}
+	for {
+		msg, size, err := s.next(ctx, sent)
+		if err != nil {
+			return err
+		}
+		if len(msg.Bodies) == 0 {
+			select {
+			case <-s.more:
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		sent = msg.First + uint64(len(msg.Bodies)) - 1
+		if err := s.flight.add(ctx, sent, size); err != nil {
+			return err
+		}
+		msg.Now = time.Now().UnixNano()
+		if err := up.write(msgBatch, &msg); err != nil {
+			return err
+		}
+	}
+}
+
+// remind asks for an entry that lists the batches that the master has but this node still
+// keeps: the verdict was cut off.
+func (s *snapSide) remind(ctx context.Context, up *upstream, received uint64) error {
+	var n int64
+	if err := scanOne(ctx, s.db, []any{&n}, "SELECT COUNT(*) FROM "+s.batch+" WHERE number <= ?", int64(received)); err != nil {
+		return err
+	}
+	if n == 0 {
+		return nil
+	}
+	return up.write(msgBatch, &batches{First: received, Now: time.Now().UnixNano()})
+}
+
+// next returns the batches that follow number sent, numbering them if they are new.
+func (s *snapSide) next(ctx context.Context, sent uint64) (batches, int, error) {
+	msg := batches{First: sent + 1}
+	size := 0
+	for range 2 {
+		rows, err := s.db.QueryContext(ctx, "SELECT number, payload FROM "+s.batch+" WHERE number > ? ORDER BY number LIMIT ?", int64(sent), pushBatches)
+		if err != nil {
+			return msg, 0, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+		}
+		err = func() error {
+			defer rows.Close()
+			for rows.Next() {
+				var number int64
+				var payload []byte
+				if err := rows.Scan(&number, &payload); err != nil {
+					return err
+				}
+				if want := msg.First + uint64(len(msg.Bodies)); uint64(number) != want {
+					return fmt.Errorf("%w: batch %d follows where %d should", ErrDamaged, number, want)
+				}
+				if size += len(payload); len(msg.Bodies) > 0 && size > pushBytes {
+					return nil
+				}
+				msg.Bodies = append(msg.Bodies, payload)
+			}
+			return rows.Err()
+		}()
+		if err != nil || len(msg.Bodies) > 0 {
+			return msg, size, err
+		}
+		if err := s.assign(ctx); err != nil {
+			return msg, 0, err
+		}
+	}
+	return msg, size, nil
+}
+
+// assign numbers the batches that have no number yet, in the order in which they were made (N2).
+func (s *snapSide) assign(ctx context.Context) error {
+	var waiting int64
+	if err := scanOne(ctx, s.db, []any{&waiting}, "SELECT COUNT(*) FROM (SELECT id FROM "+s.batch+" WHERE number IS NULL LIMIT 1) AS x"); err != nil || waiting == 0 {
+		return err
+	}
+	last := s.last
+	err := s.tx(ctx, func(q dialect.Querier) error {
+		runs, err := s.unnumbered(ctx, q)
+		if err != nil {
+			return err
+		}
+		last = s.last
+		for _, r := range runs {
+			if _, err := q.ExecContext(ctx, "UPDATE "+s.batch+" SET number = id + ? WHERE id BETWEEN ? AND ?", int64(last)+1-r[0], r[0], r[1]); err != nil {
+				return fmt.Errorf("ddb: node %s: number batches: %w", s.opts.ID, err)
+			}
+			last += uint64(r[1] - r[0] + 1)
+		}
+		return s.setMetaValue(ctx, q, metaNumber, last)
+	})
+	if err == nil {
+		s.last = last
+	}
+	return err
+}
+
+// unnumbered returns the ids of batches without a number, as runs of ids that follow each other.
+func (s *snapSide) unnumbered(ctx context.Context, q dialect.Querier) (runs [][2]int64, err error) {
+	var rows *sql.Rows
+	if rows, err = q.QueryContext(ctx, "SELECT id FROM "+s.batch+" WHERE number IS NULL ORDER BY id LIMIT ?", 10*pushBatches); err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		if n := len(runs); n > 0 && runs[n-1][1] == id-1 {
+			runs[n-1][1] = id
+		} else {
+			runs = append(runs, [2]int64{id, id})
+		}
+	}
+	return runs, rows.Err()
+}
+
+// verdict takes the master's word on batches. They stay until the entry that includes them is applied (N3).
+func (s *snapSide) verdict(_ context.Context, payload []byte) error {
+	v, err := wire.Decode[verdict](payload)
+	if err != nil {
+		return err
+	}
+	s.flight.judged(v.Through)
+	for _, number := range v.Refused {
+		s.log.Warn("the master has refused a batch; its rows are in the conflicts table", "batch", number)
+	}
+	return nil
+}
