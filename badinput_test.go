@@ -1,0 +1,509 @@
+package ddb_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testdb"
+	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/transport/inmem"
+	"github.com/ddb-project/ddb/transport/tcp"
+)
+
+// What a program, a person or the network does wrong gets an error that can be told by errors.Is,
+// names what is wrong and the way out, and loses nothing.
+
+// wantError fails unless err is the sentinel and its text has all the parts.
+func wantError(t testing.TB, err, sentinel error, parts ...string) {
+	t.Helper()
+	require.ErrorIs(t, err, sentinel)
+	for _, p := range parts {
+		require.ErrorContains(t, err, p)
+	}
+}
+
+// waitFor waits until a node of the cluster is as told, and returns it.
+func waitFor(t testing.TB, c *ddb.Cluster, id string, is func(ddb.NodeStatus) bool) ddb.NodeStatus {
+	t.Helper()
+	limit := time.After(patience)
+	for {
+		nodes, changed := c.Watch()
+		for _, n := range nodes {
+			if n.ID == id && is(n) {
+				return n
+			}
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			require.FailNow(t, "the node does not become so", "%s: %+v", id, nodes)
+		}
+	}
+}
+
+// level waits until every replica has everything, those too whose links were lost for a moment on
+// a busy machine, and compares all nodes.
+func level(t testing.TB, f *fixture) {
+	t.Helper()
+	require.NoError(t, f.m.WaitLevel(f.ctx))
+	end := f.m.Position().LSN
+	for _, r := range f.replicas {
+		if r.Cluster != nil {
+			waitFor(t, f.m.Cluster, r.id, func(n ddb.NodeStatus) bool { return n.State == ddb.Active && n.LSN >= end })
+		}
+	}
+	f.same()
+}
+
+func isActive(n ddb.NodeStatus) bool { return n.State == ddb.Active }
+
+func isFailed(n ddb.NodeStatus) bool { return n.State == ddb.Failed }
+
+// closedBy closes the Cluster at the end of the test.
+func closedBy(t testing.TB, c *ddb.Cluster) *ddb.Cluster {
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// safeBuffer is a log that may be read while it is written.
+type safeBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// A wrong password is told as such, with what to check, and is itself told to nobody.
+func TestWrongPassword(t *testing.T) {
+	s := testdb.SharedMariaDB(t)
+	name := s.NewDatabase(t)
+	const wrong = "not-the-password"
+	db, err := sql.Open("mysql", strings.Replace(s.DSN(name), s.Password(), wrong, 1))
+	require.NoError(t, err)
+	defer db.Close()
+	var log safeBuffer
+	_, err = ddb.Open(t.Context(), db, ddb.Options{ID: "m7", Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &log})})
+	wantError(t, err, ddb.ErrPrivilege, "m7", s.User(), "check the user and the password")
+	require.NotContains(t, err.Error(), wrong)
+	require.NotContains(t, err.Error(), s.Password())
+	require.NotContains(t, log.String(), wrong)
+}
+
+// A server that nobody can reach is named by its address.
+func TestUnreachableServer(t *testing.T) {
+	const password = "a-secret"
+	db, err := sql.Open("mysql", "someone:"+password+"@tcp(127.0.0.1:1)/data")
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = ddb.Open(t.Context(), db, ddb.Options{ID: "m7"})
+	var network *net.OpError
+	require.ErrorAs(t, err, &network)
+	require.ErrorContains(t, err, "m7")
+	require.ErrorContains(t, err, "127.0.0.1:1")
+	require.ErrorContains(t, err, "host and port")
+	require.NotContains(t, err.Error(), password)
+}
+
+// A server that goes away under a master makes writes fail, not lie; when it is back the master goes
+// on by itself, and nothing acknowledged is missing anywhere.
+func TestServerGoesAway(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	s := testdb.MariaDB(t)
+	s.CreateDatabase(t, "data")
+	mdb, network := s.Open(t, "data"), inmem.New()
+	m, err := ddb.Open(ctx, mdb, ddb.Options{Transport: network, Listen: "master"})
+	require.NoError(t, err)
+	closedBy(t, m)
+	rdb := openMariaDB(t)
+	r, err := ddb.Open(ctx, rdb, ddb.Options{ID: "r1", Role: ddb.Replica, Transport: network, Master: "master"})
+	require.NoError(t, err)
+	closedBy(t, r)
+	_, err = m.ExecContext(ctx, "CREATE TABLE t (id INT PRIMARY KEY)")
+	require.NoError(t, err)
+	_, err = m.ExecContext(ctx, "INSERT INTO t VALUES (1)")
+	require.NoError(t, err)
+	s.Kill()
+	_, err = m.ExecContext(ctx, "INSERT INTO t VALUES (2)")
+	require.ErrorContains(t, err, "ddb: exec")
+	require.NotContains(t, err.Error(), s.Password())
+	require.NoError(t, s.Start())
+	_, err = m.ExecContext(ctx, "INSERT INTO t VALUES (3)")
+	require.NoError(t, err)
+	require.NoError(t, m.WaitLevel(ctx))
+	for _, db := range []*sql.DB{mdb, rdb} {
+		var n int
+		require.NoError(t, db.QueryRowContext(ctx, "SELECT count(*) FROM t WHERE id IN (1, 3)").Scan(&n))
+		require.Equal(t, 2, n)
+	}
+}
+
+// A schema statement on a replica is refused with the address of the node that takes it.
+func TestSchemaStatementOnReplica(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 1)
+		f.do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+		level(t, f)
+		for _, s := range []string{"CREATE TABLE u (id INT PRIMARY KEY)", "ALTER TABLE t ADD COLUMN v INT", "DROP TABLE t"} {
+			_, err := f.replicas[0].ExecContext(f.ctx, s)
+			wantError(t, err, ddb.ErrNotMaster, "r1", "master", s)
+		}
+		f.do("INSERT INTO t VALUES (2)")
+		level(t, f)
+		require.Equal(t, "2", f.one(f.replicas[0], "SELECT count(*) FROM t"))
+	})
+}
+
+// A second node on a database that has one is refused, and the first does not notice.
+func TestSecondMaster(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 1)
+		f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+		again := f.m.raw
+		if engine == "sqlite" {
+			again = testdb.OpenSQLite(t, f.m.name)
+		}
+		_, err := ddb.Open(f.ctx, again, ddb.Options{ID: "m2"})
+		wantError(t, err, ddb.ErrSecondMaster, "m2", "another ddb node")
+		_, err = ddb.Open(f.ctx, again, ddb.Options{ID: "r9", Role: ddb.Replica, Transport: f.net, Master: "master"})
+		wantError(t, err, ddb.ErrSecondMaster, "r9", "another ddb node")
+		f.do("INSERT INTO t VALUES (1)")
+		level(t, f)
+	})
+}
+
+// A node does not take over a database of another role, or data that it did not put there.
+func TestDatabaseOfAnother(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 1)
+		f.do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+		f.m.close()
+		_, err := ddb.Open(f.ctx, f.m.raw, ddb.Options{ID: "r8", Role: ddb.Replica, Transport: f.net, Master: "elsewhere"})
+		wantError(t, err, ddb.ErrWrongRole, "master", "Detach")
+		other := f.newNode("r9")
+		_, err = other.raw.Exec("CREATE TABLE mine (id INT PRIMARY KEY)")
+		require.NoError(t, err)
+		_, err = ddb.Open(f.ctx, other.raw, ddb.Options{ID: "r9", Role: ddb.Replica, Transport: f.net, Master: "elsewhere"})
+		wantError(t, err, ddb.ErrOptions, "r9", "mine", "empty database", "Rejoin")
+		require.Equal(t, "0", f.one(other, "SELECT count(*) FROM mine"))
+		f.openMaster()
+		waitFor(t, f.m.Cluster, "r1", isActive)
+		level(t, f)
+		require.Equal(t, "1", f.one(f.m, "SELECT count(*) FROM t"))
+	})
+}
+
+// Of two followers with one id the second stays out and says so; the first goes on.
+func TestDuplicateID(t *testing.T) {
+	f := newCluster(t, "sqlite", 1)
+	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+	for id, sentinel := range map[string]error{"r1": ddb.ErrDuplicateID, "master": ddb.ErrDuplicateID} {
+		o := f.options(f.replicas[0], f.net)
+		o.ID, o.Role, o.Master = id, ddb.Replica, "master"
+		c, err := ddb.Open(f.ctx, openSQLite(t), o)
+		require.NoError(t, err)
+		closedBy(t, c)
+		waitFor(t, c, id, func(n ddb.NodeStatus) bool { return strings.Contains(n.Reason, "id") && n.State == ddb.Inactive })
+		ctx, cancel := context.WithTimeout(f.ctx, time.Millisecond)
+		defer cancel()
+		wantError(t, c.WaitReady(ctx), sentinel, id)
+	}
+	f.do("INSERT INTO t VALUES (1)")
+	level(t, f)
+}
+
+// A follower of another cluster is refused; with Rejoin it gives its data up for this cluster's.
+func TestOtherCluster(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		theirs, ours := newCluster(t, engine, 1), newFixture(t, engine, 0)
+		theirs.do("CREATE TABLE theirs (id INT PRIMARY KEY)", "INSERT INTO theirs VALUES (1)")
+		level(t, theirs)
+		r := theirs.replicas[0]
+		r.close()
+		ours.openMaster()
+		ours.do("CREATE TABLE ours (id INT PRIMARY KEY)", "INSERT INTO ours VALUES (1), (2)")
+		follow := func(o *ddb.Options) { o.Role, o.Master, o.Transport = ddb.Replica, "master", ours.net }
+		require.NoError(t, ours.open(r, follow))
+		wantError(t, r.WaitReady(ours.ctx), ddb.ErrOtherCluster, "r1", "Rejoin")
+		require.Equal(t, "1", ours.one(r, "SELECT count(*) FROM theirs"), "refused, and yet its data is gone")
+		r.close()
+		require.NoError(t, ours.open(r, func(o *ddb.Options) { follow(o); o.Rejoin = true }))
+		require.NoError(t, r.WaitReady(ours.ctx))
+		ours.replicas = append(ours.replicas, r)
+		level(t, ours)
+	})
+}
+
+// A follower whose journal has an entry that the master's has not, or has otherwise, is refused: here the
+// master's database was restored from an old copy. With Rejoin the follower starts anew.
+func TestForkedHistory(t *testing.T) {
+	for name, after := range map[string][]string{
+		"the master's journal is shorter":  nil,
+		"the master's entry is another":    {"INSERT INTO t VALUES (30)"},
+		"the master's journal went beyond": {"INSERT INTO t VALUES (30)", "INSERT INTO t VALUES (40)", "INSERT INTO t VALUES (50)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newCluster(t, "sqlite", 1)
+			r := f.replicas[0]
+			f.do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+			level(t, f)
+			copied := f.newNode("master")
+			f.bypass("VACUUM INTO '" + copied.name + ".copy'")
+			f.do("INSERT INTO t VALUES (2)")
+			level(t, f)
+			r.close()
+			f.m.close()
+			copied.raw = testdb.OpenSQLite(t, copied.name+".copy")
+			f.m = copied
+			f.openMaster()
+			f.do(after...)
+			follow := func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }
+			require.NoError(t, f.open(r, follow))
+			wantError(t, r.WaitReady(f.ctx), ddb.ErrForked, "r1", "Rejoin")
+			require.Equal(t, ddb.Failed, r.Nodes()[0].State)
+			require.Equal(t, "2", f.one(r, "SELECT count(*) FROM t"), "refused, and yet its data is gone")
+			r.close()
+			require.NoError(t, f.open(r, func(o *ddb.Options) { follow(o); o.Rejoin = true }))
+			require.NoError(t, r.WaitReady(f.ctx))
+			level(t, f)
+		})
+	}
+}
+
+// A follower that has followed a later master does not go back to the former one.
+func TestFormerMaster(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 2)
+		f.do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+		level(t, f)
+		former, chosen, r := f.m, f.replicas[0], f.replicas[1]
+		former.close()
+		chosen.close()
+		f.m, f.replicas = chosen, f.replicas[1:]
+		f.openMaster()
+		f.do("INSERT INTO t VALUES (2)")
+		waitFor(t, r.Cluster, "r2", func(n ddb.NodeStatus) bool { return n.Epoch == 2 && n.State == ddb.Active })
+		level(t, f)
+		f.m.close()
+		f.m = former
+		f.openMaster()
+		n := waitFor(t, r.Cluster, "r2", isFailed)
+		require.Contains(t, n.Reason, "epoch")
+		wantError(t, r.WaitReady(f.ctx), ddb.ErrOldEpoch, "r2", "epoch 2", "another node is the master now", "set Master")
+		require.Equal(t, "2", f.one(r, "SELECT count(*) FROM t"))
+	})
+}
+
+// limitSQLite opens a database file that may not grow beyond so many pages of 4 KiB.
+func limitSQLite(t *testing.T, path string, pages int) *sql.DB {
+	db, err := sql.Open("sqlite", testdb.SQLiteDSN(path)+fmt.Sprintf("&_pragma=max_page_count(%d)", pages))
+	require.NoError(t, err)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+// A full disk under the master fails the write that does not fit and no other; with room again
+// the same master goes on, and nothing acknowledged is missing.
+func TestFullDiskOnMaster(t *testing.T) {
+	f := newFixture(t, "sqlite", 1)
+	limited := limitSQLite(t, f.m.name, 200)
+	whole := f.m.raw
+	f.m.raw = limited
+	f.openAll()
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)")
+	acknowledged := 0
+	var err error
+	for ; acknowledged < 1000; acknowledged++ {
+		if _, err = f.m.ExecContext(f.ctx, "INSERT INTO t VALUES (?, zeroblob(4000))", acknowledged); err != nil {
+			break
+		}
+	}
+	require.ErrorContains(t, err, "ddb: exec")
+	require.ErrorContains(t, err, "full")
+	require.Positive(t, acknowledged)
+	require.Equal(t, fmt.Sprint(acknowledged), f.one(f.m, "SELECT count(*) FROM t"), "the refused write is there, or another is gone")
+	level(t, f)
+	f.m.close()
+	f.m.raw = whole
+	f.openMaster()
+	f.do("INSERT INTO t VALUES (5000, 'room again')")
+	waitFor(t, f.m.Cluster, "r1", isActive)
+	level(t, f)
+}
+
+// A full disk under a replica stops the replica visibly; the master goes on, and with room again
+// the replica catches up.
+func TestFullDiskOnReplica(t *testing.T) {
+	f := newFixture(t, "sqlite", 1)
+	r := f.replicas[0]
+	limited, whole := limitSQLite(t, r.name, 200), r.raw
+	r.raw = limited
+	f.openAll()
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)")
+	for i := range 300 {
+		_, err := f.m.ExecContext(f.ctx, "INSERT INTO t VALUES (?, zeroblob(4000))", i)
+		require.NoError(t, err)
+	}
+	n := waitFor(t, r.Cluster, "r1", func(n ddb.NodeStatus) bool { return strings.Contains(n.Reason, "full") })
+	require.NotEqual(t, ddb.Active, n.State)
+	var count int
+	require.NoError(t, f.m.QueryRowContext(f.ctx, "SELECT count(*) FROM t").Scan(&count))
+	require.Equal(t, 300, count)
+	r.close()
+	r.raw = whole
+	f.openReplica(r)
+	level(t, f)
+}
+
+// Whatever strangers send to the listener, the master lets them go and serves those who know how.
+func TestGarbageToListener(t *testing.T) {
+	f := newFixture(t, "sqlite", 1)
+	address := freePort(t)
+	f.tune = func(o *ddb.Options) {
+		o.Transport = tcp.New(tcp.Options{})
+		if o.Role == ddb.Replica {
+			o.Master = address
+		} else {
+			o.Listen = address
+		}
+	}
+	f.openAll()
+	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+	noise := make([]byte, 1<<16)
+	rand.Read(noise)
+	huge := binary.BigEndian.AppendUint32([]byte{0xDD, 0xB1}, 1<<31)
+	for name, sent := range map[string][]byte{
+		"an HTTP request": []byte("GET / HTTP/1.1\r\nHost: ddb\r\n\r\n"),
+		"random bytes":    noise,
+		"zeros":           make([]byte, 4096),
+		"a huge length":   append(huge, noise[:100]...),
+		"nothing":         nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", address)
+			require.NoError(t, err)
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
+			conn.Write(sent)                   // the master may hang up in between
+			conn.(*net.TCPConn).CloseWrite()   // likewise
+			_, err = io.Copy(io.Discard, conn) // until it hangs up: it does not wait for more
+			require.False(t, errors.Is(err, os.ErrDeadlineExceeded), "the master holds the line")
+		})
+	}
+	f.do("INSERT INTO t VALUES (1)")
+	level(t, f)
+}
+
+func freePort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// The first two messages of the protocol, as every version must understand them: a number in field 1.
+type foreignGreeting struct {
+	Protocol int    `cbor:"1,keyasint"`
+	Cluster  string `cbor:"2,keyasint"`
+	Master   string `cbor:"3,keyasint"`
+	Nonce    []byte `cbor:"5,keyasint"`
+}
+
+type foreignHello struct {
+	Protocol int    `cbor:"1,keyasint"`
+	ID       string `cbor:"3,keyasint"`
+}
+
+// A node that speaks another version of the protocol is refused with words on either side.
+func TestProtocolVersion(t *testing.T) {
+	const greetingKind, helloKind, refusalKind = 1, 2, 4
+	t.Run("of the follower", func(t *testing.T) {
+		f := newCluster(t, "sqlite", 0)
+		conn, err := f.net.Dial(f.ctx, "master")
+		require.NoError(t, err)
+		defer conn.Close()
+		w := wire.NewConn(conn, 1<<20)
+		kind, _, err := w.Read()
+		require.NoError(t, err)
+		require.EqualValues(t, greetingKind, kind)
+		require.NoError(t, w.Write(helloKind, foreignHello{Protocol: 99, ID: "r1"}))
+		kind, payload, err := w.Read()
+		require.NoError(t, err)
+		require.EqualValues(t, refusalKind, kind)
+		require.Contains(t, string(payload), "same version of ddb")
+		require.Contains(t, string(payload), "99")
+	})
+	t.Run("of the master", func(t *testing.T) {
+		network := inmem.New()
+		l, err := network.Listen(t.Context(), "master")
+		require.NoError(t, err)
+		var served sync.WaitGroup
+		served.Go(func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				w := wire.NewConn(conn, 1<<20)
+				w.Write(greetingKind, foreignGreeting{Protocol: 99, Cluster: "c", Master: "m", Nonce: make([]byte, 32)})
+				w.Read() // until the follower hangs up
+				conn.Close()
+			}
+		})
+		defer served.Wait()
+		defer l.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		r, err := ddb.Open(ctx, openSQLite(t), ddb.Options{ID: "r1", Role: ddb.Replica, Transport: network, Master: "master"})
+		require.NoError(t, err)
+		defer r.Close()
+		wantError(t, r.WaitReady(ctx), ddb.ErrVersion, "r1", "99", "same version of ddb")
+		require.Equal(t, ddb.Failed, r.Nodes()[0].State)
+	})
+}
+
+// A follower without the cluster's key is refused, and neither side tells its key.
+func TestWrongKey(t *testing.T) {
+	f := newFixture(t, "sqlite", 1)
+	var log safeBuffer
+	f.tune = func(o *ddb.Options) {
+		o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &log})
+		if o.Key = []byte("right-key"); o.Role == ddb.Replica {
+			o.Key = []byte("wrong-key")
+		}
+	}
+	f.openMaster()
+	r := f.replicas[0]
+	require.NoError(t, f.open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
+	err := r.WaitReady(f.ctx)
+	wantError(t, err, ddb.ErrUnknownSnap, "r1", "Options.Key")
+	for _, secret := range []string{"right-key", "wrong-key"} {
+		require.NotContains(t, err.Error()+log.String(), secret)
+	}
+}

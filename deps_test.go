@@ -1,0 +1,319 @@
+package ddb_test
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const modulePath = "github.com/ddb-project/ddb"
+
+// importRule says what the code of a package may import beside the standard
+// library; its tests may import anything.
+type importRule struct {
+	own     []string // packages of this module, by folder; "x/..." is x and all below
+	modules []string // modules of others
+}
+
+// Modules with a short name in the rules.
+const (
+	cborModule     = "github.com/fxamacker/cbor/v2"
+	compressModule = "github.com/klauspost/compress"
+	hclogModule    = "github.com/hashicorp/go-hclog"
+	mysqlModule    = "github.com/go-sql-driver/mysql"
+	sqliteModule   = "modernc.org/sqlite"
+	yamuxModule    = "github.com/hashicorp/yamux"
+	promModule     = "github.com/prometheus/client_golang"
+	syncModule     = "golang.org/x/sync"
+	timeModule     = "golang.org/x/time"
+)
+
+// importRules is a statement of policy: lower never knows higher. transport
+// knows bytes, ddb knows entries, console and examples know screens and flags.
+// Every package must have a rule; a rule may be there before its package. Do not
+// widen a rule to make a build pass: see whether the code stands in the right
+// package first.
+var importRules = map[string]importRule{
+	// The library. The program picks the transport, so ddb imports none.
+	".": {
+		own: []string{"dialect", "transport", "internal/mysql", "internal/remote",
+			"internal/sqlclass", "internal/sqlite", "internal/wire"},
+		modules: []string{cborModule, compressModule, hclogModule, mysqlModule, sqliteModule, yamuxModule, syncModule, timeModule},
+	},
+
+	// Bytes between nodes.
+	"transport":               {},
+	"transport/tcp":           {own: []string{"transport"}},
+	"transport/inmem":         {own: []string{"transport"}},
+	"transport/fault":         {own: []string{"transport"}},
+	"transport/transporttest": {own: []string{"transport"}, modules: []string{"go.uber.org/goleak"}},
+
+	// What differs between databases.
+	"dialect":             {},
+	"dialect/dialecttest": {own: []string{"dialect"}},
+	"internal/mysql":      {own: []string{"dialect", "internal/sqlclass"}, modules: []string{mysqlModule}},
+	"internal/sqlite":     {own: []string{"dialect", "internal/sqlclass"}, modules: []string{sqliteModule, "golang.org/x/sys"}},
+
+	// Parts of the library that know nothing of it.
+	"internal/sqlclass": {},
+	"internal/wire":     {modules: []string{cborModule, compressModule}},
+	"internal/remote":   {own: []string{"internal/wire", "transport"}, modules: []string{cborModule, mysqlModule}},
+
+	// Screens and flags.
+	"console":               {own: []string{".", "dialect", "internal/sqlclass"}, modules: []string{promModule, hclogModule, mysqlModule}},
+	"examples/demo":         {own: []string{".", "console", "transport/tcp", "transport/fault", "examples/internal/..."}, modules: []string{hclogModule, "golang.org/x/sync"}},
+	"examples/internal/cli": {own: []string{".", "console", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule, sqliteModule, "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
+	"examples/master": {own: []string{".", "console", "transport/tcp", "examples/internal/..."},
+		modules: []string{hclogModule, "github.com/schollz/progressbar/v3"}},
+	"examples/replica":               {own: []string{".", "console", "transport/tcp", "examples/internal/..."}, modules: []string{hclogModule}},
+	"examples/snap":                  {own: []string{".", "examples/internal/...", "examples/snap/internal/..."}, modules: []string{"golang.org/x/term"}},
+	"examples/snap/internal/records": {own: []string{"."}},
+	"examples/snap/internal/live":    {own: []string{"."}},
+	"examples/snap/internal/lines":   {own: []string{".", "examples/snap/internal/..."}},
+	"examples/snap/internal/screen": {own: []string{".", "examples/snap/internal/..."},
+		modules: []string{"charm.land/bubbletea/v2", "charm.land/huh/v2", "charm.land/lipgloss/v2"}},
+	"examples/haproxy":   {},
+	"examples/streamlit": {},
+
+	// Support of tests.
+	"ddbtest":                  {own: []string{"."}, modules: testModules},
+	"internal/crashtest":       {own: []string{"..."}, modules: testModules},
+	"internal/crashtest/child": {own: []string{".", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule, sqliteModule}},
+	"internal/testdb":          {modules: []string{mysqlModule, sqliteModule, "go.uber.org/goleak"}},
+}
+
+// testSupport lists the packages that serve tests only. Nothing else may import
+// them, and nothing else may import testModules, whatever its rule says.
+var testSupport = []string{
+	"ddbtest",
+	"dialect/dialecttest",
+	"internal/testdb",
+	"transport/transporttest",
+}
+
+// testModules are for tests and testSupport.
+var testModules = []string{
+	"github.com/DATA-DOG/go-sqlmock",
+	"github.com/anishathalye/porcupine",
+	"github.com/chromedp/cdproto",
+	"github.com/chromedp/chromedp",
+	"github.com/creack/pty",
+	"github.com/jmoiron/sqlx",
+	"github.com/pressly/goose/v3",
+	"github.com/rogpeppe/go-internal",
+	"github.com/stretchr/testify",
+	"go.uber.org/goleak",
+	"gorm.io/driver/mysql",
+	"gorm.io/gorm",
+	"pgregory.net/rapid",
+}
+
+// neverReaches holds what no chain of imports may join, however the rules grow.
+var neverReaches = map[string][]string{
+	".":             {"transport/tcp", "transport/inmem", "transport/fault", "console", "examples/..."},
+	"transport/...": {".", "dialect/...", "console", "examples/..."},
+	"dialect/...":   {".", "transport/...", "console", "examples/..."},
+	"internal/wire": {".", "console", "examples/..."},
+	"console":       {"examples/..."},
+}
+
+// Each package imports what its rule allows, and a package without a rule is an error.
+func TestImportRules(t *testing.T) {
+	imports := packageImports(t)
+	for pkg, paths := range imports {
+		for _, problem := range checkImports(pkg, paths) {
+			t.Error(problem)
+		}
+	}
+	for _, problem := range checkReach(imports) {
+		t.Error(problem)
+	}
+}
+
+// The checks find each kind of offence, and only that.
+func TestImportRulesFindOffences(t *testing.T) {
+	for _, c := range []struct {
+		pkg, imports string
+		problems     int
+	}{
+		{".", "database/sql", 0},
+		{".", modulePath + "/transport", 0},
+		{".", modulePath + "/transport/tcp", 1},
+		{".", "github.com/hashicorp/go-hclog", 0},
+		{".", "github.com/hashicorp/go-hclogs", 1},
+		{".", "github.com/stretchr/testify/require", 1},
+		{"transport", modulePath, 1},
+		{"internal/wire", modulePath, 1},
+		{"internal/wire", "github.com/klauspost/compress/zstd", 0},
+		{"console", modulePath, 0},
+		{"console", modulePath + "/internal/testdb", 1},
+		{"examples/demo", modulePath + "/examples/internal/flags", 0},
+		{"transport/transporttest", "go.uber.org/goleak", 0},
+		{"no/such/package", "fmt", 1},
+	} {
+		if got := checkImports(c.pkg, []string{c.imports}); len(got) != c.problems {
+			t.Errorf("%s importing %s: %q, want %d problems", c.pkg, c.imports, got, c.problems)
+		}
+	}
+	chain := map[string][]string{
+		".":                 {modulePath + "/internal/remote"},
+		"internal/remote":   {modulePath + "/transport/tcp"},
+		"transport/tcp":     {modulePath + "/transport"},
+		"examples/internal": {modulePath + "/console"},
+	}
+	if got := checkReach(chain); len(got) != 1 || !strings.Contains(got[0], ". -> internal/remote -> transport/tcp") {
+		t.Errorf("chain: %q", got)
+	}
+}
+
+// checkImports returns how the imports of a package break its rule.
+func checkImports(pkg string, imports []string) (problems []string) {
+	rule, ok := importRules[pkg]
+	if !ok {
+		return []string{fmt.Sprintf("package %s has no rule in deps_test.go: say there what it may import", pkg)}
+	}
+	support := slices.Contains(testSupport, pkg)
+	for _, imp := range imports {
+		dir, own := ownPackage(imp)
+		switch {
+		case isStandard(imp):
+		case own && !matchesAny(rule.own, dir):
+			problems = append(problems, fmt.Sprintf("package %s may not import %s of this module", pkg, dir))
+		case own && !support && slices.Contains(testSupport, dir):
+			problems = append(problems, fmt.Sprintf("package %s may import %s in its tests only", pkg, dir))
+		case !own && !support && inModules(testModules, imp):
+			problems = append(problems, fmt.Sprintf("package %s may import %s in its tests only", pkg, imp))
+		case !own && !inModules(rule.modules, imp):
+			problems = append(problems, fmt.Sprintf("package %s may not import %s", pkg, imp))
+		}
+	}
+	return problems
+}
+
+// checkReach returns the chains of imports that neverReaches forbids.
+func checkReach(imports map[string][]string) (problems []string) {
+	for from, forbidden := range neverReaches {
+		for pkg := range imports {
+			if !matchesAny([]string{from}, pkg) {
+				continue
+			}
+			for to, chain := range reachable(imports, pkg) {
+				if to != pkg && matchesAny(forbidden, to) {
+					problems = append(problems, "forbidden chain of imports: "+strings.Join(chain, " -> "))
+				}
+			}
+		}
+	}
+	return problems
+}
+
+// reachable returns, for each package of this module that start imports, a
+// shortest chain of imports that leads there.
+func reachable(imports map[string][]string, start string) map[string][]string {
+	chains := map[string][]string{start: {start}}
+	for queue := []string{start}; len(queue) > 0; queue = queue[1:] {
+		for _, imp := range imports[queue[0]] {
+			dir, own := ownPackage(imp)
+			if !own || chains[dir] != nil {
+				continue
+			}
+			chains[dir] = append(slices.Clone(chains[queue[0]]), dir)
+			queue = append(queue, dir)
+		}
+	}
+	return chains
+}
+
+// packageImports returns the imports of each package of this module without its
+// tests. It reads the files itself, so that those of other operating systems
+// and build tags count too.
+func packageImports(t *testing.T) map[string][]string {
+	t.Helper()
+	found := map[string]map[string]bool{}
+	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			return skipDir(name)
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		pkg := path.Dir(filepath.ToSlash(name))
+		if found[pkg] == nil {
+			found[pkg] = map[string]bool{}
+		}
+		for _, spec := range file.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[pkg][imp] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	imports := map[string][]string{}
+	for pkg, set := range found {
+		imports[pkg] = slices.Sorted(maps.Keys(set))
+	}
+	return imports
+}
+
+// skipDir returns fs.SkipDir for the folders that the go command leaves out.
+func skipDir(name string) error {
+	base := filepath.Base(name)
+	if name == "." {
+		return nil
+	}
+	if base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") {
+		return fs.SkipDir
+	}
+	if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil {
+		return fs.SkipDir // a module of its own
+	}
+	return nil
+}
+
+// ownPackage returns the folder of a package of this module, "." for its root.
+func ownPackage(imp string) (dir string, own bool) {
+	if imp == modulePath {
+		return ".", true
+	}
+	return strings.CutPrefix(imp, modulePath+"/")
+}
+
+// isStandard relies on the modules of others beginning with a host name.
+func isStandard(imp string) bool {
+	first, _, _ := strings.Cut(imp, "/")
+	return !strings.Contains(first, ".")
+}
+
+func matchesAny(patterns []string, dir string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		base, below := strings.CutSuffix(p, "/...")
+		return dir == base || below && strings.HasPrefix(dir, base+"/")
+	})
+}
+
+func inModules(modules []string, imp string) bool {
+	return slices.ContainsFunc(modules, func(m string) bool {
+		return imp == m || strings.HasPrefix(imp, m+"/")
+	})
+}

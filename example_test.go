@@ -1,0 +1,48 @@
+package ddb_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/transport/tcp"
+)
+
+// A master and a replica in twenty lines. In earnest each is a process of its own.
+func Example() {
+	ctx := context.Background()
+	dir, _ := os.MkdirTemp("", "ddb")
+	defer os.RemoveAll(dir)
+	open := func(name string) *sql.DB {
+		db, _ := sql.Open("sqlite", "file:"+filepath.Join(dir, name)+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
+		return db
+	}
+	masterDB, replicaDB := open("master.db"), open("r1.db")
+	defer masterDB.Close()
+	defer replicaDB.Close()
+	network := tcp.New(tcp.Options{})
+	master, err := ddb.Open(ctx, masterDB, ddb.Options{Transport: network, Listen: "127.0.0.1:17411"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer master.Close()
+	replica, err := ddb.Open(ctx, replicaDB, ddb.Options{ID: "r1", Role: ddb.Replica, Transport: network, Master: "127.0.0.1:17411"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer replica.Close()
+
+	master.Exec("CREATE TABLE student (id INTEGER PRIMARY KEY, name TEXT)")
+	replica.WaitReady(ctx)
+	replica.Exec("INSERT INTO student (name) VALUES (?)", "Ada") // goes to the master
+	var name string
+	replica.QueryRow("SELECT name FROM student").Scan(&name) // sees what was just written
+	fmt.Println(name)
+	// Output: Ada
+}

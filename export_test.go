@@ -1,0 +1,25 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// DefaultJournal opens the default journal in a database, for the suite in ddbtest.
+func DefaultJournal(tb testing.TB, db *sql.DB, d dialect.Dialect) Journal {
+	engine, err := d.Bind(context.Background(), db, dialect.Config{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := engine.CreateOwn(context.Background(), db); err != nil {
+		tb.Fatal(err)
+	}
+	n := &node{db: db, engine: engine}
+	return newSQLJournal(db, engine.Own("journal"), n.inTx)
+}
+
+// TrimJournal trims a master's journal now.
+func TrimJournal(ctx context.Context, c *Cluster) error { return c.m.trim(ctx) }

@@ -1,0 +1,60 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlite"
+)
+
+// A statement that failed with its group and succeeds by itself is reported as what it came to (W2).
+func TestGroupSecondAttempt(t *testing.T) {
+	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "w.db"))
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+	require.NoError(t, err)
+	engine, err := sqlite.Dialect{}.Bind(t.Context(), db, dialect.Config{})
+	require.NoError(t, err)
+	opts, err := Options{}.withDefaults()
+	require.NoError(t, err)
+	n := &node{opts: opts, db: db, engine: engine, log: hclog.NewNullLogger()}
+	attempts := 0
+	w := newGroupWriter(n, writeHooks{each: func(context.Context, *sql.Conn) error {
+		if attempts++; attempts == 1 {
+			return errors.New("not this time")
+		}
+		return nil
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.run(ctx) }()
+	defer func() { cancel(); <-done }()
+	_, _, err = w.exec(ctx, "INSERT INTO t VALUES (1)", nil)
+	require.NoError(t, err, "the statement is committed")
+	require.Equal(t, 2, attempts)
+	var rows int
+	require.NoError(t, db.QueryRow("SELECT count(*) FROM t").Scan(&rows))
+	require.Equal(t, 1, rows)
+}
+
+// A follower that has overcome what had stopped it does not stay failed in its master's eyes.
+func TestFailedIsNoTrap(t *testing.T) {
+	opts, err := Options{}.withDefaults()
+	require.NoError(t, err)
+	m := &master{sequencer: &sequencer{node: &node{opts: opts, log: hclog.NewNullLogger()}}, changed: func() {}}
+	f := &sender{m: m, id: "r1", link: &link{}, heard: time.Now()}
+	f.heardBeat(beat{State: Failed, Reason: "the disk is full"})
+	require.Equal(t, Failed, f.status.State)
+	f.heardBeat(beat{State: Active})
+	require.Equal(t, Active, f.status.State)
+}

@@ -1,0 +1,176 @@
+package ddb_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/DATA-DOG/go-sqlmock"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql"
+)
+
+// A table that another client empties or replaces by one of the same definition is shipped anew.
+func TestTableReplacedByAnother(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 1)
+		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1), (2, 2)")
+		f.level()
+		f.bypass("DROP TABLE t", "CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (2, 5), (3, 3)")
+		f.level()
+		if engine == "mariadb" {
+			f.bypass("TRUNCATE t")
+			f.level()
+		}
+	})
+}
+
+// A transaction that the database has given up takes no more statements, and its commit fails; the master goes on.
+func TestTransactionGivenUp(t *testing.T) {
+	f := newCluster(t, "sqlite", 1)
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1)")
+	tx, err := f.m.BeginTx(f.ctx, nil)
+	require.NoError(t, err)
+	_, err = tx.Exec("INSERT INTO t VALUES (2, 2)")
+	require.NoError(t, err)
+	_, err = tx.Exec("INSERT OR ROLLBACK INTO t VALUES (1, 9)")
+	require.Error(t, err)
+	_, err = tx.Exec("INSERT INTO t VALUES (3, 3)")
+	require.Error(t, err)
+	require.Error(t, tx.Commit())
+	f.do("INSERT INTO t VALUES (4, 4)")
+	f.level()
+	require.Equal(t, "1,4", f.one(f.m, "SELECT group_concat(id) FROM t"))
+}
+
+// A text cannot end the transaction in which the writer runs it together with others.
+func TestTextEndsTransaction(t *testing.T) {
+	f := newCluster(t, "sqlite", 1)
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, v INTEGER)")
+	_, err := f.m.ExecContext(f.ctx, "INSERT INTO t (v) VALUES (1); COMMIT")
+	require.ErrorIs(t, err, ddb.ErrNotReplicable)
+	tx, err := f.m.BeginTx(f.ctx, nil)
+	require.NoError(t, err)
+	_, err = tx.Exec("SAVEPOINT a; INSERT INTO t (v) VALUES (1); ROLLBACK TO a")
+	require.NoError(t, err)
+	_, err = tx.Exec("COMMIT")
+	require.Error(t, err)
+	require.NoError(t, tx.Commit())
+	f.do("INSERT INTO t (v) VALUES (2)")
+	f.level()
+	require.Equal(t, "1", f.one(f.m, "SELECT count(*) FROM t"))
+}
+
+// brittle is MariaDB's dialect with an engine that fails when it is told to.
+type brittle struct {
+	mysql.Dialect
+	install, commit *atomic.Int32 // how many calls fail
+}
+
+type brittleEngine struct {
+	dialect.Engine
+	b brittle
+}
+
+var errBrittle = errors.New("the test says no")
+
+func (b brittle) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialect.Engine, error) {
+	e, err := b.Dialect.Bind(ctx, db, cfg)
+	return brittleEngine{e, b}, err
+}
+
+func (e brittleEngine) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
+	if e.b.install.Add(-1) >= 0 {
+		return errBrittle
+	}
+	return e.Engine.InstallCapture(ctx, q, tables, mode)
+}
+
+// Commit commits, and then says that it has not.
+func (e brittleEngine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
+	err := e.Engine.Commit(ctx, c, p)
+	if err == nil && p == dialect.Pass && e.b.commit.Add(-1) >= 0 {
+		return errBrittle
+	}
+	return err
+}
+
+func newBrittle(t *testing.T) (*fixture, brittle) {
+	b := brittle{install: new(atomic.Int32), commit: new(atomic.Int32)}
+	f := newFixture(t, "mariadb", 1)
+	f.tune = func(o *ddb.Options) {
+		if o.Role != ddb.Replica {
+			o.Dialect = b
+		}
+	}
+	f.openAll()
+	return f, b
+}
+
+// An entry whose commit was taken for failed is shipped, and the next one follows it.
+func TestCommitOfUnknownOutcome(t *testing.T) {
+	f, b := newBrittle(t)
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1)")
+	f.level()
+	b.commit.Store(1)
+	f.do("INSERT INTO t VALUES (2, 2)")
+	f.level()
+	require.LessOrEqual(t, b.commit.Load(), int32(0))
+	f.do("INSERT INTO t VALUES (3, 3)")
+	f.level()
+}
+
+// A schema statement that has run, but failed before its table was captured, is made good.
+func TestSchemaStatementCutShort(t *testing.T) {
+	f, b := newBrittle(t)
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)")
+	f.level()
+	b.install.Store(1)
+	_, err := f.m.ExecContext(f.ctx, "CREATE TABLE u (id INTEGER PRIMARY KEY, v INTEGER)")
+	require.ErrorIs(t, err, errBrittle)
+	f.do("INSERT INTO u VALUES (1, 1)")
+	f.level()
+	f.do("INSERT INTO u VALUES (2, 2)")
+	f.level()
+}
+
+// After a write the master is read although the only replica lags and the floor would keep it.
+func TestWrapFloorAfterWrite(t *testing.T) {
+	m := newMocked(t, ddb.Options{Heartbeat: 10 * time.Millisecond, MaxLag: time.Second, Floor: 2})
+	m.checker.Set("a", ddb.Report{Lag: time.Minute}, nil)
+	m.checker.Set("b", ddb.Report{Lag: time.Minute}, nil)
+	for _, changed := m.c.Watch(); ; _, changed = m.c.Watch() {
+		if nodes := m.c.Nodes(); nodes[1].State == ddb.Lagging && nodes[2].State == ddb.Lagging {
+			break
+		}
+		<-changed
+	}
+	m.master.ExpectExec("UPDATE t SET n = 1").WillReturnResult(sqlmock.NewResult(0, 1))
+	_, err := m.c.Exec("UPDATE t SET n = 1")
+	require.NoError(t, err)
+	expectOne(m.master, "SELECT n FROM t")
+	readOne(t, m.c, t.Context(), "SELECT n FROM t")
+}
+
+// A temporary table lives on one connection got from Conn.
+func TestTemporaryTable(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 0)
+		c, err := f.m.Conn(f.ctx)
+		require.NoError(t, err)
+		defer c.Close()
+		for _, s := range []string{"CREATE TEMPORARY TABLE x (id INTEGER PRIMARY KEY)", "INSERT INTO x VALUES (1)"} {
+			_, err = c.ExecContext(f.ctx, s)
+			require.NoError(t, err, s)
+		}
+		var n int
+		require.NoError(t, c.QueryRowContext(f.ctx, "SELECT count(*) FROM x").Scan(&n))
+		require.Equal(t, 1, n)
+	})
+}

@@ -1,0 +1,277 @@
+package ddb_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+)
+
+// engines runs a test over each kind of database.
+func engines(t *testing.T, run func(t *testing.T, e testEngine)) {
+	t.Run("sqlite", func(t *testing.T) { run(t, sqliteEngine(t)) })
+	t.Run("mariadb", func(t *testing.T) { run(t, mariadbEngine(t)) })
+}
+
+const pairSchema = "CREATE TABLE p (id INT NOT NULL PRIMARY KEY, u INT UNIQUE, v VARCHAR(20), w INT)"
+
+// pairs are the changes that the two sides make to row 1 (or to what clashes with it).
+var pairs = map[string]string{
+	"insert": "INSERT INTO p VALUES (9, {n}9, '{who}', 0)",
+	"update": "UPDATE p SET v = '{who}' WHERE id = 1",
+	"delete": "DELETE FROM p WHERE id = 1",
+	"key":    "UPDATE p SET id = 8, v = '{who}' WHERE id = 1",
+	"unique": "INSERT INTO p VALUES (3{n}, 77, '{who}', 0)",
+	"column": "UPDATE p SET w = {n} WHERE id = 1",
+}
+
+// Every pair of changes, between a snap and the master and between two snaps, under every
+// policy, ends with the same rows everywhere and the loser's values kept.
+func TestConflictPairs(t *testing.T) {
+	keep := func(c ddb.Collision) (map[string]any, error) {
+		if c.Local == nil || c.Remote == nil {
+			return c.Remote, nil
+		}
+		c.Remote["v"] = fmt.Sprint(c.Remote["v"], "+", c.Local["v"])
+		return c.Remote, nil
+	}
+	policies := map[string]ddb.Policy{"master": ddb.MasterWins, "snap": ddb.SnapWins, "newest": ddb.NewestWins, "merge": ddb.MergeColumns, "func": ddb.PolicyFunc("join", keep)}
+	engines(t, func(t *testing.T, e testEngine) {
+		for name, policy := range policies {
+			t.Run(name, func(t *testing.T) {
+				s := newShop(t, e, ddb.Options{Conflicts: map[string]ddb.Policy{"p": policy}}, pairSchema, "a", "b")
+				for _, other := range []string{"master", "b"} {
+					for mine := range pairs {
+						for theirs := range pairs {
+							s.pair(other, mine, theirs)
+						}
+					}
+				}
+			})
+		}
+	})
+}
+
+// pair makes one pair of changes and checks the outcome.
+func (s *shop) pair(other, mine, theirs string) {
+	s.t.Helper()
+	s.exec("master", "DELETE FROM p")
+	s.exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0), (2, 20, 'two', 0)")
+	s.exchange("a", "b")
+	for _, c := range s.conflicts("master") {
+		require.NoError(s.t, s.nodes["master"].DismissConflict(s.ctx, c.ID))
+	}
+	s.cut("a", "b")
+	s.exec("a", strings.NewReplacer("{n}", "1", "{who}", "mine").Replace(pairs[mine]))
+	s.exec(other, strings.NewReplacer("{n}", "2", "{who}", "theirs").Replace(pairs[theirs]))
+	s.heal("b")
+	s.exchange("b")
+	s.heal("a")
+	s.exchange("a", "b")
+	s.same("p")
+	left := s.rows("master", "SELECT * FROM p")
+	if strings.Contains(pairs[mine], "{who}") && !strings.Contains(left, "mine") {
+		kept := fmt.Sprint(s.conflicts("b"))
+		require.Contains(s.t, kept, "mine", "%s against %s of %s: the loser is nowhere; rows:\n%s", mine, theirs, other, left)
+	}
+	if strings.Contains(pairs[theirs], "{who}") && !strings.Contains(left, "theirs") && mine != "delete" && mine != "key" {
+		kept := fmt.Sprint(s.conflicts("b"))
+		require.Contains(s.t, kept, "theirs", "%s against %s of %s: the loser is nowhere; rows:\n%s", mine, theirs, other, left)
+	}
+}
+
+// A parent deleted under a child is refused by the master, whose rows come back to the snap.
+func TestConflictForeignKeys(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, `CREATE TABLE parent (id INT NOT NULL PRIMARY KEY, v INT);
+			CREATE TABLE child (id INT NOT NULL PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES parent (id))`, "a")
+		s.exec("master", "INSERT INTO parent VALUES (1, 1), (2, 2)")
+		s.exchange("a")
+		s.cut("a")
+		s.exec("a", "DELETE FROM parent WHERE id = 1")
+		s.exec("a", "INSERT INTO child VALUES (20, 2)")
+		s.exec("master", "INSERT INTO child VALUES (10, 1)")
+		s.exec("master", "DELETE FROM parent WHERE id = 2")
+		s.heal("a")
+		s.exchange("a")
+		s.same("parent", "child")
+		require.Equal(t, "[1,1]", s.rows("a", "SELECT * FROM parent"))
+		require.Equal(t, "[10,1]", s.rows("a", "SELECT * FROM child"))
+		list := s.conflicts("a")
+		require.Len(t, list, 2)
+		for _, c := range list {
+			require.Contains(t, strings.ToUpper(c.Reason), "FOREIGN KEY")
+		}
+	})
+}
+
+// Parents and children that were made in one local transaction are accepted in whatever order they need.
+func TestSnapRelatedRows(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, `CREATE TABLE parent (id INT NOT NULL PRIMARY KEY, u INT UNIQUE);
+			CREATE TABLE child (id INT NOT NULL PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE ON UPDATE CASCADE);
+			CREATE TABLE tree (id INT NOT NULL PRIMARY KEY, up INT, FOREIGN KEY (up) REFERENCES tree (id))`, "a")
+		s.cut("a")
+		for _, q := range []string{"INSERT INTO parent VALUES (1, 1), (2, 2), (3, 3)", "INSERT INTO child VALUES (1, 1), (2, 2), (3, 3)", "UPDATE parent SET id = 9 WHERE id = 1",
+			"DELETE FROM parent WHERE id = 2", "INSERT INTO tree VALUES (9, NULL), (5, 9), (1, 5), (7, 1)"} {
+			s.exec("a", q)
+		}
+		tx, err := s.nodes["a"].Begin()
+		require.NoError(t, err)
+		for _, q := range []string{"DELETE FROM parent WHERE id = 3", "INSERT INTO parent VALUES (4, 3)", "UPDATE tree SET up = NULL", "DELETE FROM tree WHERE id < 9"} {
+			_, err := tx.Exec(q)
+			require.NoError(t, err)
+		}
+		require.NoError(t, tx.Commit())
+		s.heal("a")
+		s.exchange("a")
+		s.same("parent", "child", "tree")
+		require.Empty(t, s.conflicts("a"))
+		require.Equal(t, "[4,3]\n[9,1]", s.rows("master", "SELECT * FROM parent"))
+		require.Equal(t, "[1,9]", s.rows("master", "SELECT * FROM child"))
+	})
+}
+
+// A refused batch does not hold up those behind it, and one that was built on it is told apart.
+func TestConflictChain(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, pairSchema, "a")
+		s.exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0)")
+		s.exchange("a")
+		s.cut("a")
+		s.exec("a", "UPDATE p SET v = 'first' WHERE id = 1")
+		s.exec("a", "UPDATE p SET v = 'second' WHERE id = 1")
+		s.exec("a", "INSERT INTO p VALUES (5, 50, 'free', 0)")
+		s.exec("master", "UPDATE p SET v = 'master' WHERE id = 1")
+		s.heal("a")
+		s.exchange("a")
+		s.same("p")
+		require.Equal(t, "[1,10,\"master\",0]\n[5,50,\"free\",0]", s.rows("a", "SELECT * FROM p"))
+		list := s.conflicts("a")
+		require.Len(t, list, 2)
+		reasons := map[uint64]string{list[0].Batch: list[0].Reason, list[1].Batch: list[1].Reason}
+		require.Contains(t, reasons[2], "built on batch 1, which was refused")
+	})
+}
+
+// Batches that were made under an older schema are carried over where the columns
+// still exist, and are kept as conflicts with the reason where they do not.
+func TestSnapOldSchema(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, "CREATE TABLE s (id INT NOT NULL PRIMARY KEY, v VARCHAR(20), old INT); CREATE TABLE gone (id INT NOT NULL PRIMARY KEY)", "a")
+		s.exec("master", "INSERT INTO s VALUES (1, 'one', 1), (2, 'two', 2)")
+		s.exchange("a")
+		s.cut("a")
+		s.exec("a", "UPDATE s SET v = 'changed' WHERE id = 1")
+		s.exec("a", "UPDATE s SET old = 7 WHERE id = 2")
+		s.exec("a", "INSERT INTO s (id, v) VALUES (3, 'new')")
+		s.exec("a", "INSERT INTO gone VALUES (1)")
+		s.exec("master", "ALTER TABLE s ADD COLUMN fresh INT DEFAULT 5")
+		s.exec("master", "ALTER TABLE s DROP COLUMN old")
+		s.exec("master", "DROP TABLE gone")
+		s.heal("a")
+		s.exchange("a")
+		s.same("s")
+		require.Equal(t, "[1,\"changed\",5]\n[2,\"two\",5]\n[3,\"new\",5]", s.rows("a", "SELECT * FROM s"))
+		list := s.conflicts("a")
+		require.Len(t, list, 2)
+		all := fmt.Sprint(list)
+		require.Contains(t, all, "column old")
+		require.Contains(t, all, "no table gone")
+	})
+}
+
+// A snap refuses schema statements and names the master.
+func TestSnapRefusesSchema(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, pairSchema, "a")
+		_, err := s.nodes["a"].Exec("CREATE TABLE other (id INT PRIMARY KEY)")
+		require.ErrorIs(t, err, ddb.ErrNotMaster)
+		require.ErrorContains(t, err, "at master")
+		tx, err := s.nodes["a"].Begin()
+		require.NoError(t, err)
+		_, err = tx.Exec("DROP TABLE p")
+		require.ErrorIs(t, err, ddb.ErrNotMaster)
+		require.NoError(t, tx.Rollback())
+	})
+}
+
+// A snap may do what Options.Snaps allows; the rest ends in conflicts. A wrong key does not get in.
+func TestSnapAccess(t *testing.T) {
+	e := sqliteEngine(t)
+	s := newShop(t, e, ddb.Options{Snaps: map[string]ddb.SnapAccess{"a": {Key: []byte("k"), Tables: map[string]ddb.Ops{"p": ddb.Insert | ddb.Update}}}}, pairSchema)
+	s.exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0)")
+	s.snap("a", ddb.Options{Key: []byte("k")})
+	s.exec("a", "UPDATE p SET v = 'x' WHERE id = 1")
+	s.exec("a", "DELETE FROM p WHERE id = 1")
+	s.exchange("a")
+	s.same("p")
+	require.Equal(t, `[1,10,"x",0]`, s.rows("a", "SELECT * FROM p"))
+	list := s.conflicts("master")
+	require.Len(t, list, 1)
+	require.Contains(t, list[0].Reason, "Options.Snaps")
+	for id, o := range map[string]ddb.Options{"stranger": {Key: []byte("k")}} {
+		o.Role, o.Master, o.Transport = ddb.Snap, "master", s.net
+		err := s.open(id, o).WaitReady(s.ctx)
+		require.ErrorContains(t, err, "not in Options.Snaps")
+	}
+}
+
+// A full queue refuses local writes and loses nothing.
+func TestSnapQueueFull(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, pairSchema)
+		s.snap("a", ddb.Options{QueueMaxBatches: 3})
+		s.cut("a")
+		for i := range 3 {
+			s.exec("a", fmt.Sprintf("INSERT INTO p VALUES (%d, %d, '', 0)", i, i))
+		}
+		_, err := s.nodes["a"].Exec("INSERT INTO p VALUES (7, 7, '', 0)")
+		require.True(t, errors.Is(err, ddb.ErrQueueFull), "%v", err)
+		require.EqualValues(t, 3, s.nodes["a"].Nodes()[0].Pending)
+		s.heal("a")
+		s.exchange("a")
+		s.exec("a", "INSERT INTO p VALUES (7, 7, '', 0)")
+		s.exchange("a")
+		s.same("p")
+		require.Len(t, strings.Split(s.rows("master", "SELECT * FROM p"), "\n"), 4)
+	})
+}
+
+// Batches survive a restart of the snap and of the master, with their numbers.
+func TestSnapRestart(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, pairSchema, "a")
+		s.exec("a", "INSERT INTO p VALUES (1, 1, 'early', 0)")
+		s.exchange("a")
+		s.cut("a")
+		s.exec("a", "INSERT INTO p VALUES (2, 2, 'late', 0)")
+		s.restart("a")
+		s.exec("a", "UPDATE p SET v = 'later' WHERE id = 2")
+		s.restart("master")
+		s.heal("a")
+		s.exchange("a")
+		s.same("p")
+		require.Equal(t, "[1,1,\"early\",0]\n[2,2,\"later\",0]", s.rows("master", "SELECT * FROM p"))
+		require.Empty(t, s.conflicts("a"))
+	})
+}
+
+// What a client writes past ddb into a snap's database is exchanged too.
+func TestSnapBypass(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, pairSchema, "a")
+		c, err := s.dbs["a"].Conn(s.ctx) // which ddb cannot get meanwhile
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = c.ExecContext(s.ctx, "INSERT INTO p VALUES (1, 1, 'past', 0)")
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return s.rows("master", "SELECT v FROM p") == `["past"]` }, testPatience, testStep)
+		s.exchange("a")
+		s.same("p")
+	})
+}

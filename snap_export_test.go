@@ -1,0 +1,49 @@
+package ddb
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// WaitExchanged waits until the snaps' queues are empty and they have all that the master has.
+func WaitExchanged(ctx context.Context, master *Cluster, snaps ...*Cluster) error {
+	until := func(done func() bool, what string, id string) error {
+		for !done() {
+			if err := sleep(ctx, time.Millisecond); err != nil {
+				return fmt.Errorf("%s: %s: %w", id, what, err)
+			}
+		}
+		return nil
+	}
+	for _, c := range snaps {
+		if err := until(func() bool { return c.f.snap.pending() == 0 }, "batches are pending", c.opts.ID); err != nil {
+			return err
+		}
+	}
+	if err := master.m.pass(ctx); err != nil {
+		return err
+	}
+	end := master.m.state.load().pos.LSN
+	for _, c := range snaps {
+		if err := until(func() bool { return c.f.state.load().pos.LSN >= end }, fmt.Sprintf("entry %d is missing", end), c.opts.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WaitLSN waits until a follower has what the master has.
+func WaitLSN(ctx context.Context, c, master *Cluster) error {
+	for c.f.state.load().pos.LSN < master.m.state.load().pos.LSN {
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ForgetJournal trims all entries but the last.
+func ForgetJournal(ctx context.Context, c *Cluster) error {
+	return c.m.journal.Trim(ctx, c.m.state.load().pos.LSN)
+}
