@@ -1,0 +1,150 @@
+// Child is one node of a cluster that is going to be killed. It writes as fast as it can and
+// reports on stdout, one line each, unbuffered:
+//
+//	ready          the node is open
+//	? KEY          KEY is about to be deleted
+//	+ KEY          the insertion of KEY has been acknowledged
+//	- KEY          its deletion has been acknowledged
+//	n WRITER N     the counter of the writer has been raised to N, acknowledged
+//	quiet          the writers have stopped, after "quiet" on stdin
+//	level          all replicas have everything, after "level REPLICAS" on stdin
+//	! TEXT         something that must not happen
+//
+// It ends when stdin does.
+package main
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql"
+	"github.com/hashicorp/go-hclog"
+	_ "modernc.org/sqlite"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/transport/tcp"
+)
+
+const (
+	openPatience  = 20 * time.Second // for the server to notice that the last process is dead
+	levelPatience = 60 * time.Second
+	heartbeat     = 200 * time.Millisecond
+)
+
+func main() {
+	var o ddb.Options
+	var driver, dsn, role, run string
+	var writers int
+	flag.StringVar(&driver, "driver", "sqlite", "sqlite or mysql")
+	flag.StringVar(&dsn, "dsn", "", "of the node's database")
+	flag.StringVar(&role, "role", "", "master or replica")
+	flag.StringVar(&o.ID, "id", "", "of the node")
+	flag.StringVar(&o.Listen, "listen", "", "of a master")
+	flag.StringVar(&o.Master, "master", "", "of a replica")
+	flag.StringVar(&run, "run", "", "makes the keys of this process unlike those of all others")
+	flag.IntVar(&writers, "writers", 4, "goroutines that write")
+	flag.Parse()
+	o.Role = ddb.Role(role)
+	o.Heartbeat = heartbeat
+	o.Transport = tcp.New(tcp.Options{})
+	o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: os.Stderr})
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		fatal(err)
+	}
+	c, err := open(db, o)
+	if err != nil {
+		fatal(err)
+	}
+	say("ready")
+	ctx, stop := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	for i := range writers {
+		w := &writer{c: c, mysql: driver == "mysql", name: fmt.Sprintf("%s.%d", o.ID, i), run: run}
+		all.Go(func() { w.work(ctx, o.Role == ddb.Master) })
+	}
+	if o.Role == ddb.Master {
+		all.Go(func() { (&writer{c: c, name: "ddl", run: run}).schema(ctx) })
+	}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		switch words := strings.Fields(in.Text()); words[0] {
+		case "quiet":
+			stop()
+			all.Wait()
+			say("quiet")
+		case "level":
+			if err := level(c, words[1:]); err != nil {
+				fatal(err)
+			}
+			say("level")
+		}
+	}
+	stop()
+	all.Wait()
+	if err := errors.Join(c.Close(), db.Close()); err != nil {
+		fatal(err)
+	}
+}
+
+// open tries again while the database server still takes the killed process for alive.
+func open(db *sql.DB, o ddb.Options) (*ddb.Cluster, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), openPatience)
+	defer cancel()
+	for {
+		c, err := ddb.Open(ctx, db, o)
+		if !errors.Is(err, ddb.ErrSecondMaster) || ctx.Err() != nil {
+			return c, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// level waits until the replicas are active and have everything.
+func level(c *ddb.Cluster, replicas []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), levelPatience)
+	defer cancel()
+	for {
+		nodes, changed := c.Watch()
+		active := map[string]bool{}
+		for _, n := range nodes {
+			active[n.ID] = n.State == ddb.Active
+		}
+		missing := ""
+		for _, id := range replicas {
+			if !active[id] {
+				missing = id
+			}
+		}
+		if missing == "" {
+			return c.WaitLevel(ctx)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("replica %s is not active: %+v", missing, nodes)
+		}
+	}
+}
+
+var stdout sync.Mutex
+
+// say writes one line in one call, so that a kill leaves whole lines.
+func say(format string, args ...any) {
+	line := fmt.Appendf(nil, format+"\n", args...)
+	stdout.Lock()
+	defer stdout.Unlock()
+	os.Stdout.Write(line)
+}
+
+func fatal(err error) {
+	say("! %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	os.Exit(1)
+}
