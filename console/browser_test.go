@@ -1,0 +1,191 @@
+package console_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/console"
+)
+
+// browser starts Chromium, or skips the test where there is none.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	path := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			path = p
+			break
+		}
+	}
+	if path == "" {
+		if os.Getenv("DDB_REQUIRE_BROWSER") == "1" {
+			t.Fatal("no chromium on this machine, and DDB_REQUIRE_BROWSER=1 demands it")
+		}
+		t.Skip("no chromium on this machine: install Debian's package chromium to test the page")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.NoFirstRun, chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir()))
+	alloc, stop := chromedp.NewExecAllocator(testContext(t), options...)
+	t.Cleanup(stop)
+	ctx, cancel := chromedp.NewContext(alloc, chromedp.WithErrorf(t.Logf))
+	t.Cleanup(func() {
+		_ = chromedp.Cancel(ctx) // waits for the browser's end
+		cancel()
+	})
+	require.NoError(t, chromedp.Do(ctx, chromedp.EmulateViewport(1280, 860)))
+	require.NoError(t, chromedp.Listen(ctx, func(ev any) {
+		if e, ok := ev.(*runtime.EventExceptionThrown); ok {
+			t.Errorf("the page has thrown: %s", e.ExceptionDetails.Exception.Description)
+		}
+	}))
+	return ctx
+}
+
+// do runs actions in the page, within a limit.
+func do(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	limit, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := chromedp.Do(limit, actions...); err != nil {
+		shoot(t, ctx, "failed-"+filepath.Base(t.Name()))
+		require.NoError(t, err)
+	}
+}
+
+// eval returns the value of a JavaScript expression.
+func eval[T any](t *testing.T, ctx context.Context, expression string) (v T) {
+	t.Helper()
+	limit, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	v, err := chromedp.Run(limit, chromedp.Evaluate[T](expression))
+	require.NoError(t, err, expression)
+	return v
+}
+
+// until waits for a JavaScript expression to become true.
+func until(t *testing.T, ctx context.Context, expression string) {
+	t.Helper()
+	limit, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if _, err := chromedp.Run(limit, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(30*time.Millisecond))); err != nil {
+		shoot(t, ctx, "failed-"+filepath.Base(t.Name()))
+		require.NoError(t, err, expression)
+	}
+}
+
+// shoot keeps a screenshot where the environment asks for them.
+func shoot(t *testing.T, ctx context.Context, name string) {
+	t.Helper()
+	folder := os.Getenv("DDB_CI_OUTPUT")
+	if folder == "" {
+		return
+	}
+	folder = filepath.Join(folder, "console")
+	require.NoError(t, os.MkdirAll(folder, 0o755))
+	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, name+".png"), png, 0o644))
+}
+
+// theme makes the page light or dark.
+func theme(name string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
+		return err
+	})
+}
+
+// run evaluates JavaScript for its effect.
+func run(expression string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := chromedp.Evaluate[any](expression)(ctx, t)
+		return err
+	})
+}
+
+// shop fills a house with something to look at.
+func (h *house) shop() {
+	h.exec("CREATE TABLE customers (id INTEGER PRIMARY KEY, name VARCHAR(80) NOT NULL, city VARCHAR(60), since DATE)")
+	h.exec("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER NOT NULL, item VARCHAR(80), amount DECIMAL(12,2), paid BOOLEAN, note TEXT, receipt BLOB)")
+	people := []string{"Ada Lovelace", "Grace Hopper", "Edgar Codd", "Barbara Liskov", "Jim Gray", "Leslie Lamport", "Margaret Hamilton", "Tony Hoare"}
+	cities := []string{"London", "New York", "Portland", "Boston", "San Francisco", "Mountain View", "Cambridge", "Oxford"}
+	for i, p := range people {
+		h.exec("INSERT INTO customers VALUES (?, ?, ?, ?)", i+1, p, cities[i], fmt.Sprintf("20%02d-0%d-1%d", 10+i, 1+i, i))
+	}
+	items := []string{"Ledger, 200 pages", "Fountain pen", "Slide rule", "Punched cards", "Desk lamp", "Paper tape"}
+	tx, err := h.master.Begin()
+	require.NoError(h.t, err)
+	for i := range 240 {
+		var note, receipt any
+		if i%5 == 0 {
+			note = "Deliver before noon"
+		}
+		if i%3 == 0 {
+			receipt = []byte{0x89, 'P', 'N', 'G', 0x0d, 0x0a, byte(i)}
+		}
+		_, err := tx.Exec("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)", i+1, i%8+1, items[i%6], fmt.Sprintf("%d.%02d", 12+i*7%400, i*13%100), i%4 != 0, note, receipt)
+		require.NoError(h.t, err)
+	}
+	require.NoError(h.t, tx.Commit())
+}
+
+// The page looks as it should, light and dark, wide and narrow. The pictures are for people.
+func TestScreenshots(t *testing.T) {
+	ctx := browser(t)
+	h := build(t, engines[0], console.Options{})
+	h.shop()
+	h.follow(ddb.Replica, "replica-1", nil)
+	h.follow(ddb.Replica, "replica-2", nil)
+	lost, _ := h.follow(ddb.Replica, "replica-3", nil)
+	require.NoError(t, lost.Close())
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Duration(4+i/40%9) * time.Millisecond):
+			}
+			_, _ = h.master.Exec("UPDATE orders SET amount = amount + 1 WHERE id = ?", i%240+1)
+			for range 3 {
+				var n int
+				_ = h.master.QueryRowContext(ddb.WithConsistency(context.Background(), ddb.Eventual), "SELECT count(*) FROM customers").Scan(&n)
+			}
+		}
+	}()
+	do(t, ctx, chromedp.Navigate(h.server.URL))
+	until(t, ctx, `document.querySelectorAll('.n-row').length === 4`)
+	until(t, ctx, `document.querySelector('[data-node="replica-3"]').dataset.state === 'inactive'`)
+	do(t, ctx, chromedp.Sleep(8*time.Second)) // let the plots fill
+	for _, look := range []string{"light", "dark"} {
+		for _, width := range []int64{1280, 390} {
+			do(t, ctx, theme(look), chromedp.EmulateViewport(width, map[int64]int64{1280: 860, 390: 844}[width]))
+			name := fmt.Sprintf("%s-%d", look, width)
+			do(t, ctx, chromedp.Click("#tab-cluster"), chromedp.Sleep(400*time.Millisecond))
+			shoot(t, ctx, "cluster-"+name)
+			do(t, ctx, chromedp.Click("#tab-sql"), chromedp.WaitVisible("#text"),
+				chromedp.SetValue("#text", "-- what each customer has paid\nSELECT o.id, c.name, o.item, o.amount, o.paid, o.note, o.receipt\nFROM orders o JOIN customers c ON c.id = o.customer_id\nWHERE o.amount > 20\nORDER BY o.id;"),
+				run(`document.getElementById('text').dispatchEvent(new Event('input'))`), chromedp.Click("#run"), chromedp.WaitVisible("#results .g-row"), chromedp.Sleep(300*time.Millisecond))
+			shoot(t, ctx, "sql-"+name)
+			do(t, ctx, chromedp.Click("#tab-data"), chromedp.Click(`[data-view="browse"]`), chromedp.WaitVisible("#browse-rows .g-row"),
+				run(`{ const s = document.getElementById('browse-table'); s.value = '1'; s.dispatchEvent(new Event('change')) }`), chromedp.Sleep(500*time.Millisecond))
+			shoot(t, ctx, "data-"+name)
+			do(t, ctx, chromedp.Click(`[data-view="journal"]`), chromedp.WaitVisible("#journal table"))
+			shoot(t, ctx, "journal-"+name)
+		}
+	}
+}

@@ -1,0 +1,317 @@
+package console
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// script runs the statements of one request on one session, so that BEGIN, SET and
+// user variables mean what they say. One goroutine uses it.
+type script struct {
+	h       *Handler
+	caller  caller
+	args    []any
+	maxRows int
+	bytes   int64 // of all results
+
+	conn    *sql.Conn
+	tx      *sql.Tx
+	results []*result
+}
+
+// session is what *sql.Conn and *sql.Tx have in common.
+type session interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// run returns the index of the statement that failed.
+func (s *script) run(ctx context.Context, list []sqlclass.Statement) (at int, err error) {
+	for i, st := range list {
+		if need := accessFor(st.Kind); s.caller.access < need {
+			return i, fmt.Errorf("%w: a %s statement needs the access %s; the token has %s", errAccess, st.Kind, need, s.caller.access)
+		}
+	}
+	if s.conn, err = s.h.c.Conn(ctx); err != nil {
+		return 0, err
+	}
+	defer func() {
+		if s.tx != nil {
+			err = errors.Join(err, s.tx.Rollback())
+		}
+		err = errors.Join(err, s.conn.Close())
+	}()
+	for i, st := range list {
+		res, err := s.one(ctx, st)
+		s.record(st, res, err)
+		if err != nil {
+			return i, err
+		}
+		s.results = append(s.results, res)
+	}
+	if s.tx != nil {
+		return len(list) - 1, errors.New("the statements leave a transaction open, so it was rolled back; end them with COMMIT or ROLLBACK")
+	}
+	return 0, nil
+}
+
+// accessFor returns what a caller must have to run a statement of the kind.
+func accessFor(k sqlclass.Kind) Access {
+	switch k {
+	case sqlclass.Read:
+		return Read
+	case sqlclass.Write, sqlclass.TxControl:
+		return Write
+	}
+	return Admin
+}
+
+// one runs a statement.
+func (s *script) one(ctx context.Context, st sqlclass.Statement) (*result, error) {
+	start := time.Now()
+	res := &result{}
+	var err error
+	switch {
+	case st.Kind == sqlclass.TxControl:
+		err = s.control(ctx, st.SQL)
+	case givesRows(st):
+		err = s.query(ctx, st, res)
+	default:
+		var done sql.Result
+		if done, err = s.session().ExecContext(ctx, st.SQL, s.args...); err == nil {
+			res.RowsAffected, _ = done.RowsAffected() // not every statement counts
+			if word := firstWord(st.SQL); word == "INSERT" || word == "REPLACE" {
+				res.LastInsertID, _ = done.LastInsertId()
+			}
+		}
+	}
+	res.Elapsed = time.Since(start)
+	if res.Node == "" {
+		res.Node = s.h.writer()
+	}
+	res.LSN = s.h.lsnOf(res.Node)
+	return res, err
+}
+
+func (s *script) session() session {
+	if s.tx != nil {
+		return s.tx
+	}
+	return s.conn
+}
+
+// control begins and ends the transaction of the session.
+func (s *script) control(ctx context.Context, text string) error {
+	word := firstWord(text)
+	plain := len(strings.Fields(text)) <= 2 || !strings.Contains(strings.ToUpper(text), " TO ")
+	switch {
+	case word == "BEGIN" || word == "START":
+		if s.tx != nil {
+			return errors.New("a transaction is open already")
+		}
+		tx, err := s.conn.BeginTx(ctx, nil)
+		s.tx = tx
+		return err
+	case s.tx == nil:
+		return fmt.Errorf("%s without BEGIN: each request is a session of its own, so send the whole transaction at once", word)
+	case word == "COMMIT" || word == "END":
+		tx := s.tx
+		s.tx = nil
+		return tx.Commit()
+	case word == "ROLLBACK" && plain:
+		tx := s.tx
+		s.tx = nil
+		return tx.Rollback()
+	}
+	_, err := s.tx.ExecContext(ctx, text)
+	return err
+}
+
+var (
+	quoted    = regexp.MustCompile(`'(?:[^']|'')*'|"(?:[^"]|"")*"`)
+	returning = regexp.MustCompile(`(?i)\bRETURNING\b`)
+)
+
+// givesRows reports whether a statement is to be run as a query.
+func givesRows(st sqlclass.Statement) bool {
+	if st.Kind == sqlclass.Read {
+		return true
+	}
+	switch firstWord(st.SQL) {
+	case "SELECT", "SHOW", "EXPLAIN", "DESCRIBE", "DESC", "VALUES", "TABLE", "CALL", "PRAGMA", "CHECK", "CHECKSUM", "ANALYZE", "OPTIMIZE", "REPAIR":
+		return true
+	case "INSERT", "REPLACE", "UPDATE", "DELETE":
+		return len(st.SQL) < 1<<20 && returning.MatchString(quoted.ReplaceAllString(st.SQL, "''"))
+	case "WITH":
+		upper := strings.ToUpper(quoted.ReplaceAllString(st.SQL, "''"))
+		writes := strings.Contains(upper, "INSERT") || strings.Contains(upper, "UPDATE") || strings.Contains(upper, "DELETE")
+		return !writes || returning.MatchString(upper)
+	}
+	return false
+}
+
+// query reads the rows as JSON, up to the limits.
+func (s *script) query(ctx context.Context, st sqlclass.Statement, res *result) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rows, err := s.session().QueryContext(ddb.WithAnswer(ctx, &res.Node), st.SQL, s.args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if res.Node != "" {
+		res.Node = s.h.realID(res.Node)
+	}
+	if res.Columns, err = describe(rows); err != nil {
+		return err
+	}
+	values := make([]any, len(res.Columns))
+	into := make([]any, len(values))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	for rows.Next() {
+		if res.count >= s.maxRows || s.bytes > s.h.opts.MaxBytes {
+			res.truncated = true
+			return nil
+		}
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		size := len(res.rows)
+		res.appendRow(values, s.h.class)
+		s.bytes += int64(len(res.rows) - size)
+	}
+	return rows.Err()
+}
+
+func (r *result) appendRow(values []any, d sqlclass.Dialect) {
+	if r.count > 0 {
+		r.rows = append(r.rows, ',')
+	}
+	r.count++
+	r.rows = append(r.rows, '[')
+	for i, v := range values {
+		if i > 0 {
+			r.rows = append(r.rows, ',')
+		}
+		r.Columns[i].learn(v)
+		r.rows = r.Columns[i].appendValue(r.rows, v, d)
+	}
+	r.rows = append(r.rows, ']')
+}
+
+// answer is the body of a success: the last statement's result, and all of them if there are several.
+func (s *script) answer() []byte {
+	b := append([]byte(nil), '{')
+	b = s.results[len(s.results)-1].appendFields(b)
+	if len(s.results) > 1 {
+		b = append(b, `,"results":[`...)
+		b = appendAll(b, s.results)
+		b = append(b, ']')
+	}
+	return append(b, '}')
+}
+
+// writer returns the id of the node that writes go to.
+func (h *Handler) writer() string {
+	if h.c.Role() == ddb.Snap {
+		return h.c.ID()
+	}
+	for _, n := range h.c.Nodes() {
+		if n.Role == ddb.Master {
+			return n.ID
+		}
+	}
+	return "master"
+}
+
+// realID replaces the name that a follower has for its master before it knows better.
+func (h *Handler) realID(id string) string {
+	if id == "master" {
+		return h.writer()
+	}
+	return id
+}
+
+func (h *Handler) lsnOf(id string) ddb.LSN {
+	if id == h.c.ID() {
+		return h.c.Position().LSN
+	}
+	for _, n := range h.c.Nodes() {
+		if n.ID == id {
+			return n.LSN
+		}
+	}
+	return 0
+}
+
+// logged is a statement in the log.
+type logged struct {
+	ID        uint64    `json:"id"`
+	At        time.Time `json:"at"`
+	Caller    string    `json:"caller"`
+	SQL       string    `json:"sql"`
+	Node      string    `json:"node"`
+	ElapsedMs float64   `json:"elapsedMs"`
+	Rows      int64     `json:"rows"`
+	Error     string    `json:"error,omitempty"`
+}
+
+// statementLog remembers the last statements that came through this console.
+type statementLog struct {
+	mu   sync.Mutex
+	size int
+	next uint64
+	list []logged // the oldest first
+}
+
+const loggedBytes = 2000 // of a statement's text that the log keeps
+
+// secret finds where a statement's text may hold a password.
+var secret = regexp.MustCompile(`(?i)\b(IDENTIFIED|PASSWORD)\b`)
+
+func (s *script) record(st sqlclass.Statement, res *result, err error) {
+	text := st.SQL
+	if at := secret.FindStringIndex(text); at != nil {
+		text = text[:at[1]] + " …"
+	}
+	if len(text) > loggedBytes {
+		text = strings.ToValidUTF8(text[:loggedBytes], "") + " …"
+	}
+	e := logged{At: time.Now().Add(-res.Elapsed), Caller: s.caller.name, SQL: text, Node: res.Node,
+		ElapsedMs: float64(res.Elapsed.Microseconds()) / 1000, Rows: res.RowsAffected + int64(res.count)}
+	if err != nil {
+		e.Error = err.Error()
+	}
+	l := &s.h.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next++
+	e.ID = l.next
+	if l.list = append(l.list, e); len(l.list) > l.size {
+		l.list = append(l.list[:0], l.list[len(l.list)-l.size:]...)
+	}
+}
+
+// newest returns up to n statements, the newest first, of everybody or of one caller.
+func (l *statementLog) newest(n int, caller string) []logged {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]logged, 0, min(n, len(l.list)))
+	for i := len(l.list) - 1; i >= 0 && len(out) < n; i-- {
+		if caller == "" || l.list[i].Caller == caller {
+			out = append(out, l.list[i])
+		}
+	}
+	return out
+}
