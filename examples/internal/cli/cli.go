@@ -1,0 +1,95 @@
+// Package cli is what the example programs share: their flags, how a --db URL
+// becomes an *sql.DB, how an error becomes one clear line, and how they stop.
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// errUsage is a mistake on the command line.
+var errUsage = errors.New("run with -h for the flags")
+
+// Main runs a program until it ends by itself or by SIGINT or SIGTERM, which cancel
+// the context, and exits: 0 after -h, after a signal and after success, 2 for a
+// mistake on the command line, 1 for any other error, printed as one line. A second signal
+// ends the program at once.
+func Main(name string, run func(ctx context.Context, args []string) error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:])
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // the signal's doing
+	}
+	switch {
+	case err == nil || errors.Is(err, flag.ErrHelp):
+		os.Exit(0)
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(os.Stderr, "%s: %s\n", name, Line(err))
+		os.Exit(2)
+	}
+	fmt.Fprintf(os.Stderr, "%s: %s\n", name, Line(err))
+	os.Exit(1)
+}
+
+// Line returns the error's text on one line.
+func Line(err error) string {
+	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	return strings.Join(lines, "; ")
+}
+
+// NewFlags returns a flag set whose -h shows what the program does, its flags with two
+// dashes, and the text after them.
+func NewFlags(name, does, after string) *flag.FlagSet {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // Parse returns the error; Main prints it once
+	fs.Usage = func() {
+		fmt.Printf("%s\n\nUsage: go run ./examples/%s [flags]\n\n", does, name)
+		fs.VisitAll(printFlag)
+		fmt.Printf("\n%s\n", strings.TrimSpace(after))
+	}
+	return fs
+}
+
+func printFlag(f *flag.Flag) {
+	value, usage := flag.UnquoteUsage(f)
+	fmt.Printf("  --%s", f.Name)
+	if value != "" {
+		fmt.Printf(" %s", value)
+	}
+	fmt.Printf("\n        %s", usage)
+	if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
+		fmt.Printf(" (default %s)", f.DefValue)
+	}
+	fmt.Println()
+}
+
+// Parse parses the arguments, of which none may be left over. It prints the help only
+// if that is asked for: after a mistake one line is easier to read.
+func Parse(fs *flag.FlagSet, args []string) error {
+	help := fs.Usage
+	fs.Usage = func() {}
+	err := fs.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		help()
+		return err
+	case err != nil:
+		return Usage("%v", err)
+	case fs.NArg() > 0:
+		return Usage("unexpected argument %q", fs.Arg(0))
+	}
+	return nil
+}
+
+// Usage returns the error for a mistake on the command line.
+func Usage(format string, args ...any) error {
+	return fmt.Errorf(format+"; %w", append(args, errUsage)...)
+}

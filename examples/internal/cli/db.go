@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+const (
+	connectTimeout = 10 * time.Second
+	maxConns       = 64 // to MariaDB, whose own limit is 151 by default
+)
+
+// Errors of MariaDB and MySQL that a command line can cause.
+const (
+	errAccessDenied   = 1045
+	errDatabaseDenied = 1044
+	errNoDatabase     = 1049
+)
+
+// OpenDB opens the database that a --db flag names and checks that it answers:
+//
+//	sqlite:PATH                                  a file, created with its folder if missing
+//	mysql://USER:PASSWORD@HOST:PORT/DATABASE     MariaDB or MySQL
+//
+// An empty PASSWORD is taken from the environment variable DDB_DB_PASSWORD. No
+// error holds the password.
+func OpenDB(ctx context.Context, flag string) (*sql.DB, error) {
+	scheme, rest, _ := strings.Cut(flag, ":")
+	var db *sql.DB
+	var err error
+	switch scheme {
+	case "sqlite":
+		db, err = openSQLite(rest)
+	case "mysql", "mariadb":
+		db, err = openMySQL(flag)
+	default:
+		// The value itself may hold a password, so it is not repeated.
+		return nil, Usage("--db has no known scheme: use sqlite:PATH or mysql://USER:PASSWORD@HOST:PORT/DATABASE")
+	}
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := db.PingContext(ctx); err != nil {
+		return nil, errors.Join(explainDB(flag, err), db.Close())
+	}
+	return db, nil
+}
+
+// openSQLite sets the file up for one writer, many readers and a disk sync per commit.
+func openSQLite(path string) (*sql.DB, error) {
+	path, query, _ := strings.Cut(path, "?")
+	path = strings.TrimPrefix(path, "//")
+	if path == "" || query != "" {
+		return nil, Usage("--db sqlite: wants the path of a file and nothing else, for example sqlite:ddb-data/master.db")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, fmt.Errorf("--db sqlite:%s: cannot create its folder: %w", path, err)
+	}
+	pragmas := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"}}
+	return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+pragmas.Encode())
+}
+
+func openMySQL(flag string) (*sql.DB, error) {
+	cfg, err := mysqlConfig(flag)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("--db %s: %w", Redact(flag), err)
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
+	db.SetConnMaxIdleTime(time.Minute)
+	return db, nil
+}
+
+// mysqlConfig translates the URL for the driver.
+func mysqlConfig(flag string) (*mysql.Config, error) {
+	u, err := url.Parse(flag)
+	if err != nil {
+		// url's error repeats what it could not parse, password and all.
+		return nil, Usage("--db is not a URL of the form mysql://USER:PASSWORD@HOST:PORT/DATABASE; write special characters of the password as %%XX, or give it in DDB_DB_PASSWORD")
+	}
+	cfg := mysql.NewConfig()
+	cfg.User = u.User.Username()
+	cfg.Passwd, _ = u.User.Password()
+	if cfg.Passwd == "" {
+		cfg.Passwd = os.Getenv("DDB_DB_PASSWORD")
+	}
+	cfg.Net, cfg.Addr = "tcp", hostPort(u)
+	cfg.DBName = strings.Trim(u.Path, "/")
+	cfg.Timeout = connectTimeout
+	cfg.Logger = &mysql.NopLogger{} // what it would print comes back as errors too
+	if cfg.User == "" || u.Hostname() == "" || cfg.DBName == "" || u.RawQuery != "" {
+		return nil, Usage("--db %s wants a user, a host and a database: mysql://USER:PASSWORD@HOST:PORT/DATABASE", Redact(flag))
+	}
+	return cfg, nil
+}
+
+func hostPort(u *url.URL) string {
+	if u.Port() == "" {
+		return net.JoinHostPort(u.Hostname(), "3306")
+	}
+	return u.Host
+}
+
+// Redact returns a --db value without its password.
+func Redact(flag string) string {
+	u, err := url.Parse(flag)
+	if err != nil {
+		scheme, _, _ := strings.Cut(flag, ":")
+		return scheme + ":…"
+	}
+	return u.Redacted()
+}
+
+// explainDB says what to change when the database does not answer.
+func explainDB(flag string, err error) error {
+	where := "--db " + Redact(flag)
+	var server *mysql.MySQLError
+	if errors.As(err, &server) {
+		switch server.Number {
+		case errAccessDenied:
+			return fmt.Errorf("%s: the server refuses this user or password; check both, the password may also come from DDB_DB_PASSWORD: %w", where, err)
+		case errDatabaseDenied, errNoDatabase:
+			return fmt.Errorf("%s: no such database for this user; create it and grant it, or name another: %w", where, err)
+		}
+	}
+	var network net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%s: nobody listens there; is the server up, and are host and port right? %w", where, err)
+	case errors.As(err, &network), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s: the server cannot be reached; check host and port: %w", where, err)
+	}
+	return fmt.Errorf("%s: %w", where, err)
+}

@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/transport/tcp"
+)
+
+// Node holds the flags that every node has.
+type Node struct {
+	DB       string
+	HTTP     string
+	LogLevel string
+	Token    string
+	Key      string
+	TLSCert  string
+	TLSKey   string
+	TLSCA    string
+}
+
+// Register adds the flags; db and http are shown as the defaults of theirs and
+// filled in by the caller.
+func (n *Node) Register(fs *flag.FlagSet, db, http string) {
+	fs.StringVar(&n.DB, "db", "", "`URL` of the node's own database: sqlite:PATH, or\n        mysql://USER:PASSWORD@HOST:PORT/DATABASE with the password also from\n        DDB_DB_PASSWORD (default "+db+")")
+	fs.StringVar(&n.HTTP, "http", "", "`address` of the console; \"off\" for none (default "+http+")")
+	fs.StringVar(&n.LogLevel, "log-level", "info", "`level` of the log on stderr: trace, debug, info, warn, error or off")
+	fs.StringVar(&n.Token, "token", "", "`secret` that the console asks for before it changes anything; better in DDB_TOKEN,\n        which other users of the machine cannot see")
+	fs.StringVar(&n.Key, "key", "", "`secret` shared by the nodes of the cluster; better in DDB_KEY")
+	fs.StringVar(&n.TLSCert, "tls-cert", "", "PEM `file` with this node's certificate")
+	fs.StringVar(&n.TLSKey, "tls-key", "", "PEM `file` with its key")
+	fs.StringVar(&n.TLSCA, "tls-ca", "", "PEM `file` with the authority whose certificates the other side must show")
+}
+
+// Fill sets what was left empty from the environment and the defaults.
+func (n *Node) Fill(db, http string) {
+	setDefault(&n.DB, db)
+	setDefault(&n.HTTP, http)
+	setDefault(&n.Token, os.Getenv("DDB_TOKEN"))
+	setDefault(&n.Key, os.Getenv("DDB_KEY"))
+}
+
+func setDefault(v *string, d string) {
+	if *v == "" {
+		*v = d
+	}
+}
+
+// Options returns the ddb.Options that the flags say: role, logger, key and transport.
+func (n *Node) Options(role ddb.Role) (ddb.Options, error) {
+	log, err := NewLogger(n.LogLevel)
+	if err != nil {
+		return ddb.Options{}, err
+	}
+	config, err := n.tls(role == ddb.Master)
+	if err != nil {
+		return ddb.Options{}, fmt.Errorf("--tls-cert, --tls-key, --tls-ca: %w", err)
+	}
+	return ddb.Options{Role: role, Logger: log, Key: []byte(n.Key), Transport: tcp.New(tcp.Options{TLS: config})}, nil
+}
+
+// tls is nil when no flag asks for it.
+func (n *Node) tls(listens bool) (*tls.Config, error) {
+	switch {
+	case n.TLSCert == "" && n.TLSKey == "" && n.TLSCA == "":
+		return nil, nil
+	case (n.TLSCert == "") != (n.TLSKey == ""):
+		return nil, errors.New("a certificate needs its key and a key its certificate")
+	case listens && n.TLSCert == "":
+		return nil, errors.New("a master that speaks TLS needs a certificate and its key")
+	case listens:
+		return tcp.ServerTLS(n.TLSCert, n.TLSKey, n.TLSCA)
+	}
+	return tcp.ClientTLS(n.TLSCA, n.TLSCert, n.TLSKey)
+}
+
+// NewLogger returns a logger on stderr.
+func NewLogger(level string) (hclog.Logger, error) {
+	l := hclog.LevelFromString(level)
+	if l == hclog.NoLevel {
+		return nil, Usage("--log-level %q is none of trace, debug, info, warn, error, off", level)
+	}
+	return hclog.New(&hclog.LoggerOptions{Name: "ddb", Level: l, Output: os.Stderr}), nil
+}
+
+// Open opens the node's database and the node on it. listen is the master's --listen.
+// The caller closes the Cluster and then the database.
+func (n *Node) Open(ctx context.Context, o ddb.Options) (*ddb.Cluster, *sql.DB, error) {
+	db, err := OpenDB(ctx, n.DB)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := ddb.Open(ctx, db, o)
+	if err != nil {
+		return nil, nil, errors.Join(explainOpen(n.DB, o.Listen, err), db.Close())
+	}
+	return c, db, nil
+}
+
+// explainOpen names the flag to change.
+func explainOpen(db, listen string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("the port is taken; choose another with --listen (now %s): %w", listen, err)
+	case errors.Is(err, ddb.ErrSecondMaster):
+		return fmt.Errorf("stop the other node, or choose another database with --db (now %s): %w", Redact(db), err)
+	case errors.Is(err, ddb.ErrWrongRole):
+		return fmt.Errorf("choose another database with --db (now %s): %w", Redact(db), err)
+	case errors.Is(err, ddb.ErrPrivilege):
+		return fmt.Errorf("the user in --db %s may not do what ddb needs: %w", Redact(db), err)
+	}
+	return err
+}
+
+// PortPlus adds n to the port of an address.
+func PortPlus(address string, n int) string {
+	host, port, ok := strings.Cut(address, ":")
+	base, err := strconv.Atoi(port)
+	if !ok || err != nil {
+		return address
+	}
+	return net.JoinHostPort(host, strconv.Itoa(base+n))
+}

@@ -1,0 +1,165 @@
+package screen
+
+import (
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+	"charm.land/huh/v2"
+	"charm.land/lipgloss/v2"
+)
+
+// field is one input of a form.
+type field struct {
+	name, describe, initial string
+	check                   func(text string) error
+}
+
+// form asks for several texts. submit is called with them once each passes its check.
+type form struct {
+	m      *model
+	name   string
+	intro  string
+	hint   string
+	fields []field
+	texts  []string
+	submit func(f *form) tea.Cmd
+	banner string // why the last submission was refused
+	inputs []*huh.Input
+	form   *huh.Form
+	done   bool
+}
+
+func newForm(m *model, name, intro, hint string, fields []field, submit func(*form) tea.Cmd) *form {
+	f := &form{m: m, name: name, intro: intro, hint: hint, fields: fields, submit: submit, texts: make([]string, len(fields))}
+	for i := range fields {
+		f.texts[i] = fields[i].initial
+	}
+	f.build()
+	return f
+}
+
+// build makes a fresh huh form over the same texts.
+func (f *form) build() {
+	f.inputs, f.done = nil, false
+	var list []huh.Field
+	for i, fd := range f.fields {
+		in := huh.NewInput().Title(fd.name + "  " + faint.Render(fd.describe)).Value(&f.texts[i]).CharLimit(0).Validate(fd.check)
+		f.inputs = append(f.inputs, in)
+		list = append(list, in)
+	}
+	f.form = huh.NewForm(huh.NewGroup(list...)).WithTheme(theme).WithShowHelp(false).WithShowErrors(false)
+}
+
+// refused opens the form again, with what was typed and the reason on top.
+func (f *form) refused(err error) tea.Cmd {
+	f.banner = err.Error()
+	f.build()
+	return f.update(resized{})
+}
+
+func (f *form) title() string { return f.name }
+func (f *form) help() string {
+	return "enter: next, on the last field: done · shift+tab: previous · esc: back"
+}
+
+func (f *form) update(msg tea.Msg) tea.Cmd {
+	if _, ok := msg.(resized); ok {
+		if f.done {
+			f.build()
+		}
+		w, h := f.m.bodySize()
+		f.form.WithWidth(w).WithHeight(max(h-len(f.top(w)), 4))
+		return f.form.Init()
+	}
+	_, cmd := f.form.Update(msg)
+	for i, in := range f.inputs {
+		reason := ""
+		if err := in.Error(); err != nil {
+			reason = errorStyle.Render("✗ " + f.fields[i].name + ": " + err.Error())
+		}
+		in.Description(reason)
+	}
+	if f.form.State == huh.StateCompleted && !f.done {
+		f.done, f.banner = true, ""
+		return tea.Batch(cmd, f.submit(f))
+	}
+	return cmd
+}
+
+// top is what stands above the fields.
+func (f *form) top(width int) []string {
+	var lines []string
+	if f.banner != "" {
+		lines = append(lines, wrap(errorStyle.Render("✗ refused: "+f.banner), width)...)
+	}
+	if f.intro != "" {
+		lines = append(lines, wrap(bold.Render(f.intro), width)...)
+	}
+	if f.hint != "" {
+		lines = append(lines, wrap(faint.Render(f.hint), width)...)
+	}
+	return append(lines, "")
+}
+
+func (f *form) render(width, _ int) string {
+	body := f.form.View()
+	if f.done {
+		body = faint.Render("…")
+	}
+	return lipgloss.JoinVertical(lipgloss.Left, strings.Join(f.top(width), "\n"), body)
+}
+
+// confirm shows something and asks whether to go on. No is the default.
+type confirm struct {
+	m        *model
+	name     string
+	lines    func(width int) []string
+	question string
+	yes      func(c *confirm) tea.Cmd
+	from     int
+	answer   bool
+	done     bool
+	form     *huh.Form
+}
+
+func newConfirm(m *model, name, question string, lines func(width int) []string, yes func(*confirm) tea.Cmd) *confirm {
+	c := &confirm{m: m, name: name, lines: lines, question: question, yes: yes}
+	c.form = huh.NewForm(huh.NewGroup(huh.NewConfirm().Title(question).Affirmative("Yes").Negative("No").Value(&c.answer))).
+		WithTheme(theme).WithShowHelp(false)
+	return c
+}
+
+func (c *confirm) title() string { return c.name }
+func (c *confirm) help() string {
+	return "y: yes · n: no · ←→, enter: choose · ↑↓: scroll · esc: back"
+}
+
+// confirmLines is what the question and its buttons take.
+const confirmLines = 5
+
+func (c *confirm) update(msg tea.Msg) tea.Cmd {
+	if _, ok := msg.(resized); ok {
+		w, _ := c.m.bodySize()
+		c.form.WithWidth(w).WithHeight(confirmLines - 1)
+		return c.form.Init()
+	}
+	if key, ok := msg.(tea.KeyPressMsg); ok {
+		_, h := c.m.bodySize()
+		if step(key.String(), &c.from, h-confirmLines) {
+			return nil
+		}
+	}
+	_, cmd := c.form.Update(msg)
+	if c.form.State == huh.StateCompleted && !c.done {
+		c.done = true
+		if !c.answer {
+			return tea.Batch(cmd, c.m.pop())
+		}
+		return tea.Batch(cmd, c.yes(c))
+	}
+	return cmd
+}
+
+func (c *confirm) render(width, height int) string {
+	return lipgloss.JoinVertical(lipgloss.Left, scroll(c.lines(width), &c.from, max(height-confirmLines, 1)), "", c.form.View())
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testdb"
+	"github.com/ddb-project/ddb/transport/tcp"
+)
+
+// asProgram makes the test's own binary run as the program, so that what is tested is the whole of it.
+const asProgram = "DDB_TEST_AS_SNAP"
+
+// patience limits each wait of these tests; a failure shows it, success never takes it.
+const patience = 90 * time.Second
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	testdb.Main(m)
+}
+
+// office is the master of the tests, which can be stopped and started.
+type office struct {
+	t       *testing.T
+	db      *sql.DB
+	address string
+	cluster *ddb.Cluster
+}
+
+func newOffice(t *testing.T) *office {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, db := testdb.SQLite(t)
+	o := &office{t: t, db: db, address: ln.Addr().String()}
+	require.NoError(t, ln.Close())
+	_, err = db.Exec(`CREATE TABLE customers (email TEXT PRIMARY KEY, name TEXT NOT NULL);
+		CREATE TABLE items (sku INTEGER PRIMARY KEY, name VARCHAR(20) NOT NULL UNIQUE, price DECIMAL(8,2) NOT NULL DEFAULT 0, stock INT, added DATE);
+		INSERT INTO items (sku, name, price, stock, added) VALUES (1, 'Tea', 3.5, 10, '2026-10-01'), (2, 'Coffee', 7, 4, '2026-10-02'), (3, 'Cocoa', 5, NULL, NULL)`)
+	require.NoError(t, err)
+	t.Cleanup(o.stop)
+	return o
+}
+
+// start opens the master; listen says whether snaps can reach it.
+func (o *office) start(listen bool) {
+	o.t.Helper()
+	opts := ddb.Options{Key: []byte("secret")}
+	if listen {
+		opts.Listen, opts.Transport = o.address, tcp.New(tcp.Options{})
+	}
+	c, err := ddb.Open(o.t.Context(), o.db, opts)
+	require.NoError(o.t, err)
+	o.cluster = c
+}
+
+func (o *office) stop() {
+	if o.cluster != nil {
+		require.NoError(o.t, o.cluster.Close())
+		o.cluster = nil
+	}
+}
+
+// has waits until the query gives the value on the master.
+func (o *office) has(want any, query string) {
+	o.t.Helper()
+	var got any
+	require.Eventually(o.t, func() bool {
+		err := o.db.QueryRow(query).Scan(&got)
+		if b, ok := got.([]byte); ok {
+			got = string(b)
+		}
+		return err == nil && fmt.Sprint(got) == fmt.Sprint(want)
+	}, patience, 20*time.Millisecond, "%s: want %v", query, want)
+}
+
+// program returns the program, set up for one database: a file or a URL.
+func (o *office) program(file string, args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(o.t.Context(), 4*patience)
+	o.t.Cleanup(cancel)
+	if !strings.Contains(file, "://") {
+		file = "sqlite:" + file
+	}
+	args = append([]string{"--id", "shop-1", "--db", file, "--master", o.address}, args...)
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1", "DDB_KEY=secret", "TERM=xterm-256color", "TZ=UTC")
+	return cmd
+}
+
+// run runs the program with an input and returns what it printed and its exit status.
+func (o *office) run(file, input string, args ...string) (stdout, stderr string, status int) {
+	cmd := o.program(file, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &errs
+	if err := cmd.Run(); err != nil {
+		require.IsType(o.t, &exec.ExitError{}, err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// --exec prints rows as a table, says what a write did, and works without the link once there is a copy.
+func TestExec(t *testing.T) {
+	o := newOffice(t)
+	o.start(true)
+	file := filepath.Join(t.TempDir(), "shop.db")
+	out, errs, status := o.run(file, "", "--exec", "SELECT sku, name, price, added FROM items ORDER BY sku")
+	require.Equal(t, 0, status, errs)
+	require.Equal(t, `sku | name   | price | added
+----+--------+-------+-----------
+1   | Tea    | 3.5   | 2026-10-01
+2   | Coffee | 7     | 2026-10-02
+3   | Cocoa  | 5     | NULL
+3 rows
+`, out)
+	o.stop()
+	out, errs, status = o.run(file, "", "--exec", "UPDATE items SET stock = 9 WHERE sku = 1")
+	require.Equal(t, 0, status, errs)
+	require.Equal(t, "1 row changed\n", out)
+	o.start(true)
+	_, errs, status = o.run(file, "", "--exec", "CREATE TABLE mine (id INTEGER PRIMARY KEY)")
+	require.Equal(t, 1, status)
+	require.Contains(t, errs, "only the master can do this")
+	require.Contains(t, errs, o.address)
+}
+
+// --exec exits with status 1 and one line on stderr when the statement fails.
+func TestExecError(t *testing.T) {
+	o := newOffice(t)
+	o.start(true)
+	out, errs, status := o.run(filepath.Join(t.TempDir(), "shop.db"), "", "--exec", "SELECT * FROM nowhere")
+	require.Equal(t, 1, status)
+	require.Empty(t, out)
+	require.Contains(t, errs, "no such table: nowhere")
+	require.Equal(t, 1, strings.Count(errs, "\n"))
+}
+
+// A mistake on the command line is told with the flag's name, and the status is 2.
+func TestUsage(t *testing.T) {
+	for _, c := range []struct{ name, flag, value, say string }{
+		{"policy", "--policy", "mine", `--policy "mine" is none of master, snap, newest, merge`},
+		{"level", "--log-level", "loud", `--log-level "loud" is none of`},
+		{"argument", "--exec", "x", `unexpected argument "stray"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := &office{t: t, address: "127.0.0.1:1"}
+			args := []string{c.flag, c.value}
+			if c.name == "argument" {
+				args = append(args, "stray")
+			}
+			_, errs, status := o.run(filepath.Join(t.TempDir(), "x.db"), "", args...)
+			require.Equal(t, 2, status, errs)
+			require.Contains(t, errs, c.say)
+		})
+	}
+}
+
+// Without a terminal the same menu takes plain lines; wrong answers are refused with the reason.
+func TestScript(t *testing.T) {
+	o := newOffice(t)
+	o.start(true)
+	file := filepath.Join(t.TempDir(), "shop.db")
+	script := strings.Join([]string{
+		"1", "items", "", "Mate", "abc", "2.25", "x", "8", "2026-13-01", "2026-11-01", // INSERT, with wrong answers
+		"1", "2", "", "Tea", "", "", "", // INSERT that the database refuses
+		"2", "items", "1", "1", "", "", "3.75", "", "", "y", // UPDATE
+		"3", "items", "2", "coff", "1", "y", // DELETE by searching
+		"5", "items", "2", "", "", ">=3", "", "", // SEARCH by a condition
+		"2", "items", "<", // Back
+		"9",
+		"4", "items",
+		"7",
+	}, "\n")
+	out, errs, status := o.run(file, script)
+	require.Equal(t, 0, status, errs)
+	at := 0
+	for _, want := range []string{
+		"1 - INSERT", "2 - UPDATE", "3 - DELETE", "4 - SELECT ALL", "5 - SEARCH", "6 - Exit", "7 - CONFLICTS", "Choose: ",
+		"1 - customers", "2 - items", "0 - Back", "Table: ",
+		"sku (INTEGER, key, handed out by the database if empty): ", "name (VARCHAR(20), not NULL): ",
+		"price (DECIMAL(8,2), not NULL, default 0): ", `refused: price: "abc" is not a number`,
+		"stock (INT, may be NULL): ", `refused: stock: "x" is not a whole number`,
+		`refused: added: "2026-13-01" is not a date such as`, "inserted into items sku ",
+		"refused: ", "UNIQUE constraint failed: items.name",
+		"  name = Tea", "price: 3.5 -> 3.75", "Write these changes to sku 1? (y/n): ", "updated items sku 1",
+		"Coffee", "Delete sku 2 from items? (y/n): ", "deleted sku 2 from items",
+		"| Tea   | 3.75", "rows 1 to 2 of 2",
+		`"9" is not in the menu`,
+		"Mate", "rows 1 to 3 of 3", "no conflicts wait",
+	} {
+		i := strings.Index(out[at:], want)
+		require.GreaterOrEqual(t, i, 0, "after\n%s\nmissing %q in\n%s", out[:at], want, out[at:])
+		at += i + len(want)
+	}
+	// What was pending when the input ended is exchanged by the next run.
+	_, errs, status = o.run(file, "", "--exec", "SELECT 1")
+	require.Equal(t, 0, status, errs)
+	script2, _, _ := o.run(file, "6\n")
+	require.Contains(t, script2, "Choose: ")
+}
+
+// On MariaDB the program does the same: the first copy, a script, and what it wrote reaches the master.
+func TestScriptMariaDB(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	head, shop := testdb.SharedMariaDB(t), testdb.MariaDB(t)
+	name := head.NewDatabase(t)
+	o := &office{t: t, address: ln.Addr().String(), db: head.Open(t, name)}
+	require.NoError(t, ln.Close())
+	shop.CreateDatabase(t, name)
+	_, err = o.db.Exec("CREATE TABLE items (sku INT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(20) NOT NULL, kind ENUM('hot','cold') NOT NULL DEFAULT 'hot', price DECIMAL(8,2), made TIMESTAMP NULL, raw VARBINARY(8), f FLOAT)")
+	require.NoError(t, err)
+	_, err = o.db.Exec("INSERT INTO items VALUES (1, 'Tea', 'hot', 3.5, '2026-10-01 10:00:00', x'00ff', 0.1), (2, 'Juice', 'cold', NULL, NULL, NULL, NULL)")
+	require.NoError(t, err)
+	t.Cleanup(o.stop)
+	o.start(true)
+	script := strings.Join([]string{
+		"1", "items", "", "Mate", "warm", "cold", "2.25", "", "x'0102'", "1.5",
+		"2", "items", "1", "1", "", "Green tea", "", "", "", "", "0.2", "y",
+		"3", "items", "1", "2", "y",
+		"4", "items",
+	}, "\n")
+	cmd := o.program(shop.URL(name))
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	_, err = io.WriteString(in, script+"\n")
+	require.NoError(t, err)
+	// The program stays until its input ends: what it has written reaches the master meanwhile.
+	o.has("Green tea", "SELECT name FROM items WHERE sku = 1")
+	o.has("1", "SELECT COUNT(*) FROM items WHERE name = 'Mate' AND kind = 'cold' AND raw = x'0102'")
+	o.has("2", "SELECT COUNT(*) FROM items")
+	require.NoError(t, in.Close())
+	require.NoError(t, cmd.Wait(), errs.String())
+	for _, want := range []string{`refused: kind: "warm" is none of hot, cold`, "inserted into items sku ", "name: Tea -> Green tea", "updated items sku 1", "deleted sku 2 from items", "x'0102'", "rows 1 to 2 of 2"} {
+		require.Contains(t, out.String(), want)
+	}
+}
