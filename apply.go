@@ -2,7 +2,9 @@ package ddb
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -401,36 +403,38 @@ func (c *coalescer) put(t *dialect.Table, r dialect.Row) bool {
 // intent notes that a schema entry is about to be run where that cannot be part of a
 // transaction, and how the schema looked before, so that a crash in between can be told apart.
 type intent struct {
-	LSN     LSN    `cbor:"1,keyasint"`
-	Step    int    `cbor:"2,keyasint"` // statements known to have run
-	Version string `cbor:"3,keyasint"` // of the schema before the statement at Step
+	LSN  LSN    `cbor:"1,keyasint"`
+	Step int    `cbor:"2,keyasint"` // statements known to have run
+	Mark string `cbor:"3,keyasint"` // of the schema before the statement at Step
 }
 
 // schema runs the statements of an entry.
 func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Statement) error {
 	done := 0
 	if !a.engine.Transactional() {
+		// A statement that is cut off may run on in the server, so a lost link does not cut it off.
+		ctx = context.WithoutCancel(ctx)
 		in, ok, err := metaValue[intent](ctx, a.node, a.conn, metaIntent)
 		if err != nil {
 			return err
 		}
 		if ok && in.LSN == lsn {
-			version, err := a.engine.Version(ctx, a.conn)
+			mark, err := a.schemaMark(ctx)
 			if err != nil {
 				return err
 			}
-			if done = in.Step; version != in.Version {
+			if done = in.Step; mark != in.Mark {
 				done++ // the statement had run, its entry had not been recorded
 			}
 		}
 	}
 	for i := done; i < len(statements); i++ {
 		if !a.engine.Transactional() {
-			version, err := a.engine.Version(ctx, a.conn)
+			mark, err := a.schemaMark(ctx)
 			if err != nil {
 				return err
 			}
-			if err := a.setMetaValue(ctx, a.conn, metaIntent, intent{LSN: lsn, Step: i, Version: version}); err != nil {
+			if err := a.setMetaValue(ctx, a.conn, metaIntent, intent{LSN: lsn, Step: i, Mark: mark}); err != nil {
 				return err
 			}
 		}
@@ -446,6 +450,20 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 		return a.schemaRan(ctx, a.conn)
 	}
 	return nil
+}
+
+// schemaMark tells two states of the schema apart by their text: unlike the dialect's
+// version, which may count in seconds, it shows every statement.
+func (a *applier) schemaMark(ctx context.Context) (string, error) {
+	objects, err := a.engine.Objects(ctx, a.conn)
+	if err != nil {
+		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.opts.ID, err)
+	}
+	h := sha256.New()
+	for _, o := range objects {
+		fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", o.Kind, o.Database, o.Name, o.SQL)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // runSchema runs one statement, or keeps it back: triggers act at the origin only.
