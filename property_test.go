@@ -339,6 +339,6 @@ type bubbled struct{ testing.TB }
 
 // The same against a real MariaDB in real time, smaller.
 func TestRandomHistoriesMariaDB(t *testing.T) {
-	checks(t, 3)
+	checks(t, 5) // -short makes a fifth of it
 	rapid.Check(t, func(rt *rapid.T) { randomHistory(t, rt, "mariadb", 2) })
 }

@@ -46,8 +46,8 @@ func TestSnapshotIsResumed(t *testing.T) {
 		r := f.replicas[0]
 		var most, begun atomic.Int64
 		r.fault.SetBandwidth(4 << 20)
-		half := make(chan struct{})
-		var once sync.Once
+		half, file := make(chan struct{}), make(chan struct{})
+		var once, fileOnce sync.Once
 		fell := atomic.Bool{}
 		err := f.open(r, func(o *ddb.Options) {
 			o.Role, o.Master = ddb.Replica, "master"
@@ -56,17 +56,21 @@ func TestSnapshotIsResumed(t *testing.T) {
 					fell.Store(true)
 				}
 				most.Store(p.Rows)
+				if p.Bytes > 0 && !p.Done {
+					fileOnce.Do(func() { close(file) })
+				}
 				if begun.Add(1); p.Rows > 20_000 {
 					once.Do(func() { close(half) })
 				}
 			}
 		})
 		require.NoError(t, err)
-		select {
-		case <-half:
-		case <-f.ctx.Done():
-			t.Fatalf("no progress: %d rows", most.Load())
+		if engine == "sqlite" { // the first attempt is a file, which is not resumed: the rows travel then
+			await(t, f.ctx, file)
+			r.fault.Cut("master")
+			r.fault.Heal("master")
 		}
+		await(t, f.ctx, half)
 		r.fault.Cut("master")
 		require.Error(t, r.WaitReady(expired(f.ctx)))
 		r.fault.Heal("master")
@@ -76,6 +80,16 @@ func TestSnapshotIsResumed(t *testing.T) {
 		f.level()
 		require.False(t, fell.Load(), "the snapshot began anew")
 	})
+}
+
+// await waits for an event.
+func await(t *testing.T, ctx context.Context, event <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-event:
+	case <-ctx.Done():
+		t.Fatal("it did not happen")
+	}
 }
 
 // expired returns a context that is over.
@@ -131,17 +145,17 @@ func TestJournalRetention(t *testing.T) {
 		list, err := f.m.Tail(f.ctx, 1000)
 		require.NoError(t, err)
 		require.Less(t, len(list), 100)
-		var rows atomic.Int64
+		var taken atomic.Bool
 		require.NoError(t, f.open(away, func(o *ddb.Options) {
 			o.Role, o.Master = ddb.Replica, "master"
-			o.OnProgress = func(p ddb.Progress) { rows.Store(p.Rows) }
+			o.OnProgress = func(p ddb.Progress) { taken.Store(p.Done) }
 		}))
 		for away.Position().LSN < f.m.Position().LSN {
 			_, changed := away.Watch()
 			<-changed
 		}
 		f.level()
-		require.EqualValues(t, 300, rows.Load(), "it needed a snapshot")
+		require.True(t, taken.Load(), "it needed a snapshot")
 	})
 }
 

@@ -82,6 +82,9 @@ func run(ctx context.Context, args []string) error {
 		}
 		start := time.Now()
 		figures, err := r.measure(ctx, e)
+		if err != nil {
+			figures = nil
+		}
 		t.add(r, figures, err)
 		fmt.Fprintf(os.Stderr, "%s: %v\n", r.name, time.Since(start).Round(time.Second))
 	}
