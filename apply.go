@@ -58,17 +58,20 @@ type applier struct {
 
 func newApplier(ctx context.Context, n *node) (*applier, error) {
 	a := &applier{node: n}
-	if err := a.reload(ctx); err != nil {
-		return nil, err
-	}
-	if _, err := n.loadTables(ctx, n.db); err != nil {
-		return nil, err
-	}
-	return a, nil
+	return a, a.reload(ctx)
 }
 
 // reload reads where the node stands: after an error a commit may have taken place all the same.
 func (a *applier) reload(ctx context.Context) error {
+	version, err := a.engine.Version(ctx, a.db)
+	if err != nil {
+		return fmt.Errorf("ddb: node %s: schema version: %w", a.opts.ID, err)
+	}
+	if cat := a.tables.Load(); cat == nil || cat.version != version {
+		if _, err := a.loadTables(ctx, a.db); err != nil {
+			return err
+		}
+	}
 	_, last, err := a.journal.Bounds(ctx)
 	if err != nil {
 		return err

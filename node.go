@@ -273,8 +273,17 @@ func rollback(c *sql.Conn) error {
 	return err
 }
 
-// loadTables reads the catalogue from the database.
+// loadTables reads the catalogue from the database and makes it the node's.
 func (n *node) loadTables(ctx context.Context, q dialect.Querier) (*catalogue, error) {
+	c, err := n.readTables(ctx, q)
+	if err == nil {
+		n.tables.Store(c)
+	}
+	return c, err
+}
+
+// readTables reads the catalogue from the database.
+func (n *node) readTables(ctx context.Context, q dialect.Querier) (*catalogue, error) {
 	version, err := n.engine.Version(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("ddb: node %s: schema version: %w", n.opts.ID, err)
@@ -283,9 +292,7 @@ func (n *node) loadTables(ctx context.Context, q dialect.Querier) (*catalogue, e
 	if err != nil {
 		return nil, fmt.Errorf("ddb: node %s: read tables: %w", n.opts.ID, err)
 	}
-	c := n.newCatalogue(version, list)
-	n.tables.Store(c)
-	return c, nil
+	return n.newCatalogue(version, list), nil
 }
 
 // singleWriter reports whether the database has one writer at a time.

@@ -245,6 +245,8 @@ func (f *follower) once(ctx context.Context) error {
 	if err := f.apply.reload(ctx); err != nil {
 		return err
 	}
+	// The last connection may have ended between a commit and its being noted here.
+	f.setStatus(func(s *following) { s.pos, s.through = f.apply.pos, f.apply.through })
 	dial, cancelDial := context.WithTimeout(ctx, helloTimeout)
 	conn, err := f.opts.Transport.Dial(dial, f.opts.Master)
 	cancelDial()

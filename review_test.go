@@ -71,6 +71,7 @@ func TestTextEndsTransaction(t *testing.T) {
 type brittle struct {
 	mysql.Dialect
 	install, commit *atomic.Int32 // how many calls fail
+	replay          *atomic.Int32 // the call to fail, counted down
 }
 
 type brittleEngine struct {
@@ -95,14 +96,14 @@ func (e brittleEngine) InstallCapture(ctx context.Context, q dialect.Querier, ta
 // Commit commits, and then says that it has not.
 func (e brittleEngine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
 	err := e.Engine.Commit(ctx, c, p)
-	if err == nil && p == dialect.Pass && e.b.commit.Add(-1) >= 0 {
+	if err == nil && p == dialect.Pass && e.b.commit.Add(-1) >= 0 || err == nil && p == dialect.Replay && e.b.replay.Add(-1) == 0 {
 		return errBrittle
 	}
 	return err
 }
 
 func newBrittle(t *testing.T) (*fixture, brittle) {
-	b := brittle{install: new(atomic.Int32), commit: new(atomic.Int32)}
+	b := brittle{install: new(atomic.Int32), commit: new(atomic.Int32), replay: new(atomic.Int32)}
 	f := newFixture(t, "mariadb", 1)
 	f.tune = func(o *ddb.Options) {
 		if o.Role != ddb.Replica {
@@ -124,6 +125,31 @@ func TestCommitOfUnknownOutcome(t *testing.T) {
 	require.LessOrEqual(t, b.commit.Load(), int32(0))
 	f.do("INSERT INTO t VALUES (3, 3)")
 	f.level()
+}
+
+// A replica takes up its work wherever in a snapshot a commit of its own was taken for failed.
+func TestReplicaCommitOfUnknownOutcome(t *testing.T) {
+	f, b := newBrittle(t)
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1)")
+	f.level()
+	r := f.replicas[0]
+	tune := f.tune
+	f.tune = func(o *ddb.Options) {
+		tune(o)
+		o.Dialect, o.Rejoin = b, true
+	}
+	for n := int32(1); ; n++ {
+		f.do("UPDATE t SET v = v + 1")
+		r.close()
+		require.NoError(t, ddb.Detach(f.ctx, r.raw, ddb.Options{ID: r.id, Role: ddb.Replica}))
+		b.replay.Store(n)
+		f.openReplica(r)
+		f.level()
+		if b.replay.Load() > 0 {
+			require.Greater(t, n, int32(3))
+			return // there were fewer commits
+		}
+	}
 }
 
 // A schema statement that has run, but failed before its table was captured, is made good.

@@ -162,9 +162,10 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, where string, ar
 	return keys, list, rows.Err()
 }
 
-// capture installs the triggers that note the previous images.
+// capture installs the triggers that note the previous images. The catalogue is made known when its
+// tables have their outboxes: poll looks at them meanwhile.
 func (s *snapSide) capture(ctx context.Context, q dialect.Querier) error {
-	cat, err := s.loadTables(ctx, q)
+	cat, err := s.readTables(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -178,9 +179,8 @@ func (s *snapSide) capture(ctx context.Context, q dialect.Querier) error {
 	if err != nil {
 		return err
 	}
-	next := *cat
-	next.version = version
-	s.tables.Store(&next)
+	cat.version = version
+	s.tables.Store(cat)
 	return nil
 }
 
