@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -535,7 +536,7 @@ func (a *applier) clearJournal(ctx context.Context) error {
 	if err := a.begin(ctx); err != nil {
 		return err
 	}
-	for _, table := range []string{"journal", "deferred", "received"} {
+	for _, table := range slices.Concat([]string{"journal", "deferred", "received"}, dialect.OwnReplicated) {
 		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+a.engine.Own(table)); err != nil {
 			return err
 		}

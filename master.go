@@ -188,6 +188,9 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 	if err := m.engine.InstallCapture(ctx, c, cat.replicated(), dialect.Keys); err != nil {
 		return fmt.Errorf("ddb: node %s: install triggers: %w", m.opts.ID, err)
 	}
+	if err := m.loadFollowers(ctx, c); err != nil {
+		return err
+	}
 	st, err := m.schemaState(ctx, c)
 	if err != nil {
 		return err
@@ -398,7 +401,12 @@ func (m *master) judge(ctx context.Context, h hello, nonce []byte) (welcome, err
 			return w, err
 		}
 	}
-	return m.judgeSnap(ctx, h, w)
+	w, err := m.judgeSnap(ctx, h, w)
+	if err != nil {
+		return w, err
+	}
+	w.Node, err = m.register(ctx, h)
+	return w, err
 }
 
 func (m *master) authenticate(h hello, nonce []byte) error {

@@ -59,7 +59,7 @@ func (n *node) physical(database string) string {
 // name gives the name that entries use for a table.
 func (n *node) name(t *dialect.Table) tableName {
 	if t.Own {
-		return tableName{ownDatabase, "conflicts"}
+		return tableName{ownDatabase, strings.TrimPrefix(t.Name, "_ddb_")}
 	}
 	return tableName{n.logical(t.Database), t.Name}
 }
@@ -182,7 +182,7 @@ const (
 	metaIntent   = "intent"   // of a follower: the schema entry that is being run
 	metaNode     = "nodeid"   // id of the node
 	metaNumber   = "number"   // of a snap: the number of the last batch handed to the master
-	metaNodeNum  = "nodenum"  // small number of a snap, for handed-out keys
+	metaNodeNum  = "nodenum"  // of a snap: its number, for handed-out keys
 	metaDatabase = "database" // databases added by CREATE DATABASE
 )
 

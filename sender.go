@@ -60,12 +60,7 @@ func (l *link) write(kind uint8, msg any) error {
 func (m *master) enlist(h hello, w welcome, address string) (*sender, *link, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.followers[h.ID]
-	if f == nil {
-		f = &sender{m: m, id: h.ID}
-		f.queue = &journalQueue{journal: m.journal, acked: &f.acked}
-		m.followers[h.ID] = f
-	}
+	f := m.follower(h.ID)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.link != nil {
@@ -83,6 +78,17 @@ func (m *master) enlist(h hello, w welcome, address string) (*sender, *link, err
 	}
 	f.setState(Joining, "connected")
 	return f, f.link, nil
+}
+
+// follower returns what is kept of a follower; the caller holds mu.
+func (m *master) follower(id string) *sender {
+	f := m.followers[id]
+	if f == nil {
+		f = &sender{m: m, id: id}
+		f.queue = &journalQueue{journal: m.journal, acked: &f.acked}
+		m.followers[id] = f
+	}
+	return f
 }
 
 func (l *link) close(err error) {

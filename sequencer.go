@@ -27,12 +27,13 @@ type sequencer struct {
 	looked    time.Time // when the schema version was last read; owned by exclusive
 	unsure    bool      // an entry was made that may stand, though nobody was told; owned by exclusive
 
-	written atomic.Uint64 // writes whose entry is not made with them, counted after their commit
-	wake    chan struct{} // capacity 1: a wake-up is never waited for
-	hurry   chan struct{} // capacity 1: somebody waits for a pass, so that it must not be put off
-	state   watch[sequenced]
-	recent  recentParts
-	entries atomic.Uint64
+	written  atomic.Uint64 // writes whose entry is not made with them, counted after their commit
+	wake     chan struct{} // capacity 1: a wake-up is never waited for
+	hurry    chan struct{} // capacity 1: somebody waits for a pass, so that it must not be put off
+	state    watch[sequenced]
+	recent   recentParts
+	entries  atomic.Uint64
+	registry registry
 	incoming
 }
 

@@ -170,7 +170,7 @@ func (s *snapSide) installKeys(ctx context.Context, q dialect.Querier, tables []
 
 // installKeys keeps the master's keys out of the ranges of the snaps.
 func (s *sequencer) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
-	if !s.opts.acceptsSnaps() {
+	if !s.sharesKeys() {
 		return s.node.installKeys(ctx, q, nil, 0)
 	}
 	return s.node.installKeys(ctx, q, tables, firstSnapNode-1)
@@ -216,6 +216,9 @@ func (s *snapSide) result(ctx context.Context, c *sql.Conn, query string, r sql.
 
 // keyResult is the writer's hook of a master.
 func (m *master) keyResult(ctx context.Context, c *sql.Conn, query string, r sql.Result) (sql.Result, error) {
+	if !m.sharesKeys() {
+		return r, nil
+	}
 	return m.moved(ctx, c, query, r, firstSnapNode-1)
 }
 
@@ -262,7 +265,7 @@ func (k *keyedConns) conn(ctx context.Context, db *sql.DB, number int64) (*sql.C
 // writeConn takes a connection for a user's write on a master with many writers.
 func (m *master) writeConn(ctx context.Context) (*sql.Conn, error) {
 	number := int64(0)
-	if m.opts.acceptsSnaps() {
+	if m.sharesKeys() {
 		number = firstSnapNode - 1
 	}
 	return m.keyed.conn(ctx, m.db, number)

@@ -94,9 +94,6 @@ func (m *master) received(ctx context.Context, q dialect.Querier, snap string) (
 	return uint64(number), nil
 }
 
-// nodeNumber begins the names of the meta rows that hold the numbers of snaps.
-const nodeNumber = "nodenum:"
-
 // judgeSnap tells a snap what the master has of it, and its small number.
 func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, error) {
 	if h.Role != Snap {
@@ -106,36 +103,10 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 		return w, fmt.Errorf("%w: Options.Snaps of the master accepts none", ErrUnknownSnap)
 	}
 	err := m.exclusive(ctx, func(c *sql.Conn) (err error) {
-		if w.Number, err = m.received(ctx, c, h.ID); err != nil {
-			return err
-		}
-		w.Node, err = m.numberNode(ctx, c, h.ID)
+		w.Number, err = m.received(ctx, c, h.ID)
 		return err
 	})
 	return w, err
-}
-
-// numberNode returns the snap's number, giving it one if it has none.
-func (m *master) numberNode(ctx context.Context, c *sql.Conn, id string) (int64, error) {
-	if n, ok, err := metaValue[int64](ctx, m.node, c, nodeNumber+id); err != nil || ok {
-		return n, err
-	}
-	last, ok, err := metaValue[int64](ctx, m.node, c, metaNodeNum)
-	if err != nil {
-		return 0, err
-	}
-	if !ok {
-		last = firstSnapNode - 1
-	}
-	last++
-	if limit := maxNodes(m.dialect.Name()); last >= limit {
-		return 0, fmt.Errorf("%w: the cluster has had %d snaps, more than there are ranges of keys", ErrOptions, last-firstSnapNode)
-	} else if float64(last) > warnAt*float64(limit) {
-		m.log.Warn("the ranges of keys for snaps are running out", "used", last, "of", limit)
-	}
-	return last, m.txOn(ctx, c, dialect.Replay, func() error {
-		return errors.Join(m.setMetaValue(ctx, c, metaNodeNum, last), m.setMetaValue(ctx, c, nodeNumber+id, last))
-	})
 }
 
 // job is a message with batches that waits to be settled.

@@ -129,7 +129,7 @@ type Table struct {
 	// Refusal says why the table cannot be replicated, and the statement that would
 	// change that; "" for a table that can.
 	Refusal string
-	// Own marks ddb's own replicated tables (the conflicts table).
+	// Own marks ddb's own replicated tables, see OwnReplicated.
 	Own bool
 }
 
@@ -269,7 +269,7 @@ type Copy interface {
 //	meta      (k text(190), v blob)                       settings and marks of this node
 //	journal   (seq int64 primary key, epoch int64, at int64, final int64, records int64,
 //	           bytes int64, hash blob(32), payload blob)  seq = LSN<<16 | part
-//	followers (id text(190), role text, epoch int64, lsn int64, seen int64, info blob)
+//	followers (id text(190), role text, number int64, at int64)   every node that has followed the cluster; replicated
 //	batches   (id int64 handed out ascending (AUTO_INCREMENT, INTEGER PRIMARY KEY), number int64 null, at int64, records int64, bytes int64, payload blob)
 //	received  (snap text(190) primary key, number int64)  highest batch included, on a master
 //	deferred  (id int64 handed out, kind text, db text, name text, body text) objects a replica keeps for the day it is promoted
@@ -277,3 +277,6 @@ type Copy interface {
 //	           origin text, batch int64, policy text, outcome text, reason text, state text)   replicated like a user's table
 //	captured  (id int64 primary key, db text, name text, fingerprint text)   the dialect's own: which table has which outbox
 var OwnTables = []string{"meta", "journal", "followers", "batches", "received", "deferred", "conflicts", "captured"}
+
+// OwnReplicated lists those of OwnTables that are replicated like a user's tables.
+var OwnReplicated = []string{"conflicts", "followers"}

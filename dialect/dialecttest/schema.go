@@ -17,7 +17,7 @@ func testOwn(t *testing.T, h Harness) {
 	w.exec(
 		"INSERT INTO "+w.eng.Own("meta")+" (k, v) VALUES ('a', x'00ff')",
 		"INSERT INTO "+w.eng.Own("journal")+" (seq, epoch, at, final, records, bytes, hash, payload) VALUES (9223372036854775807, 1, 2, 3, 4, 5, x'00', x'01')",
-		"INSERT INTO "+w.eng.Own("followers")+" (id, role, epoch, lsn, seen, info) VALUES ('f', 'replica', 1, 2, 3, x'00')",
+		"INSERT INTO "+w.eng.Own("followers")+" (id, role, number, at) VALUES ('f', 'replica', 1, 2)",
 		"INSERT INTO "+w.eng.Own("batches")+" (number, at, records, bytes, payload) VALUES (NULL, 1, 2, 3, x'00'), (7, 1, 2, 3, x'00')",
 		"INSERT INTO "+w.eng.Own("received")+" (snap, number) VALUES ('s', 7)",
 		"INSERT INTO "+w.eng.Own("deferred")+" (kind, db, name, body) VALUES ('trigger', '', 'n', 'b')",
@@ -27,12 +27,12 @@ func testOwn(t *testing.T, h Harness) {
 		t.Error("meta.k is no primary key")
 	}
 	tables := w.tables()
-	if len(tables) != 1 {
-		t.Errorf("an empty database lists %d tables, want the conflicts table alone", len(tables))
+	if len(tables) != len(dialect.OwnReplicated) {
+		t.Errorf("an empty database lists %d tables, want %v", len(tables), dialect.OwnReplicated)
 	}
 	for _, own := range tables {
 		if !own.Own || own.Refusal != "" {
-			t.Errorf("conflicts is listed as %+v", own)
+			t.Errorf("a table of ddb's own is listed as %+v", own)
 		}
 	}
 	objects, err := w.eng.Objects(w.ctx, w.db)
@@ -199,8 +199,8 @@ func testWipe(t *testing.T, h Harness) {
 	w.ok(err)
 	w.ok(w.eng.Wipe(w.ctx, c))
 	w.eng.Release(c)
-	if n := len(w.tables()); n != 1 {
-		t.Errorf("%d tables after Wipe, want the conflicts table alone", n)
+	if n := len(w.tables()); n != len(dialect.OwnReplicated) {
+		t.Errorf("%d tables after Wipe, want %v", n, dialect.OwnReplicated)
 	}
 	objects, err := w.eng.Objects(w.ctx, w.db)
 	w.ok(err)

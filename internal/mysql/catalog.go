@@ -172,7 +172,7 @@ func (b *catalogBuilder) note(db string, what string, r []sql.NullString) *table
 func (b *catalogBuilder) addTable(db string, r []sql.NullString) {
 	name, typ, engine := r[0].String, r[1].String, r[2].String
 	own := db == b.e.own
-	if typ == "VIEW" || typ == "SYSTEM VIEW" || own && name != "conflicts" {
+	if typ == "VIEW" || typ == "SYSTEM VIEW" || own && !slices.Contains(dialect.OwnReplicated, name) {
 		return
 	}
 	t := &table{Table: &dialect.Table{Database: db, Name: name, Own: own, Incarnation: b.born[name]}}

@@ -13,7 +13,7 @@ var ownColumns = map[string]string{
 	"meta": "k VARCHAR(190) NOT NULL PRIMARY KEY, v LONGBLOB",
 	"journal": "seq BIGINT NOT NULL PRIMARY KEY, epoch BIGINT NOT NULL, at BIGINT NOT NULL, final BIGINT NOT NULL," +
 		" records BIGINT NOT NULL, bytes BIGINT NOT NULL, hash VARBINARY(32), payload LONGBLOB",
-	"followers": "id VARCHAR(190) NOT NULL PRIMARY KEY, role LONGTEXT, epoch BIGINT, lsn BIGINT, seen BIGINT, info LONGBLOB",
+	"followers": "id VARCHAR(190) NOT NULL PRIMARY KEY, role VARCHAR(16) NOT NULL, number BIGINT NOT NULL, at BIGINT NOT NULL",
 	"batches": "id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, number BIGINT NULL, at BIGINT, records BIGINT, bytes BIGINT, payload LONGBLOB," +
 		" KEY number (number)",
 	"received": "snap VARCHAR(190) NOT NULL PRIMARY KEY, number BIGINT",

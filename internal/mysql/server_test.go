@@ -32,7 +32,7 @@ func TestRefusals(t *testing.T) {
 	)
 	defer n.exec("DROP TABLE child, quiet")
 	want := map[string]string{
-		"fine": "", "quiet": "", "conflicts": "", "keyless": "ADD PRIMARY KEY", "prefix": "whole columns", "isam": "ENGINE=InnoDB",
+		"fine": "", "quiet": "", "conflicts": "", "followers": "", "keyless": "ADD PRIMARY KEY", "prefix": "whole columns", "isam": "ENGINE=InnoDB",
 		"versioned": "DROP SYSTEM VERSIONING", "seq": "DROP SEQUENCE", "child": "DROP FOREIGN KEY", "loops": "CASCADE",
 	}
 	for _, tab := range n.tables() {

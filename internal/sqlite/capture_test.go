@@ -160,7 +160,7 @@ func TestVirtual(t *testing.T) {
 	for _, tab := range list {
 		names = append(names, fmt.Sprint(tab.Name, tab.Refusal != ""))
 	}
-	want(t, names, "_ddb_conflictsfalse", "ftrue", "tfalse")
+	want(t, names, "_ddb_conflictsfalse", "_ddb_followersfalse", "ftrue", "tfalse")
 	must(t, db, "INSERT INTO t VALUES (1, 'world')")
 	want(t, collected(t, e, db, false), "t[1]=[1 world]")
 	c, err := e.Conn(t.Context(), dialect.Replay)

@@ -43,7 +43,10 @@ type unique struct {
 // uniqueTerm is a term of a unique index, for a row that is there and for the new one.
 type uniqueTerm struct{ old, new, coll string }
 
-const ownConflicts = prefix + "conflicts"
+// ownReplicated reports whether a table of ddb's own is replicated.
+func ownReplicated(name string) bool {
+	return slices.Contains(dialect.OwnReplicated, strings.TrimPrefix(name, prefix))
+}
 
 // Tables lists the tables, parents before children.
 func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Table, error) {
@@ -122,7 +125,7 @@ func loadNames(ctx context.Context, q dialect.Querier) ([]*table, error) {
 		SELECT m.name, m.sql, l.type, l.wr, l.strict FROM main.sqlite_schema m JOIN l ON l.name = m.name
 		WHERE m.type = 'table' AND substr(m.name, 1, 7) <> 'sqlite_' ORDER BY m.name`,
 		[]any{&name, &create, &kind, &wr, &strict}, func() error {
-			if kind == "shadow" || own(name) && name != ownConflicts {
+			if kind == "shadow" || own(name) && !ownReplicated(name) {
 				return nil
 			}
 			tb := &table{Table: &dialect.Table{Name: name, Own: own(name)}, sql: create, withoutRowid: wr, strict: strict}

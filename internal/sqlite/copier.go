@@ -100,7 +100,7 @@ func (e *engine) load1(ctx context.Context, c *sql.Conn) error {
 	if err != nil {
 		return err
 	}
-	tables := []string{ownConflicts}
+	var tables []string
 	views := []string{}
 	for _, o := range objects {
 		switch o.Kind {
@@ -116,8 +116,11 @@ func (e *engine) load1(ctx context.Context, c *sql.Conn) error {
 			}
 		}
 	}
-	if err := run(ctx, c, "DELETE FROM main."+quote(ownConflicts)); err != nil {
-		return err
+	for _, name := range dialect.OwnReplicated {
+		if err := run(ctx, c, "DELETE FROM main."+quote(prefix+name)); err != nil {
+			return err
+		}
+		tables = append(tables, prefix+name)
 	}
 	for _, name := range tables {
 		if err := copyRows(ctx, c, name); err != nil {

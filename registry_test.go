@@ -1,0 +1,90 @@
+package ddb_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/transport/fault"
+)
+
+// states returns the state of each node that a node knows.
+func (s *shop) states(id string) map[string]ddb.State {
+	m := make(map[string]ddb.State)
+	for _, n := range s.nodes[id].Nodes() {
+		m[n.ID] = n.State
+	}
+	return m
+}
+
+// Keys are handed out as without ddb until the first snap comes, and never meet from then on, even
+// when a replica becomes the master that neither snap has told anything of its pending rows.
+func TestRegistrySurvivesPromotion(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, "CREATE TABLE k (id "+e.int+", v VARCHAR(20))")
+		insert := func(id string) int64 {
+			last, err := s.exec(id, "INSERT INTO k (v) VALUES (?)", id).LastInsertId()
+			require.NoError(t, err)
+			return last
+		}
+		require.Equal(t, []int64{1, 2, 3}, []int64{insert("master"), insert("master"), insert("master")})
+		s.links["r"] = fault.New(s.net)
+		require.NoError(t, s.open("r", ddb.Options{Role: ddb.Replica, Master: "master", Transport: s.links["r"]}).WaitReady(s.ctx))
+		s.snap("a", ddb.Options{})
+		s.snap("b", ddb.Options{})
+		insert("master")
+		s.exchange("a", "b")
+		s.cut("a", "b")
+		insert("a")
+		insert("b")
+		require.NoError(t, ddb.WaitLSN(s.ctx, s.nodes["r"], s.nodes["master"]))
+
+		for _, id := range []string{"master", "r"} {
+			require.NoError(t, s.nodes[id].Close())
+			delete(s.nodes, id)
+		}
+		s.open("r", ddb.Options{Listen: "master", Transport: s.net})
+		require.Equal(t, map[string]ddb.State{"r": ddb.Active, "a": ddb.Inactive, "b": ddb.Inactive}, s.states("r"))
+		insert("r")
+		s.snap("c", ddb.Options{}) // must not get a number that one of the absent has
+		insert("c")
+		s.heal("b")
+		s.heal("a")
+		s.nodes["master"] = s.nodes["r"] // for exchange
+		s.exchange("b", "a", "c")
+		delete(s.nodes, "master")
+		require.Empty(t, s.conflicts("r"))
+		require.Equal(t, `[8]`, s.rows("r", "SELECT COUNT(*) FROM k"))
+		for _, id := range []string{"a", "b", "c"} {
+			require.Equal(t, s.rows("r", "SELECT * FROM k"), s.rows(id, "SELECT * FROM k"))
+		}
+	})
+}
+
+// The master lists a follower that has not come back since its start, until it is told to forget it.
+func TestForget(t *testing.T) {
+	f := newCluster(t, "sqlite", 2)
+	require.ErrorIs(t, f.m.Forget(f.ctx, "r1"), ddb.ErrBusy)
+	require.ErrorIs(t, f.m.Forget(f.ctx, "nobody"), ddb.ErrOptions)
+	require.ErrorIs(t, f.replicas[0].Forget(f.ctx, "r2"), ddb.ErrNotMaster)
+	f.replicas[0].close()
+	f.m.close()
+	f.openMaster()
+	require.NoError(t, f.replicas[1].WaitReady(f.ctx))
+	known := func() (ids []string) {
+		for _, n := range f.m.Nodes() {
+			ids = append(ids, n.ID)
+		}
+		return ids
+	}
+	require.Equal(t, []string{"master", "r1", "r2"}, known())
+	require.NoError(t, f.m.Forget(f.ctx, "r1"))
+	require.Equal(t, []string{"master", "r2"}, known())
+	f.m.close()
+	f.openMaster()
+	require.Equal(t, []string{"master", "r2"}, known())
+	f.openReplica(f.replicas[0])
+	f.level()
+	require.Equal(t, []string{"master", "r1", "r2"}, known())
+}
