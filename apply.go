@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +20,10 @@ type applier struct {
 	*node
 	pos  Position // the journal's end
 	prev Part     // the last part seen, for the chain
+	// Where the journal is not in the database: the last entry whose rows are, and the parts
+	// that the journal does not have yet.
+	applied LSN
+	unfiled []Part
 	conn *sql.Conn
 	open bool // a transaction holds the first parts of an entry
 	// through is the LSN from which the rows are consistent: until then they are a
@@ -78,12 +81,31 @@ func (a *applier) reload(ctx context.Context) error {
 		return err
 	}
 	a.pos, a.prev = last, last.anchor()
+	a.unfiled = nil
+	if !a.inside() {
+		_, unfinished, err := a.meta(ctx, a.db, metaCursor)
+		if err != nil {
+			return err
+		}
+		if unfinished {
+			a.pos, a.prev = Position{}, Position{}.anchor() // the journal has yet to begin anew
+		}
+		if a.applied, _, err = metaValue[LSN](ctx, a.node, a.db, metaApplied); err != nil {
+			return err
+		}
+	}
 	if a.through, _, err = metaValue[LSN](ctx, a.node, a.db, metaThrough); err != nil {
 		return err
 	}
 	in, _, err := metaValue[intent](ctx, a.node, a.db, metaIntent)
 	a.through = max(a.through, in.LSN) // a schema entry that was cut off shows half until it is applied
 	return err
+}
+
+// inside reports whether the journal is in the node's own database.
+func (a *applier) inside() bool {
+	_, ok := a.journal.(transactional)
+	return ok
 }
 
 func (a *applier) close() {
@@ -101,7 +123,7 @@ func (a *applier) abort() {
 		rollback(a.conn)
 		a.closed(false)
 	}
-	a.prev = a.pos.anchor()
+	a.prev, a.unfiled = a.pos.anchor(), nil
 }
 
 func (a *applier) connect(ctx context.Context) error {
@@ -137,6 +159,16 @@ func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 			return err
 		}
 		a.prev = parts[i]
+	}
+	known := 0 // parts whose rows are here already
+	for !a.open && known < len(parts) && parts[known].LSN <= a.applied {
+		known++
+	}
+	if known > 0 {
+		if err := a.file(ctx, parts[:known]); err != nil {
+			return err
+		}
+		parts, bodies = parts[known:], bodies[known:]
 	}
 	for from := 0; from < len(parts); {
 		n := 1 // a schema entry is applied alone
@@ -201,20 +233,42 @@ func (a *applier) some(ctx context.Context, parts []Part, bodies []*body) error 
 			return err
 		}
 	}
+	if !a.inside() {
+		if err := a.setMetaValue(ctx, a.conn, metaApplied, last.LSN); err != nil {
+			return err
+		}
+	}
 	if err := a.engine.Commit(ctx, a.conn, dialect.Replay); err != nil {
 		return fmt.Errorf("ddb: node %s: apply entry %d: %w", a.opts.ID, last.LSN, err)
 	}
 	a.closed(true)
-	a.pos = last.Position()
 	if last.LSN >= a.through {
 		a.through = 0
 	}
-	if j, ok := a.journal.(transactional); !ok || j == nil {
-		// A journal outside the database comes after the rows: rows applied twice are the same rows.
-		if err := a.journal.Append(ctx, parts...); err != nil {
-			return err
-		}
+	if !a.inside() {
+		a.applied = last.LSN
+		return a.file(ctx, nil)
 	}
+	a.pos = last.Position()
+	return nil
+}
+
+// file puts parts whose rows are in the database into a journal that is not, as soon as
+// their entries are whole.
+func (a *applier) file(ctx context.Context, parts []Part) error {
+	a.unfiled = append(a.unfiled, parts...)
+	n := len(a.unfiled)
+	for n > 0 && !a.unfiled[n-1].Final {
+		n--
+	}
+	if n == 0 {
+		return nil
+	}
+	if err := a.journal.Append(ctx, a.unfiled[:n]...); err != nil {
+		return err
+	}
+	a.pos = a.unfiled[n-1].Position()
+	a.unfiled = slices.Clone(a.unfiled[n:])
 	return nil
 }
 
@@ -265,9 +319,8 @@ func (a *applier) record(ctx context.Context, parts []Part, bodies []*body) erro
 	j, inside := a.journal.(transactional)
 	for i := range parts {
 		if !inside {
-			continue
-		}
-		if err := j.AppendIn(ctx, a.quick(a.conn), parts[i]); err != nil {
+			a.unfiled = append(a.unfiled, parts[i])
+		} else if err := j.AppendIn(ctx, a.quick(a.conn), parts[i]); err != nil {
 			return err
 		}
 		if len(bodies[i].Schema) > 0 {
@@ -530,9 +583,6 @@ func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err err
 
 // clearJournal forgets the node's history, which a snapshot is about to replace.
 func (a *applier) clearJournal(ctx context.Context) error {
-	if _, ok := a.journal.(transactional); !ok {
-		return errors.Join(a.journal.Trim(ctx, a.pos.LSN))
-	}
 	if err := a.begin(ctx); err != nil {
 		return err
 	}
@@ -541,8 +591,15 @@ func (a *applier) clearJournal(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, key := range []string{metaCursor, metaIntent, metaSchema, metaThrough} {
+	for _, key := range []string{metaCursor, metaIntent, metaSchema, metaThrough, metaApplied} {
 		if err := a.setMeta(ctx, a.conn, key, nil); err != nil {
+			return err
+		}
+	}
+	if !a.inside() {
+		// The journal begins anew with the snapshot's end. Until then this cursor, of which no
+		// master can make anything, tells that the node has nothing.
+		if err := a.setMetaValue(ctx, a.conn, metaCursor, cursor{Base: Position{LSN: loading}}); err != nil {
 			return err
 		}
 	}
@@ -554,7 +611,7 @@ func (a *applier) clearJournal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.pos, a.through = Position{}, 0
+	a.pos, a.through, a.applied, a.unfiled = Position{}, 0, 0, nil
 	a.prev = a.pos.anchor()
 	return nil
 }
@@ -648,6 +705,12 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 		return nil
 	}
 	var err error
+	if !a.inside() && anchor.LSN > 0 {
+		// Before the cursor goes: a crash in between makes the node begin again.
+		if err := a.journal.Append(ctx, anchor); err != nil {
+			return err
+		}
+	}
 	if a.copy != nil {
 		err = a.loadFile(ctx, finish)
 	} else {
@@ -655,11 +718,6 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 	}
 	if err != nil {
 		return err
-	}
-	if _, ok := a.journal.(transactional); !ok && anchor.LSN > 0 {
-		if err := a.journal.Append(ctx, anchor); err != nil {
-			return err
-		}
 	}
 	a.pos, a.through = a.cursor.Base, through
 	a.prev = a.pos.anchor()

@@ -18,7 +18,8 @@ import (
 //	J3  Hash(part) = SHA-256(Hash(previous part), head of the part, payload). Equal hashes mean equal histories.
 //	J4  A reader sees whole entries only: the parts of an entry become visible together, the last one marked Final.
 //	J5  On a follower, the rows of an entry and its parts in the journal commit in one transaction;
-//	    the follower's position is the journal's end, so applying is exactly-once.
+//	    the follower's position is the journal's end, so applying is exactly-once. A journal outside the
+//	    database gets the parts after that commit, in which the database notes the entry's LSN.
 //	J6  Trim removes whole entries from the front, never the last entry: its hash anchors the chain.
 
 // LSN is a log sequence number: the place of an entry in the history of a
@@ -50,10 +51,14 @@ type Part struct {
 	Index   int    `cbor:"3,keyasint"`           // 0 for the entry's first part
 	Final   bool   `cbor:"4,keyasint,omitempty"` // the entry's last part
 	At      int64  `cbor:"5,keyasint"`           // time of the snapshot, unix nanoseconds
-	Records int    `cbor:"6,keyasint"`           // row states in the payload
+	Records int    `cbor:"6,keyasint"`           // row states in the payload; -1 in an anchor
 	Hash    Hash   `cbor:"7,keyasint"`
 	Payload []byte `cbor:"8,keyasint"`
 }
+
+// Anchor reports whether the part holds no entry, but says where a history stands that a snapshot has
+// brought. A journal forgets what it had when an anchor is appended.
+func (p *Part) Anchor() bool { return p.Records < 0 }
 
 // Time returns the time of the snapshot that the part was read from.
 func (p *Part) Time() time.Time { return time.Unix(0, p.At) }
@@ -107,7 +112,7 @@ func (p Position) anchor() Part {
 // table in the node's own database. An implementation must pass
 // [github.com/ddb-project/ddb/ddbtest.Journal].
 type Journal interface {
-	// Append stores parts that continue the journal's end. When it returns without
+	// Append stores parts that continue the journal's end, or an anchor, with which it begins anew. When it returns without
 	// error they are durable; after an error none of them is visible. Parts of an
 	// unfinished entry are not visible to Read or Bounds (J4).
 	Append(ctx context.Context, parts ...Part) error

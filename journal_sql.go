@@ -27,6 +27,7 @@ type sqlJournal struct {
 	size   string
 	before string
 	last   string
+	clear  string
 }
 
 // newSQLJournal returns the journal in the table; tx runs a function in one durable transaction.
@@ -35,6 +36,7 @@ func newSQLJournal(db dialect.Querier, table string, tx func(context.Context, fu
 	return &sqlJournal{
 		db:     db,
 		tx:     tx,
+		clear:  "DELETE FROM " + table,
 		insert: "INSERT INTO " + table + " (" + columns + ") VALUES (?,?,?,?,?,?,?,?)",
 		read:   "SELECT " + columns + " FROM " + table + " WHERE seq > ? ORDER BY seq LIMIT ?",
 		sizes:  "SELECT bytes FROM " + table + " WHERE seq > ? ORDER BY seq LIMIT 1024",
@@ -50,6 +52,11 @@ func newSQLJournal(db dialect.Querier, table string, tx func(context.Context, fu
 func (j *sqlJournal) AppendIn(ctx context.Context, q dialect.Querier, p Part) error {
 	if p.Index >= 1<<partBits {
 		return fmt.Errorf("ddb: entry %d has more than %d parts", p.LSN, 1<<partBits)
+	}
+	if p.Anchor() {
+		if _, err := q.ExecContext(ctx, j.clear); err != nil {
+			return fmt.Errorf("ddb: journal: begin anew at entry %d: %w", p.LSN, err)
+		}
 	}
 	final := 0
 	if p.Final {

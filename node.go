@@ -178,6 +178,7 @@ const (
 	metaEpoch    = "epoch"    // of a master: the epoch of its reign
 	metaSchema   = "schema"   // of a master: the schema as last shipped
 	metaCursor   = "cursor"   // of a follower: how far a snapshot has come
+	metaApplied  = "applied"  // of a follower whose journal is elsewhere: the last entry whose rows are here
 	metaThrough  = "through"  // of a follower after a snapshot: consistent from that LSN on
 	metaIntent   = "intent"   // of a follower: the schema entry that is being run
 	metaNode     = "nodeid"   // id of the node

@@ -102,7 +102,12 @@ func (j *memJournal) Append(ctx context.Context, parts ...Part) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.parts = append(j.parts, parts...)
+	for _, p := range parts {
+		if p.Anchor() {
+			j.parts = nil
+		}
+		j.parts = append(j.parts, p)
+	}
 	return nil
 }
 

@@ -166,7 +166,7 @@ func (s *sequencer) collectTx(ctx context.Context, c *sql.Conn) (*passResult, er
 	if !s.engine.Transactional() {
 		return s.collect(ctx, c, nil)
 	}
-	version, err := s.engine.Version(ctx, c)
+	version, err := s.engine.Version(ctx, s.quick(c))
 	if err != nil {
 		return nil, fmt.Errorf("ddb: pass: schema version: %w", err)
 	}

@@ -141,6 +141,24 @@ func Journal(t *testing.T, open func(t *testing.T) ddb.Journal, reopen func(t *t
 		require.NoError(t, j.Append(ctx, Entry(last, "next")...))
 	})
 
+	// An anchor begins the journal anew, wherever its end was.
+	t.Run("anchor", func(t *testing.T) {
+		j := open(t)
+		fill(t, j, 3)
+		for _, lsn := range []ddb.LSN{40, 7} {
+			at := ddb.Position{Epoch: 2, LSN: lsn, Hash: ddb.Hash{1, 2, 3}}
+			require.NoError(t, j.Append(ctx, ddb.Part{Epoch: at.Epoch, LSN: at.LSN, Hash: at.Hash, Final: true, At: 1, Records: -1, Payload: []byte{}}))
+			first, last, err := j.Bounds(ctx)
+			require.NoError(t, err)
+			require.Equal(t, []ddb.Position{at, at}, []ddb.Position{first, last})
+			require.NoError(t, j.Append(ctx, Entry(at, "next")...))
+			parts, err := j.Read(ctx, lsn, 1<<19, 1<<20)
+			require.NoError(t, err)
+			require.Len(t, parts, 1)
+			require.Equal(t, lsn+1, parts[0].LSN)
+		}
+	})
+
 	// A context that is over stops every call and changes nothing.
 	t.Run("context", func(t *testing.T) {
 		j := open(t)

@@ -70,7 +70,7 @@ func (e *engine) collect(ctx context.Context, q dialect.Querier, t *dialect.Tabl
 	notes, err := e.seen(ctx, q, t)
 	if err == nil && notes.Count > 0 {
 		r := notes.Ranges[0]
-		err = e.emitNoted(ctx, q, tb, tb.collectSQL(t.ID, images), []any{r[0], r[1]}, images, emit)
+		err = e.emitNoted(ctx, q, tb, collectText(q, tb, t.ID, images), []any{r[0], r[1]}, images, emit)
 	}
 	if err != nil {
 		return dialect.Notes{}, fmt.Errorf("sqlite: collect %s: %w", t.Name, err)

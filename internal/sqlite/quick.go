@@ -31,6 +31,32 @@ func (e *engine) Quick(q dialect.Querier) dialect.Querier {
 type quickConn struct {
 	*sql.Conn
 	stmts map[string]*sql.Stmt
+	texts map[collectKey]string
+}
+
+// collectKey names a text of collectSQL.
+type collectKey struct {
+	tb     *table
+	id     int64 // of the outbox
+	images bool
+}
+
+// collectText is collectSQL, which takes longer to write than to run.
+func collectText(q dialect.Querier, tb *table, id int64, images bool) string {
+	k, ok := q.(*quickConn)
+	if !ok {
+		return tb.collectSQL(id, images)
+	}
+	key := collectKey{tb, id, images}
+	text, ok := k.texts[key]
+	if !ok {
+		if len(k.texts) >= quickMost {
+			clear(k.texts) // tables that are gone
+		}
+		text = tb.collectSQL(id, images)
+		k.texts[key] = text
+	}
+	return text
 }
 
 // stmt returns the compiled statement, which stays the connection's.
