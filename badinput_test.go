@@ -345,7 +345,8 @@ func TestFullDiskOnMaster(t *testing.T) {
 		}
 	}
 	require.ErrorContains(t, err, "ddb: exec")
-	require.ErrorContains(t, err, "full")
+	require.ErrorIs(t, err, ddb.ErrDiskFull)
+	require.ErrorContains(t, err, "node master: make room")
 	require.Positive(t, acknowledged)
 	require.Equal(t, fmt.Sprint(acknowledged), f.one(f.m, "SELECT count(*) FROM t"), "the refused write is there, or another is gone")
 	level(t, f)

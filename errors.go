@@ -35,6 +35,8 @@ var (
 	ErrBusy = errors.New("ddb: another transaction holds the writer")
 	// ErrNotReplicable: the statement or table cannot be replicated; the text says what would help.
 	ErrNotReplicable = errors.New("ddb: cannot be replicated")
+	// ErrDiskFull: the master's database (on a snap: the local one) has no room. Nothing was written.
+	ErrDiskFull = errors.New("ddb: the disk is full")
 	// ErrStale: no node is fresh enough for the consistency asked for.
 	ErrStale = errors.New("ddb: no node is fresh enough")
 )

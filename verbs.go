@@ -30,7 +30,7 @@ func (c *Cluster) Exec(query string, args ...any) (sql.Result, error) {
 func (c *Cluster) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	res, err := c.exec(ctx, query, args)
 	if err != nil {
-		return res, wrapError("exec", err)
+		return res, wrapError("exec", c.explain(err))
 	}
 	return res, nil
 }
@@ -374,6 +374,28 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 		err = n.engine.DropOwn(ctx, n.db)
 	}
 	return errors.Join(err, n.unlock())
+}
+
+// explain adds the node and the way out to an error of a database that has none.
+func (c *Cluster) explain(err error) error {
+	if err == nil || errors.Is(err, ErrDiskFull) || !isFull(err) {
+		return err
+	}
+	return fmt.Errorf("%w: node %s: make room where its database is, and write again: %w", ErrDiskFull, c.opts.ID, err)
+}
+
+// isFull recognises the errors of a database that cannot grow.
+func isFull(err error) bool {
+	var coded interface{ Code() int }
+	if errors.As(err, &coded) && coded.Code()&0xff == 13 { // SQLITE_FULL
+		return true
+	}
+	for _, text := range []string{"Error 1021", "Error 1114", "errno: 28", "No space left on device"} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
 }
 
 // wrapError adds what was being done, once.

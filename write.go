@@ -70,8 +70,12 @@ func (p *pooledWrites) exec(ctx context.Context, query string, args []any) (sql.
 	if err != nil {
 		return nil, err
 	}
+	release, err := p.c.killOn(ctx, p.m.db, c)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	res, err := c.ExecContext(ctx, query, args...)
-	c.Close() // nobody may miss it while this one waits
+	giveBack(c, release) // nobody may miss it while this one waits
 	if err != nil {
 		p.noted()
 		return res, err
@@ -84,13 +88,17 @@ func (p *pooledWrites) query(ctx context.Context, query string, args []any) (dri
 	if err != nil {
 		return nil, err
 	}
+	release, err := p.c.killOn(ctx, p.m.db, c)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
 	rows, err := streamRows(c.QueryContext(ctx, query, args...))
 	if err != nil {
 		p.wrote(ctx)
-		return nil, errors.Join(err, c.Close())
+		return nil, errors.Join(err, giveBack(c, release))
 	}
 	// The server commits the statement when it has sent the last row.
-	rows.(*streamedRows).after = func() error { return errors.Join(c.Close(), p.wrote(ctx)) }
+	rows.(*streamedRows).after = func() error { return errors.Join(giveBack(c, release), p.wrote(ctx)) }
 	return rows, nil
 }
 
@@ -141,12 +149,12 @@ func (t *poolTx) query(ctx context.Context, query string, args []any) (*sql.Rows
 }
 
 func (t *poolTx) commit() error {
-	defer t.conn.Close()
-	if err := t.tx.Commit(); err != nil {
-		t.p.wrote(context.WithoutCancel(t.ctx))
-		return err
+	err := t.tx.Commit()
+	t.conn.Close() // nobody may miss it while this one waits for replicas
+	if waited := t.p.wrote(context.WithoutCancel(t.ctx)); err == nil {
+		err = waited
 	}
-	return t.p.wrote(context.WithoutCancel(t.ctx))
+	return err
 }
 
 func (t *poolTx) rollback() error {

@@ -173,8 +173,14 @@ func (w *groupWriter) connect(ctx context.Context) error {
 	if w.conn != nil {
 		return nil
 	}
-	c, err := w.engine.Conn(ctx, dialect.Write)
+	limit, cancel := context.WithTimeout(ctx, w.opts.BusyTimeout)
+	defer cancel()
+	c, err := w.engine.Conn(limit, dialect.Write)
 	if err != nil {
+		if limit.Err() != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: no connection of the pool was free for %v; ddb needs up to 4 of its own beside those that the program keeps (SetMaxOpenConns): %w",
+				ErrBusy, w.opts.BusyTimeout, err)
+		}
 		return fmt.Errorf("ddb: node %s: connect: %w", w.opts.ID, err)
 	}
 	w.conn = c
