@@ -202,6 +202,9 @@ type outcome struct {
 	local  []any
 
 	conflict *conflictRow // nil if there is none
+	// met is a conflict if the batch has more to change: under master wins, another transaction has brought
+	// the row to where this one wants it, so that this one would be applied by half.
+	met *conflictRow
 }
 
 // judge decides on one batch.
@@ -229,6 +232,9 @@ func (st *settlement) judge(a *arrived, forced error) error {
 			return err
 		}
 	}
+	if !a.refused {
+		a.refused = half(list)
+	}
 	if a.refused {
 		st.refuse(a, list)
 		return nil
@@ -243,6 +249,25 @@ func (st *settlement) judge(a *arrived, forced error) error {
 		}
 	}
 	return nil
+}
+
+// half reports whether a batch would be applied by half, and makes conflicts of the rows that
+// others have brought to where it wants them.
+func half(list []*outcome) bool {
+	changes, met := false, false
+	for _, o := range list {
+		changes = changes || !equalRows(o.values, o.state.values)
+		met = met || o.met != nil
+	}
+	if !changes || !met {
+		return false
+	}
+	for _, o := range list {
+		if o.met != nil {
+			o.conflict = o.met
+		}
+	}
+	return true
 }
 
 // outcome decides on one row, and may refuse the whole batch.
@@ -270,6 +295,10 @@ func (st *settlement) outcome(a *arrived, name tableName, sh *shape, c *batchCha
 		cr.base, cr.local, cr.columns, cr.keyAt = r.Base, r.Values, c.Columns, c.Key
 		o.conflict = cr
 	case equalRows(remote, local):
+		if p := st.opts.policy(name); p.is(MasterWins) && !sh.t.Own && !equalRows(remote, base) {
+			cr.policy, cr.outcome, cr.reason = p.String(), "master", clashReason(base, local, remote)+" in the same way"
+			o.met = cr
+		}
 	case equalRows(remote, base):
 		o.values = local
 		o.stamp = st.opts.policy(name).is(NewestWins)

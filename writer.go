@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,14 +24,20 @@ import (
 //	    transaction (OR ROLLBACK, a deferred constraint, an interrupt) the others
 //	    run again, each in a commit of its own. None of them had been acknowledged (W1).
 //	W3  What is noted by a transaction is collected inside it, before its commit.
+//	W4  Whoever holds turn owns the connection and the statements: the writer's goroutine,
+//	    or a caller who found no other and spares the way there and back.
 type groupWriter struct {
 	*node
 	requests chan *writeRequest
 	closing  chan struct{} // closed when the writer is to stop
 	stopped  chan struct{} // closed when it has
-	conn     *sql.Conn
-	stmts    map[string]*sql.Stmt
 	hooks    writeHooks
+	lone     atomic.Bool // the last group had one member: nobody is kept from sharing a commit
+
+	turn  sync.Mutex
+	over  bool // the writer has stopped
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
 }
 
 // writeHooks is what the role adds to each transaction.
@@ -72,6 +79,9 @@ func newGroupWriter(n *node, hooks writeHooks) *groupWriter {
 // exec runs one statement and returns after its commit.
 func (w *groupWriter) exec(ctx context.Context, query string, args []any) (sql.Result, Position, error) {
 	r := &writeRequest{ctx: ctx, query: query, args: args, done: make(chan struct{})}
+	if w.atOnce(r) {
+		return r.res, r.pos, r.err
+	}
 	if err := w.submit(r); err != nil {
 		return nil, Position{}, err
 	}
@@ -85,6 +95,24 @@ func (w *groupWriter) with(ctx context.Context, f func(c *sql.Conn) error) error
 		return err
 	}
 	return r.err
+}
+
+// atOnce runs the request on the caller's goroutine if there is one writer at present.
+func (w *groupWriter) atOnce(r *writeRequest) bool {
+	if !w.lone.Load() || len(w.requests) > 0 || !w.turn.TryLock() {
+		return false
+	}
+	defer w.turn.Unlock()
+	if w.over {
+		return false
+	}
+	r.taken.Store(true)
+	if err := w.ready(r); err != nil {
+		r.finish(err)
+		return true
+	}
+	w.group(r, func(int) *writeRequest { return nil })
+	return true
 }
 
 // submit hands the request over and waits for its end. A request that waits behind an
@@ -128,7 +156,12 @@ func (w *groupWriter) submit(r *writeRequest) error {
 // run serves requests until ctx ends.
 func (w *groupWriter) run(ctx context.Context) {
 	defer close(w.stopped)
-	defer w.drop()
+	defer func() {
+		w.turn.Lock()
+		defer w.turn.Unlock()
+		w.over = true
+		w.drop()
+	}()
 	stop := context.AfterFunc(ctx, func() { close(w.closing) })
 	defer stop()
 	for {
@@ -136,25 +169,32 @@ func (w *groupWriter) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case r := <-w.requests:
-			w.serve(ctx, r)
+			w.turn.Lock()
+			w.serve(r)
+			w.turn.Unlock()
 		}
 	}
 }
 
-func (w *groupWriter) serve(ctx context.Context, r *writeRequest) {
+// ready connects if need be. The caller holds turn.
+func (w *groupWriter) ready(r *writeRequest) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	return w.connect(r.ctx)
+}
+
+// serve runs a request and those that it may share a commit with. The caller holds turn.
+func (w *groupWriter) serve(r *writeRequest) {
 	if !r.taken.CompareAndSwap(false, true) {
 		return
 	}
-	if err := r.ctx.Err(); err != nil {
-		r.finish(err)
-		return
-	}
-	if err := w.connect(ctx); err != nil {
+	if err := w.ready(r); err != nil {
 		r.finish(err)
 		return
 	}
 	if r.lease == nil {
-		w.group(r)
+		w.group(r, w.waiting)
 		return
 	}
 	err := r.lease(w.conn)
@@ -205,8 +245,8 @@ func (w *groupWriter) drop() {
 	}
 }
 
-// group runs the request and all that wait behind it in one transaction.
-func (w *groupWriter) group(first *writeRequest) {
+// group runs the request and those that more gives in one transaction.
+func (w *groupWriter) group(first *writeRequest, more func(have int) *writeRequest) {
 	var next *writeRequest // a lease that ended the gathering
 	members := make([]*writeRequest, 0, 8)
 	err := w.begin(first.ctx)
@@ -215,7 +255,7 @@ func (w *groupWriter) group(first *writeRequest) {
 		return
 	}
 	lost := false
-	for r := first; r != nil; r = w.waiting(len(members)) {
+	for r := first; r != nil; r = more(len(members)) {
 		if r.lease != nil {
 			next = r
 			break
@@ -230,6 +270,7 @@ func (w *groupWriter) group(first *writeRequest) {
 			break
 		}
 	}
+	w.lone.Store(len(members) == 1 && len(w.requests) == 0)
 	switch {
 	case lost:
 		rollback(w.conn)
@@ -241,7 +282,7 @@ func (w *groupWriter) group(first *writeRequest) {
 		}
 	}
 	if next != nil {
-		w.serve(next.ctx, next)
+		w.serve(next)
 	}
 }
 
