@@ -34,6 +34,7 @@ type routedConn struct {
 	c      *Cluster
 	tx     txn
 	pinned *sql.Conn
+	bound  bound // to tx or pinned, for KILL
 }
 
 func plainArgs(named []driver.NamedValue) []any {
@@ -53,12 +54,22 @@ func plainArgs(named []driver.NamedValue) []any {
 func (rc *routedConn) ExecContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Result, error) {
 	args := plainArgs(named)
 	if rc.tx != nil {
+		release, err := rc.killBound(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
 		return rc.tx.exec(ctx, query, args)
 	}
 	if conn, err := rc.pin(ctx, query); err != nil || conn != nil {
 		if err != nil {
 			return nil, err
 		}
+		release, err := rc.killBound(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
 		res, err := conn.ExecContext(ctx, query, args...)
 		if rc.c.m != nil {
 			rc.c.session.wrote(rc.c.m.written.Add(1))
@@ -72,16 +83,19 @@ func (rc *routedConn) ExecContext(ctx context.Context, query string, named []dri
 func (rc *routedConn) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
 	args := plainArgs(named)
 	if rc.tx != nil {
-		return streamRows(rc.tx.query(ctx, query, args))
+		return rc.boundRows(ctx, func() (*sql.Rows, error) { return rc.tx.query(ctx, query, args) })
 	}
 	if rc.pinned == nil && rc.c.isRead(query) {
+		if rows, ok, err := rc.c.readKilled(ctx, query, args); ok {
+			return rows, err
+		}
 		return streamRows(rc.c.read(ctx, query, args))
 	}
 	if conn, err := rc.pin(ctx, query); err != nil || conn != nil {
 		if err != nil {
 			return nil, err
 		}
-		rows, err := streamRows(conn.QueryContext(ctx, query, args...))
+		rows, err := rc.boundRows(ctx, func() (*sql.Rows, error) { return conn.QueryContext(ctx, query, args...) })
 		if rc.c.m == nil || rc.c.isRead(query) {
 			return rows, err
 		}
@@ -94,7 +108,8 @@ func (rc *routedConn) QueryContext(ctx context.Context, query string, named []dr
 			wrote()
 			return nil, err
 		}
-		rows.(*streamedRows).after = wrote // it commits when it has sent the last row (S4)
+		released := rows.(*streamedRows).after
+		rows.(*streamedRows).after = func() error { return errors.Join(released(), wrote()) } // it commits when it has sent the last row (S4)
 		return rows, nil
 	}
 	return rc.c.writes.query(ctx, query, args)

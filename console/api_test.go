@@ -150,7 +150,6 @@ func TestHealth(t *testing.T) {
 		rc, err := console.New(r, console.Options{})
 		require.NoError(t, err)
 		defer rc.Close()
-		master := h.server.URL
 		ask := func(path string) int {
 			codes := make([]int, 3)
 			for i, method := range []string{"GET", "HEAD", "OPTIONS"} {
@@ -166,10 +165,18 @@ func TestHealth(t *testing.T) {
 		for path, want := range map[string]int{"/primary": 503, "/replica": 200, "/replica?lag=2s": 200, "/read-only": 200, "/readiness": 200, "/replica?lag=much": 400} {
 			require.Equal(t, want, ask(path), "replica %s", path)
 		}
+		s, _ := h.follow(ddb.Snap, "s1", nil)
+		sc, err := console.New(s, console.Options{})
+		require.NoError(t, err)
+		defer sc.Close()
+		h.server.Config.Handler = sc
+		for path, want := range map[string]int{"/primary": 503, "/replica": 200, "/read-only": 200, "/readiness": 200, "/liveness": 200} {
+			require.Equal(t, want, ask(path), "snap %s", path)
+		}
+		h.server.Config.Handler = rc
 		require.NoError(t, rdb.Close()) // its database is gone
 		require.Equal(t, 503, ask("/replica"))
 		require.Equal(t, 200, ask("/liveness"))
-		require.NotEmpty(t, master)
 	})
 }
 
@@ -230,7 +237,7 @@ func TestNoToken(t *testing.T) {
 	require.Equal(t, 403, res.StatusCode)
 }
 
-// Serve cuts a client that sends nothing to the end, streams end with it, and it stops with its context.
+// Serve stops with its context, and the streams end with it.
 func TestServe(t *testing.T) {
 	h := build(t, engines[0], console.Options{})
 	ctx, stop := context.WithCancel(t.Context())
@@ -260,10 +267,10 @@ func TestLimits(t *testing.T) {
 		slow := map[string]string{"sqlite": "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) SELECT count(*) FROM c", "mariadb": "SELECT SLEEP(20)"}[e.name]
 		a := h.sql(504, map[string]any{"sql": slow})
 		require.Contains(t, a.Error, "300ms")
-		require.Equal(t, 200, func() int {
+		wait(t, "an answer in time", func() bool { // on a machine that is busy not at once
 			code, _, _ := h.call("POST", "/api/sql", map[string]string{"sql": "SELECT 1"})
-			return code
-		}())
+			return code == 200
+		})
 	})
 }
 

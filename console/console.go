@@ -23,6 +23,7 @@ type Handler struct {
 	observer *observer
 	running  chan struct{} // one token per statement that runs
 	streams  chan struct{} // one token per client that follows the events
+	patience patience
 
 	once    sync.Once
 	closing chan struct{} // closed when long answers must end
@@ -42,6 +43,7 @@ func New(c *ddb.Cluster, opts Options) (*Handler, error) {
 		running:  make(chan struct{}, o.MaxStatements),
 		streams:  make(chan struct{}, o.MaxStreams),
 		closing:  make(chan struct{}),
+		patience: usualPatience,
 	}
 	if c.Dialect() == sqlclass.MySQL.String() {
 		h.class = sqlclass.MySQL

@@ -93,7 +93,7 @@ func (h *Handler) export(w http.ResponseWriter, r *http.Request) {
 	if packed {
 		name, kind = name+".gz", "application/gzip"
 	}
-	out := &lateWriter{w: w, control: http.NewResponseController(w), begin: func() {
+	out := &lateWriter{w: w, control: http.NewResponseController(w), patience: h.patience.piece, begin: func() {
 		w.Header().Set("Content-Type", kind)
 		w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
 		w.Header().Set("Vary", "Accept-Encoding")
@@ -134,6 +134,8 @@ type lateWriter struct {
 	control *http.ResponseController
 	begin   func()
 	begun   bool
+	// patience is for each piece.
+	patience time.Duration
 }
 
 func (l *lateWriter) Write(b []byte) (int, error) {
@@ -141,7 +143,7 @@ func (l *lateWriter) Write(b []byte) (int, error) {
 		l.begin()
 		l.begun = true
 	}
-	_ = l.control.SetWriteDeadline(time.Now().Add(pieceTimeout))
+	_ = l.control.SetWriteDeadline(time.Now().Add(l.patience))
 	return l.w.Write(b)
 }
 

@@ -34,6 +34,9 @@ type house struct {
 	token   string
 }
 
+// heartbeat is short, so that a fallen node is soon seen.
+const heartbeat = 200 * time.Millisecond
+
 // engine is a kind of database.
 type engine struct {
 	name string
@@ -64,7 +67,7 @@ func build(t *testing.T, e *engine, opts console.Options) *house {
 	var at console.Server
 	h.db, at = e.open(t)
 	var err error
-	h.master, err = ddb.Open(testContext(t), h.db, ddb.Options{Listen: "master", Transport: h.network, Logger: logger(t), Heartbeat: 200 * time.Millisecond})
+	h.master, err = ddb.Open(testContext(t), h.db, ddb.Options{Listen: "master", Transport: h.network, Logger: logger(t), Heartbeat: heartbeat})
 	require.NoError(t, err)
 	t.Cleanup(func() { h.master.Close() })
 	opts.Database, opts.Logger = at, logger(t)
@@ -87,7 +90,7 @@ func (h *house) follow(role ddb.Role, id string, db *sql.DB) (*ddb.Cluster, *sql
 	if db == nil {
 		db, _ = h.engine.open(h.t)
 	}
-	c, err := ddb.Open(testContext(h.t), db, ddb.Options{ID: id, Role: role, Master: "master", Transport: h.network, Logger: logger(h.t), Heartbeat: 200 * time.Millisecond})
+	c, err := ddb.Open(testContext(h.t), db, ddb.Options{ID: id, Role: role, Master: "master", Transport: h.network, Logger: logger(h.t), Heartbeat: heartbeat})
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { c.Close() })
 	require.NoError(h.t, c.WaitReady(testContext(h.t)))
@@ -157,10 +160,13 @@ func (h *house) sql(status int, request map[string]any) answer {
 	return a
 }
 
-// wait returns when the condition holds, and fails when it does not within a minute.
+// patience is how long a test waits for what must come, on the busiest machine.
+const patience = time.Minute
+
+// wait returns when the condition holds, and fails when it does not within patience.
 func wait(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !condition(); {
+	for end := time.Now().Add(patience); !condition(); {
 		require.True(t, time.Now().Before(end), "never came: %s", what)
 		select {
 		case <-t.Context().Done():
@@ -171,7 +177,7 @@ func wait(t *testing.T, what string, condition func() bool) {
 }
 
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*patience)
 	t.Cleanup(cancel)
 	return ctx
 }

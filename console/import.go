@@ -257,9 +257,9 @@ func (h *Handler) importFile(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer h.untilClosing(ctx, cancel)()
-	body := &patientReader{r: http.MaxBytesReader(w, r.Body, h.opts.MaxImport), control: control}
+	body := &patientReader{r: http.MaxBytesReader(w, r.Body, h.opts.MaxImport), control: control, patience: h.patience.piece}
 	p, err := runImport(ctx, h.c, body, ImportOptions{MaxBytes: h.opts.MaxImport})
-	_ = control.SetWriteDeadline(time.Now().Add(pieceTimeout))
+	_ = control.SetWriteDeadline(time.Now().Add(h.patience.piece))
 	if err != nil {
 		fail(w, statusOf(err), err.Error())
 		return
@@ -269,11 +269,12 @@ func (h *Handler) importFile(w http.ResponseWriter, r *http.Request) {
 
 // patientReader gives the client a while for each piece.
 type patientReader struct {
-	r       io.Reader
-	control *http.ResponseController
+	r        io.Reader
+	control  *http.ResponseController
+	patience time.Duration
 }
 
 func (p *patientReader) Read(b []byte) (int, error) {
-	_ = p.control.SetReadDeadline(time.Now().Add(pieceTimeout))
+	_ = p.control.SetReadDeadline(time.Now().Add(p.patience))
 	return p.r.Read(b)
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	browserdomain "github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
@@ -15,11 +17,18 @@ import (
 	"github.com/ddb-project/ddb/console"
 )
 
-// write puts SQL into the editor as typing would, and runs it by the keyboard.
+// write types SQL into the editor, long ones as if pasted, and runs it by the keyboard.
 func write(t *testing.T, ctx context.Context, sql string) {
 	t.Helper()
+	typed := chromedp.SendKeys("#text", sql)
+	if len(sql) > 20 {
+		typed = chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+			_, err := cdp.Call(ctx, t, input.InsertText, input.InsertTextParams{Text: sql})
+			return err
+		})
+	}
 	do(t, ctx, chromedp.Click("#tab-sql"), chromedp.WaitVisible("#text"), run(`document.getElementById('text').value = ''; document.getElementById('results').replaceChildren()`),
-		chromedp.SendKeys("#text", sql), chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+		chromedp.Click("#text"), typed, chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
 }
 
 // Every feature of the page works by clicking and typing, on both kinds of databases.
@@ -80,21 +89,78 @@ func TestPage(t *testing.T) {
 		until(t, ctx, `document.querySelector('#results .by') && document.querySelector('#results .by').textContent === 'r2'`)
 		do(t, ctx, chromedp.SetValue("#node", ""), chromedp.SetValue("#consistency", "strong"), chromedp.Click("#run"))
 		until(t, ctx, `document.querySelector('#results .by') && document.querySelector('#results .by').textContent === 'master'`)
-		do(t, ctx, chromedp.Click("#explain"))
+		do(t, ctx, run(`document.getElementById('results').replaceChildren()`), chromedp.Click("#explain"))
 		until(t, ctx, `document.querySelectorAll('#results .g-row').length > 0 && !document.querySelector('#results .failed')`)
-		require.Greater(t, eval[int](t, ctx, `document.getElementById('history').options.length`), 4)
-		do(t, ctx, chromedp.Click("#older"))
-		require.NotEmpty(t, eval[string](t, ctx, `document.getElementById('text').value`))
+		require.Regexp(t, map[string]string{"sqlite": "SCAN customers", "mariadb": "customers"}[e.name], eval[string](t, ctx, `document.querySelector('#results .grid').textContent`))
+		for _, level := range []string{"session", "eventual", "2s"} {
+			do(t, ctx, chromedp.SetValue("#consistency", level))
+			write(t, ctx, "SELECT '"+level+"'")
+			until(t, ctx, `document.querySelector('#results .g-row') && document.querySelector('#results .g-row').textContent === '1`+level+`' && /^r[12]$/.test(document.querySelector('#results .by').textContent)`)
+		}
+		do(t, ctx, chromedp.SetValue("#consistency", ""))
+		testHistory(t, ctx)
+		testDatabases(t, ctx, h)
+		testDownloads(t, ctx, h)
 
-		// A running statement is canceled.
+		// A running statement is canceled, by a click and by the keyboard, and no node works on it any longer.
 		slow := map[string]string{"sqlite": "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) SELECT count(*) FROM c", "mariadb": "SELECT SLEEP(50)"}[e.name]
 		write(t, ctx, slow)
 		do(t, ctx, chromedp.WaitVisible("#cancel"), chromedp.Click("#cancel"))
 		until(t, ctx, `document.getElementById('results').textContent.includes('Canceled')`)
+		write(t, ctx, slow)
+		do(t, ctx, chromedp.WaitVisible("#cancel"), chromedp.KeyEvent(kb.Escape))
+		until(t, ctx, `document.getElementById('results').textContent.includes('Canceled')`)
+		if e.name == "mariadb" {
+			wait(t, "the end of SLEEP", func() bool { return busy(t, h.db, "SLEEP") == 0 })
+		}
 
 		testDataTab(t, ctx, h)
 		testManyRows(t, ctx, h)
+		testKeys(t, ctx)
 	})
+}
+
+// testHistory brings older statements back, by the list, the buttons and the keyboard.
+func testHistory(t *testing.T, ctx context.Context) {
+	require.Greater(t, eval[int](t, ctx, `document.getElementById('history').options.length`), 4)
+	text := func() string { return eval[string](t, ctx, `document.getElementById('text').value`) }
+	do(t, ctx, chromedp.Click("#older"))
+	require.Equal(t, "SELECT '2s'", text())
+	do(t, ctx, chromedp.Click("#older"))
+	require.Equal(t, "SELECT 'eventual'", text())
+	do(t, ctx, chromedp.Click("#newer"))
+	require.Equal(t, "SELECT '2s'", text())
+	do(t, ctx, chromedp.KeyEvent(kb.ArrowUp, chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	require.Equal(t, "SELECT 'eventual'", text())
+	do(t, ctx, run(`{ const s = document.getElementById('history'); s.value = [...s.options].find(o => o.textContent === 'SELECT 1; SELEKT 2').value; s.dispatchEvent(new Event('change')) }`))
+	require.Equal(t, "SELECT 1; SELEKT 2", text())
+}
+
+// testDatabases creates and drops a database where the server has several, and a table in it.
+func testDatabases(t *testing.T, ctx context.Context, h *house) {
+	if h.engine.name != "mariadb" {
+		return
+	}
+	name := "page_database"
+	write(t, ctx, "CREATE DATABASE "+name+"; CREATE TABLE "+name+".inner_table (id INT PRIMARY KEY)")
+	until(t, ctx, `document.querySelectorAll('#results .result').length === 2 && !document.querySelector('#results .failed')`)
+	write(t, ctx, "DROP DATABASE "+name)
+	do(t, ctx, chromedp.WaitVisible("#ask-yes"), chromedp.Click("#ask-yes"))
+	until(t, ctx, `document.querySelectorAll('#results .result').length === 1 && !document.querySelector('#results .failed')`)
+}
+
+// testKeys goes through the page without a mouse, and changes the theme.
+func testKeys(t *testing.T, ctx context.Context) {
+	do(t, ctx, run(`document.activeElement.blur()`), chromedp.KeyEvent("1"))
+	until(t, ctx, `!document.getElementById('cluster').hidden && document.activeElement.id === 'tab-cluster'`)
+	do(t, ctx, chromedp.KeyEvent(kb.ArrowRight))
+	until(t, ctx, `!document.getElementById('sql').hidden`)
+	do(t, ctx, run(`document.activeElement.blur()`), chromedp.KeyEvent("3"))
+	until(t, ctx, `!document.getElementById('data').hidden && document.activeElement.id === 'tab-data'`)
+	before := eval[string](t, ctx, `document.documentElement.dataset.theme`)
+	do(t, ctx, chromedp.Click("#theme"))
+	until(t, ctx, `document.documentElement.dataset.theme !== '`+before+`'`)
+	do(t, ctx, chromedp.Click("#logout"), chromedp.WaitVisible("#token"))
 }
 
 func testDataTab(t *testing.T, ctx context.Context, h *house) {
@@ -103,6 +169,11 @@ func testDataTab(t *testing.T, ctx context.Context, h *house) {
 	until(t, ctx, `document.getElementById('page-label').textContent.startsWith('1–200')`)
 	do(t, ctx, chromedp.Click("#next"))
 	until(t, ctx, `document.getElementById('page-label').textContent.startsWith('201–240')`)
+	do(t, ctx, chromedp.DoubleClick("#browse-rows .g-row .g-cell:nth-child(4)"), chromedp.WaitVisible("#cell-value"))
+	require.Equal(t, "Slide rule", eval[string](t, ctx, `document.getElementById('cell-value').textContent`))
+	do(t, ctx, chromedp.KeyEvent(kb.Escape))
+	do(t, ctx, chromedp.Click("#prev"), chromedp.Click(`#browse-rows [title^="amount"]`))
+	until(t, ctx, `document.querySelector('#browse-rows [title^="amount"]').textContent.includes('↑') && document.getElementById('page-label').textContent.startsWith('1–200')`)
 	do(t, ctx, chromedp.SendKeys("#filter", "Slide"))
 	until(t, ctx, `document.getElementById('page-label').textContent === '1–40'`)
 	do(t, ctx, chromedp.Click(`[data-view="journal"]`), chromedp.WaitVisible("#journal table"))

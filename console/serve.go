@@ -11,13 +11,19 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Limits of a server made by Serve. Answers that take long, the events and the export, move their
+// patience is how long a client may take. Answers that take long, the events and the export, move their
 // own deadline with each piece that the client takes.
+type patience struct {
+	header  time.Duration // to send the head of a request
+	request time.Duration // to send all of it, and beyond the statement's time to take the answer
+	piece   time.Duration // to take or give one piece of a stream
+}
+
+var usualPatience = patience{header: 10 * time.Second, request: 30 * time.Second, piece: 30 * time.Second}
+
+// Further limits of a server made by Serve.
 const (
-	headerTimeout   = 10 * time.Second
-	requestTimeout  = 30 * time.Second
 	idleTimeout     = 2 * time.Minute
-	pieceTimeout    = 30 * time.Second // for a client to take or give one piece of a stream
 	shutdownTimeout = 5 * time.Second
 	maxHeaderBytes  = 64 << 10
 )
@@ -72,9 +78,9 @@ func ServeListener(ctx context.Context, ln net.Listener, h *Handler) error {
 	defer stop()
 	server := &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       requestTimeout,
-		WriteTimeout:      h.opts.Timeout + requestTimeout,
+		ReadHeaderTimeout: h.patience.header,
+		ReadTimeout:       h.patience.request,
+		WriteTimeout:      h.opts.Timeout + h.patience.request,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          h.opts.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),

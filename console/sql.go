@@ -75,7 +75,7 @@ func (h *Handler) sql(w http.ResponseWriter, r *http.Request) {
 		failWith(w, errTooMany)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ddb.WithKill(ctx), h.opts.Timeout)
 	defer cancel()
 	s := &script{h: h, caller: callerOf(r), args: in.Args, maxRows: h.opts.MaxRows}
 	if in.MaxRows > 0 {

@@ -217,7 +217,7 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 		changed := o.changed
 		o.mu.Unlock()
 		if text != "" {
-			_ = out.SetWriteDeadline(time.Now().Add(pieceTimeout))
+			_ = out.SetWriteDeadline(time.Now().Add(h.patience.piece))
 			if _, err := fmt.Fprint(w, text); err != nil {
 				return
 			}

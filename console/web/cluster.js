@@ -13,7 +13,10 @@ let status = null, points = [], source = null, order = [];
 export function nodes() { return status ? status.nodes : []; }
 
 export async function startCluster() {
-  try { points = (await api('history')).points; } catch { points = []; }
+  try { // these are to be computed with, so plain numbers do
+    const r = await fetch('api/history');
+    points = r.ok ? (await r.json()).points : [];
+  } catch { points = []; }
   if (source) source.close();
   source = new EventSource('api/events');
   source.addEventListener('status', e => { status = JSON.parse(e.data); draw(); });

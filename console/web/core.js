@@ -54,7 +54,14 @@ export function ask(title, text, detail, yes = 'Run it') {
   d.returnValue = 'no';
   d.showModal();
   $('ask-no').focus();
-  return new Promise(done => d.addEventListener('close', () => done(d.returnValue === 'yes'), { once: true }));
+  return new Promise(done => {
+    const closed = () => {
+      if (d.open) return; // the dialog before this one has closed, which is told late
+      d.removeEventListener('close', closed);
+      done(d.returnValue === 'yes');
+    };
+    d.addEventListener('close', closed);
+  });
 }
 
 export const fmt = {

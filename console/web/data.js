@@ -1,5 +1,5 @@
-import { $, el, api, ask, fmt, session, tabs, toast } from './core.js';
-import { grid } from './table.js';
+import { $, el, api, ask, fmt, parse, session, tabs, toast, Big } from './core.js';
+import { grid, hex } from './table.js';
 
 const size = 200;
 let view = 'browse', page = 0, order = null, tables = [], started = false, timer = null, turn = 0;
@@ -14,6 +14,8 @@ export function startData() {
   $('filter-column').addEventListener('change', () => { page = 0; rows(); });
   $('prev').addEventListener('click', () => { page = Math.max(0, page - 1); rows(); });
   $('next').addEventListener('click', () => { page++; rows(); });
+  setInterval(() => { if (!document.hidden) loadConflicts(); }, 5000); // the tab shows how many are open
+  loadConflicts();
   setInterval(() => { if (!$('data').hidden && (view === 'journal' || view === 'statements') && !document.hidden) loaders[view](); }, 2000);
 }
 function open(name) {
@@ -70,14 +72,19 @@ function what(e) {
 }
 const from = e => e.batches && Object.keys(e.batches).length ? Object.entries(e.batches).map(([id, n]) => `${id} #${n}`).join(', ') : 'master';
 
+let listed = '';
 async function loadConflicts() {
   try {
-    const list = (await api('conflicts')).conflicts;
+    const list = (await api('conflicts')).conflicts, ids = list.map(c => c.id).join();
+    $('open-conflicts').hidden = !list.length; $('open-conflicts').textContent = String(list.length);
+    if (ids && ids === listed) return; // what is on the screen keeps its place and focus
+    listed = ids;
     $('conflicts').replaceChildren(...(list.length ? list.map(conflict) : [el('div', { class: 'empty' }, 'No conflicts. What a snap wrote and another write overruled is kept here.')]));
-  } catch (e) { $('conflicts').replaceChildren(el('div', { class: 'empty' }, e.message)); }
+  } catch (e) { listed = ''; $('conflicts').replaceChildren(el('div', { class: 'empty' }, e.message)); }
 }
-const row = text => { try { return text ? JSON.parse(text) : null; } catch { return { row: text }; } };
-const cell = v => v === undefined ? '' : v === null ? 'NULL' : typeof v === 'object' ? JSON.stringify(v) : String(v);
+const row = text => { try { return text ? parse(text) : null; } catch { return { row: text }; } };
+const cell = v => v === undefined ? '' : v === null ? 'NULL' : v instanceof Big ? v.text : typeof v !== 'object' ? String(v)
+  : '$bytes' in v ? hex(v.$bytes, 64) : '$text' in v ? hex(v.$text, 64) : '$float' in v ? v.$float : JSON.stringify(v);
 function conflict(c) {
   const sides = [row(c.base), row(c.local), row(c.remote)], names = [...new Set(sides.flatMap(s => s ? Object.keys(s) : []))];
   const parts = [el('div', { class: 'h' }, 'Column'), el('div', { class: 'h base' }, 'Before'), el('div', { class: 'h' }, c.origin + ' wrote'), el('div', { class: 'h' }, 'Master had')];
@@ -91,9 +98,10 @@ function conflict(c) {
     try { await api('conflicts/' + encodeURIComponent(c.id), { action }); toast(action === 'retry' ? 'Retried' : 'Dismissed'); } catch (e) { toast(e.message); }
     loadConflicts();
   };
+  const key = Object.entries(row(c.key) || {}).map(([n, v]) => n + ' ' + cell(v)).join(', ');
   const may = c.state === 'open' && session.access !== 'read';
-  return el('div', { class: 'panel conflict', 'data-conflict': c.id }, el('div', { class: 'row' }, el('strong', {}, (c.database ? c.database + '.' : '') + c.table), el('span', { class: 'tag' }, c.key), el('span', { class: 'pill ' + (c.state === 'open' ? 'warn' : '') }, c.state === 'open' ? 'outcome: ' + c.outcome : c.state), el('span', { class: 'muted' }, `${c.reason} · ${c.policy} · batch ${c.batch} · ${new Date(c.at).toLocaleString('en-GB')}`), el('span', { class: 'grow' }),
-    may ? el('button', { class: 'small', onclick: () => settle('retry') }, 'Retry') : null, may ? el('button', { class: 'small', onclick: () => settle('dismiss') }, 'Dismiss') : null), el('div', { class: 'sides' }, ...parts));
+  return el('div', { class: 'panel conflict', 'data-conflict': c.id }, el('div', { class: 'row' }, el('strong', {}, (c.database ? c.database + '.' : '') + c.table), el('span', { class: 'tag' }, key), el('span', { class: 'pill ' + (c.state === 'open' ? 'warn' : '') }, c.state === 'open' ? 'outcome: ' + c.outcome : c.state), el('span', { class: 'muted why' }, `${c.reason} · ${c.policy} · batch ${c.batch} · ${new Date(c.at).toLocaleString('en-GB')}`),
+    el('span', { class: 'row buttons' }, may ? el('button', { class: 'small act', 'data-action': 'retry', title: 'Write what lost once more', onclick: () => settle('retry') }, 'Retry') : null, may ? el('button', { class: 'small', 'data-action': 'dismiss', title: 'Leave it as it is', onclick: () => settle('dismiss') }, 'Dismiss') : null)), el('div', { class: 'sides' }, ...parts));
 }
 
 async function loadStatements() {

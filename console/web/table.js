@@ -14,7 +14,7 @@ export function show(v, column) {
   if (bytesType(column.type)) return { text: hex(v), kind: 'bytes', base64: v };
   return { text: v, kind: numberType(column.type) && v !== '' && isFinite(v) ? 'n' : '' };
 }
-function hex(base64, limit = 32) {
+export function hex(base64, limit = 32) {
   let raw = '';
   try { raw = atob(base64); } catch { return base64; }
   const some = [...raw.slice(0, limit)].map(c => c.charCodeAt(0).toString(16).padStart(2, '0')).join(' ');

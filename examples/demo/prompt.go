@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -120,7 +121,9 @@ func settled(ctx context.Context, c *ddb.Cluster) error {
 	defer cancel()
 	for {
 		nodes, changed := c.Watch()
-		if n := nodes[0]; n.State == ddb.Active && n.Pending == 0 {
+		n := nodes[0]
+		behind := slices.ContainsFunc(nodes, func(m ddb.NodeStatus) bool { return m.Role == ddb.Master && m.LSN > n.LSN })
+		if n.State == ddb.Active && n.Pending == 0 && !behind {
 			return nil
 		}
 		select {

@@ -45,6 +45,12 @@ func (s *session) handle(ctx context.Context, j *job) error {
 	}
 	answer := &done{Seq: j.Seq}
 	err := s.admit(j)
+	if err == nil && j.Header.Kill && (j.kind == kindExec || j.kind == kindQuery) {
+		var unguard func()
+		if unguard, err = s.guard(j); err == nil {
+			defer unguard()
+		}
+	}
 	if err == nil && j.kind == kindQuery {
 		return s.answerQuery(ctx, j)
 	}
@@ -87,6 +93,27 @@ func (s *session) admit(j *job) error {
 		j.ctx = ctx
 	}
 	return err
+}
+
+// guard heeds Header.Kill.
+func (s *session) guard(j *job) (unguard func(), err error) {
+	if s.opts.Guard == nil {
+		return func() {}, nil
+	}
+	if err := s.pin(j.ctx); err != nil {
+		return nil, err
+	}
+	ctx, release, err := s.opts.Guard(j.ctx, s.conn)
+	if err != nil {
+		return nil, err
+	}
+	j.ctx = ctx
+	return func() {
+		if release() && s.tx == nil {
+			s.conn.Raw(func(any) error { return driver.ErrBadConn }) // nobody else may get it
+			s.release()
+		}
+	}, nil
 }
 
 func (s *session) token() uint64 {

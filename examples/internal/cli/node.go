@@ -25,10 +25,13 @@ type Node struct {
 	HTTP     string
 	LogLevel string
 	Token    string
-	Key      string
-	TLSCert  string
-	TLSKey   string
-	TLSCA    string
+	// Writer and Reader are tokens with less access than Token.
+	Writer  string
+	Reader  string
+	Key     string
+	TLSCert string
+	TLSKey  string
+	TLSCA   string
 }
 
 // Register adds the flags; db and http are shown as the defaults of theirs and
@@ -37,7 +40,9 @@ func (n *Node) Register(fs *flag.FlagSet, db, http string) {
 	fs.StringVar(&n.DB, "db", "", "`URL` of the node's own database: sqlite:PATH, or\n        mysql://USER:PASSWORD@HOST:PORT/DATABASE with the password also from\n        DDB_DB_PASSWORD (default "+db+")")
 	fs.StringVar(&n.HTTP, "http", "", "`address` of the console; \"off\" for none (default "+http+")")
 	fs.StringVar(&n.LogLevel, "log-level", "info", "`level` of the log on stderr: trace, debug, info, warn, error or off")
-	fs.StringVar(&n.Token, "token", "", "`secret` that the console asks for before it changes anything; better in DDB_TOKEN,\n        which other users of the machine cannot see")
+	fs.StringVar(&n.Token, "token", "", "`secret` that the console asks for; better in DDB_TOKEN, which other users of the\n        machine cannot see")
+	fs.StringVar(&n.Writer, "write-token", "", "`secret` for who may change rows but not the schema; better in DDB_WRITE_TOKEN")
+	fs.StringVar(&n.Reader, "read-token", "", "`secret` for who may only look; better in DDB_READ_TOKEN")
 	fs.StringVar(&n.Key, "key", "", "`secret` shared by the nodes of the cluster; better in DDB_KEY")
 	fs.StringVar(&n.TLSCert, "tls-cert", "", "PEM `file` with this node's certificate")
 	fs.StringVar(&n.TLSKey, "tls-key", "", "PEM `file` with its key")
@@ -49,6 +54,8 @@ func (n *Node) Fill(db, http string) {
 	setDefault(&n.DB, db)
 	setDefault(&n.HTTP, http)
 	setDefault(&n.Token, os.Getenv("DDB_TOKEN"))
+	setDefault(&n.Writer, os.Getenv("DDB_WRITE_TOKEN"))
+	setDefault(&n.Reader, os.Getenv("DDB_READ_TOKEN"))
 	setDefault(&n.Key, os.Getenv("DDB_KEY"))
 }
 

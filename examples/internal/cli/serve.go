@@ -27,7 +27,11 @@ func (n *Node) Serve(ctx context.Context, c *ddb.Cluster, up func(url string)) e
 	if err != nil {
 		return err
 	}
-	h, err := console.New(c, console.Options{Token: n.Token, Logger: log, Database: n.server()})
+	tokens, err := n.tokens()
+	if err != nil {
+		return err
+	}
+	h, err := console.New(c, console.Options{Token: n.Token, Tokens: tokens, Logger: log, Database: n.server()})
 	if err != nil {
 		return err
 	}
@@ -37,6 +41,27 @@ func (n *Node) Serve(ctx context.Context, c *ddb.Cluster, up func(url string)) e
 	}
 	up("http://" + ln.Addr().String() + "/")
 	return errors.Join(console.ServeListener(ctx, ln, h), h.Close())
+}
+
+// tokens are those with less access than the administrator's, without which they would lock him out.
+func (n *Node) tokens() (map[string]console.Access, error) {
+	tokens := make(map[string]console.Access)
+	for _, t := range []struct {
+		token  string
+		access console.Access
+	}{{n.Writer, console.Write}, {n.Reader, console.Read}} {
+		if t.token == "" {
+			continue
+		}
+		if _, taken := tokens[t.token]; taken || t.token == n.Token {
+			return nil, Usage("--token, --write-token and --read-token must differ from each other")
+		}
+		tokens[t.token] = t.access
+	}
+	if len(tokens) > 0 && n.Token == "" {
+		return nil, Usage("--write-token and --read-token want --token too, or nobody could administer the node")
+	}
+	return tokens, nil
 }
 
 // server says how mariadb-dump reaches the node's MariaDB; it is zero for SQLite.

@@ -1,0 +1,167 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/remote"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+type killKey struct{}
+
+// WithKill returns a context whose end also ends the statement inside a MariaDB or MySQL server, by a KILL
+// on another connection, on whichever node it runs; a transaction around it is rolled back. Without WithKill the
+// connection is dropped, and the server may go on until the statement is done. It costs a round trip for each statement. Schema
+// statements are not killed, and SQLite stops its statements either way.
+func WithKill(ctx context.Context) context.Context { return context.WithValue(ctx, killKey{}, true) }
+
+func wantsKill(ctx context.Context) bool { return ctx.Value(killKey{}) != nil }
+
+// killOn prepares a KILL for the statement that is to run on q if ctx asks for it. release is never nil
+// without an error.
+func (c *Cluster) killOn(ctx context.Context, db *sql.DB, q dialect.Querier) (release func() (killed bool), err error) {
+	if !c.kills(ctx, db) {
+		return func() bool { return false }, nil
+	}
+	id, err := mysql.ConnectionID(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return mysql.KillWith(ctx, db, id), nil
+}
+
+// kills reports whether a statement on db is to be killed from here. A remote node does so by itself.
+func (c *Cluster) kills(ctx context.Context, db *sql.DB) bool {
+	remote := db != nil && db == c.toMain
+	return c.class == sqlclass.MySQL && ctx.Done() != nil && wantsKill(ctx) && !remote
+}
+
+// drop closes a connection of a pool instead of giving it back.
+func drop(c *sql.Conn) error {
+	c.Raw(func(any) error { return driver.ErrBadConn })
+	return c.Close()
+}
+
+// giveBack ends what killOn has begun on a connection of a pool, and returns the connection.
+func giveBack(c *sql.Conn, release func() bool) error {
+	if release() {
+		drop(c) // the next user must not meet the KILL
+		return nil
+	}
+	return c.Close()
+}
+
+// readKilled is read for a context that asks for a KILL, if the node's database is this process's own. ok is false for
+// other reads, which are read's.
+func (c *Cluster) readKilled(ctx context.Context, query string, args []any) (rows driver.Rows, ok bool, err error) {
+	if !c.kills(ctx, nil) {
+		return nil, false, nil
+	}
+	m, err := c.choose(ruleOf(ctx), nil)
+	if err != nil {
+		return nil, true, err
+	}
+	if !m.local && c.node != nil {
+		return nil, false, nil
+	}
+	conn, err := m.db.Conn(ctx)
+	if err != nil {
+		return nil, true, err
+	}
+	release, err := c.killOn(ctx, m.db, conn)
+	if err != nil {
+		return nil, true, errors.Join(err, conn.Close())
+	}
+	m.reads.Add(1)
+	answered(ctx, m.id)
+	rows, err = streamRows(conn.QueryContext(ctx, query, args...))
+	if err != nil {
+		err = errors.Join(err, giveBack(conn, release))
+		if !m.local && ctx.Err() == nil && nodeFailed(err) {
+			c.failed(m, err)
+			return nil, false, nil
+		}
+		return nil, true, err
+	}
+	rows.(*streamedRows).after = func() error { return giveBack(conn, release) }
+	return rows, true, nil
+}
+
+// transaction returns the transaction of a node's own database that t stands for, nil for another kind.
+func transaction(t txn) *sql.Tx {
+	switch t := t.(type) {
+	case *poolTx:
+		return t.tx
+	case *snapTx:
+		return t.tx
+	case *pinnedTx:
+		return t.tx
+	case *externalTx:
+		return t.tx
+	}
+	return nil
+}
+
+// bound is what a routed connection is bound to, with the server's number of the connection below.
+type bound struct {
+	to dialect.Querier
+	id uint64
+}
+
+// killBound is killOn for the transaction or connection that a routed connection is bound to. It asks for the number
+// only once, so that statements still see what the one before has left. Whatever is killed is lost to its
+// owner, and to nobody else.
+func (rc *routedConn) killBound(ctx context.Context) (release func() bool, err error) {
+	var to dialect.Querier
+	if tx := transaction(rc.tx); tx != nil {
+		to = tx
+	} else if rc.tx == nil && rc.pinned != nil {
+		to = rc.pinned
+	}
+	db := rc.c.masterDB()
+	if to == nil || !rc.c.kills(ctx, db) {
+		return func() bool { return false }, nil
+	}
+	if rc.bound.to != to {
+		id, err := mysql.ConnectionID(ctx, to)
+		if err != nil {
+			return nil, err
+		}
+		rc.bound = bound{to, id}
+	}
+	return mysql.KillWith(ctx, db, rc.bound.id), nil
+}
+
+// boundRows runs a query on what the routed connection is bound to.
+func (rc *routedConn) boundRows(ctx context.Context, query func() (*sql.Rows, error)) (driver.Rows, error) {
+	release, err := rc.killBound(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := streamRows(query())
+	if err != nil {
+		release()
+		return nil, err
+	}
+	rows.(*streamedRows).after = func() error { release(); return nil }
+	return rows, nil
+}
+
+// passKill carries what a context asks for to the node that answers.
+func passKill(ctx context.Context) remote.Header { return remote.Header{Kill: wantsKill(ctx)} }
+
+// guardLocal is how a follower heeds it on its own database.
+func (c *Cluster) guardLocal(ctx context.Context, conn *sql.Conn) (context.Context, func() bool, error) {
+	release, err := c.killOn(WithKill(ctx), c.node.db, conn)
+	return ctx, release, err
+}
+
+// guardRouted is how a master heeds it: its statements run on a Cluster.
+func guardRouted(ctx context.Context, _ *sql.Conn) (context.Context, func() bool, error) {
+	return WithKill(ctx), func() bool { return false }, nil
+}
