@@ -138,7 +138,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		c.writes = &pooledWrites{c: c, m: m}
 		return nil
 	}
-	c.writes = &groupedWrites{c: c, w: m.writer, change: m.runSchema, settle: m.settleTx,
+	c.writes = &groupedWrites{c: c, w: m.writer, change: c.changeSchema, settle: m.settleTx,
 		wrote: func(ctx context.Context, pos Position) error {
 			c.session.sees(uint64(pos.LSN))
 			if c.opts.WaitReplicas == 0 {
@@ -146,6 +146,13 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 			}
 			return m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 		}}
+	m.writer.hooks.alone = func() bool {
+		return c.opts.WaitReplicas == 0 && !m.sharesKeys() && m.state.load().err == nil
+	}
+	m.writer.hooks.wrote = func() {
+		c.session.wrote(m.written.Add(1))
+		m.wakeUp()
+	}
 	return nil
 }
 
@@ -169,7 +176,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 			return nil, fmt.Errorf("%w: the link from node %s to %s is lost: %w", ErrNoMaster, c.opts.ID, c.opts.Master, err)
 		}
 		return conn, nil
-	}, remote.Options{OnToken: c.session.sees}))
+	}, remote.Options{Header: passKill, OnToken: c.session.sees}))
 	if c.opts.Role == Snap {
 		if err := c.openSnap(ctx); err != nil {
 			c.toMain.Close()
@@ -185,6 +192,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 // serveMaster answers a follower's statements with this Cluster.
 func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn) {
 	err := remote.Serve(ctx, conn, c.sqlDB, remote.ServeOptions{
+		Guard: guardRouted,
 		Before: func(ctx context.Context, _ remote.Header) (context.Context, error) {
 			return WithConsistency(ctx, Strong), nil
 		},
@@ -207,8 +215,8 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn) {
 
 // serveFollower answers the master's reads from the local database.
 func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
-	err := remote.Serve(ctx, conn, c.node.db, remote.ServeOptions{ReadOnly: true, Check: func(query string) error {
-		if st := c.f.state.load(); st.pos.LSN < st.through {
+	err := remote.Serve(ctx, conn, c.node.db, remote.ServeOptions{ReadOnly: true, Guard: c.guardLocal, Check: func(query string) error {
+		if st := c.f.state.load(); st.pos.LSN == 0 || st.pos.LSN < st.through {
 			return fmt.Errorf("%w to reads while it takes in whole tables: node %s", ErrClosed, c.opts.ID) // to be tried elsewhere
 		}
 		if !c.isRead(query) {
@@ -276,7 +284,7 @@ func (c *Cluster) followerMembers() []*member {
 		r := c.remote[id]
 		if r == nil {
 			r = &member{id: id, status: f.snapshot, lag: f.lag, lsn: func() LSN { return LSN(f.acked.Load()) }}
-			r.db = sql.OpenDB(remote.NewConnector(f.dialSQL, remote.Options{}))
+			r.db = sql.OpenDB(remote.NewConnector(f.dialSQL, remote.Options{Header: passKill}))
 			c.remote[id] = r
 		}
 		f.mu.Lock()
@@ -413,6 +421,18 @@ func (c *Cluster) Close() error {
 // notMaster is the error for a schema statement elsewhere than on the master.
 func (c *Cluster) notMaster(query string) error {
 	return fmt.Errorf("%w: %s %s does not change the schema; run it on the master, at %s: %s", ErrNotMaster, c.opts.Role, c.opts.ID, c.opts.Master, firstLine(query))
+}
+
+// changeSchema runs a schema statement on the master. Like a write it is seen by this Cluster's reads from then
+// on, and waits for as many replicas as were asked for.
+func (c *Cluster) changeSchema(ctx context.Context, query string, args []any) error {
+	err := c.m.runSchema(ctx, query, args)
+	pos := c.m.state.load().pos
+	c.session.sees(uint64(pos.LSN)) // part of it may stand even after an error
+	if err != nil || c.opts.WaitReplicas == 0 {
+		return err
+	}
+	return c.m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 }
 
 // runSchema runs a schema statement on the master and ships it.

@@ -41,7 +41,7 @@ type NodeStatus struct {
 	Epoch        uint64        `cbor:"6,keyasint"`
 	LSN          LSN           `cbor:"7,keyasint"` // last entry that the node has durably
 	Lag          time.Duration `cbor:"8,keyasint"` // age of the oldest entry it lacks; LagUnknown if it cannot be told
-	Pending      int64         `cbor:"9,keyasint"` // entries queued for it; of a snap also batches not yet accepted
+	Pending      int64         `cbor:"9,keyasint"` // entries queued for a replica; of a snap its batches that the master has not accepted yet
 	PendingBytes int64         `cbor:"10,keyasint"`
 	PendingAge   time.Duration `cbor:"11,keyasint"`
 	Address      string        `cbor:"12,keyasint,omitempty"`

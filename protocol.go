@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -277,4 +278,16 @@ func beats(ctx context.Context, every time.Duration, send func() error) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// goneReason says for people why a connection has ended.
+func goneReason(err error) string {
+	switch {
+	case errors.Is(err, ErrNoMaster):
+	case errors.Is(err, syscall.ECONNRESET):
+		return "the connection was reset"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the other side closed the connection"
+	}
+	return err.Error()
 }

@@ -193,7 +193,7 @@ func (f *follower) enter(s State, reason string) {
 
 // end enters the state that the end of a connection leads to.
 func (f *follower) end(s State, err error) {
-	f.setStatus(func(st *following) { st.status.State, st.status.Reason, st.cause = s, err.Error(), err })
+	f.setStatus(func(st *following) { st.status.State, st.status.Reason, st.cause = s, goneReason(err), err })
 }
 
 // fatal lists the errors that trying again does not cure.
@@ -274,7 +274,7 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	up := &upstream{session: session, every: f.opts.Heartbeat, prompt: w.Prompt || f.opts.Role != Replica}
+	up := &upstream{session: session, every: f.opts.Heartbeat, prompt: w.Prompt}
 	up.w = wire.NewConn(heardConn{stream, func() { up.read.Store(time.Now().UnixNano()) }}, frameBytes)
 	if err := up.write(msgFollow, struct{}{}); err != nil {
 		return err
@@ -531,6 +531,8 @@ func (f *follower) settle(s *following) {
 		switch {
 		case s.pos.LSN < s.through || s.pos.LSN == 0 && s.master.LSN > 0 || s.through == loading:
 			s.status.State, s.status.Reason = Syncing, "catching up"
+		case lag == LagUnknown:
+			s.status.State, s.status.Reason = Syncing, "catching up"
 		case lag > f.opts.MaxLag:
 			s.status.State, s.status.Reason = Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))
 		case s.status.State == Active || lag <= max(f.opts.Heartbeat, f.opts.MaxLag/2):
@@ -555,6 +557,9 @@ func (s *following) lag() time.Duration {
 	since := s.applied // what it lacks is younger than what it has, and than when it lacked nothing
 	if s.level.After(since) {
 		since = s.level
+	}
+	if since.IsZero() {
+		return LagUnknown // it has no entry of which it knows the age
 	}
 	return max(0, time.Since(since))
 }
@@ -716,14 +721,15 @@ func (f *follower) status() NodeStatus {
 	st := f.state.load()
 	s := st.status
 	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.opts.ID, f.opts.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
-	if st.master.LSN > st.pos.LSN {
-		s.Pending = int64(st.master.LSN - st.pos.LSN)
-	}
 	if time.Since(st.heard) > 3*f.opts.Heartbeat {
 		s.Lag = LagUnknown
 	}
-	if f.snap != nil {
-		s.Pending += f.snap.pending()
+	switch {
+	case f.snap != nil:
+		q := f.snap.stats()
+		s.Pending, s.PendingBytes, s.PendingAge = q.Length, q.Bytes, q.Age
+	case st.master.LSN > st.pos.LSN:
+		s.Pending = int64(st.master.LSN - st.pos.LSN)
 	}
 	return s
 }

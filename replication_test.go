@@ -236,7 +236,7 @@ func TestWaitReplicas(t *testing.T) {
 		f.tune = func(o *ddb.Options) { o.WaitReplicas, o.WaitTimeout = 2, 500*time.Millisecond }
 		f.openMaster()
 		_, err := f.m.Exec(loadTable)
-		require.NoError(t, err) // schema statements are not waited for
+		require.ErrorIs(t, err, ddb.ErrNotConfirmed)
 		res, err := f.m.Exec("INSERT INTO t VALUES (1, 1, 'nobody follows')")
 		require.ErrorIs(t, err, ddb.ErrNotConfirmed)
 		require.NotNil(t, res)

@@ -72,6 +72,7 @@ func (m *master) enlist(h hello, w welcome, address string) (*sender, *link, err
 	f.role, f.heard = h.Role, time.Now()
 	f.link = &link{address: address}
 	if f.base = 0; w.Snapshot {
+		f.base = 1 // until the snapshot's is known: the follower has nothing to read
 		f.acked.Store(0)
 	} else {
 		f.acked.Store(uint64(h.Position.LSN))
@@ -118,7 +119,7 @@ func (f *sender) leave(l *link, err error) {
 	if f.status.State != Failed {
 		reason := "disconnected"
 		if err != nil {
-			reason = "disconnected: " + err.Error()
+			reason = "disconnected: " + goneReason(err)
 		}
 		f.setState(Inactive, reason)
 	}
@@ -364,7 +365,9 @@ func (f *sender) judgeLag() {
 	switch {
 	case f.link == nil || was == Failed || was == Joining:
 	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.m.opts.Heartbeat && lag > f.m.opts.MaxLag/2):
-	case lag == LagUnknown || lag > f.m.opts.MaxLag:
+	case lag == LagUnknown:
+		f.setState(Lagging, "how far behind is not known at present")
+	case lag > f.m.opts.MaxLag:
 		f.setState(Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond)))
 	default:
 		f.setState(Active, "level with the master")
@@ -475,14 +478,17 @@ func (f *sender) snapshot() NodeStatus {
 		s.Address = f.link.address
 	}
 	f.mu.Unlock()
-	s.Pending = batches
+	if s.Role == Snap {
+		s.Pending = batches // as it said itself
+		return s
+	}
 	if s.LSN >= f.m.state.load().pos.LSN {
 		return s // level: nothing to count
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if q, err := f.queue.Stats(ctx); err == nil {
-		s.Pending, s.PendingBytes, s.PendingAge = s.Pending+q.Length, q.Bytes, q.Age
+		s.Pending, s.PendingBytes, s.PendingAge = q.Length, q.Bytes, q.Age
 	}
 	return s
 }
@@ -532,6 +538,9 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 	if file != "" {
 		defer os.RemoveAll(filepath.Dir(file))
 		head.File = true
+	}
+	if !head.File {
+		head.Total = m.estimateRows(ctx, cat.replicated())
 	}
 	if err := l.write(msgSnapshot, &head); err != nil {
 		return 0, err

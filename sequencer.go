@@ -85,7 +85,11 @@ func (s *sequencer) rest(ctx context.Context, took time.Duration) {
 	if len(s.wake) == 0 {
 		return
 	}
-	t := time.NewTimer(min(4*took, mostRest))
+	rest := min(4*took, mostRest)
+	if s.singleWriter() {
+		rest = mostRest // who writes waits for the pass
+	}
+	t := time.NewTimer(rest)
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -249,11 +249,9 @@ func (c *Cluster) pins(query string) bool {
 // Nodes lists all nodes of the cluster as this one sees them, the master or this node first.
 func (c *Cluster) Nodes() []NodeStatus { return c.statuses() }
 
-// Watch returns the nodes, and a channel that is closed when they should be looked at again.
-func (c *Cluster) Watch() ([]NodeStatus, <-chan struct{}) {
-	_, changed := c.health.loadAndWatch()
-	return c.statuses(), changed
-}
+// Watch returns the nodes as reads are routed by at present, and a channel that is closed when they should be
+// looked at again: when a state changes, and once per Options.Heartbeat.
+func (c *Cluster) Watch() ([]NodeStatus, <-chan struct{}) { return c.health.loadAndWatch() }
 
 // Position returns the end of this node's journal.
 func (c *Cluster) Position() Position {

@@ -115,7 +115,7 @@ func (p *pooledWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, err
 }
 
 func (p *pooledWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
-	return noResult{}, p.m.runSchema(ctx, query, args)
+	return noResult{}, p.c.changeSchema(ctx, query, args)
 }
 
 // poolTx is a transaction of pooledWrites.

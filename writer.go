@@ -23,7 +23,8 @@ import (
 //	    group: SQL makes single statements atomic, and where a failure ends the whole
 //	    transaction (OR ROLLBACK, a deferred constraint, an interrupt) the others
 //	    run again, each in a commit of its own. None of them had been acknowledged (W1).
-//	W3  What is noted by a transaction is collected inside it, before its commit.
+//	W3  What is noted by a transaction is collected inside it, before its commit. A statement that
+//	    has no company commits by itself instead, and a pass collects its notes soon after.
 //	W4  Whoever holds turn owns the connection and the statements: the writer's goroutine,
 //	    or a caller who found no other and spares the way there and back.
 type groupWriter struct {
@@ -50,6 +51,9 @@ type writeHooks struct {
 	result func(ctx context.Context, c *sql.Conn, query string, r sql.Result) (sql.Result, error)
 	// dropped is called before the connection is given back. Nil: no interest.
 	dropped func()
+	// alone reports whether a statement may commit by itself, and wrote is told when one has. Nil: none may.
+	alone func() bool
+	wrote func()
 	// commit runs before the commit (W3) and returns what to do after it.
 	commit func(ctx context.Context, c *sql.Conn) (committed func() Position, err error)
 }
@@ -99,7 +103,7 @@ func (w *groupWriter) with(ctx context.Context, f func(c *sql.Conn) error) error
 
 // atOnce runs the request on the caller's goroutine if there is one writer at present.
 func (w *groupWriter) atOnce(r *writeRequest) bool {
-	if !w.lone.Load() || len(w.requests) > 0 || !w.turn.TryLock() {
+	if !w.lone.Load() || len(w.requests) > 0 || strings.Contains(r.query, ";") || !w.turn.TryLock() {
 		return false
 	}
 	defer w.turn.Unlock()
@@ -111,8 +115,22 @@ func (w *groupWriter) atOnce(r *writeRequest) bool {
 		r.finish(err)
 		return true
 	}
-	w.group(r, func(int) *writeRequest { return nil })
+	if w.hooks.alone == nil || !w.hooks.alone() {
+		w.group(r, func(int) *writeRequest { return nil })
+		return true
+	}
+	var spoiled bool
+	if spoiled, r.err = w.statement(r); isBusy(r.err) {
+		r.err = errOtherWriter(r.err)
+	}
+	if r.err == nil || spoiled {
+		w.hooks.wrote()
+	}
 	return true
+}
+
+func errOtherWriter(err error) error {
+	return fmt.Errorf("%w: another process writes to the database: %w", ErrBusy, err)
 }
 
 // submit hands the request over and waits for its end. A request that waits behind an
@@ -313,7 +331,7 @@ func (w *groupWriter) begin(ctx context.Context) error {
 	// The database's own busy timeout limits the wait.
 	if err := w.engine.Begin(context.WithoutCancel(ctx), w.conn, dialect.Write); err != nil {
 		if isBusy(err) {
-			return fmt.Errorf("%w: another process writes to the database: %w", ErrBusy, err)
+			return errOtherWriter(err)
 		}
 		return err
 	}
