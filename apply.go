@@ -2,16 +2,12 @@ package ddb
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -24,8 +20,8 @@ type applier struct {
 	// that the journal does not have yet.
 	applied LSN
 	unfiled []Part
-	conn *sql.Conn
-	open bool // a transaction holds the first parts of an entry
+	conn    *sql.Conn
+	open    bool // a transaction holds the first parts of an entry
 	// through is the LSN from which the rows are consistent: until then they are a
 	// snapshot's, read at different moments, and may clash with what entries state. 0: they are.
 	through LSN
@@ -42,6 +38,8 @@ type applier struct {
 	// mine leaves out rows that must not be overwritten, since a later local change
 	// of theirs is pending (snaps), and tells whether local changes are. Nil: none.
 	mine func(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error)
+	// loosely applies rows that may clash with local changes. It is set where mine is.
+	loosely func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error
 	// includes is told, inside the transaction, which batches of snaps an entry holds. Nil: no interest.
 	includes func(ctx context.Context, q dialect.Querier, batches map[string]uint64) error
 	// schemaRan is told when schema statements have been run. Nil: no interest.
@@ -56,6 +54,7 @@ type applier struct {
 	cursor   cursor
 	copy     *snapshotCopy // nil unless a snapshot comes as a file
 	loaded   int64
+	received int64 // bytes of rows, over this connection
 	total    int64
 	reported time.Time
 }
@@ -389,7 +388,10 @@ func (a *applier) flush(ctx context.Context, c *coalescer, mixed bool) error {
 				return err
 			}
 			if loose {
-				mode = dialect.Replace
+				if err := a.loosely(ctx, a.conn, t, rows, mode); err != nil {
+					return fmt.Errorf("ddb: node %s: apply to table %s: %w", a.opts.ID, t.Name, err)
+				}
+				continue
 			}
 		}
 		if len(rows) == 0 {
@@ -455,272 +457,4 @@ func (c *coalescer) put(t *dialect.Table, r dialect.Row) bool {
 	rows.list = append(rows.list, r)
 	c.n++
 	return true
-}
-
-// intent notes that a schema entry is about to be run where that cannot be part of a
-// transaction, and how the schema looked before, so that a crash in between can be told apart.
-type intent struct {
-	LSN  LSN    `cbor:"1,keyasint"`
-	Step int    `cbor:"2,keyasint"` // statements known to have run
-	Mark string `cbor:"3,keyasint"` // of the schema before the statement at Step
-}
-
-// schema runs the statements of an entry.
-func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Statement) error {
-	done := 0
-	if !a.engine.Transactional() {
-		// A statement that is cut off may run on in the server, so a lost link does not cut it off.
-		ctx = context.WithoutCancel(ctx)
-		in, ok, err := metaValue[intent](ctx, a.node, a.conn, metaIntent)
-		if err != nil {
-			return err
-		}
-		if ok && in.LSN == lsn {
-			mark, err := a.schemaMark(ctx)
-			if err != nil {
-				return err
-			}
-			if done = in.Step; mark != in.Mark {
-				done++ // the statement had run, its entry had not been recorded
-			}
-		}
-	}
-	for i := done; i < len(statements); i++ {
-		if !a.engine.Transactional() {
-			mark, err := a.schemaMark(ctx)
-			if err != nil {
-				return err
-			}
-			if err := a.setMetaValue(ctx, a.conn, metaIntent, intent{LSN: lsn, Step: i, Mark: mark}); err != nil {
-				return err
-			}
-		}
-		if err := a.runSchema(ctx, statements[i]); err != nil {
-			return fmt.Errorf("%w: node %s: schema statement of entry %d: %w", ErrDiverged, a.opts.ID, lsn, err)
-		}
-	}
-	a.log.Info("schema changed", "lsn", lsn, "statement", firstLine(statements[0].SQL), "statements", len(statements))
-	if _, err := a.loadTables(ctx, a.conn); err != nil {
-		return err
-	}
-	if a.schemaRan != nil {
-		return a.schemaRan(ctx, a.conn)
-	}
-	return nil
-}
-
-// schemaMark tells two states of the schema apart by their text: unlike the dialect's
-// version, which may count in seconds, it shows every statement.
-func (a *applier) schemaMark(ctx context.Context) (string, error) {
-	objects, err := a.engine.Objects(ctx, a.conn)
-	if err != nil {
-		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.opts.ID, err)
-	}
-	h := sha256.New()
-	for _, o := range objects {
-		fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", o.Kind, o.Database, o.Name, o.SQL)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// runSchema runs one statement, or keeps it back: triggers act at the origin only.
-func (a *applier) runSchema(ctx context.Context, s dialect.Statement) error {
-	info, err := sqlclass.ParseSchema(classOf(a.dialect.Name()), s.SQL)
-	if err == nil && info.Object == "TRIGGER" && a.opts.Role == Replica {
-		own := a.engine.Own("deferred")
-		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+own+" WHERE kind = 'trigger' AND name = ?", info.Name); err != nil {
-			return err
-		}
-		if info.Verb == "DROP" {
-			return nil
-		}
-		_, err := a.conn.ExecContext(ctx, "INSERT INTO "+own+" (kind, db, name, body) VALUES ('trigger', ?, ?, ?)", s.Database, info.Name, s.SQL)
-		return err
-	}
-	s.Database = a.physical(s.Database)
-	return a.run(ctx, a.conn, &s)
-}
-
-func firstLine(s string) string {
-	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
-	if len(s) > 120 {
-		s = s[:117] + "..."
-	}
-	return s
-}
-
-// beginSnapshot empties the database and makes the schema, unless the snapshot goes on where it was cut off.
-func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err error) {
-	if err := a.connect(ctx); err != nil {
-		return err
-	}
-	a.abort()
-	a.dropFile()
-	if a.total = head.Total; head.Resume {
-		a.cursor, _, err = metaValue[cursor](ctx, a.node, a.conn, metaCursor)
-		a.loaded = a.cursor.Rows
-		return err
-	}
-	a.cursor, a.loaded = cursor{}, 0
-	if err := a.clearJournal(ctx); err != nil {
-		return err
-	}
-	// While there is no cursor and no journal the node has nothing: a crash from here on starts over.
-	if err := a.engine.Wipe(ctx, a.conn); err != nil {
-		return fmt.Errorf("ddb: node %s: empty the database for a snapshot: %w", a.opts.ID, err)
-	}
-	for _, o := range head.Objects {
-		if err := a.makeObject(ctx, o); err != nil {
-			return fmt.Errorf("ddb: node %s: create %s %s: %w", a.opts.ID, o.Kind, o.Name, err)
-		}
-	}
-	if _, err := a.loadTables(ctx, a.conn); err != nil {
-		return err
-	}
-	a.cursor.Base = head.Base
-	return a.setMetaValue(ctx, a.conn, metaCursor, a.cursor)
-}
-
-// clearJournal forgets the node's history, which a snapshot is about to replace.
-func (a *applier) clearJournal(ctx context.Context) error {
-	if err := a.begin(ctx); err != nil {
-		return err
-	}
-	for _, table := range slices.Concat([]string{"journal", "deferred", "received"}, dialect.OwnReplicated) {
-		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+a.engine.Own(table)); err != nil {
-			return err
-		}
-	}
-	for _, key := range []string{metaCursor, metaIntent, metaSchema, metaThrough, metaApplied} {
-		if err := a.setMeta(ctx, a.conn, key, nil); err != nil {
-			return err
-		}
-	}
-	if !a.inside() {
-		// The journal begins anew with the snapshot's end. Until then this cursor, of which no
-		// master can make anything, tells that the node has nothing.
-		if err := a.setMetaValue(ctx, a.conn, metaCursor, cursor{Base: Position{LSN: loading}}); err != nil {
-			return err
-		}
-	}
-	err := a.engine.Commit(ctx, a.conn, dialect.Replay)
-	if err == nil && a.emptied != nil {
-		a.emptied()
-	}
-	a.closed(err == nil)
-	if err != nil {
-		return err
-	}
-	a.pos, a.through, a.applied, a.unfiled = Position{}, 0, 0, nil
-	a.prev = a.pos.anchor()
-	return nil
-}
-
-func (a *applier) makeObject(ctx context.Context, o dialect.Object) error {
-	if o.Kind == "trigger" && a.opts.Role == Replica {
-		_, err := a.conn.ExecContext(ctx, "INSERT INTO "+a.engine.Own("deferred")+" (kind, db, name, body) VALUES (?, ?, ?, ?)", o.Kind, o.Database, o.Name, o.SQL)
-		return err
-	}
-	if o.Kind == "database" {
-		if _, err := a.addDatabase(ctx, a.conn, o.Name); err != nil {
-			return err
-		}
-	}
-	return a.engine.Run(ctx, a.conn, &dialect.Statement{SQL: o.SQL, Database: a.physical(o.Database)})
-}
-
-// snapshotRows stores a chunk and how far it brings the snapshot, together.
-func (a *applier) snapshotRows(ctx context.Context, r snapshotRows) error {
-	c := r.Change
-	name := tableName{c.Database, c.Table}
-	t := a.tables.Load().byName[name]
-	if t == nil {
-		return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.opts.ID, name)
-	}
-	if err := c.sameColumns(t); err != nil {
-		return fmt.Errorf("ddb: node %s: %w", a.opts.ID, err)
-	}
-	rows := make([]dialect.Row, 0, c.Present)
-	if err := c.each(func(row dialect.Row) error { rows = append(rows, row); return nil }); err != nil {
-		return err
-	}
-	next := cursor{Base: a.cursor.Base, Table: name.String(), After: r.After, Rows: a.loaded + int64(len(rows))}
-	err := a.tx(ctx, func() error {
-		if err := a.engine.Apply(ctx, a.conn, t, rows, dialect.Replace); err != nil {
-			return fmt.Errorf("ddb: node %s: load table %s: %w", a.opts.ID, name, err)
-		}
-		return a.setMetaValue(ctx, a.conn, metaCursor, next)
-	})
-	if err != nil {
-		return err
-	}
-	a.cursor, a.loaded = next, next.Rows
-	a.progress(name.String(), false)
-	return nil
-}
-
-func (a *applier) progress(table string, done bool) {
-	if a.opts.OnProgress == nil || !done && time.Since(a.reported) < 100*time.Millisecond {
-		return
-	}
-	a.reported = time.Now()
-	p := Progress{Table: table, Rows: a.loaded, Total: max(a.total, 0), Done: done}
-	if a.copy != nil {
-		p.Bytes = a.copy.bytes
-	}
-	a.opts.OnProgress(p)
-}
-
-// endSnapshot makes the snapshot's base the node's position. The rows are consistent from entry through on.
-func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
-	if through <= a.cursor.Base.LSN {
-		through = 0
-	}
-	anchor := a.cursor.Base.anchor()
-	anchor.Records = -1 // an anchor holds no rows: it only gives the chain a start
-	anchor.Payload = []byte{}
-	anchor.At = time.Now().UnixNano()
-	if a.schemaRan != nil && !a.engine.Transactional() {
-		if err := a.schemaRan(ctx, a.conn); err != nil {
-			return err
-		}
-	}
-	finish := func() error {
-		if a.restored != nil {
-			if err := a.restored(ctx, a.conn, true); err != nil {
-				return err
-			}
-		}
-		if err := a.setMeta(ctx, a.conn, metaCursor, nil); err != nil {
-			return err
-		}
-		if through > 0 {
-			if err := a.setMetaValue(ctx, a.conn, metaThrough, through); err != nil {
-				return err
-			}
-		}
-		if j, ok := a.journal.(transactional); ok && anchor.LSN > 0 {
-			return j.AppendIn(ctx, a.conn, anchor)
-		}
-		return nil
-	}
-	var err error
-	if !a.inside() && anchor.LSN > 0 {
-		// Before the cursor goes: a crash in between makes the node begin again.
-		if err := a.journal.Append(ctx, anchor); err != nil {
-			return err
-		}
-	}
-	if a.copy != nil {
-		err = a.loadFile(ctx, finish)
-	} else {
-		err = a.tx(ctx, finish)
-	}
-	if err != nil {
-		return err
-	}
-	a.pos, a.through = a.cursor.Base, through
-	a.prev = a.pos.anchor()
-	a.progress("", true)
-	return nil
 }

@@ -123,7 +123,11 @@ func (c *Cluster) settleConflict(ctx context.Context, id, state string, f func(*
 		return err
 	}
 	defer tx.Rollback()
-	res, err := tx.ExecContext(ctx, "UPDATE "+c.node.engine.Own("conflicts")+" SET state = ? WHERE id = ? AND state = 'open'", state, id)
+	table, err := c.conflictsTable(ctx, tx)
+	if err != nil {
+		return err
+	}
+	res, err := tx.ExecContext(ctx, "UPDATE "+table+" SET state = ? WHERE id = ? AND state = 'open'", state, id)
 	if err != nil {
 		return err
 	}
@@ -134,6 +138,21 @@ func (c *Cluster) settleConflict(ctx context.Context, id, state string, f func(*
 		return err
 	}
 	return tx.Commit()
+}
+
+// conflictsTable names the table where the transaction runs: a replica's runs on the master, whose
+// databases may have other names.
+func (c *Cluster) conflictsTable(ctx context.Context, tx *sql.Tx) (string, error) {
+	own := c.node.engine.Own("conflicts")
+	if c.node.dialect.Name() != "mysql" || c.opts.Role != Replica {
+		return own, nil
+	}
+	var there sql.NullString
+	if err := tx.QueryRowContext(ctx, "SELECT DATABASE()").Scan(&there); err != nil || there.String == "" {
+		return own, err
+	}
+	here := quoteName("", c.node.primary+"_ddb")
+	return strings.Replace(own, here, quoteName("", there.String+"_ddb"), 1), nil
 }
 
 // rewrite writes a row that lost.

@@ -17,7 +17,7 @@ const (
 	maxFollowers   = 1024             // connections a master serves at once
 	helloTimeout   = 10 * time.Second // for the whole exchange before a follower is let in
 	sendBytes      = 4 << 20          // journal bytes read at once by a sender
-	inboxBytes     = 8 << 20          // received bytes that may wait for a follower's applier
+	inboxBytes     = 4 << 20          // received bytes that may wait for a follower's applier
 	frameBytes     = 256 << 20        // largest message: one part with one huge row
 	maxBackoff     = 15 * time.Second // between a follower's attempts to connect
 	closeTimeout   = 5 * time.Second  // for telling the other side goodbye
@@ -106,7 +106,7 @@ type Progress struct {
 	Table string // being copied now
 	Rows  int64  // copied so far
 	Total int64  // estimate; 0 if unknown
-	Bytes int64
+	Bytes int64  // received so far, of rows or of a file
 	Done  bool
 }
 

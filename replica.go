@@ -45,19 +45,6 @@ type follower struct {
 	peers []NodeStatus
 }
 
-// following is how a follower stands.
-type following struct {
-	status  NodeStatus
-	pos     Position
-	master  Position  // the master's end when last heard
-	heard   time.Time // when that was
-	applied time.Time // snapshot time of the entry at pos
-	level   time.Time // when the node last knew that it lacked nothing
-	as      time.Time // the master's clock in its last heartbeat
-	through LSN       // after a snapshot: consistent from here on
-	cause   error     // why the last connection ended; nil before that
-}
-
 // upstream is the connection to the master.
 type upstream struct {
 	session *wire.Session
@@ -170,30 +157,6 @@ func (f *follower) stop() error {
 	f.tasks.Wait()
 	f.apply.close()
 	return nil
-}
-
-// setStatus changes the state and tells who listens if it did.
-func (f *follower) setStatus(change func(*following)) {
-	was := f.state.load().status
-	f.state.update(func(s following) following {
-		change(&s)
-		if s.status.State != was.State {
-			s.status.Since = time.Now()
-		}
-		return s
-	})
-	if f.state.load().status.State != was.State {
-		f.changed()
-	}
-}
-
-func (f *follower) enter(s State, reason string) {
-	f.setStatus(func(st *following) { st.status.State, st.status.Reason = s, reason })
-}
-
-// end enters the state that the end of a connection leads to.
-func (f *follower) end(s State, err error) {
-	f.setStatus(func(st *following) { st.status.State, st.status.Reason, st.cause = s, goneReason(err), err })
 }
 
 // fatal lists the errors that trying again does not cure.
@@ -374,87 +337,6 @@ func (f *follower) adopt(ctx context.Context, g greeting, w welcome) error {
 	return f.setMeta(ctx, f.db, metaCluster, []byte(g.Cluster))
 }
 
-// item is a message that waits for the applier.
-type item struct {
-	kind    uint8
-	payload []byte
-}
-
-// inbox is a queue with a limit in bytes: what has been received but not applied.
-type inbox struct {
-	mu    sync.Mutex
-	items []item
-	bytes int
-	came  chan struct{} // capacity 1
-	went  chan struct{} // capacity 1
-}
-
-func newInbox() *inbox {
-	return &inbox{came: make(chan struct{}, 1), went: make(chan struct{}, 1)}
-}
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default: // the other side has a signal waiting already
-	}
-}
-
-func (b *inbox) put(ctx context.Context, it item) error {
-	for {
-		b.mu.Lock()
-		if b.bytes == 0 || b.bytes+len(it.payload) <= inboxBytes {
-			b.items = append(b.items, it)
-			b.bytes += len(it.payload) + partOverhead
-			b.mu.Unlock()
-			signal(b.came)
-			return nil
-		}
-		b.mu.Unlock()
-		select {
-		case <-b.went:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// wait returns when something waits.
-func (b *inbox) wait(ctx context.Context) error {
-	for {
-		b.mu.Lock()
-		some := len(b.items) > 0
-		b.mu.Unlock()
-		if some {
-			return nil
-		}
-		select {
-		case <-b.came:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// take returns everything that waits, at least one item.
-func (b *inbox) take(ctx context.Context) ([]item, error) {
-	for {
-		b.mu.Lock()
-		items := b.items
-		b.items, b.bytes = nil, 0
-		b.mu.Unlock()
-		if len(items) > 0 {
-			signal(b.went)
-			return items, nil
-		}
-		select {
-		case <-b.came:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
 // receive reads what the master says and queues it for the applier.
 func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 	for {
@@ -497,86 +379,6 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 	}
 }
 
-func (f *follower) heardBeat(up *upstream, b beat) {
-	f.mu.Lock()
-	f.peers = b.Nodes
-	if b.Every > 0 {
-		up.every = time.Duration(b.Every)
-	}
-	f.mu.Unlock()
-	f.setStatus(func(s *following) {
-		s.master, s.heard, s.as = b.Position, time.Now(), time.Unix(0, b.At)
-		if s.pos.LSN >= s.master.LSN {
-			s.level = s.heard
-		}
-		f.settle(s)
-	})
-}
-
-// settle moves between the states in which the node is connected.
-func (f *follower) settle(s *following) {
-	switch s.status.State {
-	case Inactive, Failed:
-		if s.status.State == Failed && s.pos != s.master {
-			return
-		}
-		fallthrough
-	case Joining:
-		if s.heard.IsZero() {
-			return
-		}
-		fallthrough
-	default:
-		lag := s.lag()
-		switch {
-		case s.pos.LSN < s.through || s.pos.LSN == 0 && s.master.LSN > 0 || s.through == loading:
-			s.status.State, s.status.Reason = Syncing, "catching up"
-		case lag == LagUnknown:
-			s.status.State, s.status.Reason = Syncing, "catching up"
-		case lag > f.opts.MaxLag:
-			s.status.State, s.status.Reason = Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))
-		case s.status.State == Active || lag <= max(f.opts.Heartbeat, f.opts.MaxLag/2):
-			s.status.State, s.status.Reason = Active, "level with the master"
-		default:
-			s.status.State, s.status.Reason = Syncing, "catching up"
-		}
-	}
-}
-
-// loading marks that a snapshot is being loaded, so that nothing may be read yet.
-const loading = ^LSN(0)
-
-// lag estimates how far behind the master the node is, from what it has heard.
-func (s *following) lag() time.Duration {
-	if s.heard.IsZero() {
-		return LagUnknown
-	}
-	if s.pos.LSN >= s.master.LSN {
-		return 0
-	}
-	since := s.applied // what it lacks is younger than what it has, and than when it lacked nothing
-	if s.level.After(since) {
-		since = s.level
-	}
-	if since.IsZero() {
-		return LagUnknown // it has no entry of which it knows the age
-	}
-	return max(0, time.Since(since))
-}
-
-// staleness is the age of the state that the node shows, at most: entries that it has not heard
-// of yet count too. Where the clocks of the two machines differ, the larger answer counts.
-func (s *following) staleness() time.Duration {
-	if s.level.IsZero() {
-		return LagUnknown
-	}
-	age := time.Since(s.level)
-	if s.level.Equal(s.heard) {
-		age = max(age, time.Since(s.as))
-	}
-	return age
-}
-
 // beat tells the master how the node is, and notices a silent master.
 func (f *follower) beat(ctx context.Context, up *upstream) error {
 	up.read.CompareAndSwap(0, time.Now().UnixNano())
@@ -598,7 +400,9 @@ func (f *follower) beat(ctx context.Context, up *upstream) error {
 
 // work applies what waits in the inbox until ctx ends or something cannot be applied (R3).
 func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
-	defer f.apply.close()  // the end of ctx may have broken its connection
+	defer f.apply.close() // the end of ctx may have broken its connection
+	var ahead decoder     // of the rows of a snapshot
+	defer ahead.wait()
 	var took time.Duration // by the last time that a few were applied
 	var ended time.Time
 	for {
@@ -619,7 +423,7 @@ func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
 		start, few := time.Now(), len(items) <= fewItems
 		for len(items) > 0 {
 			if items[0].kind != msgPart {
-				if err := f.load(ctx, up, items[0]); err != nil {
+				if err := f.load(ctx, up, items, &ahead); err != nil {
 					return err
 				}
 				items = items[1:]
@@ -672,8 +476,9 @@ func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) e
 	return up.write(msgAck, ack{LSN: f.apply.pos.LSN})
 }
 
-// load handles the messages of a snapshot.
-func (f *follower) load(ctx context.Context, up *upstream, it item) error {
+// load handles the first of the messages, which is one of a snapshot.
+func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *decoder) error {
+	it := items[0]
 	switch it.kind {
 	case msgSnapshot:
 		head, err := wire.Decode[snapshotHead](it.payload)
@@ -686,9 +491,12 @@ func (f *follower) load(ctx context.Context, up *upstream, it item) error {
 		f.log.Info("taking a snapshot", "lsn", head.Base.LSN, "resumed", head.Resume)
 		return f.apply.beginSnapshot(ctx, head)
 	case msgRows:
-		r, err := wire.Decode[snapshotRows](it.payload)
+		r, err := ahead.rows(it)
 		if err != nil {
 			return err
+		}
+		if len(items) > 1 {
+			ahead.begin(items[1]) // while the database takes in this one
 		}
 		return f.apply.snapshotRows(ctx, r)
 	case msgFile:
@@ -714,34 +522,4 @@ func (f *follower) load(ctx context.Context, up *upstream, it item) error {
 		f.settle(s)
 	})
 	return up.write(msgAck, ack{LSN: f.apply.pos.LSN})
-}
-
-// status returns how the node stands now.
-func (f *follower) status() NodeStatus {
-	st := f.state.load()
-	s := st.status
-	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.opts.ID, f.opts.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
-	if time.Since(st.heard) > 3*f.opts.Heartbeat {
-		s.Lag = LagUnknown
-	}
-	switch {
-	case f.snap != nil:
-		q := f.snap.stats()
-		s.Pending, s.PendingBytes, s.PendingAge = q.Length, q.Bytes, q.Age
-	case st.master.LSN > st.pos.LSN:
-		s.Pending = int64(st.master.LSN - st.pos.LSN)
-	}
-	return s
-}
-
-// staleness is the age of what the node shows, at most.
-func (f *follower) staleness() time.Duration {
-	st := f.state.load()
-	return st.staleness()
-}
-
-// lag is how far the node is behind, as far as it knows.
-func (f *follower) lag() time.Duration {
-	st := f.state.load()
-	return st.lag()
 }

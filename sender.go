@@ -2,19 +2,14 @@ package ddb
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -491,169 +486,4 @@ func (f *sender) snapshot() NodeStatus {
 		s.Pending, s.PendingBytes, s.PendingAge = q.Length, q.Bytes, q.Age
 	}
 	return s
-}
-
-// sendSnapshot copies every table, chunk by chunk in the order of the keys, while the
-// master goes on: each chunk is as of its own moment, and the entries after base,
-// which follow, make the copy consistent, since they state what rows are. So no
-// transaction stays open, and a follower that was cut off goes on where it was.
-func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, error) {
-	m := f.m
-	var head snapshotHead
-	var rec schemaRecord
-	var cat *catalogue
-	err := m.exclusive(ctx, func(c *sql.Conn) error {
-		// Make known what another client has just done to tables, or it would be sent twice.
-		m.looked = time.Time{}
-		if err := m.followSchema(ctx, c); err != nil {
-			return err
-		}
-		var err error
-		cat = m.tables.Load() // no schema statement runs between this and the objects
-		if rec, _, err = metaValue[schemaRecord](ctx, m.node, c, metaSchema); err != nil {
-			return err
-		}
-		head.Base = m.state.load().pos
-		if from != nil && f.resumable(ctx, from, rec) {
-			head.Base, head.Resume = from.Base, true
-		} else if head.Objects, err = m.engine.Objects(ctx, c); err != nil {
-			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
-		}
-		head.Objects = m.shippable(head.Objects)
-		f.mu.Lock()
-		f.base = max(head.Base.LSN, 1)
-		f.mu.Unlock()
-		return nil
-	})
-	if err != nil {
-		return 0, err
-	}
-	var file string
-	if !head.Resume {
-		from = &cursor{}
-		if file, err = f.snapshotFile(ctx, cat); err != nil {
-			return 0, err
-		}
-	}
-	if file != "" {
-		defer os.RemoveAll(filepath.Dir(file))
-		head.File = true
-	}
-	if !head.File {
-		head.Total = m.estimateRows(ctx, cat.replicated())
-	}
-	if err := l.write(msgSnapshot, &head); err != nil {
-		return 0, err
-	}
-	if head.File {
-		err = f.sendFile(ctx, l, file)
-	} else {
-		err = f.sendTables(ctx, l, cat, from)
-	}
-	if err != nil {
-		return 0, err
-	}
-	if m.tables.Load().version != cat.version {
-		return 0, errors.New("ddb: the schema changed while a snapshot was taken; it starts again")
-	}
-	// What has committed by now is in an entry no later than through.
-	if err := m.pass(ctx); err != nil {
-		return 0, err
-	}
-	through := m.state.load().pos.LSN
-	f.through.Store(uint64(through))
-	return head.Base.LSN, l.write(msgSnapshotEnd, snapshotEnd{Through: through})
-}
-
-// sendTables copies every table, from the cursor on.
-func (f *sender) sendTables(ctx context.Context, l *link, cat *catalogue, from *cursor) error {
-	m := f.m
-	skip := from.Table != ""
-	for _, t := range cat.replicated() {
-		name := m.name(t).String()
-		var after []any
-		if skip {
-			if name != from.Table {
-				continue
-			}
-			skip, after = false, from.After
-		}
-		if err := f.sendTable(ctx, l, t, after); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// resumable reports whether a snapshot can go on: the journal still reaches back to
-// where it began, and no schema statement came since.
-func (f *sender) resumable(ctx context.Context, from *cursor, rec schemaRecord) bool {
-	if rec.LSN > from.Base.LSN {
-		return false
-	}
-	if from.Base.LSN == 0 {
-		first, _, err := f.m.journal.Bounds(ctx)
-		return err == nil && first.LSN <= 1
-	}
-	at, err := f.m.at(ctx, from.Base.LSN)
-	return err == nil && at == from.Base
-}
-
-const chunkRows = 20_000 // rows of a snapshot that are read at once, if partBytes does not end the chunk first
-
-// sendTable copies one table from behind the key.
-func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after []any) error {
-	for more := true; more; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		chunk := f.m.newChunk(t)
-		flush := func() error {
-			if chunk.Present == 0 {
-				return nil
-			}
-			err := l.write(msgRows, snapshotRows{Change: chunk, After: after})
-			chunk = f.m.newChunk(t)
-			return err
-		}
-		var err error
-		more, err = f.m.engine.Scan(ctx, f.m.db, t, after, chunkRows, func(values []any) error {
-			chunk.Rows = wire.AppendRow(chunk.Rows, values)
-			chunk.Present++
-			after = pick(values, t.Key)
-			if len(chunk.Rows) >= partBytes {
-				after = cloneValues(after)
-				return flush()
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("ddb: snapshot: table %s: %w", t.Name, err)
-		}
-		after = cloneValues(after)
-		if err := flush(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (n *node) newChunk(t *dialect.Table) *Change {
-	name := n.name(t)
-	return &Change{Database: name.database, Table: name.table, Columns: t.Stored, Key: t.Key}
-}
-
-// cloneValues copies values that may not outlive a call.
-func cloneValues(values []any) []any {
-	if values == nil {
-		return nil
-	}
-	c := make([]any, len(values))
-	for i, v := range values {
-		if b, ok := v.([]byte); ok {
-			v = append([]byte{}, b...)
-		}
-		c[i] = v
-	}
-	return c
 }

@@ -24,8 +24,9 @@ type sequencer struct {
 	epoch uint64
 	// exclusive runs f alone, on the connection that passes use (S1).
 	exclusive func(ctx context.Context, f func(c *sql.Conn) error) error
-	looked    time.Time // when the schema version was last read; owned by exclusive
-	unsure    bool      // an entry was made that may stand, though nobody was told; owned by exclusive
+	followed  func() bool // reports whether any follower is connected
+	looked    time.Time   // when the schema version was last read; owned by exclusive
+	unsure    bool        // an entry was made that may stand, though nobody was told; owned by exclusive
 
 	written  atomic.Uint64 // writes whose entry is not made with them, counted after their commit
 	wake     chan struct{} // capacity 1: a wake-up is never waited for
@@ -76,8 +77,11 @@ func (s *sequencer) run(ctx context.Context) {
 	}
 }
 
-// mostRest is the longest pause between two passes under load.
-const mostRest = 10 * time.Millisecond
+// The longest pauses between two passes under load: while somebody follows, and while nobody does.
+const (
+	mostRest = 10 * time.Millisecond
+	loneRest = 100 * time.Millisecond
+)
 
 // rest leaves the database to the writers for a few times as long as a pass took, if there were writes
 // meanwhile: fewer passes bring as many rows. At rest, and when somebody waits, there is no pause.
@@ -86,7 +90,10 @@ func (s *sequencer) rest(ctx context.Context, took time.Duration) {
 		return
 	}
 	rest := min(4*took, mostRest)
-	if s.singleWriter() {
+	switch {
+	case !s.followed():
+		rest = loneRest
+	case s.singleWriter():
 		rest = mostRest // who writes waits for the pass
 	}
 	t := time.NewTimer(rest)

@@ -33,16 +33,22 @@ type snapSide struct {
 	batch string       // name of the table
 
 	keyed        keyedConns
-	cached       preparedQuerier // of the writer's goroutine
-	empty        atomic.Bool     // there are no rows of anybody's: the first snapshot, or another, is being loaded
-	numberOfNode atomic.Int64    // 0 until the master has given one
-	last         uint64          // highest number given to a batch; used by the push task and by hello, never at once
-	more         chan struct{}   // capacity 1: there may be something to push
+	notes        noteReader    // nil where the notes are read after each statement
+	marks        marks         // of the writer's goroutine
+	empty        atomic.Bool   // there are no rows of anybody's: the first snapshot, or another, is being loaded
+	numberOfNode atomic.Int64  // 0 until the master has given one
+	more         chan struct{} // capacity 1: there may be something to push
 	flight       flight
 
-	mu       sync.Mutex // guards what follows
-	clock    hybrid
-	keys     pendingKeys
+	mu   sync.Mutex // guards what follows
+	last uint64     // highest number given to a batch that is committed
+	// numbering: batches get their number when they are made. It begins when the master has told which it has
+	// and nothing waits without a number, and it ends with the process.
+	numbering bool
+	clock     hybrid
+	keys      pendingKeys
+	// withheld has the master's rows that were left out for pending ones (N4), as far as this process has seen them.
+	withheld map[tableName]map[string][]any
 	count    int64
 	bytes    int64
 	oldest   int64 // unix nanoseconds; 0 for an empty queue
@@ -56,16 +62,17 @@ type snapSide struct {
 
 // madeBatch is a batch that stands in a transaction not yet committed.
 type madeBatch struct {
-	id    int64
-	at    int64
-	bytes int64
-	batch *batch
+	id     int64
+	at     int64
+	bytes  int64
+	number uint64 // 0: none yet
+	batch  *batch
 }
 
 // openSnap turns the follower into a snap.
 func (c *Cluster) openSnap(ctx context.Context) error {
 	f := c.f
-	s := &snapSide{follower: f, batch: c.node.engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys)}
+	s := &snapSide{follower: f, batch: c.node.engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[tableName]map[string][]any)}
 	s.flight.went = make(chan struct{}, 1)
 	if err := s.load(ctx); err != nil {
 		return err
@@ -78,14 +85,15 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	s.empty.Store(f.apply.pos.LSN == 0)
 	f.apply.enter, f.apply.opened = s.enter, s.opened
 	f.apply.emptied = func() { s.empty.Store(true) }
-	f.apply.includes, f.apply.mine = s.includes, s.mine
+	f.apply.includes, f.apply.mine, f.apply.loosely = s.includes, s.mine, s.loosely
 	f.apply.schemaRan, f.apply.restored = s.schemaRan, s.restored
 	f.snap = s
 	if !c.node.singleWriter() {
 		c.writes = newSnapWrites(c, s)
 		return nil
 	}
-	s.w = newGroupWriter(c.node, writeHooks{admit: s.admit, each: s.each, commit: s.beforeCommit, result: s.result, dropped: s.cached.close})
+	s.notes, _ = c.node.engine.(noteReader)
+	s.w = newGroupWriter(c.node, writeHooks{admit: s.admit, each: s.each, commit: s.beforeCommit, result: s.result})
 	c.writes = &groupedWrites{c: c, w: s.w,
 		wrote:  func(context.Context, Position) error { return nil },
 		change: func(_ context.Context, query string, _ []any) error { return c.notMaster(query) }}
@@ -98,6 +106,7 @@ func (s *snapSide) start(ctx context.Context) {
 		s.tasks.Go(func() { s.w.run(ctx) })
 	}
 	s.tasks.Go(func() { s.poll(ctx) })
+	s.tasks.Go(func() { s.watchKeys(ctx, s.numberOfNode.Load) })
 }
 
 // load reads the queue.
@@ -121,9 +130,14 @@ func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
 	if err != nil {
 		return err
 	}
+	var highest int64 // batches that are made with a number do not write it down elsewhere
+	if err := scanOne(ctx, q, []any{&highest}, "SELECT coalesce(max(number), 0) FROM "+s.batch); err != nil {
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.keys, s.count, s.bytes, s.oldest, s.stale = keys, 0, 0, 0, false
+	s.last = max(s.last, uint64(highest))
+	s.keys, s.count, s.bytes, s.oldest, s.stale, s.numbering = keys, 0, 0, 0, false, false
 	for _, m := range made {
 		s.count++
 		s.bytes += m.bytes
@@ -195,7 +209,7 @@ func (s *snapSide) admit() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.staged = s.staged[:0]
+	s.staged, s.marks.ends = s.staged[:0], s.marks.ends[:0]
 	full, what := s.fill()
 	switch {
 	case full >= 1:
@@ -230,47 +244,11 @@ func (s *snapSide) fill() (full float64, what string) {
 	return full, what
 }
 
-// each makes a batch of what the statement, or the transaction, has changed (N1).
-func (s *snapSide) each(ctx context.Context, c *sql.Conn) error {
-	if s.cached.conn != c {
-		s.cached = preparedQuerier{conn: c, stmts: make(map[string]*sql.Stmt)}
-	}
-	m, err := s.make(ctx, &s.cached)
-	if err != nil || m == nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.staged = append(s.staged, m)
-	return nil
-}
-
-// make stores a batch of what q's transaction has changed; nil if nothing has.
-func (s *snapSide) make(ctx context.Context, q dialect.Querier) (*madeBatch, error) {
-	b, records, err := s.gather(ctx, q)
-	if err != nil || b == nil {
+// beforeCommit makes the batches that are not made yet, and returns what makes them count once they are committed (N5).
+func (s *snapSide) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position, error) {
+	if err := s.gatherMarks(ctx, s.quick(c)); err != nil {
 		return nil, err
 	}
-	m := &madeBatch{batch: b}
-	s.mu.Lock()
-	m.at = s.clock.next(time.Now())
-	s.mu.Unlock()
-	b.Clock, b.Seen = m.at, s.state.load().pos.LSN
-	payload, err := wire.Marshal(b)
-	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.opts.ID, err)
-	}
-	m.bytes = int64(len(payload))
-	res, err := q.ExecContext(ctx, "INSERT INTO "+s.batch+" (at, records, bytes, payload) VALUES (?, ?, ?, ?)", m.at, records, m.bytes, payload)
-	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.opts.ID, err)
-	}
-	m.id, err = res.LastInsertId()
-	return m, err
-}
-
-// beforeCommit returns what makes the staged batches count once they are committed (N5).
-func (s *snapSide) beforeCommit(context.Context, *sql.Conn) (func() Position, error) {
 	return func() Position {
 		s.mu.Lock()
 		s.queued(s.staged)
@@ -285,6 +263,8 @@ func (s *snapSide) beforeCommit(context.Context, *sql.Conn) (func() Position, er
 func (s *snapSide) queued(list []*madeBatch) {
 	for _, m := range list {
 		s.keys.add(m.batch, m.id) // cannot fail: it was encoded here
+		m.batch = nil
+		s.last = max(s.last, m.number)
 		s.count++
 		s.bytes += m.bytes
 		if s.oldest == 0 {
@@ -293,19 +273,55 @@ func (s *snapSide) queued(list []*madeBatch) {
 	}
 }
 
+// pollPause is how many PollIntervals lie between two looks: nobody but their writer waits for what
+// clients write that bypass ddb, and a snap may run on a battery.
+const pollPause = 5
+
 // poll makes batches of what clients write that bypass ddb.
 func (s *snapSide) poll(ctx context.Context) {
-	for sleep(ctx, s.opts.PollInterval) == nil {
+	q := &preparedDB{DB: s.db}
+	defer q.close()
+	for sleep(ctx, pollPause*s.opts.PollInterval) == nil {
 		if st := s.state.load(); st.pos.LSN == 0 || st.through == loading {
 			continue
 		}
-		noted, err := s.engine.Noted(ctx, s.db, s.tables.Load().replicated())
+		noted, err := s.engine.Noted(ctx, q, s.tables.Load().replicated())
 		if err == nil && len(noted) > 0 {
 			err = s.tx(ctx, func(q dialect.Querier) error { return nil })
 		}
 		if err != nil && ctx.Err() == nil {
 			s.log.Debug("cannot look for writes that bypass ddb", "error", err)
 		}
+	}
+}
+
+// preparedDB keeps the last query compiled.
+type preparedDB struct {
+	*sql.DB
+	text string
+	stmt *sql.Stmt
+}
+
+func (p *preparedDB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if p.stmt == nil || p.text != query {
+		p.close()
+		stmt, err := p.PrepareContext(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		p.text, p.stmt = query, stmt
+	}
+	rows, err := p.stmt.QueryContext(ctx, args...)
+	if err != nil {
+		p.close()
+	}
+	return rows, err
+}
+
+func (p *preparedDB) close() {
+	if p.stmt != nil {
+		p.stmt.Close()
+		p.stmt = nil
 	}
 }
 
@@ -350,7 +366,11 @@ func (s *snapSide) stats() QueueStats {
 }
 
 // number returns the highest number given to a batch.
-func (s *snapSide) number(context.Context) (uint64, error) { return s.last, nil }
+func (s *snapSide) number(context.Context) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last, nil
+}
 
 // pendingKeys holds, by table and key, the last batch that has changed the row.
 type pendingKeys map[tableName]map[string]int64

@@ -35,6 +35,7 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 	}
 	s.mu.Lock()
 	stale := s.stale
+	s.staged = s.staged[:0] // of a transaction that was rolled back
 	s.mu.Unlock()
 	if stale {
 		if err := s.recount(ctx, s.db); err != nil {
@@ -43,7 +44,11 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 		}
 	}
 	s.apply.queue = new(applying)
+	was := s.tables.Load()
 	return func(committed bool) {
+		if !committed {
+			s.tables.Store(was) // a schema statement, if there was one, is undone
+		}
 		s.settleQueue(committed)
 		release()
 		signal(s.more)
@@ -112,12 +117,9 @@ func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
 			return err
 		}
 	}
-	m, err := s.make(ctx, c)
-	if err != nil || m == nil {
-		return err
-	}
-	s.apply.queue.made = append(s.apply.queue.made, m)
-	return nil
+	made, err := s.make(ctx, s.quick(c))
+	s.apply.queue.made = append(s.apply.queue.made, made...)
+	return err
 }
 
 // includes drops this snap's batches that an entry includes (N3).
@@ -140,6 +142,9 @@ func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.setMetaValue(ctx, q, metaNumber, s.last); err != nil { // no batch may be left that tells
+		return err
+	}
 	s.apply.queue.dropped = append(s.apply.queue.dropped, list...)
 	for name, dropped := range keys {
 		rows := s.keys[name]
@@ -147,6 +152,7 @@ func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) 
 			if rows[key] == id {
 				s.apply.queue.removed = append(s.apply.queue.removed, removedKey{rows, key, id})
 				delete(rows, key)
+				delete(s.withheld[name], key)
 			}
 		}
 	}
@@ -176,7 +182,12 @@ func (s *snapSide) mine(_ context.Context, _ dialect.Querier, t *dialect.Table, 
 		buf = wire.AppendRow(buf[:0], r.Key)
 		if pending[string(buf)] == 0 && fresh[string(buf)] == 0 {
 			rest = append(rest, r)
+			continue
 		}
+		if s.withheld[s.name(t)] == nil {
+			s.withheld[s.name(t)] = make(map[string][]any)
+		}
+		s.withheld[s.name(t)][string(buf)] = r.Values
 	}
 	return rest, loose, nil
 }
@@ -185,7 +196,6 @@ func (s *snapSide) mine(_ context.Context, _ dialect.Querier, t *dialect.Table, 
 func (s *snapSide) schemaRan(ctx context.Context, c *sql.Conn) error {
 	if s.w != nil {
 		s.w.forgetStatements() // its goroutine waits for us (N6)
-		s.cached.close()
 	}
 	return s.capture(ctx, c)
 }
@@ -228,9 +238,8 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
 	}
 	for _, t := range gathered.order {
-		if err := s.engine.Apply(ctx, c, t, gathered.rows[t].list, dialect.Replace); err != nil {
-			s.log.Warn("pending changes do not show until they are exchanged", "table", s.name(t), "error", err)
-			return err
+		if err := s.show(ctx, c, t, gathered.rows[t].list); err != nil {
+			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.opts.ID, s.name(t), err)
 		}
 	}
 	return nil
@@ -278,8 +287,8 @@ func (s *snapSide) welcomed(ctx context.Context, w welcome) error {
 	s.mu.Lock()
 	s.welcome, s.snapshot = w, w.Snapshot
 	s.loaded = make(chan struct{})
-	s.mu.Unlock()
 	s.last = max(s.last, w.Number)
+	s.mu.Unlock()
 	if w.Node == s.numberOfNode.Load() {
 		return nil
 	}

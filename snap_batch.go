@@ -3,7 +3,6 @@ package ddb
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"time"
@@ -17,6 +16,11 @@ type batch struct {
 	Clock   int64          `cbor:"1,keyasint"` // hybrid logical clock, nanoseconds
 	Seen    LSN            `cbor:"2,keyasint"` // the snap's position when it was made
 	Changes []*batchChange `cbor:"3,keyasint"`
+
+	// While it is made:
+	table   *dialect.Table // of the last change
+	records int
+	size    int
 }
 
 // batchChange holds a batch's rows of one table, one after another: the key, which of the two
@@ -88,42 +92,52 @@ func (c *batchChange) each(f func(dialect.Row) error) error {
 	return nil
 }
 
-// gather reads what the connection's transaction has noted into a batch, and clears the notes.
-// It returns nil if nothing has changed.
-func (n *node) gather(ctx context.Context, q dialect.Querier) (*batch, int, error) {
-	noted, err := n.engine.Noted(ctx, q, n.tables.Load().replicated())
-	if err != nil || len(noted) == 0 {
-		return nil, 0, err
+// add appends a row, unless it was changed and changed back.
+func (b *batch) add(n *node, t *dialect.Table, r dialect.Row) error {
+	if equalRows(r.Base, r.Values) {
+		return nil
 	}
-	b, records, size := new(batch), 0, 0
-	for _, t := range noted {
+	if b.table != t {
 		name := n.name(t)
-		c := &batchChange{Database: name.database, Table: name.table, Columns: t.Stored, Key: t.Key}
-		notes, err := n.engine.CollectImages(ctx, q, t, func(r dialect.Row) error {
-			if equalRows(r.Base, r.Values) {
-				return nil // changed and changed back
-			}
-			c.add(r)
-			if size+len(c.Rows) > maxBatchBytes {
-				return fmt.Errorf("%w: one transaction of a snap may change at most %d MiB of rows; split it", ErrNotReplicable, maxBatchBytes>>20)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, 0, fmt.Errorf("ddb: read changes of table %s: %w", name, err)
-		}
-		if err := n.engine.Clear(ctx, q, notes); err != nil {
-			return nil, 0, fmt.Errorf("ddb: clear notes of table %s: %w", name, err)
-		}
-		if c.Count > 0 {
-			b.Changes = append(b.Changes, c)
-			records, size = records+c.Count, size+len(c.Rows)
+		b.table = t
+		b.Changes = append(b.Changes, &batchChange{Database: name.database, Table: name.table, Columns: t.Stored, Key: t.Key})
+	}
+	c := b.Changes[len(b.Changes)-1]
+	before := len(c.Rows)
+	c.add(r)
+	b.records++
+	if b.size += len(c.Rows) - before; b.size > maxBatchBytes {
+		return fmt.Errorf("%w: one transaction of a snap may change at most %d MiB of rows; split it", ErrNotReplicable, maxBatchBytes>>20)
+	}
+	return nil
+}
+
+// gather reads what the connection's transaction has noted into a batch, and clears the notes.
+func (n *node) gather(ctx context.Context, q dialect.Querier) (*batch, error) {
+	b := new(batch)
+	noted, err := n.engine.Noted(ctx, q, n.tables.Load().replicated())
+	for _, t := range noted {
+		if err == nil {
+			err = n.gatherTable(ctx, q, t, b)
 		}
 	}
-	if records == 0 {
-		return nil, 0, nil
+	return b, err
+}
+
+// gatherTable is gather for one table.
+func (n *node) gatherTable(ctx context.Context, q dialect.Querier, t *dialect.Table, b *batch) error {
+	notes, err := n.engine.CollectImages(ctx, q, t, func(r dialect.Row) error { return b.add(n, t, r) })
+	if err != nil {
+		return fmt.Errorf("ddb: read changes of table %s: %w", n.name(t), err)
 	}
-	return b, records, nil
+	return n.clear(ctx, q, notes)
+}
+
+func (n *node) clear(ctx context.Context, q dialect.Querier, notes dialect.Notes) error {
+	if err := n.engine.Clear(ctx, q, notes); err != nil {
+		return fmt.Errorf("ddb: clear notes of table %s: %w", n.name(notes.Table), err)
+	}
+	return nil
 }
 
 // equalRows compares two rows exactly; nil is a row that does not exist.
@@ -165,50 +179,3 @@ func (h *hybrid) next(now time.Time) int64 {
 }
 
 func (h *hybrid) heard(at int64) { h.last = max(h.last, at) }
-
-// preparedQuerier prepares each text once: what a snap runs with every local write is always the same.
-type preparedQuerier struct {
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
-}
-
-func (p *preparedQuerier) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s, ok := p.stmts[query]; ok {
-		return s, nil
-	}
-	if len(p.stmts) >= stmtCache {
-		for text, s := range p.stmts {
-			s.Close()
-			delete(p.stmts, text)
-		}
-	}
-	s, err := p.conn.PrepareContext(ctx, query)
-	if err == nil {
-		p.stmts[query] = s
-	}
-	return s, err
-}
-
-func (p *preparedQuerier) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	s, err := p.prepare(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return s.ExecContext(ctx, args...)
-}
-
-func (p *preparedQuerier) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	s, err := p.prepare(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return s.QueryContext(ctx, args...)
-}
-
-// close gives the statements up with the connection that they belong to.
-func (p *preparedQuerier) close() {
-	for _, s := range p.stmts {
-		s.Close()
-	}
-	*p = preparedQuerier{}
-}

@@ -19,14 +19,15 @@ func engines(t *testing.T, run func(t *testing.T, e testEngine)) {
 
 const pairSchema = "CREATE TABLE p (id INT NOT NULL PRIMARY KEY, u INT UNIQUE, v VARCHAR(20), w INT)"
 
-// pairs are the changes that the two sides make to row 1 (or to what clashes with it).
+// pairs are the changes that the two sides make to row 1 of a case (or to what clashes with it). {x+n} is a
+// number of the case's own.
 var pairs = map[string]string{
-	"insert": "INSERT INTO p VALUES (9, {n}9, '{who}', 0)",
-	"update": "UPDATE p SET v = '{who}' WHERE id = 1",
-	"delete": "DELETE FROM p WHERE id = 1",
-	"key":    "UPDATE p SET id = 8, v = '{who}' WHERE id = 1",
-	"unique": "INSERT INTO p VALUES (3{n}, 77, '{who}', 0)",
-	"column": "UPDATE p SET w = {n} WHERE id = 1",
+	"insert": "INSERT INTO p VALUES ({x+9}, -{x+9}{n}, '{who}', 0)",
+	"update": "UPDATE p SET v = '{who}' WHERE id = {x+1}",
+	"delete": "DELETE FROM p WHERE id = {x+1}",
+	"key":    "UPDATE p SET id = {x+8}, v = '{who}' WHERE id = {x+1}",
+	"unique": "INSERT INTO p VALUES (-{x+3}{n}, {x+7}, '{who}', 0)",
+	"column": "UPDATE p SET w = {n} WHERE id = {x+1}",
 }
 
 // Every pair of changes, between a snap and the master and between two snaps, under every
@@ -44,43 +45,64 @@ func TestConflictPairs(t *testing.T) {
 		for name, policy := range policies {
 			t.Run(name, func(t *testing.T) {
 				s := newShop(t, e, ddb.Options{Conflicts: map[string]ddb.Policy{"p": policy}}, pairSchema, "a", "b")
-				for _, other := range []string{"master", "b"} {
+				for i, other := range []string{"master", "b"} {
+					var cases []pairCase
 					for mine := range pairs {
 						for theirs := range pairs {
-							s.pair(other, mine, theirs)
+							cases = append(cases, pairCase{mine: mine, theirs: theirs, number: 100*i + len(cases) + 1})
 						}
 					}
+					s.pairs(other, cases)
 				}
 			})
 		}
 	})
 }
 
-// pair makes one pair of changes and checks the outcome.
-func (s *shop) pair(other, mine, theirs string) {
-	s.t.Helper()
-	s.exec("master", "DELETE FROM p")
-	s.exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0), (2, 20, 'two', 0)")
-	s.exchange("a", "b")
-	for _, c := range s.conflicts("master") {
-		require.NoError(s.t, s.nodes["master"].DismissConflict(s.ctx, c.ID))
+// pairCase is one pair of changes, on rows that no other case touches.
+type pairCase struct {
+	mine, theirs string
+	number       int
+}
+
+// fill puts the case's numbers and the writer into a statement.
+func (c pairCase) fill(statement, n, who string) string {
+	list := []string{"{n}", n, "{who}", c.who(who)}
+	for i := range 10 {
+		list = append(list, fmt.Sprintf("{x+%d}", i), fmt.Sprint(c.number*10+i))
 	}
+	return strings.NewReplacer(list...).Replace(statement)
+}
+
+func (c pairCase) who(who string) string { return fmt.Sprintf("%s %d.", who, c.number) }
+
+// pairs makes the pairs of changes while the links are down, and checks the outcome of each.
+func (s *shop) pairs(other string, cases []pairCase) {
+	s.t.Helper()
+	for _, c := range cases {
+		s.exec("master", c.fill("INSERT INTO p VALUES ({x+1}, {x+1}, 'one', 0), ({x+2}, {x+2}, 'two', 0)", "", ""))
+	}
+	s.exchange("a", "b")
 	s.cut("a", "b")
-	s.exec("a", strings.NewReplacer("{n}", "1", "{who}", "mine").Replace(pairs[mine]))
-	s.exec(other, strings.NewReplacer("{n}", "2", "{who}", "theirs").Replace(pairs[theirs]))
+	for _, c := range cases {
+		s.exec("a", c.fill(pairs[c.mine], "1", "mine"))
+		s.exec(other, c.fill(pairs[c.theirs], "2", "theirs"))
+	}
 	s.heal("b")
 	s.exchange("b")
 	s.heal("a")
 	s.exchange("a", "b")
 	s.same("p")
-	left := s.rows("master", "SELECT * FROM p")
-	if strings.Contains(pairs[mine], "{who}") && !strings.Contains(left, "mine") {
-		kept := fmt.Sprint(s.conflicts("b"))
-		require.Contains(s.t, kept, "mine", "%s against %s of %s: the loser is nowhere; rows:\n%s", mine, theirs, other, left)
-	}
-	if strings.Contains(pairs[theirs], "{who}") && !strings.Contains(left, "theirs") && mine != "delete" && mine != "key" {
-		kept := fmt.Sprint(s.conflicts("b"))
-		require.Contains(s.t, kept, "theirs", "%s against %s of %s: the loser is nowhere; rows:\n%s", mine, theirs, other, left)
+	left, kept := s.rows("master", "SELECT * FROM p"), fmt.Sprint(s.conflicts("b"))
+	for _, c := range cases {
+		for who, checked := range map[string]bool{
+			"mine":   strings.Contains(pairs[c.mine], "{who}"),
+			"theirs": strings.Contains(pairs[c.theirs], "{who}") && c.mine != "delete" && c.mine != "key",
+		} {
+			if checked && !strings.Contains(left, c.who(who)) {
+				require.Contains(s.t, kept, c.who(who), "%s against %s of %s: the loser is nowhere; rows:\n%s", c.mine, c.theirs, other, left)
+			}
+		}
 	}
 }
 

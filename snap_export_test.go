@@ -47,3 +47,10 @@ func WaitLSN(ctx context.Context, c, master *Cluster) error {
 func ForgetJournal(ctx context.Context, c *Cluster) error {
 	return c.m.journal.Trim(ctx, c.m.state.load().pos.LSN)
 }
+
+// SetMaxStamps changes how many stamps a master keeps, and returns what undoes that. No master may be open.
+func SetMaxStamps(n int) (undo func()) {
+	was := maxStamps
+	maxStamps = n
+	return func() { maxStamps = was }
+}

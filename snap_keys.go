@@ -68,9 +68,6 @@ func (n *node) installKeys(ctx context.Context, q dialect.Querier, tables []*dia
 				ai = strings.Replace(ai, " BEGIN ", note, 1)
 			}
 			want[keyTriggers+"bi_"+t.Name], want[keyTriggers+"ai_"+t.Name] = bi, ai
-			if err := n.warnKeys(ctx, q, t, column, number); err != nil {
-				return err
-			}
 		}
 	}
 	have, err := n.keyTriggersIn(ctx, q)
@@ -146,21 +143,6 @@ func keyTriggersOf(table, column string, number int64) (before, after string) {
 		key, key, name, key, lo, key, hi, lo-1, text,
 		name, key, text, key, key)
 	return before, after
-}
-
-// warnKeys notices a range that is nearly used up.
-func (n *node) warnKeys(ctx context.Context, q dialect.Querier, t *dialect.Table, column string, number int64) error {
-	lo, hi := keyRange(number)
-	key := quoteName("", column)
-	var highest int64
-	err := scanOne(ctx, q, []any{&highest}, fmt.Sprintf("SELECT coalesce(max(%s), %d) FROM %s WHERE %s >= %d AND %s < %d", key, lo, quoteName("", t.Name), key, lo, key, hi))
-	if err != nil {
-		return err
-	}
-	if used := float64(highest-lo) / float64(hi-lo); used > warnAt {
-		n.log.Warn("the node's range of keys is running out; give new rows keys of your own", "table", t.Name, "used", fmt.Sprintf("%.0f %%", used*100))
-	}
-	return nil
 }
 
 // installKeys makes the snap's tables hand out its own keys.

@@ -240,7 +240,7 @@ func (t *snapTx) commit() error {
 		return errors.Join(err, t.tx.Rollback())
 	}
 	if err := t.tx.Commit(); err != nil {
-		if m == nil {
+		if len(m) == 0 {
 			return err
 		}
 		// Whether it stands is not known: the queue tells.
@@ -249,10 +249,10 @@ func (t *snapTx) commit() error {
 		t.w.s.mu.Unlock()
 		return err
 	}
-	if m != nil {
+	if len(m) > 0 {
 		s := t.w.s
 		s.mu.Lock()
-		s.queued([]*madeBatch{m})
+		s.queued(m)
 		s.mu.Unlock()
 		signal(s.more)
 	}

@@ -1,9 +1,12 @@
 package ddb
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +72,12 @@ func (st *settlement) stamp() error {
 		}
 		return nil
 	}
+	if st.stamped += len(st.stamps); st.stamped > maxStamps/10 {
+		if err := st.prune(); err != nil {
+			return err
+		}
+		st.stamped = 0
+	}
 	for key, s := range st.stamps {
 		v, err := wire.Marshal(&s)
 		if err != nil {
@@ -81,6 +90,50 @@ func (st *settlement) stamp() error {
 		}
 	}
 	return flush()
+}
+
+// maxStamps is how many stamps are kept. A row without one counts as changed when its entry was made.
+var maxStamps = 100_000
+
+// prune forgets the oldest stamps if there are too many.
+func (st *settlement) prune() error {
+	meta := st.engine.Own("meta")
+	rows, err := st.c.QueryContext(st.ctx, "SELECT k, v FROM "+meta+" WHERE k >= 'stamp:' AND k < 'stamp;'")
+	if err != nil {
+		return fmt.Errorf("ddb: node %s: read stamps: %w", st.opts.ID, err)
+	}
+	defer rows.Close()
+	type aged struct {
+		key string
+		at  int64
+	}
+	var list []aged
+	for rows.Next() {
+		var key string
+		var v []byte
+		if err := rows.Scan(&key, &v); err != nil {
+			return fmt.Errorf("ddb: node %s: read stamps: %w", st.opts.ID, err)
+		}
+		s, err := wire.Decode[stamp](v)
+		if err != nil {
+			return err
+		}
+		list = append(list, aged{key, s.At})
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(list) <= maxStamps {
+		return err
+	}
+	slices.SortFunc(list, func(a, b aged) int { return cmp.Compare(a.at, b.at) })
+	for part := range slices.Chunk(list[:len(list)-maxStamps/2], 200) {
+		args := make([]any, len(part))
+		for i, a := range part {
+			args[i] = a.key
+		}
+		if _, err := st.c.ExecContext(st.ctx, "DELETE FROM "+meta+" WHERE k IN (?"+strings.Repeat(", ?", len(args)-1)+")", args...); err != nil {
+			return fmt.Errorf("ddb: node %s: forget stamps: %w", st.opts.ID, err)
+		}
+	}
+	return nil
 }
 
 // history remembers, for a stretch of the journal, since when each row has been as it is at the stretch's end.

@@ -168,37 +168,66 @@ func (s *snapSide) next(ctx context.Context, sent uint64) (batches, int, error) 
 	return msg, size, nil
 }
 
-// assign numbers the batches that have no number yet, in the order in which they were made (N2).
-func (s *snapSide) assign(ctx context.Context) error {
-	var waiting int64
-	if err := scanOne(ctx, s.db, []any{&waiting}, "SELECT COUNT(*) FROM (SELECT id FROM "+s.batch+" WHERE number IS NULL LIMIT 1) AS x"); err != nil || waiting == 0 {
+// assign numbers the batches that have no number yet, in the order in which they were made (N2). On a
+// database with one writer those made later get theirs at once: the master has told how far it is, and
+// nobody else numbers batches of this snap.
+func (s *snapSide) assign(ctx context.Context) (err error) {
+	s.mu.Lock()
+	numbering := s.numbering
+	s.mu.Unlock()
+	if numbering {
+		return nil
+	}
+	if s.w == nil {
+		var waiting int64
+		if err := scanOne(ctx, s.db, []any{&waiting}, "SELECT COUNT(*) FROM (SELECT id FROM "+s.batch+" WHERE number IS NULL LIMIT 1) AS x"); err != nil || waiting == 0 {
+			return err
+		}
+	}
+	leave, err := s.enter(ctx)
+	if err != nil {
 		return err
 	}
-	last := s.last
-	err := s.tx(ctx, func(q dialect.Querier) error {
-		runs, err := s.unnumbered(ctx, q)
+	defer func() { leave(err == nil) }()
+	var last uint64
+	all := false
+	err = s.withTx(ctx, dialect.Replay, func(c *sql.Conn) error {
+		if err := s.opened(ctx, c); err != nil {
+			return err
+		}
+		runs, err := s.unnumbered(ctx, c)
 		if err != nil {
 			return err
 		}
+		s.mu.Lock()
 		last = s.last
+		s.mu.Unlock()
+		waiting := 0
 		for _, r := range runs {
-			if _, err := q.ExecContext(ctx, "UPDATE "+s.batch+" SET number = id + ? WHERE id BETWEEN ? AND ?", int64(last)+1-r[0], r[0], r[1]); err != nil {
+			if _, err := c.ExecContext(ctx, "UPDATE "+s.batch+" SET number = id + ? WHERE id BETWEEN ? AND ?", int64(last)+1-r[0], r[0], r[1]); err != nil {
 				return fmt.Errorf("ddb: node %s: number batches: %w", s.opts.ID, err)
 			}
 			last += uint64(r[1] - r[0] + 1)
+			waiting += int(r[1] - r[0] + 1)
 		}
-		return s.setMetaValue(ctx, q, metaNumber, last)
+		all = waiting < numberedAtOnce
+		return s.setMetaValue(ctx, c, metaNumber, last)
 	})
 	if err == nil {
-		s.last = last
+		s.mu.Lock()
+		s.last, s.numbering = last, all && s.w != nil
+		s.mu.Unlock()
 	}
 	return err
 }
 
+// numberedAtOnce is how many batches are numbered in one transaction.
+const numberedAtOnce = 10 * pushBatches
+
 // unnumbered returns the ids of batches without a number, as runs of ids that follow each other.
 func (s *snapSide) unnumbered(ctx context.Context, q dialect.Querier) (runs [][2]int64, err error) {
 	var rows *sql.Rows
-	if rows, err = q.QueryContext(ctx, "SELECT id FROM "+s.batch+" WHERE number IS NULL ORDER BY id LIMIT ?", 10*pushBatches); err != nil {
+	if rows, err = q.QueryContext(ctx, "SELECT id FROM "+s.batch+" WHERE number IS NULL ORDER BY id LIMIT ?", numberedAtOnce); err != nil {
 		return nil, err
 	}
 	defer rows.Close()

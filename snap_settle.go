@@ -21,6 +21,7 @@ type settler struct {
 	forced  error     // why the only batch of the next attempt is refused
 	built   map[string]*refusedRow
 	history history
+	stamped int // rows stamped since the stamps were counted; at the start all may be there already
 }
 
 // refusedRow is what a snap's row would be if its batch had not been refused.
@@ -43,7 +44,7 @@ func (s *settler) try(ctx context.Context, c *sql.Conn, list []*arrived) error {
 	}
 	forced := s.forced
 	if forced == nil {
-		err := s.savepoint(ctx, c, "ddb_settle", func() error { return s.attempt(ctx, c, list, nil) })
+		err := savepoint(ctx, c, "ddb_settle", func() error { return s.attempt(ctx, c, list, nil) })
 		switch {
 		case err == nil || !refusable(err):
 			return err
@@ -59,7 +60,7 @@ func (s *settler) try(ctx context.Context, c *sql.Conn, list []*arrived) error {
 }
 
 // savepoint runs f so that nothing is left of it if it fails.
-func (s *settler) savepoint(ctx context.Context, c *sql.Conn, name string, f func() error) error {
+func savepoint(ctx context.Context, c *sql.Conn, name string, f func() error) error {
 	if _, err := c.ExecContext(ctx, "SAVEPOINT "+name); err != nil {
 		return err
 	}
@@ -535,7 +536,7 @@ func (st *settlement) write() error {
 		if i == len(orders)-1 && !st.alone {
 			return st.apply(order) // the caller undoes it
 		}
-		err = st.savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply(order) })
+		err = savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply(order) })
 		if err == nil || !refusable(err) {
 			return err
 		}
@@ -573,7 +574,7 @@ func (st *settlement) rowByRow(list []tableWrite) error {
 		var still []tableWrite
 		var last error
 		for _, w := range left {
-			err := st.savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply([]tableWrite{w}) })
+			err := savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply([]tableWrite{w}) })
 			if err != nil && !refusable(err) {
 				return err
 			}

@@ -32,6 +32,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	if os.Getenv(asFleet) != "" {
+		return runFleet(ctx, args)
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	pattern := flags.String("run", "", "measure only the rows whose name matches this regular `expression`")
 	quick := flags.Bool("quick", false, "less load and fewer rounds; the figures are not for the table")
@@ -74,7 +77,7 @@ func run(ctx context.Context, args []string) error {
 			continue
 		}
 		if *list {
-			fmt.Printf("%-18s %s\n", r.name, r.what)
+			fmt.Printf("%-22s %s\n", r.name, r.what)
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -133,6 +136,15 @@ var rows = []row{
 	{"mariadb-catchup", "MariaDB: a replica that missed 1,000,000 changes over 100,000 rows", catchUp(mariadbEngine)},
 	{"mariadb-snapshot", "MariaDB: snapshot of 2,000,000 rows against mariadb-dump | mariadb", snapshot},
 	{"mariadb-million", "MariaDB: one transaction that changes 1,000,000 rows, memory above idle", bigTransaction(mariadbEngine)},
+	{"snap-sqlite-1", "Snap on SQLite: 1 local writer against raw *sql.DB", snapWriters(sqliteEngine, sqliteItems, 1, 0.7)},
+	{"snap-sqlite-32", "Snap on SQLite: 32 local writers against raw *sql.DB", snapWriters(sqliteEngine, sqliteItems, 32, 5)},
+	{"snap-mariadb-16", "Snap on MariaDB: 16 local writers against raw *sql.DB", snapWriters(mariadbEngine, mariadbItems, 16, 0.7)},
+	{"snap-sqlite-backlog", "Snap on SQLite: 100,000 pending rows exchanged", backlog(sqliteEngine, sqliteItems, 1, 20_000)},
+	{"snap-mariadb-backlog", "Snap on MariaDB: 100,000 pending rows exchanged", backlog(mariadbEngine, mariadbItems, 10, 10_000)},
+	{"snap-sqlite-conflicts", "Snap on SQLite: 10,000 conflicts settled", manyConflicts(sqliteEngine)},
+	{"snap-mariadb-conflicts", "Snap on MariaDB: 10,000 conflicts settled", manyConflicts(mariadbEngine)},
+	{"snap-200-inmem", "200 snaps in one process with their master, in memory", fleetInProcess},
+	{"snap-200-tcp", "200 snaps in one process, over TCP", fleetOverTCP},
 }
 
 // table gathers the figures and prints them as Markdown.

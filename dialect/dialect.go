@@ -202,7 +202,7 @@ const (
 type Notes struct {
 	Table  *Table
 	Ranges [][2]int64 // inclusive ranges of note ids that were seen, ascending
-	Count  int64      // how many ids they hold
+	Count  int64      // how many ids they hold at most
 }
 
 // Capture notes changed keys in outboxes and reads them back.

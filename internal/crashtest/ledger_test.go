@@ -24,6 +24,7 @@ type ledger struct {
 	mu       sync.Mutex
 	rows     map[string]fate
 	counters map[string]int // the highest value acknowledged
+	marks    []string       // of the local transactions that were acknowledged on snaps
 }
 
 func newLedger() *ledger { return &ledger{rows: map[string]fate{}, counters: map[string]int{}} }
@@ -40,6 +41,8 @@ func (l *ledger) note(line string) error {
 		l.rows[rest] = doubtful
 	case "-":
 		l.rows[rest] = absent
+	case "b":
+		l.marks = append(l.marks, rest)
 	case "n":
 		var writer string
 		var n int
@@ -94,5 +97,5 @@ func (l *ledger) String() string {
 	for _, c := range l.counters {
 		sum += c
 	}
-	return fmt.Sprintf("acknowledged: %d rows inserted, %d of them deleted, %d deletions in doubt; counters raised to %d", len(l.rows), n[absent], n[doubtful], sum)
+	return fmt.Sprintf("acknowledged: %d rows inserted, %d of them deleted, %d deletions in doubt; counters raised to %d; %d local transactions of snaps", len(l.rows), n[absent], n[doubtful], sum, len(l.marks))
 }

@@ -23,7 +23,7 @@ type child struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
 	log   *tail
-	said  chan string   // "ready", "quiet", "level"; room for all that a process says
+	said  chan string   // "ready", "quiet", "drained", "level"; room for all that a process says
 	done  chan struct{} // closed when its stdout has ended and it is gone
 	once  sync.Once
 }
@@ -52,7 +52,7 @@ func startChild(t *testing.T, id, binary string, args []string, l *ledger) *chil
 // heard takes one line of the child's report.
 func (c *child) heard(line string, l *ledger) {
 	switch line {
-	case "ready", "quiet", "level":
+	case "ready", "quiet", "drained", "level":
 		c.said <- line
 	default:
 		if err := l.note(line); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -12,10 +13,11 @@ import (
 // notedAtOnce is how many outboxes one statement looks at.
 const notedAtOnce = 400
 
-// Noted returns the tables whose outbox is not empty.
+// Noted returns the tables whose outbox is not empty. A connection with compiled statements remembers which notes
+// it has seen, for the Collect that comes next.
 func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]*dialect.Table, error) {
-	var out []*dialect.Table
-	var with []*dialect.Table
+	k, _ := q.(*quickConn)
+	var out, with []*dialect.Table
 	for _, t := range tables {
 		if t.ID != 0 && t.Refusal == "" {
 			with = append(with, t)
@@ -23,15 +25,16 @@ func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect
 	}
 	for len(with) > 0 {
 		n := min(len(with), notedAtOnce)
-		var b strings.Builder
-		for i, t := range with[:n] {
-			if i > 0 {
-				b.WriteString(" UNION ALL ")
-			}
-			fmt.Fprintf(&b, "SELECT %d WHERE EXISTS (SELECT 1 FROM %s)", i, outbox(t.ID))
-		}
 		var i int
-		if err := each(ctx, q, b.String(), []any{&i}, func() error { out = append(out, with[i]); return nil }); err != nil {
+		var lo, hi int64
+		err := each(ctx, q, notedText(k, with[:n]), []any{&i, &lo, &hi}, func() error {
+			out = append(out, with[i])
+			if k != nil {
+				k.noted[with[i].ID] = [2]int64{lo, hi}
+			}
+			return nil
+		})
+		if err != nil {
 			return nil, fmt.Errorf("sqlite: noted: %w", err)
 		}
 		with = with[n:]
@@ -39,13 +42,47 @@ func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect
 	return out, nil
 }
 
-// seen returns the range of the notes that q sees.
+// notedText is the query of Noted. k, if there is one, keeps the last text.
+func notedText(k *quickConn, tables []*dialect.Table) string {
+	var b strings.Builder
+	if k != nil {
+		for _, t := range tables {
+			b.WriteByte(' ')
+			b.WriteString(strconv.FormatInt(t.ID, 10))
+		}
+		if ids := b.String(); ids == k.notedOf {
+			return k.notedText
+		} else {
+			k.notedOf = ids
+		}
+		b.Reset()
+	}
+	for i, t := range tables {
+		if i > 0 {
+			b.WriteString(" UNION ALL ")
+		}
+		fmt.Fprintf(&b, "SELECT * FROM (SELECT %d, (SELECT min(id) FROM %[2]s) AS lo, (SELECT max(id) FROM %[2]s)) WHERE lo IS NOT NULL", i, outbox(t.ID))
+	}
+	if k != nil {
+		k.notedText = b.String()
+	}
+	return b.String()
+}
+
+// seen returns the range of the notes that q sees. SQLite finds either end at once, but not both together.
 func (e *engine) seen(ctx context.Context, q dialect.Querier, t *dialect.Table) (dialect.Notes, error) {
 	notes := dialect.Notes{Table: t}
+	if k, ok := q.(*quickConn); ok {
+		if r, ok := k.noted[t.ID]; ok {
+			delete(k.noted, t.ID)
+			notes.Ranges, notes.Count = [][2]int64{r}, r[1]-r[0]+1
+			return notes, nil
+		}
+	}
 	var lo, hi sql.NullInt64
-	err := each(ctx, q, "SELECT min(id), max(id), count(*) FROM "+outbox(t.ID), []any{&lo, &hi, &notes.Count}, func() error { return nil })
-	if err == nil && notes.Count > 0 {
-		notes.Ranges = [][2]int64{{lo.Int64, hi.Int64}}
+	err := each(ctx, q, fmt.Sprintf("SELECT (SELECT min(id) FROM %[1]s), (SELECT max(id) FROM %[1]s)", outbox(t.ID)), []any{&lo, &hi}, func() error { return nil })
+	if err == nil && lo.Valid {
+		notes.Ranges, notes.Count = [][2]int64{{lo.Int64, hi.Int64}}, hi.Int64-lo.Int64+1
 	}
 	return notes, err
 }
@@ -117,29 +154,35 @@ func (e *engine) emitNoted(ctx context.Context, q dialect.Querier, tb *table, qu
 		if err := s.scan(rows); err != nil {
 			return err
 		}
-		v := s.values
-		row := dialect.Row{Key: v[1 : 1+k]}
-		if v[0] != int64(0) {
-			row.Values = v[1+k : 1+k+n]
-			for i, c := range tb.Key { // as it stands, not as it was noted
-				row.Key[i] = row.Values[c]
-			}
-		}
-		normalize(row.Key)
-		if images {
-			switch v[1+k+n] {
-			case nil: // noted without an image: by Touch, or before the mode was Images
-				row.Base = row.Values
-			case int64(0):
-			default:
-				row.Base = v[2+k+n:]
-			}
-		}
+		row := tb.noted(s.values, images)
 		if err := emit(row); err != nil {
 			return err
 		}
 	}
 	return rows.Err()
+}
+
+// noted makes a row of the columns of collectSQL.
+func (tb *table) noted(v []any, images bool) dialect.Row {
+	k, n := len(tb.Key), len(tb.Stored)
+	row := dialect.Row{Key: v[1 : 1+k]}
+	if v[0] != int64(0) {
+		row.Values = v[1+k : 1+k+n]
+		for i, c := range tb.Key { // as it stands, not as it was noted
+			row.Key[i] = row.Values[c]
+		}
+	}
+	normalize(row.Key)
+	if images {
+		switch v[1+k+n] {
+		case nil: // noted without an image: by Touch, or before the mode was Images
+			row.Base = row.Values
+		case int64(0):
+		default:
+			row.Base = v[2+k+n : 2+k+n+n]
+		}
+	}
+	return row
 }
 
 // Clear deletes the notes seen.

@@ -32,6 +32,12 @@ type quickConn struct {
 	*sql.Conn
 	stmts map[string]*sql.Stmt
 	texts map[collectKey]string
+
+	notedOf, notedText string             // the outboxes that the last Noted looked at, and its query
+	noted              map[int64][2]int64 // by outbox: the notes that it saw, for one Collect in the same transaction
+
+	endsOf **dialect.Table // the tables that ends is about begin here
+	ends   string          // the query of Ends
 }
 
 // collectKey names a text of collectSQL.
@@ -39,6 +45,7 @@ type collectKey struct {
 	tb     *table
 	id     int64 // of the outbox
 	images bool
+	every  bool // the text of notesSQL
 }
 
 // collectText is collectSQL, which takes longer to write than to run.
@@ -47,7 +54,7 @@ func collectText(q dialect.Querier, tb *table, id int64, images bool) string {
 	if !ok {
 		return tb.collectSQL(id, images)
 	}
-	key := collectKey{tb, id, images}
+	key := collectKey{tb: tb, id: id, images: images}
 	text, ok := k.texts[key]
 	if !ok {
 		if len(k.texts) >= quickMost {

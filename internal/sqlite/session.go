@@ -31,7 +31,7 @@ func (e *engine) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error)
 		return nil, fmt.Errorf("sqlite: connection: %w", err)
 	}
 	e.mu.Lock()
-	e.quick[c] = &quickConn{Conn: c, stmts: make(map[string]*sql.Stmt), texts: make(map[collectKey]string)}
+	e.quick[c] = &quickConn{Conn: c, stmts: make(map[string]*sql.Stmt), texts: make(map[collectKey]string), noted: make(map[int64][2]int64)}
 	e.mu.Unlock()
 	if p == dialect.Write {
 		return c, nil // as the program has set it up
@@ -84,6 +84,9 @@ func (e *engine) Release(c *sql.Conn) {
 // later for another writer's sake.
 func (e *engine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
 	q := e.Quick(c)
+	if k, ok := q.(*quickConn); ok {
+		clear(k.noted)
+	}
 	if _, err := q.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("sqlite: begin: %w", err)
 	}

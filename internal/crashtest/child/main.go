@@ -6,7 +6,9 @@
 //	+ KEY          the insertion of KEY has been acknowledged
 //	- KEY          its deletion has been acknowledged
 //	n WRITER N     the counter of the writer has been raised to N, acknowledged
-//	quiet          the writers have stopped, after "quiet" on stdin
+//	b KEY          the local transaction of a snap with the mark KEY has been acknowledged
+//	quiet          the writers have stopped and the link is whole, after "quiet" on stdin
+//	drained        the master has all that the snap has written, after "drained" on stdin
 //	level          all replicas have everything, after "level REPLICAS" on stdin
 //	! TEXT         something that must not happen
 //
@@ -20,6 +22,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
@@ -30,6 +33,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/transport/fault"
 	"github.com/ddb-project/ddb/transport/tcp"
 )
 
@@ -37,24 +41,29 @@ const (
 	openPatience  = 20 * time.Second // for the server to notice that the last process is dead
 	levelPatience = 60 * time.Second
 	heartbeat     = 200 * time.Millisecond
+	maxWhole      = 300 * time.Millisecond // that a snap's link lasts
+	maxCut        = 150 * time.Millisecond
 )
 
 func main() {
 	var o ddb.Options
 	var driver, dsn, role, run string
 	var writers int
+	var pause time.Duration
 	flag.StringVar(&driver, "driver", "sqlite", "sqlite or mysql")
 	flag.StringVar(&dsn, "dsn", "", "of the node's database")
-	flag.StringVar(&role, "role", "", "master or replica")
+	flag.StringVar(&role, "role", "", "master, replica or snap")
 	flag.StringVar(&o.ID, "id", "", "of the node")
 	flag.StringVar(&o.Listen, "listen", "", "of a master")
-	flag.StringVar(&o.Master, "master", "", "of a replica")
+	flag.StringVar(&o.Master, "master", "", "of a replica or a snap")
 	flag.StringVar(&run, "run", "", "makes the keys of this process unlike those of all others")
 	flag.IntVar(&writers, "writers", 4, "goroutines that write")
+	flag.DurationVar(&pause, "pause", 0, "of a writer between two steps, on average")
 	flag.Parse()
 	o.Role = ddb.Role(role)
 	o.Heartbeat = heartbeat
-	o.Transport = tcp.New(tcp.Options{})
+	link := fault.New(tcp.New(tcp.Options{}))
+	o.Transport = link
 	o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: os.Stderr})
 	db, err := sql.Open(driver, dsn)
 	if err != nil {
@@ -68,8 +77,15 @@ func main() {
 	ctx, stop := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	for i := range writers {
-		w := &writer{c: c, mysql: driver == "mysql", name: fmt.Sprintf("%s.%d", o.ID, i), run: run}
-		all.Go(func() { w.work(ctx, o.Role == ddb.Master) })
+		w := &writer{c: c, mysql: driver == "mysql", name: fmt.Sprintf("%s.%d", o.ID, i), run: run, pause: pause}
+		if o.Role == ddb.Snap {
+			all.Go(func() { w.workLocally(ctx) })
+		} else {
+			all.Go(func() { w.work(ctx, o.Role == ddb.Master) })
+		}
+	}
+	if o.Role == ddb.Snap {
+		all.Go(func() { cutAndHeal(ctx, link) })
 	}
 	if o.Role == ddb.Master {
 		all.Go(func() { (&writer{c: c, name: "ddl", run: run}).schema(ctx) })
@@ -80,6 +96,11 @@ func main() {
 			stop()
 			all.Wait()
 			say("quiet")
+		case "drained":
+			if err := drained(c); err != nil {
+				fatal(err)
+			}
+			say("drained")
 		case "level":
 			if err := level(c, words[1:]); err != nil {
 				fatal(err)
@@ -130,6 +151,42 @@ func level(c *ddb.Cluster, replicas []string) error {
 		case <-changed:
 		case <-ctx.Done():
 			return fmt.Errorf("replica %s is not active: %+v", missing, nodes)
+		}
+	}
+}
+
+// cutAndHeal cuts the link again and again, in the middle of whatever passes over it.
+func cutAndHeal(ctx context.Context, link *fault.Transport) {
+	defer link.HealAll()
+	for {
+		select {
+		case <-time.After(rand.N(maxWhole)):
+		case <-ctx.Done():
+			return
+		}
+		link.CutAll()
+		select {
+		case <-time.After(rand.N(maxCut)):
+		case <-ctx.Done():
+			return
+		}
+		link.HealAll()
+	}
+}
+
+// drained waits until nothing of the snap is pending.
+func drained(c *ddb.Cluster) error {
+	ctx, cancel := context.WithTimeout(context.Background(), levelPatience)
+	defer cancel()
+	for {
+		nodes, _ := c.Watch()
+		if self := nodes[0]; self.Pending == 0 && self.State == ddb.Active {
+			return nil
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("the snap still has something pending: %+v", nodes[0])
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -28,6 +29,7 @@ type writer struct {
 	mysql bool
 	name  string
 	run   string
+	pause time.Duration
 	n     int
 	live  []string // keys whose insertion has been acknowledged
 }
@@ -42,6 +44,7 @@ func (w *writer) work(ctx context.Context, master bool) {
 	for ctx.Err() == nil {
 		err := steps[rand.IntN(len(steps))](ctx)
 		if err == nil || ctx.Err() != nil {
+			w.rest(ctx)
 			continue
 		}
 		if master && !rolledBack(err) {
@@ -110,8 +113,64 @@ func (w *writer) count(ctx context.Context) error {
 	return nil
 }
 
+// rest waits for a moment of the length that was asked for, on average.
+func (w *writer) rest(ctx context.Context) {
+	if w.pause == 0 {
+		return
+	}
+	select {
+	case <-time.After(rand.N(2 * w.pause)):
+	case <-ctx.Done():
+	}
+}
+
+// workLocally makes transactions on a snap until ctx ends. Each has a mark of its own, and most also move money.
+func (w *writer) workLocally(ctx context.Context) {
+	for ctx.Err() == nil {
+		w.n++
+		mark := fmt.Sprintf("%s.%s.%d", w.run, w.name, w.n)
+		err := w.local(ctx, mark)
+		switch {
+		case err == nil:
+			say("b %s", mark)
+		case ctx.Err() == nil && !errors.Is(err, ddb.ErrBusy) && !rolledBack(err):
+			fatal(fmt.Errorf("snap %s: %w", w.name, err))
+		}
+		w.rest(ctx)
+	}
+}
+
+func (w *writer) local(ctx context.Context, mark string) error {
+	tx, err := w.c.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // after Commit it does nothing
+	if rand.IntN(4) > 0 {
+		if err := move(ctx, tx); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT INTO marks (id, w) VALUES (?, ?)", mark, w.name); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
 // transfer moves money between two accounts; the sum never changes.
-func (w *writer) transfer(ctx context.Context) (err error) {
+func (w *writer) transfer(ctx context.Context) error {
+	tx, err := w.c.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // after Commit it does nothing
+	if err := move(ctx, tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func move(ctx context.Context, tx *sql.Tx) error {
 	from, to := 1+rand.IntN(accounts), 1+rand.IntN(accounts)
 	if from == to {
 		return nil
@@ -120,18 +179,11 @@ func (w *writer) transfer(ctx context.Context) (err error) {
 	if from > to { // always in the same order, so that transactions wait and do not deadlock
 		from, to, amount = to, from, -amount
 	}
-	tx, err := w.c.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() // after Commit it does nothing
 	if _, err := tx.ExecContext(ctx, "UPDATE accounts SET balance = balance - ? WHERE id = ?", amount, from); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "UPDATE accounts SET balance = balance + ? WHERE id = ?", amount, to); err != nil {
-		return err
-	}
-	return tx.Commit()
+	_, err := tx.ExecContext(ctx, "UPDATE accounts SET balance = balance + ? WHERE id = ?", amount, to)
+	return err
 }
 
 // schema makes, changes and drops a table again and again.

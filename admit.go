@@ -1,0 +1,119 @@
+package ddb
+
+import (
+	"context"
+	"crypto/hmac"
+	"fmt"
+)
+
+// judge decides whether a follower may come in, and whether it needs a snapshot.
+func (m *master) judge(ctx context.Context, h hello, nonce []byte) (welcome, error) {
+	w := welcome{Prompt: m.opts.WaitReplicas > 0}
+	if h.Protocol != protocolVersion {
+		return w, fmt.Errorf("%w: the follower speaks version %d, the master %d; run the same version of ddb on both", ErrVersion, h.Protocol, protocolVersion)
+	}
+	if err := checkID(h.ID); err != nil {
+		return w, err
+	}
+	if h.ID == m.opts.ID {
+		return w, fmt.Errorf("%w: %q is the master's own id; give the follower another", ErrDuplicateID, h.ID)
+	}
+	if err := m.authenticate(h, nonce); err != nil {
+		return w, err
+	}
+	if h.Dialect != m.dialect.Name() {
+		return w, fmt.Errorf("%w: node %s keeps its data in %s, the master in %s; all nodes of a cluster need the same kind of database", ErrOptions, h.ID, h.Dialect, m.dialect.Name())
+	}
+	switch {
+	case h.Cluster == "":
+		w.Snapshot = true
+	case h.Cluster != m.clusterID && !h.Rejoin:
+		return w, fmt.Errorf("%w: node %s belongs to cluster %s, this is %s; set Rejoin to replace its data", ErrOtherCluster, h.ID, h.Cluster, m.clusterID)
+	case h.Cluster != m.clusterID:
+		w.Snapshot = true
+	default:
+		var err error
+		if w.Snapshot, err = m.needsSnapshot(ctx, h); err != nil {
+			return w, err
+		}
+	}
+	w, err := m.judgeSnap(ctx, h, w)
+	if err != nil {
+		return w, err
+	}
+	w.Node, err = m.register(ctx, h)
+	return w, err
+}
+
+func (m *master) authenticate(h hello, nonce []byte) error {
+	key := m.opts.Key
+	if h.Role == Snap && m.opts.Snaps != nil {
+		access, ok := m.opts.Snaps[h.ID]
+		if !ok {
+			return fmt.Errorf("%w: snap %q is not in Options.Snaps of the master", ErrUnknownSnap, h.ID)
+		}
+		key = access.Key
+	}
+	if len(key) > 0 && !hmac.Equal(h.Proof, proof(key, nonce, m.clusterID, h.ID)) {
+		return fmt.Errorf("%w: node %s did not prove the cluster's key; check Options.Key", ErrUnknownSnap, h.ID)
+	}
+	return nil
+}
+
+// needsSnapshot compares histories: a follower that is on ours and within the journal goes on
+// from where it stands.
+func (m *master) needsSnapshot(ctx context.Context, h hello) (bool, error) {
+	first, last, err := m.journal.Bounds(ctx)
+	if err != nil {
+		return false, err
+	}
+	if h.Position.LSN == 0 {
+		return true, nil
+	}
+	fork := func(why string) (bool, error) {
+		if h.Rejoin {
+			return true, nil
+		}
+		return false, fmt.Errorf("%w: node %s stands at %v (%v): %s; set Rejoin on it to replace its data by a snapshot", ErrForked, h.ID, h.Position, h.Position.Hash, why)
+	}
+	switch {
+	case h.Position.Epoch > m.epoch:
+		return false, fmt.Errorf("%w: node %s has followed epoch %d, this master's is %d; another node is the master now", ErrOldEpoch, h.ID, h.Position.Epoch, m.epoch)
+	case h.Position.LSN > last.LSN:
+		return fork(fmt.Sprintf("the master's journal ends at %v", last))
+	case h.Position.LSN < first.LSN:
+		m.log.Info("a follower has been away for longer than the journal reaches", "id", h.ID, "lsn", h.Position.LSN, "first", first.LSN)
+		return true, nil
+	}
+	at, err := m.at(ctx, h.Position.LSN)
+	if err != nil {
+		return false, err
+	}
+	if at != h.Position {
+		return fork(fmt.Sprintf("the master's entry there is %v (%v)", at, at.Hash))
+	}
+	return false, nil
+}
+
+// at returns the position of an entry in the journal.
+func (m *master) at(ctx context.Context, lsn LSN) (Position, error) {
+	index := -1
+	for {
+		parts, err := m.journal.Read(ctx, lsn, index, sendBytes)
+		if err != nil {
+			return Position{}, err
+		}
+		for _, p := range parts {
+			if p.LSN == lsn && p.Final {
+				return p.Position(), nil
+			}
+			if p.LSN != lsn {
+				return Position{}, fmt.Errorf("%w: entry %d", ErrTrimmed, lsn)
+			}
+			index = p.Index
+		}
+		if len(parts) == 0 {
+			return Position{}, fmt.Errorf("%w: entry %d", ErrTrimmed, lsn)
+		}
+	}
+}

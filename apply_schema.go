@@ -1,0 +1,104 @@
+package ddb
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// intent notes that a schema entry is about to be run where that cannot be part of a
+// transaction, and how the schema looked before, so that a crash in between can be told apart.
+type intent struct {
+	LSN  LSN    `cbor:"1,keyasint"`
+	Step int    `cbor:"2,keyasint"` // statements known to have run
+	Mark string `cbor:"3,keyasint"` // of the schema before the statement at Step
+}
+
+// schema runs the statements of an entry.
+func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Statement) error {
+	done := 0
+	if !a.engine.Transactional() {
+		// A statement that is cut off may run on in the server, so a lost link does not cut it off.
+		ctx = context.WithoutCancel(ctx)
+		in, ok, err := metaValue[intent](ctx, a.node, a.conn, metaIntent)
+		if err != nil {
+			return err
+		}
+		if ok && in.LSN == lsn {
+			mark, err := a.schemaMark(ctx)
+			if err != nil {
+				return err
+			}
+			if done = in.Step; mark != in.Mark {
+				done++ // the statement had run, its entry had not been recorded
+			}
+		}
+	}
+	for i := done; i < len(statements); i++ {
+		if !a.engine.Transactional() {
+			mark, err := a.schemaMark(ctx)
+			if err != nil {
+				return err
+			}
+			if err := a.setMetaValue(ctx, a.conn, metaIntent, intent{LSN: lsn, Step: i, Mark: mark}); err != nil {
+				return err
+			}
+		}
+		if err := a.runSchema(ctx, statements[i]); err != nil {
+			return fmt.Errorf("%w: node %s: schema statement of entry %d: %w", ErrDiverged, a.opts.ID, lsn, err)
+		}
+	}
+	a.log.Info("schema changed", "lsn", lsn, "statement", firstLine(statements[0].SQL), "statements", len(statements))
+	if _, err := a.loadTables(ctx, a.conn); err != nil {
+		return err
+	}
+	if a.schemaRan != nil {
+		return a.schemaRan(ctx, a.conn)
+	}
+	return nil
+}
+
+// schemaMark tells two states of the schema apart by their text: unlike the dialect's
+// version, which may count in seconds, it shows every statement.
+func (a *applier) schemaMark(ctx context.Context) (string, error) {
+	objects, err := a.engine.Objects(ctx, a.conn)
+	if err != nil {
+		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.opts.ID, err)
+	}
+	h := sha256.New()
+	for _, o := range objects {
+		fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", o.Kind, o.Database, o.Name, o.SQL)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// runSchema runs one statement, or keeps it back: triggers act at the origin only.
+func (a *applier) runSchema(ctx context.Context, s dialect.Statement) error {
+	info, err := sqlclass.ParseSchema(classOf(a.dialect.Name()), s.SQL)
+	if err == nil && info.Object == "TRIGGER" && a.opts.Role == Replica {
+		own := a.engine.Own("deferred")
+		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+own+" WHERE kind = 'trigger' AND name = ?", info.Name); err != nil {
+			return err
+		}
+		if info.Verb == "DROP" {
+			return nil
+		}
+		_, err := a.conn.ExecContext(ctx, "INSERT INTO "+own+" (kind, db, name, body) VALUES ('trigger', ?, ?, ?)", s.Database, info.Name, s.SQL)
+		return err
+	}
+	s.Database = a.physical(s.Database)
+	return a.run(ctx, a.conn, &s)
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
+	if len(s) > 120 {
+		s = s[:117] + "..."
+	}
+	return s
+}

@@ -1,0 +1,237 @@
+package ddb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// beginSnapshot empties the database and makes the schema, unless the snapshot goes on where it was cut off.
+func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err error) {
+	if err := a.connect(ctx); err != nil {
+		return err
+	}
+	a.abort()
+	a.dropFile()
+	a.received = 0
+	if a.total = head.Total; head.Resume {
+		a.cursor, _, err = metaValue[cursor](ctx, a.node, a.conn, metaCursor)
+		a.loaded = a.cursor.Rows
+		return err
+	}
+	a.cursor, a.loaded = cursor{}, 0
+	if err := a.clearJournal(ctx); err != nil {
+		return err
+	}
+	// While there is no cursor and no journal the node has nothing: a crash from here on starts over.
+	if err := a.engine.Wipe(ctx, a.conn); err != nil {
+		return fmt.Errorf("ddb: node %s: empty the database for a snapshot: %w", a.opts.ID, err)
+	}
+	for _, o := range head.Objects {
+		if err := a.makeObject(ctx, o); err != nil {
+			return fmt.Errorf("ddb: node %s: create %s %s: %w", a.opts.ID, o.Kind, o.Name, err)
+		}
+	}
+	if _, err := a.loadTables(ctx, a.conn); err != nil {
+		return err
+	}
+	a.cursor.Base = head.Base
+	return a.setMetaValue(ctx, a.conn, metaCursor, a.cursor)
+}
+
+// clearJournal forgets the node's history, which a snapshot is about to replace.
+func (a *applier) clearJournal(ctx context.Context) error {
+	if err := a.begin(ctx); err != nil {
+		return err
+	}
+	for _, table := range slices.Concat([]string{"journal", "deferred", "received"}, dialect.OwnReplicated) {
+		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+a.engine.Own(table)); err != nil {
+			return err
+		}
+	}
+	for _, key := range []string{metaCursor, metaIntent, metaSchema, metaThrough, metaApplied} {
+		if err := a.setMeta(ctx, a.conn, key, nil); err != nil {
+			return err
+		}
+	}
+	if !a.inside() {
+		// The journal begins anew with the snapshot's end. Until then this cursor, of which no
+		// master can make anything, tells that the node has nothing.
+		if err := a.setMetaValue(ctx, a.conn, metaCursor, cursor{Base: Position{LSN: loading}}); err != nil {
+			return err
+		}
+	}
+	err := a.engine.Commit(ctx, a.conn, dialect.Replay)
+	if err == nil && a.emptied != nil {
+		a.emptied()
+	}
+	a.closed(err == nil)
+	if err != nil {
+		return err
+	}
+	a.pos, a.through, a.applied, a.unfiled = Position{}, 0, 0, nil
+	a.prev = a.pos.anchor()
+	return nil
+}
+
+func (a *applier) makeObject(ctx context.Context, o dialect.Object) error {
+	if o.Kind == "trigger" && a.opts.Role == Replica {
+		_, err := a.conn.ExecContext(ctx, "INSERT INTO "+a.engine.Own("deferred")+" (kind, db, name, body) VALUES (?, ?, ?, ?)", o.Kind, o.Database, o.Name, o.SQL)
+		return err
+	}
+	if o.Kind == "database" {
+		if _, err := a.addDatabase(ctx, a.conn, o.Name); err != nil {
+			return err
+		}
+	}
+	return a.engine.Run(ctx, a.conn, &dialect.Statement{SQL: o.SQL, Database: a.physical(o.Database)})
+}
+
+// snapshotRows stores a chunk and how far it brings the snapshot, together.
+func (a *applier) snapshotRows(ctx context.Context, r *decodedRows) error {
+	c := r.Change
+	name := tableName{c.Database, c.Table}
+	t := a.tables.Load().byName[name]
+	if t == nil {
+		return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.opts.ID, name)
+	}
+	if err := c.sameColumns(t); err != nil {
+		return fmt.Errorf("ddb: node %s: %w", a.opts.ID, err)
+	}
+	rows := r.rows
+	next := cursor{Base: a.cursor.Base, Table: name.String(), After: r.After, Rows: a.loaded + int64(len(rows))}
+	err := a.tx(ctx, func() error {
+		if err := a.engine.Apply(ctx, a.conn, t, rows, dialect.Replace); err != nil {
+			return fmt.Errorf("ddb: node %s: load table %s: %w", a.opts.ID, name, err)
+		}
+		return a.setMetaValue(ctx, a.conn, metaCursor, next)
+	})
+	if err != nil {
+		return err
+	}
+	a.cursor, a.loaded, a.received = next, next.Rows, a.received+int64(len(c.Rows))
+	a.progress(name.String(), false)
+	return nil
+}
+
+func (a *applier) progress(table string, done bool) {
+	if a.opts.OnProgress == nil || !done && time.Since(a.reported) < 100*time.Millisecond {
+		return
+	}
+	a.reported = time.Now()
+	p := Progress{Table: table, Rows: a.loaded, Total: max(a.total, 0), Bytes: a.received, Done: done}
+	if a.copy != nil {
+		p.Bytes = a.copy.bytes
+	}
+	a.opts.OnProgress(p)
+}
+
+// endSnapshot makes the snapshot's base the node's position. The rows are consistent from entry through on.
+func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
+	if through <= a.cursor.Base.LSN {
+		through = 0
+	}
+	anchor := a.cursor.Base.anchor()
+	anchor.Records = -1 // an anchor holds no rows: it only gives the chain a start
+	anchor.Payload = []byte{}
+	anchor.At = time.Now().UnixNano()
+	if a.schemaRan != nil && !a.engine.Transactional() {
+		if err := a.schemaRan(ctx, a.conn); err != nil {
+			return err
+		}
+	}
+	finish := func() error {
+		if a.restored != nil {
+			if err := a.restored(ctx, a.conn, true); err != nil {
+				return err
+			}
+		}
+		if err := a.setMeta(ctx, a.conn, metaCursor, nil); err != nil {
+			return err
+		}
+		if through > 0 {
+			if err := a.setMetaValue(ctx, a.conn, metaThrough, through); err != nil {
+				return err
+			}
+		}
+		if j, ok := a.journal.(transactional); ok && anchor.LSN > 0 {
+			return j.AppendIn(ctx, a.conn, anchor)
+		}
+		return nil
+	}
+	var err error
+	if !a.inside() && anchor.LSN > 0 {
+		// Before the cursor goes: a crash in between makes the node begin again.
+		if err := a.journal.Append(ctx, anchor); err != nil {
+			return err
+		}
+	}
+	if a.copy != nil {
+		err = a.loadFile(ctx, finish)
+	} else {
+		err = a.tx(ctx, finish)
+	}
+	if err != nil {
+		return err
+	}
+	a.pos, a.through = a.cursor.Base, through
+	a.prev = a.pos.anchor()
+	a.progress("", true)
+	return nil
+}
+
+// decodedRows is a message with rows of a snapshot, taken apart.
+type decodedRows struct {
+	snapshotRows
+	rows []dialect.Row
+	err  error
+}
+
+// decoder takes the next message with rows apart while the database is busy with the one before.
+type decoder struct {
+	payload []byte // of the message that is being taken apart, or was; nil if there is none
+	done    chan *decodedRows
+}
+
+// begin starts on a message if it is one with rows.
+func (d *decoder) begin(it item) {
+	if it.kind != msgRows {
+		return
+	}
+	d.payload, d.done = it.payload, make(chan *decodedRows, 1)
+	done := d.done
+	go func() { done <- decodeRows(it.payload) }() // wait waits for it
+}
+
+// rows returns the message's rows.
+func (d *decoder) rows(it item) (*decodedRows, error) {
+	var r *decodedRows
+	if len(it.payload) > 0 && len(d.payload) > 0 && &d.payload[0] == &it.payload[0] {
+		r = <-d.done
+		d.payload = nil
+	} else {
+		r = decodeRows(it.payload)
+	}
+	return r, r.err
+}
+
+// wait waits for what is under way.
+func (d *decoder) wait() {
+	if d.payload != nil {
+		<-d.done
+	}
+}
+
+func decodeRows(payload []byte) *decodedRows {
+	r := new(decodedRows)
+	if r.snapshotRows, r.err = wire.Decode[snapshotRows](payload); r.err != nil {
+		return r
+	}
+	r.rows = make([]dialect.Row, 0, r.Change.Present)
+	r.err = r.Change.each(func(row dialect.Row) error { r.rows = append(r.rows, row); return nil })
+	return r
+}

@@ -1,0 +1,114 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// Ends returns, for each of the tables, the id of the last note in its outbox, 0 if there is none.
+func (e *engine) Ends(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]int64, error) {
+	ends := make([]int64, len(tables))
+	for from := 0; from < len(tables); from += notedAtOnce {
+		to := min(from+notedAtOnce, len(tables))
+		into := make([]any, 0, notedAtOnce)
+		for i := from; i < to; i++ {
+			into = append(into, &ends[i])
+		}
+		text := endsText(q, tables[from:to])
+		if err := each(ctx, q, text, into, func() error { return nil }); err != nil {
+			return nil, fmt.Errorf("sqlite: last notes: %w", err)
+		}
+	}
+	return ends, nil
+}
+
+// endsText writes the query of Ends, or takes the one that it wrote last for the same tables.
+func endsText(q dialect.Querier, tables []*dialect.Table) string {
+	k, ok := q.(*quickConn)
+	if ok && len(tables) > 0 && k.endsOf == &tables[0] {
+		return k.ends
+	}
+	var b strings.Builder
+	for i, t := range tables {
+		if i == 0 {
+			b.WriteString("SELECT ")
+		} else {
+			b.WriteString(", ")
+		}
+		if t.ID == 0 || t.Refusal != "" {
+			b.WriteString("0")
+			continue
+		}
+		fmt.Fprintf(&b, "coalesce((SELECT max(id) FROM %s), 0)", outbox(t.ID))
+	}
+	if ok {
+		k.endsOf, k.ends = &tables[0], b.String()
+	}
+	return b.String()
+}
+
+// CollectNotes emits every note of a table, not only each row's first, in the order in which they were made:
+// the row as it stands now, and in Base as it was before the change that the note tells of. known is false for a
+// note without that image. The row's slices are good until emit returns.
+func (e *engine) CollectNotes(ctx context.Context, q dialect.Querier, t *dialect.Table, emit func(id int64, known bool, r dialect.Row) error) (notes dialect.Notes, err error) {
+	notes.Table = t
+	tb, err := e.info(ctx, q, t)
+	if err != nil {
+		return notes, fmt.Errorf("sqlite: collect: %w", err)
+	}
+	rows, err := q.QueryContext(ctx, notesText(q, tb, t.ID))
+	if err != nil {
+		return notes, fmt.Errorf("sqlite: collect %s: %w", t.Name, err)
+	}
+	defer rows.Close()
+	k, n := len(tb.Key), len(tb.Stored)
+	s := newScanner(1 + k + n + 1 + n + 1)
+	var first, id int64
+	for rows.Next() {
+		if err := s.scan(rows); err != nil {
+			return notes, fmt.Errorf("sqlite: collect %s: %w", t.Name, err)
+		}
+		id = s.values[len(s.values)-1].(int64)
+		if notes.Count++; notes.Count == 1 {
+			first = id
+		}
+		known := s.values[1+k+n] != nil
+		if err := emit(id, known, tb.noted(s.values, true)); err != nil {
+			return notes, err
+		}
+	}
+	if notes.Count > 0 {
+		notes.Ranges = [][2]int64{{first, id}}
+	}
+	return notes, rows.Err()
+}
+
+// notesSQL joins the notes with their rows, in the columns of collectSQL and the id.
+func (tb *table) notesSQL(id int64) string {
+	on := make([]string, len(tb.Key))
+	for i, k := range tb.Key {
+		on[i] = fmt.Sprintf("%s = o.k%d", tb.collate(i, "t."+quote(tb.Stored[k])), i+1)
+	}
+	return fmt.Sprintf("SELECT t.%s IS NOT NULL, %s, %s, o.existed, %s, o.id FROM %s o LEFT JOIN main.%s t ON %s ORDER BY o.id",
+		quote(tb.Stored[tb.Key[0]]), columns("o.k", len(tb.Key)), tb.read("t"), columns("o.o", len(tb.Stored)), outbox(id), quote(tb.Name), strings.Join(on, " AND "))
+}
+
+func notesText(q dialect.Querier, tb *table, id int64) string {
+	k, ok := q.(*quickConn)
+	if !ok {
+		return tb.notesSQL(id)
+	}
+	key := collectKey{tb: tb, id: id, every: true}
+	text, ok := k.texts[key]
+	if !ok {
+		if len(k.texts) >= quickMost {
+			clear(k.texts)
+		}
+		text = tb.notesSQL(id)
+		k.texts[key] = text
+	}
+	return text
+}

@@ -1,0 +1,153 @@
+package ddb
+
+import (
+	"fmt"
+	"time"
+)
+
+// following is how a follower stands.
+type following struct {
+	status  NodeStatus
+	pos     Position
+	master  Position  // the master's end when last heard
+	heard   time.Time // when that was
+	applied time.Time // snapshot time of the entry at pos
+	level   time.Time // when the node last knew that it lacked nothing
+	as      time.Time // the master's clock in its last heartbeat
+	through LSN       // after a snapshot: consistent from here on
+	cause   error     // why the last connection ended; nil before that
+}
+
+// setStatus changes the state and tells who listens if it did.
+func (f *follower) setStatus(change func(*following)) {
+	was := f.state.load().status
+	f.state.update(func(s following) following {
+		change(&s)
+		if s.status.State != was.State {
+			s.status.Since = time.Now()
+		}
+		return s
+	})
+	if f.state.load().status.State != was.State {
+		f.changed()
+	}
+}
+
+func (f *follower) enter(s State, reason string) {
+	f.setStatus(func(st *following) { st.status.State, st.status.Reason = s, reason })
+}
+
+// end enters the state that the end of a connection leads to.
+func (f *follower) end(s State, err error) {
+	f.setStatus(func(st *following) { st.status.State, st.status.Reason, st.cause = s, goneReason(err), err })
+}
+
+func (f *follower) heardBeat(up *upstream, b beat) {
+	f.mu.Lock()
+	f.peers = b.Nodes
+	if b.Every > 0 {
+		up.every = time.Duration(b.Every)
+	}
+	f.mu.Unlock()
+	f.setStatus(func(s *following) {
+		s.master, s.heard, s.as = b.Position, time.Now(), time.Unix(0, b.At)
+		if s.pos.LSN >= s.master.LSN {
+			s.level = s.heard
+		}
+		f.settle(s)
+	})
+}
+
+// settle moves between the states in which the node is connected.
+func (f *follower) settle(s *following) {
+	switch s.status.State {
+	case Inactive, Failed:
+		if s.status.State == Failed && s.pos != s.master {
+			return
+		}
+		fallthrough
+	case Joining:
+		if s.heard.IsZero() {
+			return
+		}
+		fallthrough
+	default:
+		lag := s.lag()
+		switch {
+		case s.pos.LSN < s.through || s.pos.LSN == 0 && s.master.LSN > 0 || s.through == loading:
+			s.status.State, s.status.Reason = Syncing, "catching up"
+		case lag == LagUnknown:
+			s.status.State, s.status.Reason = Syncing, "catching up"
+		case lag > f.opts.MaxLag:
+			s.status.State, s.status.Reason = Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))
+		case s.status.State == Active || lag <= max(f.opts.Heartbeat, f.opts.MaxLag/2):
+			s.status.State, s.status.Reason = Active, "level with the master"
+		default:
+			s.status.State, s.status.Reason = Syncing, "catching up"
+		}
+	}
+}
+
+// loading marks that a snapshot is being loaded, so that nothing may be read yet.
+const loading = ^LSN(0)
+
+// lag estimates how far behind the master the node is, from what it has heard.
+func (s *following) lag() time.Duration {
+	if s.heard.IsZero() {
+		return LagUnknown
+	}
+	if s.pos.LSN >= s.master.LSN {
+		return 0
+	}
+	since := s.applied // what it lacks is younger than what it has, and than when it lacked nothing
+	if s.level.After(since) {
+		since = s.level
+	}
+	if since.IsZero() {
+		return LagUnknown // it has no entry of which it knows the age
+	}
+	return max(0, time.Since(since))
+}
+
+// staleness is the age of the state that the node shows, at most: entries that it has not heard
+// of yet count too. Where the clocks of the two machines differ, the larger answer counts.
+func (s *following) staleness() time.Duration {
+	if s.level.IsZero() {
+		return LagUnknown
+	}
+	age := time.Since(s.level)
+	if s.level.Equal(s.heard) {
+		age = max(age, time.Since(s.as))
+	}
+	return age
+}
+
+// status returns how the node stands now.
+func (f *follower) status() NodeStatus {
+	st := f.state.load()
+	s := st.status
+	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.opts.ID, f.opts.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
+	if time.Since(st.heard) > 3*f.opts.Heartbeat {
+		s.Lag = LagUnknown
+	}
+	switch {
+	case f.snap != nil:
+		q := f.snap.stats()
+		s.Pending, s.PendingBytes, s.PendingAge = q.Length, q.Bytes, q.Age
+	case st.master.LSN > st.pos.LSN:
+		s.Pending = int64(st.master.LSN - st.pos.LSN)
+	}
+	return s
+}
+
+// staleness is the age of what the node shows, at most.
+func (f *follower) staleness() time.Duration {
+	st := f.state.load()
+	return st.staleness()
+}
+
+// lag is how far the node is behind, as far as it knows.
+func (f *follower) lag() time.Duration {
+	st := f.state.load()
+	return st.lag()
+}

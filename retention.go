@@ -1,0 +1,64 @@
+package ddb
+
+import (
+	"context"
+	"time"
+)
+
+// retain trims the journal now and then, and writes down how far followers have come.
+func (m *master) retain(ctx context.Context) {
+	for sleep(ctx, max(10*m.opts.Heartbeat, 5*time.Second)) == nil {
+		if err := m.trim(ctx); err != nil && ctx.Err() == nil {
+			m.log.Warn("the journal could not be trimmed", "error", err)
+		}
+	}
+}
+
+// trim forgets entries beyond the limits of age and size, but none that a connected follower needs.
+func (m *master) trim(ctx context.Context) error {
+	return m.trimJournal(ctx, func(through LSN) LSN {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for _, f := range m.followers {
+			if f.connected() {
+				through = min(through, f.needs())
+			}
+		}
+		return through
+	})
+}
+
+// trimJournal forgets entries beyond the limits of age and size, up to what needed lets go.
+func (n *node) trimJournal(ctx context.Context, needed func(LSN) LSN) error {
+	sizer, ok := n.journal.(journalSizer)
+	if !ok {
+		return nil
+	}
+	through, err := sizer.Before(ctx, time.Now().Add(-n.opts.JournalMaxAge))
+	if err != nil {
+		return err
+	}
+	first, last, err := n.journal.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	through = max(through, first.LSN)
+	// The smallest LSN behind which no more than the limit lies.
+	for above := last.LSN; through < above; {
+		middle := through + (above-through)/2
+		_, bytes, _, err := sizer.Size(ctx, middle)
+		switch {
+		case err != nil:
+			return err
+		case bytes <= n.opts.JournalMaxBytes:
+			above = middle
+		default:
+			through = middle + 1
+		}
+	}
+	if through = needed(through); through <= first.LSN {
+		return nil
+	}
+	n.log.Debug("journal trimmed", "through", through)
+	return n.journal.Trim(ctx, through)
+}

@@ -1,0 +1,136 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// Where a row of the master and a pending local one want the same unique value, the master's gets
+// it: the local change is bound to be refused. Until then its row shows as the master has it, for a row that is
+// just missing would let later local transactions be made by half.
+
+// loosely applies rows of entries that may clash with pending ones.
+func (s *snapSide) loosely(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	err := savepoint(ctx, c, "ddb_loose", func() error { return s.engine.Apply(ctx, c, t, rows, mode) })
+	if err == nil && mode == dialect.Strict || err != nil && !refusable(err) {
+		return err
+	}
+	if err != nil {
+		err = s.engine.Apply(ctx, c, t, rows, dialect.Replace)
+	}
+	if err != nil {
+		return err
+	}
+	if s.pending() > putBackMost && mode == dialect.Replace {
+		return nil // many rows follow soon, and to look after each of them would take too long
+	}
+	return s.putBack(ctx, c, t)
+}
+
+// putBackMost is how many batches may wait where rows are looked for that nobody knows to be missing.
+const putBackMost = 10_000
+
+// show applies rows as far as nothing that is there stands in their way.
+func (s *snapSide) show(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error {
+	err := savepoint(ctx, c, "ddb_show", func() error { return s.engine.Apply(ctx, c, t, rows, dialect.Strict) })
+	if err == nil || !refusable(err) || len(rows) == 1 {
+		if err != nil && refusable(err) {
+			s.log.Warn("a pending change does not show until it is exchanged", "table", s.name(t), "error", err)
+			return nil
+		}
+		return err
+	}
+	return errors.Join(s.show(ctx, c, t, rows[:len(rows)/2]), s.show(ctx, c, t, rows[len(rows)/2:]))
+}
+
+// putBack looks for rows that are pending but have been removed, and shows them as the master has them.
+func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) error {
+	first, order, err := s.pendingRows(ctx, c, t)
+	if err != nil || len(order) == 0 {
+		return err
+	}
+	keys := make([][]any, 0, len(order))
+	for _, key := range order {
+		if first[key].Values != nil {
+			keys = append(keys, first[key].Key)
+		}
+	}
+	there := make(map[string]bool)
+	var buf []byte
+	err = s.engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
+		buf = wire.AppendRow(buf[:0], r.Key)
+		there[string(buf)] = r.Values != nil
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var missing []dialect.Row
+	for _, key := range order {
+		r := first[key]
+		s.mu.Lock()
+		master, known := s.withheld[s.name(t)][key]
+		s.mu.Unlock()
+		if !known {
+			master = r.Base
+		}
+		if !there[key] && r.Values != nil && master != nil {
+			missing = append(missing, dialect.Row{Key: r.Key, Values: master})
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return s.show(ctx, c, t, missing)
+}
+
+// pendingRows returns the pending rows of a table by key: as they were before the first pending batch, and
+// as they are after the last.
+func (s *snapSide) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Table) (rows map[string]dialect.Row, order []string, err error) {
+	list, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
+	if err != nil {
+		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+	}
+	defer list.Close()
+	rows = make(map[string]dialect.Row)
+	name := s.name(t)
+	var buf []byte
+	for list.Next() {
+		var payload []byte
+		if err := list.Scan(&payload); err != nil {
+			return nil, nil, err
+		}
+		b, err := wire.Decode[batch](payload)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, change := range b.Changes {
+			same := Change{Table: change.Table, Columns: change.Columns, Key: change.Key}
+			if (tableName{change.Database, change.Table}) != name || same.sameColumns(t) != nil {
+				continue
+			}
+			err := change.each(func(r dialect.Row) error {
+				buf = wire.AppendRow(buf[:0], r.Key)
+				if was, ok := rows[string(buf)]; ok {
+					r.Base = was.Base
+				} else {
+					order = append(order, string(buf))
+				}
+				rows[string(buf)] = r
+				return nil
+			})
+			if err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return rows, order, list.Err()
+}

@@ -1,0 +1,230 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// Statements that share a commit are transactions of their own all the same, so each makes a
+// batch. To read the notes after every one of them would cost more than the statements; so
+// it is only noted how far the outboxes have come, and the notes are read once, before the commit. What
+// a row was between two statements is the previous image that the later one has noted.
+
+// noteReader is what an engine has beside Capture where that works.
+type noteReader interface {
+	// Ends returns, for each of the tables, the id of the last note in its outbox, 0 if there is none.
+	Ends(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]int64, error)
+	// CollectNotes emits every note of a table in the order in which they were made; Base is the row before
+	// the change noted, unless known is false. The row's slices are good until emit returns.
+	CollectNotes(ctx context.Context, q dialect.Querier, t *dialect.Table, emit func(id int64, known bool, r dialect.Row) error) (dialect.Notes, error)
+}
+
+// manyNotes is how many notes a statement may leave for later: the rows of those that are read together are in memory.
+const manyNotes = 4096
+
+// errAlone makes the writer run a statement again in a transaction of its own.
+var errAlone = errors.New("ddb: the statement changes too many rows to share a commit")
+
+// marks says which notes are which statement's.
+type marks struct {
+	cat    *catalogue
+	tables []*dialect.Table
+	ends   [][]int64 // for each statement that has changed something, the last note of each table after it
+}
+
+// each makes a batch of what the statement, or the transaction, has changed (N1), now or before the commit.
+func (s *snapSide) each(ctx context.Context, c *sql.Conn) error {
+	q := s.quick(c)
+	if s.notes == nil {
+		return s.stage(s.make(ctx, q))
+	}
+	m := &s.marks
+	if cat := s.tables.Load(); m.cat != cat {
+		*m = marks{cat: cat, tables: cat.replicated()}
+	}
+	ends, err := s.notes.Ends(ctx, q, m.tables)
+	if err != nil {
+		return err
+	}
+	grown, exact := int64(0), true
+	for i, end := range ends {
+		before := int64(0)
+		if len(m.ends) > 0 {
+			before = m.ends[len(m.ends)-1][i]
+		}
+		if end > before {
+			grown += end - before
+			exact = exact && m.tables[i].ExactKey
+		}
+	}
+	if grown == 0 {
+		return nil
+	}
+	m.ends = append(m.ends, ends)
+	switch {
+	case grown > manyNotes && len(m.ends) > 1:
+		return errAlone
+	case grown > manyNotes || !exact: // only the database knows which notes are about the same row
+		return s.gatherMarks(ctx, q)
+	}
+	return nil
+}
+
+// stage notes batches that stand in the writer's transaction.
+func (s *snapSide) stage(made []*madeBatch, err error) error {
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.staged = append(s.staged, made...)
+	return nil
+}
+
+// gatherMarks makes the batches of the statements that wait.
+func (s *snapSide) gatherMarks(ctx context.Context, q dialect.Querier) error {
+	m := &s.marks
+	if len(m.ends) == 0 {
+		return nil
+	}
+	list := make([]*batch, len(m.ends))
+	for i := range list {
+		list[i] = new(batch)
+	}
+	last := len(list) - 1
+	for i, t := range m.tables {
+		if m.ends[last][i] == 0 {
+			continue
+		}
+		var err error
+		if last == 0 && m.ends[last][i] > manyNotes || !t.ExactKey { // all of them are the last one's
+			err = s.gatherTable(ctx, q, t, list[last])
+		} else {
+			err = s.gatherNotes(ctx, q, i, list)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	m.ends = m.ends[:0]
+	return s.stage(s.store(ctx, q, list))
+}
+
+// rowImages is a row as one statement found it and left it.
+type rowImages struct {
+	at int // which statement
+	dialect.Row
+}
+
+// gatherNotes distributes the notes of a table over the batches of the statements that made them.
+func (s *snapSide) gatherNotes(ctx context.Context, q dialect.Querier, table int, list []*batch) error {
+	t := s.marks.tables[table]
+	latest := make(map[string]*rowImages)
+	var rows []*rowImages
+	var buf []byte
+	at := 0
+	notes, err := s.notes.CollectNotes(ctx, q, t, func(id int64, known bool, r dialect.Row) error {
+		for at < len(list)-1 && id > s.marks.ends[at][table] {
+			at++
+		}
+		if !known {
+			return nil
+		}
+		buf = wire.AppendRow(buf[:0], r.Key)
+		base := slices.Clone(r.Base)
+		if was := latest[string(buf)]; was != nil {
+			if was.at == at {
+				return nil // the first note of a statement has the image before it
+			}
+			was.Values = base
+		}
+		row := &rowImages{at, dialect.Row{Key: slices.Clone(r.Key), Base: base, Values: slices.Clone(r.Values)}}
+		latest[string(buf)], rows = row, append(rows, row)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("ddb: read changes of table %s: %w", s.name(t), err)
+	}
+	for _, r := range rows {
+		if err := list[r.at].add(s.node, t, r.Row); err != nil {
+			return err
+		}
+	}
+	return s.clear(ctx, q, notes)
+}
+
+// make stores a batch of what q's transaction has changed; none if nothing has.
+func (s *snapSide) make(ctx context.Context, q dialect.Querier) ([]*madeBatch, error) {
+	b, err := s.gather(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return s.store(ctx, q, []*batch{b})
+}
+
+// storedAtOnce is how many batches one statement stores at most.
+const storedAtOnce = 32
+
+// store puts the batches that hold anything into the queue.
+func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch) ([]*madeBatch, error) {
+	var made []*madeBatch
+	var args []any
+	seen := s.state.load().pos.LSN
+	s.mu.Lock()
+	number := s.last
+	for _, m := range s.staged {
+		number = max(number, m.number)
+	}
+	for _, b := range list {
+		if b.records > 0 {
+			m := &madeBatch{batch: b, at: s.clock.next(time.Now())}
+			if number++; s.numbering {
+				m.number = number
+			}
+			made = append(made, m)
+		}
+	}
+	s.mu.Unlock()
+	for _, m := range made {
+		m.batch.Clock, m.batch.Seen = m.at, seen
+		payload, err := wire.Marshal(m.batch)
+		if err != nil {
+			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.opts.ID, err)
+		}
+		m.bytes = int64(len(payload))
+		var number any // none yet
+		if m.number > 0 {
+			number = int64(m.number)
+		}
+		args = append(args, number, m.at, m.batch.records, m.bytes, payload)
+	}
+	const perBatch = 5
+	for left := made; len(left) > 0; {
+		n := storedAtOnce
+		for n > len(left) {
+			n /= 2 // few different texts, so that they stay compiled
+		}
+		text := "INSERT INTO " + s.batch + " (number, at, records, bytes, payload) VALUES (?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?)", n-1)
+		res, err := q.ExecContext(ctx, text, args[:n*perBatch]...)
+		if err != nil {
+			return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.opts.ID, err)
+		}
+		last, err := res.LastInsertId()
+		if err != nil {
+			return nil, err
+		}
+		for i, m := range left[:n] {
+			m.id = last - int64(n-1-i)
+		}
+		left, args = left[n:], args[n*perBatch:]
+	}
+	return made, nil
+}

@@ -1,0 +1,31 @@
+package ddb
+
+import (
+	"context"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// countLimit is how long a snapshot waits for the number of its rows, which only says how far it has come.
+const countLimit = time.Second
+
+// estimateRows returns about how many rows the tables hold, 0 if that takes too long to find out.
+func (n *node) estimateRows(ctx context.Context, tables []*dialect.Table) int64 {
+	ctx, cancel := context.WithTimeout(ctx, countLimit)
+	defer cancel()
+	var total int64
+	for _, t := range tables {
+		query, args := "SELECT count(*) FROM "+quoteName(t.Database, t.Name), []any(nil)
+		if n.dialect.Name() == "mysql" {
+			query, args = "SELECT coalesce(sum(table_rows), 0) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", []any{t.Database, t.Name}
+		}
+		var rows int64
+		if err := scanOne(ctx, n.db, []any{&rows}, query, args...); err != nil {
+			n.log.Debug("the rows of a snapshot cannot be counted", "table", n.name(t), "error", err)
+			return 0
+		}
+		total += rows
+	}
+	return total
+}
