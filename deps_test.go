@@ -53,8 +53,8 @@ var importRules = map[string]importRule{
 	// Bytes between nodes.
 	"transport":               {},
 	"transport/tcp":           {own: []string{"transport"}},
-	"transport/inmem":         {own: []string{"transport"}},
-	"transport/fault":         {own: []string{"transport"}},
+	"transport/inmem":         {own: []string{"transport", "internal/deadline"}},
+	"transport/fault":         {own: []string{"transport", "internal/deadline"}},
 	"transport/transporttest": {own: []string{"transport"}, modules: []string{"go.uber.org/goleak"}},
 
 	// What differs between databases.
@@ -65,7 +65,8 @@ var importRules = map[string]importRule{
 
 	// Parts of the library that know nothing of it.
 	"internal/sqlclass": {},
-	"internal/wire":     {modules: []string{cborModule, compressModule}},
+	"internal/deadline": {},
+	"internal/wire":     {own: []string{"internal/deadline"}, modules: []string{cborModule, compressModule}},
 	"internal/remote":   {own: []string{"internal/wire", "transport"}, modules: []string{cborModule, mysqlModule}},
 
 	// Screens and flags.

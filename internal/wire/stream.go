@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/deadline"
 )
 
 // stream is one net.Conn of a session.
@@ -28,8 +30,8 @@ type stream struct {
 	finSent       bool
 	closed        bool
 	err           error // reset, or the session is over
-	readDeadline  deadline
-	writeDeadline deadline
+	readDeadline  deadline.Deadline
+	writeDeadline deadline.Deadline
 }
 
 func newStream(s *Session, id uint32) *stream {
@@ -111,7 +113,7 @@ func (st *stream) Read(p []byte) (int, error) {
 		case st.closed:
 			st.mu.Unlock()
 			return 0, net.ErrClosed
-		case st.readDeadline.passed:
+		case st.readDeadline.Passed():
 			st.mu.Unlock()
 			return 0, os.ErrDeadlineExceeded
 		case len(p) == 0:
@@ -170,7 +172,7 @@ func (st *stream) Write(p []byte) (written int, err error) {
 		switch {
 		case st.closed || st.finSent:
 			return written, net.ErrClosed
-		case st.writeDeadline.passed:
+		case st.writeDeadline.Passed():
 			return written, os.ErrDeadlineExceeded
 		case st.err != nil:
 			return written, st.err
@@ -240,8 +242,8 @@ func (st *stream) Close() error {
 	unread := st.start < len(st.data)
 	finish, reset := !st.finSent && st.err == nil, unread && !st.finished && st.err == nil
 	st.data, st.start = nil, 0
-	st.readDeadline.set(st.changed, time.Time{})
-	st.writeDeadline.set(st.changed, time.Time{})
+	st.readDeadline.Set(st.changed, time.Time{})
+	st.writeDeadline.Set(st.changed, time.Time{})
 	st.changed.Broadcast()
 	st.mu.Unlock()
 	st.acknowledge()
@@ -274,42 +276,12 @@ func (st *stream) SetWriteDeadline(t time.Time) error {
 	return st.setDeadline(&st.writeDeadline, t)
 }
 
-func (st *stream) setDeadline(d *deadline, t time.Time) error {
+func (st *stream) setDeadline(d *deadline.Deadline, t time.Time) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.closed {
 		return net.ErrClosed
 	}
-	d.set(st.changed, t)
+	d.Set(st.changed, t)
 	return nil
-}
-
-// deadline turns a moment into a flag and a broadcast. The mutex of the
-// condition variable guards it.
-type deadline struct {
-	passed bool
-	timer  *time.Timer
-	sets   int // tells a timer that fires late that it is no longer meant
-}
-
-// set replaces the deadline; the zero time means none. The caller holds c.L.
-func (d *deadline) set(c *sync.Cond, t time.Time) {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-	d.sets++
-	d.passed = !t.IsZero() && !t.After(time.Now())
-	if !t.IsZero() && !d.passed {
-		set := d.sets
-		d.timer = time.AfterFunc(time.Until(t), func() {
-			c.L.Lock()
-			defer c.L.Unlock()
-			if d.sets == set {
-				d.passed = true
-				c.Broadcast()
-			}
-		})
-	}
-	c.Broadcast()
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/deadline"
 )
 
 // conn passes bytes straight through while its link is whole and has no delay.
@@ -33,7 +35,7 @@ type conn struct {
 	// Reading. What arrives while the link is silent is kept until it heals.
 	held         []byte
 	heldErr      error
-	readDeadline deadline
+	readDeadline deadline.Deadline
 
 	// Writing.
 	writing       bool // one Write at a time
@@ -43,7 +45,7 @@ type conn struct {
 	linkFree      time.Time // when the bandwidth lets the next byte go
 	lastDue       time.Time
 	writeErr      error // of the pump
-	writeDeadline deadline
+	writeDeadline deadline.Deadline
 	writeAt       time.Time // when writeDeadline passes
 	through       bool      // a Write is in inner.Write
 
@@ -137,7 +139,7 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, net.ErrClosed
 		case c.err != nil:
 			return 0, c.err
-		case c.readDeadline.passed:
+		case c.readDeadline.Passed():
 			return 0, os.ErrDeadlineExceeded
 		case c.silent:
 			c.changed.Wait()
@@ -212,7 +214,7 @@ func (c *conn) writeStateLocked() error {
 		return net.ErrClosed
 	case c.err != nil:
 		return c.err
-	case c.writeDeadline.passed:
+	case c.writeDeadline.Passed():
 		return os.ErrDeadlineExceeded
 	}
 	return c.writeErr
@@ -360,8 +362,8 @@ func (c *conn) Close() error {
 	c.changed.Broadcast()
 	c.drainLocked()
 	alive := c.failLocked(net.ErrClosed)
-	c.readDeadline.set(c.changed, time.Time{})
-	c.writeDeadline.set(c.changed, time.Time{})
+	c.readDeadline.Set(c.changed, time.Time{})
+	c.writeDeadline.Set(c.changed, time.Time{})
 	c.mu.Unlock()
 	var err error
 	if alive {
@@ -381,7 +383,7 @@ func (c *conn) SetDeadline(t time.Time) error {
 
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
-	c.readDeadline.set(c.changed, t)
+	c.readDeadline.Set(c.changed, t)
 	c.mu.Unlock()
 	return c.inner.SetReadDeadline(t)
 }
@@ -392,40 +394,10 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	if c.closing {
 		return net.ErrClosed
 	}
-	c.writeDeadline.set(c.changed, t)
+	c.writeDeadline.Set(c.changed, t)
 	c.writeAt = t
 	if c.through {
 		return c.inner.SetWriteDeadline(t)
 	}
 	return nil
-}
-
-// deadline turns a moment into a flag and a broadcast. The mutex of the
-// condition variable guards it.
-type deadline struct {
-	passed bool
-	timer  *time.Timer
-	sets   int // tells a timer that fires late that it is no longer meant
-}
-
-// set replaces the deadline; the zero time means none. The caller holds c.L.
-func (d *deadline) set(c *sync.Cond, t time.Time) {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-	d.sets++
-	d.passed = !t.IsZero() && !t.After(time.Now())
-	if !t.IsZero() && !d.passed {
-		set := d.sets
-		d.timer = time.AfterFunc(time.Until(t), func() {
-			c.L.Lock()
-			defer c.L.Unlock()
-			if d.sets == set {
-				d.passed = true
-				c.Broadcast()
-			}
-		})
-	}
-	c.Broadcast()
 }

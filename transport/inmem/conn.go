@@ -7,6 +7,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/deadline"
 )
 
 // conn is one end of a connection: two halves, each shared with the other end.
@@ -73,7 +75,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	if c.in.receiverGone {
 		return c.opError("set read deadline", net.ErrClosed)
 	}
-	c.in.receiveDeadline.set(c.in.changed, t)
+	c.in.receiveDeadline.Set(c.in.changed, t)
 	return nil
 }
 
@@ -83,7 +85,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	if c.out.senderGone && c.out.receiverGone {
 		return c.opError("set write deadline", net.ErrClosed)
 	}
-	c.out.sendDeadline.set(c.out.changed, t)
+	c.out.sendDeadline.Set(c.out.changed, t)
 	return nil
 }
 
@@ -101,8 +103,8 @@ type half struct {
 	sending         bool // a send is between its first and its last byte
 	senderGone      bool // the sender closed: receive ends with io.EOF
 	receiverGone    bool // the receiver closed: send fails
-	receiveDeadline deadline
-	sendDeadline    deadline
+	receiveDeadline deadline.Deadline
+	sendDeadline    deadline.Deadline
 }
 
 func newHalf() *half {
@@ -118,7 +120,7 @@ func (h *half) receive(p []byte) (int, error) {
 		switch {
 		case h.receiverGone:
 			return 0, net.ErrClosed
-		case h.receiveDeadline.passed:
+		case h.receiveDeadline.Passed():
 			return 0, os.ErrDeadlineExceeded
 		case len(p) == 0:
 			return 0, nil
@@ -153,7 +155,7 @@ func (h *half) send(p []byte) (int, error) {
 		switch {
 		case h.senderGone:
 			return sent, net.ErrClosed
-		case h.sendDeadline.passed:
+		case h.sendDeadline.Passed():
 			return sent, os.ErrDeadlineExceeded
 		case h.receiverGone:
 			return sent, syscall.EPIPE
@@ -190,7 +192,7 @@ func (h *half) closeSending() bool {
 	defer h.mu.Unlock()
 	first := !h.senderGone
 	h.senderGone = true
-	h.sendDeadline.set(h.changed, time.Time{})
+	h.sendDeadline.Set(h.changed, time.Time{})
 	return first
 }
 
@@ -201,41 +203,6 @@ func (h *half) closeReceiving() bool {
 	first := !h.receiverGone
 	h.receiverGone = true
 	h.data, h.start = nil, 0
-	h.receiveDeadline.set(h.changed, time.Time{})
+	h.receiveDeadline.Set(h.changed, time.Time{})
 	return first
-}
-
-// deadline turns a moment into a flag and a broadcast. The mutex of the
-// condition variable guards it.
-type deadline struct {
-	passed bool
-	timer  *time.Timer
-	sets   int // tells a timer that fires late that it is no longer meant
-}
-
-// set replaces the deadline; the zero time means none. The caller holds c.L.
-func (d *deadline) set(c *sync.Cond, t time.Time) {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-	d.sets++
-	d.passed = false
-	if !t.IsZero() {
-		wait := time.Until(t)
-		if wait <= 0 {
-			d.passed = true
-		} else {
-			set := d.sets
-			d.timer = time.AfterFunc(wait, func() {
-				c.L.Lock()
-				defer c.L.Unlock()
-				if d.sets == set {
-					d.passed = true
-					c.Broadcast()
-				}
-			})
-		}
-	}
-	c.Broadcast()
 }
