@@ -41,7 +41,7 @@ func TestSnapshotIsResumed(t *testing.T) {
 		f := newFixture(t, engine, 1)
 		f.openMaster()
 		f.do(loadTable, "CREATE TABLE other (id INT PRIMARY KEY, v VARCHAR(100))")
-		f.tx(strings.Replace(manyRows(engine, 60_000), "the first value of the row", strings.Repeat("v", 50), 1))
+		f.tx(strings.Replace(manyRows(engine, 40_000), "the first value of the row", strings.Repeat("v", 50), 1))
 		stop := f.load(3)
 		r := f.replicas[0]
 		var most, begun atomic.Int64
@@ -59,7 +59,7 @@ func TestSnapshotIsResumed(t *testing.T) {
 				if p.Bytes > 0 && !p.Done {
 					fileOnce.Do(func() { close(file) })
 				}
-				if begun.Add(1); p.Rows > 20_000 {
+				if begun.Add(1); p.Rows > 15_000 {
 					once.Do(func() { close(half) })
 				}
 			}

@@ -1,7 +1,6 @@
 package ddb_test
 
 import (
-	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -21,6 +20,7 @@ const storySchema = `CREATE TABLE account (id INT NOT NULL PRIMARY KEY, name VAR
 // databases are equal in the end; every local transaction is there once or kept in the
 // conflicts table; and under master wins transfers preserve the sum.
 func TestSnapProperty(t *testing.T) {
+	checks(t, 30) // of each policy; -short makes a fifth of it
 	for name, policy := range policies {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(r *rapid.T) { story(t, r, sqliteEngine(t), name, policy) })
@@ -30,10 +30,7 @@ func TestSnapProperty(t *testing.T) {
 
 // So it is on MariaDB, with a few runs of each policy.
 func TestSnapPropertyMariaDB(t *testing.T) {
-	checks := flag.Lookup("rapid.checks")
-	was := checks.Value.String()
-	t.Cleanup(func() { require.NoError(t, checks.Value.Set(was)) })
-	require.NoError(t, checks.Value.Set("5"))
+	checks(t, 5)
 	e := mariadbEngine(t)
 	for name, policy := range policies {
 		t.Run(name, func(t *testing.T) {

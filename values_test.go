@@ -218,7 +218,7 @@ func (f *fixture) sameResult(bare *testNode, s string, want sql.Result, wantErr 
 func TestHugeTransaction(t *testing.T) {
 	rows := 1_000_000
 	if testing.Short() {
-		rows = 50_000
+		rows = 10_000
 	}
 	onEngines(t, func(t *testing.T, engine string) {
 		f := newFixture(t, engine, 1)
