@@ -52,8 +52,8 @@ var (
 	ErrForked = errors.New("ddb: the histories of master and follower differ")
 	// ErrOldEpoch: the other side is the master of an earlier epoch.
 	ErrOldEpoch = errors.New("ddb: the master's epoch is over")
-	// ErrUnknownSnap: the master does not know the snap, or its key is wrong.
-	ErrUnknownSnap = errors.New("ddb: the snap is not known to the master")
+	// ErrUnknownSnap: the master does not know the snap, or the key of a follower is wrong.
+	ErrUnknownSnap = errors.New("ddb: the master does not let the node in")
 	// ErrDuplicateID: another follower with the same id is connected.
 	ErrDuplicateID = errors.New("ddb: the node id is already connected")
 	// ErrDamaged: an entry's hash does not match its content.

@@ -95,7 +95,8 @@ type Options struct {
 
 	// Logger receives one line per event that a person must know. Default: none.
 	Logger hclog.Logger
-	// OnHealth, if set, is called with each change of a node's state, one at a time.
+	// OnHealth, if set, is called with each change of a node's state, one at a time. It must return
+	// soon: until it does, reads are routed by what was known before.
 	OnHealth func(NodeStatus)
 	// OnProgress, if set, is called while a follower takes a snapshot, at most 10 times a second.
 	OnProgress func(Progress)

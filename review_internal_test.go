@@ -58,3 +58,17 @@ func TestFailedIsNoTrap(t *testing.T) {
 	f.heardBeat(beat{State: Active})
 	require.Equal(t, Active, f.status.State)
 }
+
+// A snap's clock that is years off shifts its times by what it is off, and none is later than the master's.
+func TestClockYearsOff(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for _, off := range []time.Duration{0, time.Second, -time.Second, 20 * 365 * 24 * time.Hour, -20 * 365 * 24 * time.Hour} {
+		snapNow := now.Add(off)
+		made := snapNow.Add(-time.Minute)
+		at := time.Unix(0, corrected(made.UnixNano(), snapNow.UnixNano(), now.UnixNano()))
+		require.WithinDuration(t, now.Add(-time.Minute), at, time.Duration(clockSkew), "a clock that is off by %v", off)
+	}
+	// It was set right between the write and the exchange.
+	ahead := now.Add(20 * 365 * 24 * time.Hour)
+	require.Equal(t, now.UnixNano(), corrected(ahead.UnixNano(), now.UnixNano(), now.UnixNano()))
+}

@@ -242,7 +242,7 @@ const (
 // Apply writes and reads rows by key.
 type Apply interface {
 	// Apply makes the rows of the table be as stated, as one step: unique values may
-	// be exchanged among the rows of one call. columns names what Row.Values holds.
+	// be exchanged among the rows of one call.
 	Apply(ctx context.Context, q Querier, t *Table, rows []Row, mode ApplyMode) error
 	// Lookup calls emit for each key with the row as it is now (Values nil if absent),
 	// locked against other writers until the transaction ends.
