@@ -37,6 +37,7 @@ type follower struct {
 	serveSQL func(ctx context.Context, conn net.Conn) // answers the master's queries; set by the Cluster
 	changed  func()                                   // called when the state changes; set by the Cluster
 	apply    *applier
+	letIn    bool      // by the master, over the last connection; of the goroutine that connects
 	snap     *snapSide // nil on a replica
 
 	state watch[following]
@@ -175,11 +176,14 @@ func (f *follower) follow(ctx context.Context) {
 	backoff := f.opts.Heartbeat / 4
 	for ctx.Err() == nil {
 		before := f.state.load().pos
+		f.letIn = false
 		err := f.once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if f.state.load().pos != before {
+		if f.state.load().pos != before || f.letIn && errors.Is(err, wire.ErrSessionClosed) {
+			// It got somewhere, or the link failed rather than the nodes: a link that comes and
+			// goes is used whenever it is there.
 			backoff = f.opts.Heartbeat / 4
 		}
 		switch {
@@ -225,6 +229,7 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.letIn = true
 	if f.state.load().status.State != Failed {
 		f.enter(Joining, "let in by "+g.Master)
 	}
