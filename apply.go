@@ -43,8 +43,6 @@ type applier struct {
 	// includes is told, inside the transaction, which batches of snaps an entry holds. Nil: no interest.
 	includes func(ctx context.Context, q dialect.Querier, batches map[string]uint64) error
 	// schemaRan is told when schema statements have been run. Nil: no interest.
-	// hide keeps readers away between a schema statement and its rows, where they are not one transaction. Nil: no readers.
-	hide      func(bool)
 	schemaRan func(ctx context.Context, c *sql.Conn) error
 	// rebuilds is told that tables are about to be made anew, which shows until the entry is applied. Nil: no interest.
 	rebuilds func(lsn LSN)

@@ -115,7 +115,9 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 	var err error
 	if m.writer != nil {
 		err = m.txOn(ctx, c, dialect.Batch, func() error { return store(c) })
-		m.looked = time.Time{} // the triggers for keys count in the schema's version
+		if first {
+			m.looked = time.Time{} // the triggers for keys count in the schema's version
+		}
 	} else {
 		err = m.withTx(ctx, dialect.Batch, store)
 	}

@@ -160,19 +160,7 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 }
 
 func (w *snapWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	t, err := w.begin(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := t.query(ctx, query, args)
-	if err != nil {
-		return nil, errors.Join(err, t.rollback())
-	}
-	buffered, err := bufferRows(rows)
-	if err != nil {
-		return nil, errors.Join(err, t.rollback())
-	}
-	return buffered, t.commit()
+	return queryAlone(ctx, w, query, args)
 }
 
 func (w *snapWrites) schema(_ context.Context, query string, _ []any) (sql.Result, error) {

@@ -65,14 +65,21 @@ func (p *pooledWrites) wrote(ctx context.Context) error {
 	return p.m.confirmed(ctx, pos.LSN, p.c.opts.WaitReplicas)
 }
 
+// conn takes a connection for one statement. It goes back by giveBack, with release.
+func (p *pooledWrites) conn(ctx context.Context) (c *sql.Conn, release func() (killed bool), err error) {
+	if c, err = p.m.writeConn(ctx); err != nil {
+		return nil, nil, err
+	}
+	if release, err = p.c.killOn(ctx, p.m.db, c); err != nil {
+		return nil, nil, errors.Join(err, c.Close())
+	}
+	return c, release, nil
+}
+
 func (p *pooledWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	c, err := p.m.writeConn(ctx)
+	c, release, err := p.conn(ctx)
 	if err != nil {
 		return nil, err
-	}
-	release, err := p.c.killOn(ctx, p.m.db, c)
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
 	}
 	res, err := c.ExecContext(ctx, query, args...)
 	giveBack(c, release) // nobody may miss it while this one waits
@@ -84,13 +91,9 @@ func (p *pooledWrites) exec(ctx context.Context, query string, args []any) (sql.
 }
 
 func (p *pooledWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	c, err := p.m.writeConn(ctx)
+	c, release, err := p.conn(ctx)
 	if err != nil {
 		return nil, err
-	}
-	release, err := p.c.killOn(ctx, p.m.db, c)
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
 	}
 	rows, err := streamRows(c.QueryContext(ctx, query, args...))
 	if err != nil {
@@ -184,10 +187,14 @@ func (g *groupedWrites) schema(ctx context.Context, query string, args []any) (s
 	return noResult{}, g.change(ctx, query, args)
 }
 
-// query runs the statement in a transaction of its own. Its rows are read into memory
-// before they are given out, so that a caller who writes while reading does not wait for itself.
 func (g *groupedWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	t, err := g.begin(ctx, nil)
+	return queryAlone(ctx, g, query, args)
+}
+
+// queryAlone runs the statement in a transaction of its own. Its rows are read into memory
+// before they are given out, so that a caller who writes while reading does not wait for itself.
+func queryAlone(ctx context.Context, w writePath, query string, args []any) (driver.Rows, error) {
+	t, err := w.begin(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -151,22 +151,33 @@ func (e *engine) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Tab
 	at := r.stored("t")
 	query := "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT DISTINCT " + t.keyNames() + " FROM " + e.outboxName(t.ID) + ") o LEFT JOIN " +
 		t.sqlName() + " t ON " + t.match("t", "o")
+	n, err = e.emitNoted(ctx, q, r, "", query, at, emit)
+	n.Table = dt
+	return n, err
+}
+
+// emitNoted emits what the query of r gives for the notes that the condition selects. The row's values begin at.
+func (e *engine) emitNoted(ctx context.Context, q dialect.Querier, r *rowReader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+	t := r.t
 	var s *spool
 	err = e.neutral(ctx, q, func(q dialect.Querier) error {
-		if n, err = e.seen(ctx, q, t, ""); err != nil || n.Count == 0 {
+		if n, err = e.seen(ctx, q, t, where); err != nil || n.Count == 0 {
 			return err
 		}
 		s, err = collect(ctx, q, query, r.cells)
 		return err
 	})
-	n.Table = dt
 	if err == nil && s != nil {
 		defer s.close()
+		base := at + len(t.stored) // whether the row existed, and what it was then
 		err = s.each(len(r.cells), func(v []any) error {
 			row := dialect.Row{Key: v[:len(t.Key)]}
 			if v[len(t.Key)] == int64(1) {
-				row.Values = v[at:]
+				row.Values = v[at:base]
 				row.Key = t.ownKey(row.Values)
+			}
+			if len(v) > base && v[base] == int64(1) {
+				row.Base = v[base+1:]
 			}
 			return emit(row)
 		})
@@ -194,7 +205,6 @@ func (e *engine) CollectImages(ctx context.Context, q dialect.Querier, dt *diale
 	r.add(present(t), flagColumn)
 	at := r.stored("t")
 	r.add("o.existed", flagColumn)
-	base := len(r.cells)
 	for i, c := range t.stored {
 		c.name = fmt.Sprintf("o%d", i+1)
 		r.add(c.selectAs("o"), c)
@@ -202,33 +212,9 @@ func (e *engine) CollectImages(ctx context.Context, q dialect.Querier, dt *diale
 	out, mine := e.outboxName(t.ID), " WHERE conn=CONNECTION_ID()"
 	query := "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT MIN(id) AS id FROM " + out + mine + " GROUP BY " + t.keyNames() + ") f" +
 		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + t.sqlName() + " t ON " + t.match("t", "o") + " ORDER BY f.id"
-	var s *spool
-	err = e.neutral(ctx, q, func(q dialect.Querier) error {
-		if n, err = e.seen(ctx, q, t, mine); err != nil || n.Count == 0 {
-			return err
-		}
-		s, err = collect(ctx, q, query, r.cells)
-		return err
-	})
+	n, err = e.emitNoted(ctx, q, r, mine, query, at, emit)
 	n.Table = dt
-	if err == nil && s != nil {
-		defer s.close()
-		err = s.each(len(r.cells), func(v []any) error {
-			row := dialect.Row{Key: v[:len(t.Key)]}
-			if v[len(t.Key)] == int64(1) {
-				row.Values = v[at : at+len(t.stored)]
-				row.Key = t.ownKey(row.Values)
-			}
-			if v[base-1] == int64(1) {
-				row.Base = v[base:]
-			}
-			return emit(row)
-		})
-	}
-	if err != nil {
-		return n, fmt.Errorf("mysql: collect %s: %w", t.sqlName(), wrap(err))
-	}
-	return n, nil
+	return n, err
 }
 
 // Clear deletes notes one by one through the primary key, never by a range: on a

@@ -25,21 +25,7 @@ func (e *engine) InstallCapture(ctx context.Context, q dialect.Querier, tables [
 		}
 	}
 	in := installer{e: e, tables: list, mode: mode}
-	err := in.plan(ctx, q)
-	if err == nil && len(in.todo) > 0 {
-		err = e.atomic(ctx, q, func(q dialect.Querier) error {
-			if err := in.plan(ctx, q); err != nil {
-				return err
-			}
-			for _, do := range in.todo {
-				if err := do(ctx, q); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	if err != nil {
+	if err := in.carryOut(ctx, q, in.plan); err != nil {
 		return fmt.Errorf("sqlite: install capture: %w", err)
 	}
 	for t, id := range in.ids {
@@ -70,6 +56,25 @@ type installer struct {
 	triggers []trigger
 	outboxes map[int64]string
 	nextID   int64
+}
+
+// carryOut does what plan puts into todo, all or nothing. Mostly there is nothing to do, which
+// needs no transaction; where there is, the plan is made again inside it.
+func (in *installer) carryOut(ctx context.Context, q dialect.Querier, plan func(context.Context, dialect.Querier) error) error {
+	if err := plan(ctx, q); err != nil || len(in.todo) == 0 {
+		return err
+	}
+	return in.e.atomic(ctx, q, func(q dialect.Querier) error {
+		if err := plan(ctx, q); err != nil {
+			return err
+		}
+		for _, do := range in.todo {
+			if err := do(ctx, q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // plan fills todo and ids.
@@ -270,21 +275,7 @@ func (e *engine) RemoveCapture(ctx context.Context, q dialect.Querier) error {
 		in.todo = append(in.todo, rest...) // the flag goes last
 		return nil
 	}
-	err := plan(ctx, q)
-	if err == nil && len(in.todo) > 0 {
-		err = e.atomic(ctx, q, func(q dialect.Querier) error {
-			if err := plan(ctx, q); err != nil {
-				return err
-			}
-			for _, do := range in.todo {
-				if err := do(ctx, q); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	if err != nil {
+	if err := in.carryOut(ctx, q, plan); err != nil {
 		return fmt.Errorf("sqlite: remove capture: %w", err)
 	}
 	return nil

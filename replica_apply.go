@@ -1,0 +1,134 @@
+package ddb
+
+import (
+	"context"
+	"time"
+
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// work applies what waits in the inbox until ctx ends or something cannot be applied (R3).
+func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
+	defer f.apply.close() // the end of ctx may have broken its connection
+	var ahead decoder     // of the rows of a snapshot
+	defer ahead.wait()
+	var took time.Duration // by the last time that a few were applied
+	var ended time.Time
+	for {
+		if err := in.wait(ctx); err != nil {
+			return err
+		}
+		if !up.prompt && took > 0 && time.Since(ended) < 2*took {
+			// They come one after the other: fewer and larger commits leave the disk and the
+			// processors to others. At rest there is no pause.
+			if sleep(ctx, min(4*took, mostRest)) != nil {
+				return context.Cause(ctx)
+			}
+		}
+		items, err := in.take(ctx)
+		if err != nil {
+			return err
+		}
+		start, few := time.Now(), len(items) <= fewItems
+		for len(items) > 0 {
+			if items[0].kind != msgPart {
+				if err := f.load(ctx, up, items, &ahead); err != nil {
+					return err
+				}
+				items = items[1:]
+				continue
+			}
+			n := 0
+			for n < len(items) && items[n].kind == msgPart {
+				n++
+			}
+			parts := make([]Part, n)
+			for i := range parts {
+				if err := wire.Unmarshal(items[i].payload, &parts[i]); err != nil {
+					return err
+				}
+			}
+			items = items[n:]
+			if err := f.applyParts(ctx, up, parts); err != nil {
+				return err
+			}
+		}
+		if took, ended = 0, time.Now(); few {
+			took = ended.Sub(start)
+		}
+	}
+}
+
+// fewItems is how many messages applied together are not worth a commit of their own while more come.
+const fewItems = 64
+
+// applyParts applies parts and acknowledges the entries that they complete.
+func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) error {
+	before := f.apply.pos
+	if err := f.apply.parts(ctx, parts); err != nil {
+		return err
+	}
+	if f.apply.pos == before {
+		return nil // in the middle of an entry
+	}
+	last := parts[len(parts)-1]
+	f.setStatus(func(s *following) {
+		s.pos, s.applied = f.apply.pos, last.Time()
+		if s.master.LSN <= s.pos.LSN {
+			s.master, s.level = s.pos, s.applied
+		}
+		if s.status.State == Failed {
+			s.status.State = Joining // what stopped it is overcome
+		}
+		f.settle(s)
+	})
+	return up.write(msgAck, ack{LSN: f.apply.pos.LSN})
+}
+
+// load handles the first of the messages, which is one of a snapshot.
+func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *decoder) error {
+	it := items[0]
+	switch it.kind {
+	case msgSnapshot:
+		head, err := wire.Decode[snapshotHead](it.payload)
+		if err != nil {
+			return err
+		}
+		f.setStatus(func(s *following) {
+			s.through, s.status.State, s.status.Reason = loading, Syncing, "taking a snapshot"
+		})
+		f.log.Info("taking a snapshot", "lsn", head.Base.LSN, "resumed", head.Resume)
+		return f.apply.beginSnapshot(ctx, head)
+	case msgRows:
+		r, err := ahead.rows(it)
+		if err != nil {
+			return err
+		}
+		if len(items) > 1 {
+			ahead.begin(items[1]) // while the database takes in this one
+		}
+		return f.apply.snapshotRows(ctx, r)
+	case msgFile:
+		chunk, err := wire.Decode[[]byte](it.payload)
+		if err != nil {
+			return err
+		}
+		return f.apply.fileChunk(chunk)
+	}
+	end, err := wire.Decode[snapshotEnd](it.payload)
+	if err != nil {
+		return err
+	}
+	if err := f.apply.endSnapshot(ctx, end.Through); err != nil {
+		return err
+	}
+	if f.snap != nil {
+		f.snap.ended()
+	}
+	f.log.Info("the snapshot is loaded", "lsn", f.apply.pos.LSN, "rows", f.apply.loaded)
+	f.setStatus(func(s *following) {
+		s.pos, s.through = f.apply.pos, end.Through
+		f.settle(s)
+	})
+	return up.write(msgAck, ack{LSN: f.apply.pos.LSN})
+}
