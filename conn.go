@@ -128,12 +128,34 @@ func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) 
 	if !rc.c.pins(query) {
 		return nil, nil
 	}
-	conn, err := rc.c.masterDB().Conn(ctx)
+	conn, err := rc.c.ownConn(ctx)
 	if err != nil {
 		return nil, err
 	}
 	rc.pinned = conn
 	return conn, nil
+}
+
+// ownConn takes a connection where writes go, for one caller's use. What its statements write is seen by their
+// notes, like that of clients that bypass ddb, but the keys that they hand out are the node's.
+func (c *Cluster) ownConn(ctx context.Context) (*sql.Conn, error) {
+	switch w := c.writes.(type) {
+	case *pooledWrites:
+		return w.m.writeConn(ctx)
+	case *snapWrites:
+		return w.conn(ctx, true)
+	}
+	return c.masterDB().Conn(ctx)
+}
+
+// markPinned makes a transaction on such a connection one of its own for a snap.
+func (c *Cluster) markPinned(ctx context.Context, conn *sql.Conn) error {
+	w, ok := c.writes.(*snapWrites)
+	if !ok {
+		return nil
+	}
+	_, err := conn.ExecContext(ctx, w.s.transactions.Mark(true))
+	return err
 }
 
 func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
@@ -145,6 +167,9 @@ func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 	switch {
 	case rc.pinned != nil:
 		var tx *sql.Tx
+		if err = rc.c.markPinned(ctx, rc.pinned); err != nil {
+			return nil, err
+		}
 		if tx, err = rc.pinned.BeginTx(ctx, o); err == nil {
 			rc.tx = &pinnedTx{plainTx{c: rc.c, tx: tx}}
 		}

@@ -16,7 +16,8 @@ import (
 // snapSide is what a snap has beyond a follower: local writes and the queue of the batches that
 // they make. Invariants:
 //
-//	N1  A local transaction and its batch commit together.
+//	N1  A local transaction commits with its batch, or with notes that say which rows it has changed,
+//	    from what, and that it was this one: every batch is made of them before any entry is applied.
 //	N2  A batch gets its number durably before it is first sent, above every number that the
 //	    master has from this snap; numbers have no gaps and are never used again.
 //	N3  A batch is dropped in the transaction that applies the first entry that includes it.
@@ -24,8 +25,8 @@ import (
 //	    entry that includes the batch, for the master touches every row of every batch.
 //	N5  pendingKeys names exactly the rows of the batches that are committed: a row named in
 //	    vain would never be written again.
-//	N6  Entries and local transactions take turns (turns), so that no local change is overwritten
-//	    between its commit and its entering pendingKeys.
+//	N6  Entries and local transactions take turns (turns), and an entry's turn begins with the batches that are
+//	    not made yet, so that no local change is overwritten between its commit and its entering pendingKeys.
 type snapSide struct {
 	*follower
 	w     *groupWriter // nil where the database has many writers
@@ -34,14 +35,16 @@ type snapSide struct {
 
 	keyed        keyedConns
 	notes        noteReader    // nil where the notes are read after each statement
+	notePasses                 // where w is nil
 	marks        marks         // of the writer's goroutine
 	empty        atomic.Bool   // there are no rows of anybody's: the first snapshot, or another, is being loaded
 	numberOfNode atomic.Int64  // 0 until the master has given one
 	more         chan struct{} // capacity 1: there may be something to push
 	flight       flight
 
-	mu   sync.Mutex // guards what follows
-	last uint64     // highest number given to a batch that is committed
+	mu     sync.Mutex // guards what follows
+	last   uint64     // highest number given to a batch that is committed
+	lastID int64      // highest id of a batch that is committed
 	// numbering: batches get their number when they are made. It begins when the master has told which it has
 	// and nothing waits without a number, and it ends with the process.
 	numbering bool
@@ -73,7 +76,7 @@ type madeBatch struct {
 func (c *Cluster) openSnap(ctx context.Context) error {
 	f := c.f
 	s := &snapSide{follower: f, batch: c.node.engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[tableName]map[string][]any)}
-	s.flight.went = make(chan struct{}, 1)
+	s.flight.went, s.wake = make(chan struct{}, 1), make(chan struct{}, 1)
 	if err := s.load(ctx); err != nil {
 		return err
 	}
@@ -89,6 +92,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	f.apply.schemaRan, f.apply.restored = s.schemaRan, s.restored
 	f.snap = s
 	if !c.node.singleWriter() {
+		s.transactions = c.node.engine.(transactionReader)
 		c.writes = newSnapWrites(c, s)
 		return nil
 	}
@@ -104,8 +108,10 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 func (s *snapSide) start(ctx context.Context) {
 	if s.w != nil {
 		s.tasks.Go(func() { s.w.run(ctx) })
+		s.tasks.Go(func() { s.poll(ctx) })
+	} else {
+		s.tasks.Go(func() { s.runPasses(ctx) })
 	}
-	s.tasks.Go(func() { s.poll(ctx) })
 	s.tasks.Go(func() { s.watchKeys(ctx, s.numberOfNode.Load) })
 }
 
@@ -130,13 +136,13 @@ func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
 	if err != nil {
 		return err
 	}
-	var highest int64 // batches that are made with a number do not write it down elsewhere
-	if err := scanOne(ctx, q, []any{&highest}, "SELECT coalesce(max(number), 0) FROM "+s.batch); err != nil {
+	var highest, lastID int64 // batches that are made with a number do not write it down elsewhere
+	if err := scanOne(ctx, q, []any{&highest, &lastID}, "SELECT coalesce(max(number), 0), coalesce(max(id), 0) FROM "+s.batch); err != nil {
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = max(s.last, uint64(highest))
+	s.last, s.lastID = max(s.last, uint64(highest)), max(s.lastID, lastID)
 	s.keys, s.count, s.bytes, s.oldest, s.stale, s.numbering = keys, 0, 0, 0, false, false
 	for _, m := range made {
 		s.count++
@@ -264,7 +270,7 @@ func (s *snapSide) queued(list []*madeBatch) {
 	for _, m := range list {
 		s.keys.add(m.batch, m.id) // cannot fail: it was encoded here
 		m.batch = nil
-		s.last = max(s.last, m.number)
+		s.last, s.lastID = max(s.last, m.number), max(s.lastID, m.id)
 		s.count++
 		s.bytes += m.bytes
 		if s.oldest == 0 {
@@ -347,18 +353,18 @@ func (s *snapSide) readable() bool {
 	return st.pos.LSN > 0 && st.through != loading
 }
 
-// pending returns how many batches wait.
+// pending returns how many batches wait, or will in a moment.
 func (s *snapSide) pending() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.count
+	return s.count + s.unmade()
 }
 
 // stats tells how much waits.
 func (s *snapSide) stats() QueueStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q := QueueStats{Length: s.count, Bytes: s.bytes}
+	q := QueueStats{Length: s.count + s.unmade(), Bytes: s.bytes}
 	if s.count > 0 {
 		q.Age = max(0, time.Since(time.Unix(0, s.oldest)))
 	}

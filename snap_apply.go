@@ -19,6 +19,7 @@ type applying struct {
 	made    []*madeBatch
 	dropped []*madeBatch
 	removed []removedKey
+	written uint64 // local writes before it
 }
 
 type removedKey struct {
@@ -43,7 +44,7 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 			return nil, err
 		}
 	}
-	s.apply.queue = new(applying)
+	s.apply.queue = &applying{written: s.written.Load()}
 	was := s.tables.Load()
 	return func(committed bool) {
 		if !committed {
@@ -96,6 +97,7 @@ func (s *snapSide) settleQueue(committed bool) {
 		return
 	}
 	s.queued(q.made)
+	s.covered.Store(q.written)
 	for _, m := range q.dropped {
 		s.count--
 		s.bytes -= m.bytes
@@ -106,18 +108,17 @@ func (s *snapSide) settleQueue(committed bool) {
 	}
 }
 
-// opened makes a batch of what other clients wrote before the transaction, so
-// that no entry overwrites it unseen.
+// opened makes batches of what was written before the transaction and is in none yet, so that no
+// entry overwrites it unseen.
 func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
 	if s.empty.Load() {
 		return nil // a snapshot is being loaded: there is nothing of anybody's
 	}
+	gather := s.make
 	if s.w == nil {
-		if err := s.adoptNotes(ctx, c); err != nil {
-			return err
-		}
+		gather = s.gatherTransactions
 	}
-	made, err := s.make(ctx, s.quick(c))
+	made, err := gather(ctx, s.quick(c))
 	s.apply.queue.made = append(s.apply.queue.made, made...)
 	return err
 }

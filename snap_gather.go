@@ -170,22 +170,29 @@ func (s *snapSide) make(ctx context.Context, q dialect.Querier) ([]*madeBatch, e
 	return s.store(ctx, q, []*batch{b})
 }
 
-// storedAtOnce is how many batches one statement stores at most.
-const storedAtOnce = 32
+// How many batches one statement stores at most, where it is kept compiled and where it is not, and how many bytes if
+// they are several.
+const (
+	storedAtOnce   = 32
+	storedByPass   = 512
+	storedTogether = 1 << 20
+)
 
 // store puts the batches that hold anything into the queue.
-func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch) ([]*madeBatch, error) {
+// Those before stand in the same transaction.
+func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, before ...*madeBatch) ([]*madeBatch, error) {
 	var made []*madeBatch
 	var args []any
 	seen := s.state.load().pos.LSN
 	s.mu.Lock()
-	number := s.last
-	for _, m := range s.staged {
-		number = max(number, m.number)
+	number, id := s.last, s.lastID
+	for _, m := range slices.Concat(s.staged, before) {
+		number, id = max(number, m.number), max(id, m.id)
 	}
 	for _, b := range list {
 		if b.records > 0 {
-			m := &madeBatch{batch: b, at: s.clock.next(time.Now())}
+			id++
+			m := &madeBatch{batch: b, id: id, at: s.clock.next(time.Now())}
 			if number++; s.numbering {
 				m.number = number
 			}
@@ -204,27 +211,29 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch) 
 		if m.number > 0 {
 			number = int64(m.number)
 		}
-		args = append(args, number, m.at, m.batch.records, m.bytes, payload)
+		args = append(args, m.id, number, m.at, m.batch.records, m.bytes, payload)
 	}
-	const perBatch = 5
+	const perBatch = 6
 	for left := made; len(left) > 0; {
 		n := storedAtOnce
-		for n > len(left) {
+		if s.w == nil {
+			n = storedByPass
+		}
+		for n > len(left) || n > 1 && bytesOf(left[:n]) > storedTogether {
 			n /= 2 // few different texts, so that they stay compiled
 		}
-		text := "INSERT INTO " + s.batch + " (number, at, records, bytes, payload) VALUES (?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?)", n-1)
-		res, err := q.ExecContext(ctx, text, args[:n*perBatch]...)
-		if err != nil {
+		text := "INSERT INTO " + s.batch + " (id, number, at, records, bytes, payload) VALUES (?, ?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?, ?)", n-1)
+		if _, err := q.ExecContext(ctx, text, args[:n*perBatch]...); err != nil {
 			return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.opts.ID, err)
-		}
-		last, err := res.LastInsertId()
-		if err != nil {
-			return nil, err
-		}
-		for i, m := range left[:n] {
-			m.id = last - int64(n-1-i)
 		}
 		left, args = left[n:], args[n*perBatch:]
 	}
 	return made, nil
+}
+
+func bytesOf(list []*madeBatch) (n int64) {
+	for _, m := range list {
+		n += m.bytes
+	}
+	return n
 }

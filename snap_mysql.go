@@ -6,155 +6,96 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
-	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
-// turns lets local writes overlap each other, but not the applier. A write that comes while the applier
-// waits lets it go first for a moment, and only for a moment: the
-// writer may hold a transaction open that the applier is waiting for.
-type turns struct {
-	mu      sync.Mutex
-	changed chan struct{} // closed when a turn ends
-	writers int
-	applier bool
-	waiting bool
-}
-
-// patience is how long a local write lets a waiting applier go first.
-const patience = 50 * time.Millisecond
-
-// wait returns a channel that is closed when something changes; the caller holds mu.
-func (t *turns) wait() <-chan struct{} {
-	if t.changed == nil {
-		t.changed = make(chan struct{})
-	}
-	return t.changed
-}
-
-func (t *turns) tell() {
-	if t.changed != nil {
-		close(t.changed)
-		t.changed = nil
-	}
-}
-
-// write waits for the turn of a local write.
-func (t *turns) write(ctx context.Context) (done func(), err error) {
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	polite := true
-	for {
-		t.mu.Lock()
-		if !t.applier && !(t.waiting && polite && t.writers > 0) {
-			t.writers++
-			t.mu.Unlock()
-			return func() {
-				t.mu.Lock()
-				t.writers--
-				t.tell()
-				t.mu.Unlock()
-			}, nil
-		}
-		changed := t.wait()
-		t.mu.Unlock()
-		select {
-		case <-changed:
-		case <-limit.C:
-			polite = false
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// alone waits until no local write is under way.
-func (t *turns) alone(ctx context.Context) (done func(), err error) {
-	for {
-		t.mu.Lock()
-		if !t.applier && t.writers == 0 {
-			t.applier, t.waiting = true, false
-			t.mu.Unlock()
-			return func() {
-				t.mu.Lock()
-				t.applier = false
-				t.tell()
-				t.mu.Unlock()
-			}, nil
-		}
-		t.waiting = true
-		changed := t.wait()
-		t.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			t.mu.Lock()
-			t.waiting = false
-			t.tell()
-			t.mu.Unlock()
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// adoptNotes makes the notes of clients that bypass ddb this connection's, so that they make a
-// batch. The locking read comes first in the transaction: its snapshot, which shows the rows, is opened
-// after it and so shows what the notes tell of. Notes of transactions that are open are left alone.
-func (s *snapSide) adoptNotes(ctx context.Context, c *sql.Conn) error {
-	noted, err := s.engine.Noted(ctx, s.db, s.tables.Load().replicated())
-	if err != nil {
-		return err
-	}
-	for _, t := range noted {
-		outbox := s.engine.Own(fmt.Sprintf("out_%d", t.ID))
-		ids, err := idsOf(c.QueryContext(ctx, "SELECT id FROM "+outbox+" WHERE conn <> CONNECTION_ID() FOR UPDATE SKIP LOCKED"))
-		if err != nil {
-			return fmt.Errorf("ddb: node %s: notes of other clients: %w", s.opts.ID, err)
-		}
-		for part := range slices.Chunk(ids, 1000) {
-			list := strings.Trim(strings.ReplaceAll(fmt.Sprint(part), " ", ","), "[]")
-			if _, err := c.ExecContext(ctx, "UPDATE "+outbox+" SET conn = CONNECTION_ID() WHERE id IN ("+list+")"); err != nil {
-				return fmt.Errorf("ddb: node %s: notes of other clients: %w", s.opts.ID, err)
-			}
-		}
-	}
-	return nil
-}
-
-func idsOf(rows *sql.Rows, err error) (ids []uint64, _ error) {
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id uint64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
-}
-
-// snapWrites writes on a snap whose database has many writers: each write is a transaction on a
-// connection of its own, which ends with the batch that it makes (N1).
+// snapWrites writes on a snap whose database has many writers. A write is a plain statement on a connection of
+// the pool; the notes that its triggers leave say whose it is, and a pass makes a batch of them (N1).
 type snapWrites struct {
 	c *Cluster
 	s *snapSide
+
+	mu     sync.Mutex
+	single map[any]struct{} // the driver's connections whose statements are marked as transactions by themselves
 }
 
-func newSnapWrites(c *Cluster, s *snapSide) *snapWrites { return &snapWrites{c: c, s: s} }
+func newSnapWrites(c *Cluster, s *snapSide) *snapWrites {
+	return &snapWrites{c: c, s: s, single: make(map[any]struct{})}
+}
 
-func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	t, err := w.begin(ctx, nil)
+// conn takes a connection whose handed-out keys are this node's and whose notes will tell the
+// transaction that is to begin, or the statements that are to run by themselves.
+func (w *snapWrites) conn(ctx context.Context, transaction bool) (*sql.Conn, error) {
+	c, err := w.s.keyed.conn(ctx, w.s.db, w.s.numberOfNode.Load())
 	if err != nil {
 		return nil, err
 	}
+	known := false
+	err = c.Raw(func(dc any) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if _, known = w.single[dc]; transaction {
+			delete(w.single, dc)
+			return nil
+		}
+		if len(w.single) >= maxKeyed {
+			clear(w.single)
+		}
+		w.single[dc] = struct{}{}
+		return nil
+	})
+	if err == nil && (transaction || !known) {
+		_, err = c.ExecContext(ctx, w.s.transactions.Mark(transaction))
+	}
+	if err != nil {
+		return nil, errors.Join(err, drop(c)) // it was counted as marked
+	}
+	return c, nil
+}
+
+// admit refuses a write where the queue is full. How long it is can be told when there is a batch of every write.
+func (w *snapWrites) admit(ctx context.Context) error {
+	if w.s.filledUp() {
+		if err := w.s.pass(ctx); err != nil {
+			return err
+		}
+	}
+	return w.s.admit()
+}
+
+func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if err := w.admit(ctx); err != nil {
+		return nil, err
+	}
+	done, err := w.s.turns.write(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	c, err := w.conn(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	release, err := w.c.killOn(ctx, w.s.db, c)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	defer giveBack(c, release)
+	if sqlclass.SpellsRows(w.c.class, query) {
+		defer w.s.noted() // even after an error it may stand
+		return c.ExecContext(ctx, query, args...)
+	}
+	tx, err := c.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	t := &snapTx{w: w, ctx: ctx, conn: c, tx: tx, done: func() {}}
 	res, err := t.exec(ctx, query, args)
 	if err != nil {
-		return nil, errors.Join(err, t.rollback())
+		return res, errors.Join(err, t.rollback())
 	}
 	return res, t.commit()
 }
@@ -168,51 +109,56 @@ func (w *snapWrites) schema(_ context.Context, query string, _ []any) (sql.Resul
 }
 
 func (w *snapWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
-	if err := w.s.admit(); err != nil {
+	if err := w.admit(ctx); err != nil {
 		return nil, err
 	}
 	done, err := w.s.turns.write(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, tx, err := w.s.beginLocal(ctx, opts)
+	c, err := w.conn(ctx, true)
 	if err != nil {
 		done()
 		return nil, err
 	}
-	return &snapTx{w: w, ctx: ctx, tx: tx, done: func() { c.Close(); done() }}, nil
-}
-
-// beginLocal opens a transaction whose handed-out keys are this node's.
-func (s *snapSide) beginLocal(ctx context.Context, opts *sql.TxOptions) (*sql.Conn, *sql.Tx, error) {
-	c, err := s.keyed.conn(ctx, s.db, s.numberOfNode.Load())
-	if err != nil {
-		return nil, nil, err
-	}
 	tx, err := c.BeginTx(ctx, opts)
 	if err != nil {
-		return nil, nil, errors.Join(err, c.Close())
+		done()
+		return nil, errors.Join(err, c.Close())
 	}
-	return c, tx, nil
+	return &snapTx{w: w, ctx: ctx, conn: c, tx: tx, done: func() { c.Close(); done() }}, nil
 }
 
 // snapTx is a transaction of snapWrites.
 type snapTx struct {
-	w    *snapWrites
-	ctx  context.Context
-	tx   *sql.Tx
-	done func()
-	over bool
+	w       *snapWrites
+	ctx     context.Context
+	conn    *sql.Conn
+	tx      *sql.Tx
+	done    func()
+	changed int64 // rows, at least unweighedRows where that is not known
+	over    bool
 }
+
+// unweighedRows is how many rows a transaction may change without a look at what they hold before its commit.
+const unweighedRows = 100
 
 func (t *snapTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
 	if t.w.c.isSchema(query) {
 		return nil, t.w.c.notMaster(query)
 	}
-	return t.tx.ExecContext(ctx, query, args...)
+	res, err := t.tx.ExecContext(ctx, query, args...)
+	if err == nil {
+		n, _ := res.RowsAffected()
+		t.changed += n
+	}
+	return res, err
 }
 
 func (t *snapTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	if !t.w.c.isRead(query) {
+		t.changed += unweighedRows
+	}
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
@@ -222,29 +168,13 @@ func (t *snapTx) commit() error {
 	}
 	t.over = true
 	defer t.done()
-	ctx := context.WithoutCancel(t.ctx)
-	m, err := t.w.s.make(ctx, t.tx)
-	if err != nil {
-		return errors.Join(err, t.tx.Rollback())
-	}
-	if err := t.tx.Commit(); err != nil {
-		if len(m) == 0 {
-			return err
+	if t.changed >= unweighedRows {
+		if err := t.w.s.weigh(context.WithoutCancel(t.ctx), t.conn); err != nil {
+			return errors.Join(err, t.tx.Rollback())
 		}
-		// Whether it stands is not known: the queue tells.
-		t.w.s.mu.Lock()
-		t.w.s.stale = true
-		t.w.s.mu.Unlock()
-		return err
 	}
-	if len(m) > 0 {
-		s := t.w.s
-		s.mu.Lock()
-		s.queued(m)
-		s.mu.Unlock()
-		signal(s.more)
-	}
-	return nil
+	defer t.w.s.noted() // even after an error it may stand
+	return t.tx.Commit()
 }
 
 func (t *snapTx) rollback() error {
@@ -254,4 +184,24 @@ func (t *snapTx) rollback() error {
 	t.over = true
 	defer t.done()
 	return t.tx.Rollback()
+}
+
+// weigh refuses a transaction that is too large for a batch before it is committed.
+func (s *snapSide) weigh(ctx context.Context, c *sql.Conn) error {
+	noted, err := s.engine.Noted(ctx, c, s.tables.Load().replicated())
+	b := new(batch)
+	for _, t := range noted {
+		if err == nil {
+			_, err = s.engine.CollectImages(ctx, c, t, func(r dialect.Row) error {
+				if b.size+sizeOf(r.Base)+sizeOf(r.Values) > s.mostBatch() {
+					return fmt.Errorf("%w: one transaction of this snap may change at most %d MiB of rows; split it, or raise max_allowed_packet", ErrNotReplicable, s.mostBatch()>>20)
+				}
+				return b.add(s.node, t, r)
+			})
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("ddb: node %s: weigh transaction: %w", s.opts.ID, err)
+	}
+	return nil
 }

@@ -168,9 +168,8 @@ func (s *snapSide) next(ctx context.Context, sent uint64) (batches, int, error) 
 	return msg, size, nil
 }
 
-// assign numbers the batches that have no number yet, in the order in which they were made (N2). On a
-// database with one writer those made later get theirs at once: the master has told how far it is, and
-// nobody else numbers batches of this snap.
+// assign numbers the batches that have no number yet, in the order in which they were made (N2). Those made
+// later get theirs at once: the master has told how far it is, and nobody else numbers batches of this snap.
 func (s *snapSide) assign(ctx context.Context) (err error) {
 	s.mu.Lock()
 	numbering := s.numbering
@@ -215,7 +214,7 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 	})
 	if err == nil {
 		s.mu.Lock()
-		s.last, s.numbering = last, all && s.w != nil
+		s.last, s.numbering = last, all
 		s.mu.Unlock()
 	}
 	return err

@@ -15,7 +15,7 @@ import (
 func (t *table) outboxColumns(images bool) string {
 	cols := []string{"id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"}
 	if images {
-		cols = append(cols, "conn BIGINT UNSIGNED NOT NULL", "existed TINYINT NOT NULL")
+		cols = []string{"id BIGINT NOT NULL PRIMARY KEY", "conn BIGINT UNSIGNED NOT NULL", "tx BIGINT NOT NULL", "at DATETIME(6) NOT NULL", "existed TINYINT NOT NULL"}
 	}
 	for i, c := range t.keyColumns() {
 		cols = append(cols, fmt.Sprintf("k%d %s NULL DEFAULT NULL", i+1, c.declare(false)))
@@ -206,7 +206,7 @@ func (in *installer) inherit(ctx context.Context, list []*table, have []outbox) 
 			}
 			columns, values := t.keyNames(), t.keyNames()
 			if in.images {
-				columns, values = "conn,existed,"+columns, "0,0,"+values
+				columns, values = originColumns+","+columns, in.e.origin()+",0,"+values
 			}
 			err := exec(ctx, in.q, "INSERT INTO "+in.e.outboxName(t.ID)+" ("+columns+") SELECT "+values+" FROM "+in.e.outboxName(o.id))
 			if err != nil {

@@ -176,7 +176,7 @@ func (e *engine) notes(p path, images bool) []string {
 	for i, c := range t.stored {
 		old[i] = alias + "." + ident(c.name)
 	}
-	list := []string{into + strings.Join(noteValues(t, images, old, true), ",") + p.from()}
+	list := []string{into + strings.Join(e.noteValues(t, images, old, true), ",") + p.from()}
 	moved := maps.Clone(p.changed)
 	for _, k := range t.Key {
 		if v := moved[t.Stored[k]]; v == "" || v == "NULL" {
@@ -188,7 +188,7 @@ func (e *engine) notes(p path, images bool) []string {
 				renamed[i] = v
 			}
 		}
-		return append(list, into+strings.Join(noteValues(t, images, renamed, false), ",")+p.from())
+		return append(list, into+strings.Join(e.noteValues(t, images, renamed, false), ",")+p.from())
 	}
 	return list
 }

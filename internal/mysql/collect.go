@@ -205,11 +205,8 @@ func (e *engine) CollectImages(ctx context.Context, q dialect.Querier, dt *diale
 	r.add(present(t), flagColumn)
 	at := r.stored("t")
 	r.add("o.existed", flagColumn)
-	for i, c := range t.stored {
-		c.name = fmt.Sprintf("o%d", i+1)
-		r.add(c.selectAs("o"), c)
-	}
-	out, mine := e.outboxName(t.ID), " WHERE conn=CONNECTION_ID()"
+	r.images("o")
+	out, mine := e.outboxName(t.ID), " WHERE conn=CONNECTION_ID() AND tx=IFNULL(@ddb_tx, 0)"
 	query := "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT MIN(id) AS id FROM " + out + mine + " GROUP BY " + t.keyNames() + ") f" +
 		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + t.sqlName() + " t ON " + t.match("t", "o") + " ORDER BY f.id"
 	n, err = e.emitNoted(ctx, q, r, mine, query, at, emit)
@@ -306,8 +303,10 @@ func (e *engine) keyPage(ctx context.Context, q dialect.Querier, t *table, after
 func (e *engine) touch(ctx context.Context, q dialect.Querier, t *table, keys [][]any) error {
 	images := e.catalog.Load().images
 	head := "INSERT INTO " + e.outboxName(t.ID) + " (" + t.keyNames() + ") VALUES "
+	origin := ""
 	if images {
-		head = "INSERT INTO " + e.outboxName(t.ID) + " (conn,existed," + t.keyNames() + ") VALUES "
+		head = "INSERT INTO " + e.outboxName(t.ID) + " (" + originColumns + "," + t.keyNames() + ") VALUES "
+		origin = e.origin() + ",0,"
 	}
 	st := statement{ctx: ctx, q: q, limit: e.statement, head: head}
 	columns := t.keyColumns()
@@ -316,10 +315,7 @@ func (e *engine) touch(ctx context.Context, q dialect.Querier, t *table, keys []
 			return err
 		}
 		b := st.row()
-		if images {
-			b = append(b, "CONNECTION_ID(),0,"...)
-		}
-		st.end(appendTuple(b, columns, key))
+		st.end(appendTuple(append(b, origin...), columns, key))
 		if err := st.next(); err != nil {
 			return err
 		}

@@ -42,6 +42,7 @@ type engine struct {
 	fold      bool // lower_case_table_names != 0
 	process   bool // the user may read InnoDB's dictionary
 	statement int  // limit of a statement's size, bytes
+	packet    int  // max_allowed_packet, bytes
 
 	catalog atomic.Pointer[catalog] // what Tables returned last
 
@@ -90,7 +91,8 @@ func (e *engine) identify(ctx context.Context, q dialect.Querier) error {
 		return fmt.Errorf("mysql: server version %s is too old: ddb needs MariaDB 10.6 or MySQL 8.0", r[0].String)
 	}
 	e.fold = r[2].String != "0"
-	e.statement = min(maxStatement, atoi(r[3].String)/2)
+	e.packet = atoi(r[3].String)
+	e.statement = min(maxStatement, e.packet/2)
 	bound := slices.Clone(e.cfg.Databases)
 	if len(bound) == 0 && r[1].Valid {
 		bound = []string{r[1].String}

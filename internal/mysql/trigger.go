@@ -44,7 +44,7 @@ func (e *engine) triggers(ctx context.Context, q dialect.Querier, db string) ([]
 func noteColumns(t *table, images bool) []string {
 	var cols []string
 	if images {
-		cols = append(cols, "conn", "existed")
+		cols = append(cols, originColumns)
 	}
 	for i := range t.Key {
 		cols = append(cols, fmt.Sprintf("k%d", i+1))
@@ -58,14 +58,14 @@ func noteColumns(t *table, images bool) []string {
 }
 
 // noteValues are the expressions for noteColumns, given those of the stored columns.
-func noteValues(t *table, images bool, stored []string, existed bool) []string {
+func (e *engine) noteValues(t *table, images bool, stored []string, existed bool) []string {
 	var vals []string
 	if images {
 		flag := "0"
 		if existed {
 			flag = "1"
 		}
-		vals = append(vals, "CONNECTION_ID()", flag)
+		vals = append(vals, e.origin(), flag)
 	}
 	for _, k := range t.Key {
 		vals = append(vals, stored[k])
@@ -93,16 +93,16 @@ func (e *engine) captureTriggers(c *catalog, t *table, images bool) ([]trigger, 
 		for i, col := range t.stored {
 			stored[i] = row + "." + ident(col.name)
 		}
-		return "(" + strings.Join(noteValues(t, images, stored, existed), ",") + ")"
+		return "(" + strings.Join(e.noteValues(t, images, stored, existed), ",") + ")"
 	}
 	var same []string
 	for _, col := range t.keyColumns() {
 		same = append(same, fmt.Sprintf("OLD.%s<=>NEW.%s", ident(col.name), ident(col.name)))
 	}
 	list := []trigger{
-		e.ownTrigger(t, images, "ai", "AFTER", "INSERT", into+values("NEW", false)),
-		e.ownTrigger(t, images, "ad", "AFTER", "DELETE", into+values("OLD", true)),
-		e.ownTrigger(t, images, "au", "AFTER", "UPDATE", into+values("OLD", true)+"; IF NOT ("+strings.Join(same, " AND ")+") THEN "+
+		e.ownTrigger(t, images, "ai", "AFTER", "INSERT", e.refuseLarge(t, images, "NEW")+into+values("NEW", false)),
+		e.ownTrigger(t, images, "ad", "AFTER", "DELETE", e.refuseLarge(t, images, "OLD")+into+values("OLD", true)),
+		e.ownTrigger(t, images, "au", "AFTER", "UPDATE", e.refuseLarge(t, images, "OLD", "NEW")+into+values("OLD", true)+"; IF NOT ("+strings.Join(same, " AND ")+") THEN "+
 			into+values("NEW", false)+"; END IF"),
 	}
 	effects, err := c.cascades(t)
@@ -123,6 +123,34 @@ func (e *engine) captureTriggers(c *catalog, t *table, images bool) ([]trigger, 
 		list = append(list, e.ownTrigger(t, images, "bu", "BEFORE", "UPDATE", body))
 	}
 	return list, nil
+}
+
+// refuseLarge is a statement that refuses a change whose row, before or after it, is so large that a batch that holds
+// both could not be stored. Nothing else can: a statement by itself is committed when ddb hears of it.
+func (e *engine) refuseLarge(t *table, images bool, rows ...string) string {
+	if !images {
+		return ""
+	}
+	var conditions []string
+	for _, row := range rows {
+		var sizes []string
+		for _, c := range t.stored {
+			if c.unbounded() {
+				sizes = append(sizes, "IFNULL(LENGTH("+row+"."+ident(c.name)+"),0)")
+			}
+		}
+		if len(sizes) > 0 {
+			conditions = append(conditions, fmt.Sprintf("%s>%d", strings.Join(sizes, "+"), e.MostBytes()/2))
+		}
+	}
+	if len(conditions) == 0 {
+		return ""
+	}
+	const most = 128 // characters of a MESSAGE_TEXT
+	reason := fmt.Sprintf("ddb: a snap takes rows of at most %d bytes: raise max_allowed_packet; table ", e.MostBytes()/2)
+	name := []rune(t.Database + "." + t.Name)
+	name = name[:min(len(name), most-len(reason))]
+	return "IF " + strings.Join(conditions, " OR ") + " THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT=" + text(reason+string(name)) + "; END IF; "
 }
 
 // updateBody notes the rows that follow a change of the columns that they refer to.

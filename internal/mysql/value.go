@@ -65,6 +65,20 @@ func (c column) selectAs(alias string) string {
 	return name
 }
 
+// unbounded reports whether a value can be as large as what a batch may hold.
+func (c column) unbounded() bool {
+	switch c.kind {
+	case kindText, kindBytes, kindJSON:
+		name, _, _ := strings.Cut(c.typ, "(")
+		switch name {
+		case "char", "varchar", "binary", "varbinary", "tinytext", "tinyblob", "text", "blob":
+			return false
+		}
+		return true
+	}
+	return false
+}
+
 // isList reports whether the column is an ENUM or a SET.
 func (c column) isList() bool {
 	return strings.HasPrefix(c.typ, "enum(") || strings.HasPrefix(c.typ, "set(")

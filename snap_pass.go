@@ -1,0 +1,221 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// transactionReader is what an engine has beside Capture where many write at once, and notes tell whose they are.
+type transactionReader interface {
+	// Mark is the statement that a connection runs before a transaction, or before statements
+	// that are transactions by themselves, so that CollectTransactions tells them apart.
+	Mark(transaction bool) string
+	// MostBytes is how large a batch the database stores.
+	MostBytes() int
+	// CollectTransactions emits, table by table, what each transaction has done whose notes q sees: for each row that it has
+	// changed the row before and after it. tx counts the transactions from 0 in an order in which they could have run
+	// one after another. Of more than most notes, whole transactions are left for another call, and more is true.
+	CollectTransactions(ctx context.Context, q dialect.Querier, tables []*dialect.Table, most int, emit func(tx int, t *dialect.Table, r dialect.Row) error) (notes []dialect.Notes, more bool, err error)
+}
+
+// notePasses make the batches of a snap whose database has many writers. A pass sees whole transactions only, and runs
+// alone: beside writers, but beside no other pass and no entry (N6).
+type notePasses struct {
+	transactions transactionReader
+
+	passMu   sync.Mutex // held by the pass that runs; before turns
+	passConn *sql.Conn  // guarded by passMu
+
+	written, covered atomic.Uint64 // local writes, and those of them that are in batches
+	wake             chan struct{} // capacity 1
+}
+
+// passNotes is how many notes a pass reads at a time.
+const passNotes = 20_000
+
+// noted counts a local write that may have been committed, and asks for a pass.
+func (s *snapSide) noted() {
+	s.written.Add(1)
+	signal(s.wake)
+}
+
+// unmade returns how many local writes there may be no batch of yet.
+func (s *snapSide) unmade() int64 { return int64(s.written.Load() - s.covered.Load()) }
+
+// filledUp reports whether the queue would be full if every write without a batch had one.
+func (s *snapSide) filledUp() bool {
+	unmade := s.unmade()
+	if unmade == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count+unmade >= int64(s.opts.QueueMaxBatches)
+}
+
+// runPasses makes passes until ctx ends: when woken, and now and then for the sake of clients that bypass
+// ddb. The last one is for what was written before the node closed.
+func (s *snapSide) runPasses(ctx context.Context) {
+	tick := time.NewTicker(pollPause * s.opts.PollInterval)
+	defer tick.Stop()
+	var failed string
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-s.wake:
+		case <-tick.C:
+		}
+		start := time.Now()
+		err := s.pass(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil:
+			failed = ""
+		case err.Error() != failed:
+			failed = err.Error()
+			s.log.Error("local writes are kept but not exchanged at present", "error", err)
+		}
+		if s.unmade() > 0 { // fewer passes make as many batches
+			sleep(ctx, min(4*time.Since(start), mostRest))
+		}
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	if s.unmade() > 0 {
+		s.pass(last)
+	}
+	s.passMu.Lock()
+	defer s.passMu.Unlock()
+	s.dropPassConn()
+}
+
+// pass makes batches of what was committed before it.
+func (s *snapSide) pass(ctx context.Context) error {
+	s.passMu.Lock()
+	defer s.passMu.Unlock()
+	done, err := s.turns.write(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if !s.readable() {
+		return nil
+	}
+	before := s.written.Load()
+	if before == s.covered.Load() { // a glance is cheaper than a transaction
+		noted, err := s.engine.Noted(ctx, s.db, s.tables.Load().replicated())
+		if err != nil || len(noted) == 0 {
+			return err
+		}
+	}
+	s.mu.Lock()
+	stale := s.stale
+	s.mu.Unlock()
+	if stale {
+		if err := s.recount(ctx, s.db); err != nil {
+			return err
+		}
+	}
+	if err := s.passOn(ctx); err != nil {
+		s.dropPassConn()
+		return err
+	}
+	s.covered.Store(before)
+	return nil
+}
+
+// passOn is pass for its owner.
+func (s *snapSide) passOn(ctx context.Context) (err error) {
+	if s.passConn == nil {
+		if s.passConn, err = s.engine.Conn(ctx, dialect.Pass); err != nil {
+			return fmt.Errorf("ddb: node %s: connect: %w", s.opts.ID, err)
+		}
+	}
+	var made []*madeBatch
+	err = s.txOn(ctx, s.passConn, dialect.Pass, func() (err error) {
+		made, err = s.gatherTransactions(ctx, s.passConn)
+		return err
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.stale = s.stale || len(made) > 0 // whether they stand is not known: the queue tells
+		return err
+	}
+	s.queued(made)
+	signal(s.more)
+	return nil
+}
+
+func (s *snapSide) dropPassConn() {
+	if s.passConn != nil {
+		s.engine.Release(s.passConn)
+		s.passConn = nil
+	}
+}
+
+// gatherTransactions stores a batch of each transaction whose notes q sees, and clears the notes. What is too large for
+// one batch makes several: only a client that bypasses ddb, or a user's trigger, can have committed it; see weigh.
+func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (made []*madeBatch, err error) {
+	for more := true; more; {
+		var noted []*dialect.Table
+		if noted, err = s.engine.Noted(ctx, q, s.tables.Load().replicated()); err != nil || len(noted) == 0 {
+			return made, err
+		}
+		var list [][]*batch // by transaction
+		var notes []dialect.Notes
+		notes, more, err = s.transactions.CollectTransactions(ctx, q, noted, passNotes, func(tx int, t *dialect.Table, r dialect.Row) error {
+			for len(list) <= tx {
+				list = append(list, []*batch{new(batch)})
+			}
+			b := list[tx][len(list[tx])-1]
+			if b.records > 0 && b.size+sizeOf(r.Base)+sizeOf(r.Values) > s.mostBatch() {
+				s.log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.size)
+				b = new(batch)
+				list[tx] = append(list[tx], b)
+			}
+			return b.add(s.node, t, r)
+		})
+		for _, n := range notes {
+			if err == nil {
+				err = s.clear(ctx, q, n)
+			}
+		}
+		if err != nil {
+			return made, fmt.Errorf("ddb: node %s: read local changes: %w", s.opts.ID, err)
+		}
+		var batches []*batch
+		for _, parts := range list {
+			batches = append(batches, parts...)
+		}
+		stored, err := s.store(ctx, q, batches, made...)
+		if err != nil {
+			return made, err
+		}
+		made = append(made, stored...)
+	}
+	return made, nil
+}
+
+// mostBatch is how large a batch may be.
+func (s *snapSide) mostBatch() int { return min(maxBatchBytes, s.transactions.MostBytes()) }
+
+// sizeOf is about how many bytes a row's values take.
+func sizeOf(values []any) int {
+	n := 16 * len(values)
+	for _, v := range values {
+		switch v := v.(type) {
+		case string:
+			n += len(v)
+		case []byte:
+			n += len(v)
+		}
+	}
+	return n
+}
