@@ -408,7 +408,22 @@ func (n *node) refusePending(ctx context.Context, opts Options) error {
 	if err := scanOne(ctx, n.db, []any{&count}, "SELECT COUNT(*) FROM "+n.engine.Own("batches")); err != nil {
 		return err
 	}
-	if count > 0 && !opts.Rejoin {
+	if opts.Rejoin {
+		return nil
+	}
+	role, _, err := n.meta(ctx, n.db, metaRole)
+	if err == nil && Role(role) == Snap {
+		var cat *catalogue
+		if cat, err = n.readTables(ctx, n.db); err == nil {
+			var noted []*dialect.Table
+			noted, err = n.engine.Noted(ctx, n.db, cat.replicated())
+			count += int64(len(noted)) // changes that no batch was made of yet
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if count > 0 {
 		return fmt.Errorf("%w: the snap has %d batches that its master may not have; connect it once more, or set Rejoin to give them up", ErrOptions, count)
 	}
 	return nil
