@@ -139,13 +139,17 @@ func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) 
 // ownConn takes a connection where writes go, for one caller's use. What its statements write is seen by their
 // notes, like that of clients that bypass ddb, but the keys that they hand out are the node's.
 func (c *Cluster) ownConn(ctx context.Context) (*sql.Conn, error) {
+	var own ownConn
+	var err error
 	switch w := c.writes.(type) {
 	case *pooledWrites:
-		return w.m.writeConn(ctx)
+		own, err = w.m.writeConn(ctx)
 	case *snapWrites:
-		return w.conn(ctx, true)
+		own, err = w.conn(ctx, true)
+	default:
+		return c.masterDB().Conn(ctx)
 	}
-	return c.masterDB().Conn(ctx)
+	return own.Conn, err
 }
 
 // markPinned makes a transaction on such a connection one of its own for a snap.

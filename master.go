@@ -27,7 +27,7 @@ type master struct {
 	passMu   sync.Mutex // with many writers: what exclusive holds
 	passConn *sql.Conn  // guarded by passMu
 
-	keyed keyedConns
+	own ownConns
 
 	mu        sync.Mutex
 	followers map[string]*sender // by id; those that have ever connected

@@ -33,7 +33,7 @@ type snapSide struct {
 	turns turns        // used where w is nil
 	batch string       // name of the table
 
-	keyed        keyedConns
+	own          ownConns
 	notes        noteReader    // nil where the notes are read after each statement
 	notePasses                 // where w is nil
 	marks        marks         // of the writer's goroutine
@@ -93,7 +93,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	f.snap = s
 	if !c.node.singleWriter() {
 		s.transactions = c.node.engine.(transactionReader)
-		c.writes = newSnapWrites(c, s)
+		c.writes = &snapWrites{c, s}
 		return nil
 	}
 	s.notes, _ = c.node.engine.(noteReader)

@@ -3,12 +3,10 @@ package ddb
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
 
 	"github.com/ddb-project/ddb/dialect"
 )
@@ -202,53 +200,4 @@ func (m *master) keyResult(ctx context.Context, c *sql.Conn, query string, r sql
 		return r, nil
 	}
 	return m.moved(ctx, c, query, r, firstSnapNode-1)
-}
-
-// keyedConns remembers which connections of a pool hand out the node's own keys, so that
-// each is told once.
-type keyedConns struct {
-	mu    sync.Mutex
-	known map[any]struct{} // the driver's connections
-}
-
-// maxKeyed limits how many are remembered: those closed by the pool are not told apart.
-const maxKeyed = 256
-
-// conn takes a connection from the pool whose handed-out keys are the node's. number is 0 while it has none.
-func (k *keyedConns) conn(ctx context.Context, db *sql.DB, number int64) (*sql.Conn, error) {
-	c, err := db.Conn(ctx)
-	if err != nil || number == 0 {
-		return c, err
-	}
-	known := false
-	err = c.Raw(func(dc any) error {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if _, known = k.known[dc]; known {
-			return nil
-		}
-		if k.known == nil || len(k.known) >= maxKeyed {
-			k.known = make(map[any]struct{})
-		}
-		k.known[dc] = struct{}{}
-		return nil
-	})
-	if err == nil && !known {
-		_, err = c.ExecContext(ctx, fmt.Sprintf("SET SESSION auto_increment_increment=%d, auto_increment_offset=%d", keyStep, number))
-	}
-	if err != nil {
-		c.Raw(func(any) error { return driver.ErrBadConn }) // it was counted as known
-		c.Close()
-		return nil, err
-	}
-	return c, nil
-}
-
-// writeConn takes a connection for a user's write on a master with many writers.
-func (m *master) writeConn(ctx context.Context) (*sql.Conn, error) {
-	number := int64(0)
-	if m.sharesKeys() {
-		number = firstSnapNode - 1
-	}
-	return m.keyed.conn(ctx, m.db, number)
 }

@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
@@ -17,42 +16,19 @@ import (
 type snapWrites struct {
 	c *Cluster
 	s *snapSide
-
-	mu     sync.Mutex
-	single map[any]struct{} // the driver's connections whose statements are marked as transactions by themselves
-}
-
-func newSnapWrites(c *Cluster, s *snapSide) *snapWrites {
-	return &snapWrites{c: c, s: s, single: make(map[any]struct{})}
 }
 
 // conn takes a connection whose handed-out keys are this node's and whose notes will tell the
 // transaction that is to begin, or the statements that are to run by themselves.
-func (w *snapWrites) conn(ctx context.Context, transaction bool) (*sql.Conn, error) {
-	c, err := w.s.keyed.conn(ctx, w.s.db, w.s.numberOfNode.Load())
-	if err != nil {
-		return nil, err
+func (w *snapWrites) conn(ctx context.Context, transaction bool) (ownConn, error) {
+	c, err := w.s.own.conn(ctx, w.s.db, w.s.numberOfNode.Load())
+	if err != nil || !transaction && c.single {
+		return c, err
 	}
-	known := false
-	err = c.Raw(func(dc any) error {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if _, known = w.single[dc]; transaction {
-			delete(w.single, dc)
-			return nil
-		}
-		if len(w.single) >= maxKeyed {
-			clear(w.single)
-		}
-		w.single[dc] = struct{}{}
-		return nil
-	})
-	if err == nil && (transaction || !known) {
-		_, err = c.ExecContext(ctx, w.s.transactions.Mark(transaction))
+	if _, err := c.ExecContext(ctx, w.s.transactions.Mark(transaction)); err != nil {
+		return ownConn{}, errors.Join(err, drop(c.Conn))
 	}
-	if err != nil {
-		return nil, errors.Join(err, drop(c)) // it was counted as marked
-	}
+	c.single = !transaction
 	return c, nil
 }
 
@@ -83,20 +59,21 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	defer giveBack(c, release)
+	defer giveBack(c.Conn, release)
 	if sqlclass.SpellsRows(w.c.class, query) {
 		defer w.s.noted() // even after an error it may stand
-		return c.ExecContext(ctx, query, args...)
+		return c.exec(ctx, query, args)
 	}
 	tx, err := c.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	t := &snapTx{w: w, ctx: ctx, conn: c, tx: tx, done: func() {}}
-	res, err := t.exec(ctx, query, args)
+	t := &snapTx{w: w, ctx: ctx, conn: c.Conn, tx: tx, done: func() {}}
+	res, err := c.exec(ctx, query, args) // ctx ends the transaction and the statement: it cannot come after it
 	if err != nil {
 		return res, errors.Join(err, t.rollback())
 	}
+	t.count(res)
 	return res, t.commit()
 }
 
@@ -126,7 +103,7 @@ func (w *snapWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error
 		done()
 		return nil, errors.Join(err, c.Close())
 	}
-	return &snapTx{w: w, ctx: ctx, conn: c, tx: tx, done: func() { c.Close(); done() }}, nil
+	return &snapTx{w: w, ctx: ctx, conn: c.Conn, tx: tx, done: func() { c.Close(); done() }}, nil
 }
 
 // snapTx is a transaction of snapWrites.
@@ -149,10 +126,14 @@ func (t *snapTx) exec(ctx context.Context, query string, args []any) (sql.Result
 	}
 	res, err := t.tx.ExecContext(ctx, query, args...)
 	if err == nil {
-		n, _ := res.RowsAffected()
-		t.changed += n
+		t.count(res)
 	}
 	return res, err
+}
+
+func (t *snapTx) count(res sql.Result) {
+	n, _ := res.RowsAffected()
+	t.changed += n
 }
 
 func (t *snapTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {

@@ -82,7 +82,11 @@ func (s *snapSide) runPasses(ctx context.Context) {
 			s.log.Error("local writes are kept but not exchanged at present", "error", err)
 		}
 		if s.unmade() > 0 { // fewer passes make as many batches
-			sleep(ctx, min(4*time.Since(start), mostRest))
+			rest := min(4*time.Since(start), mostRest)
+			if s.state.load().status.State == Inactive {
+				rest = loneRest
+			}
+			sleep(ctx, rest)
 		}
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)

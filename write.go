@@ -66,12 +66,12 @@ func (p *pooledWrites) wrote(ctx context.Context) error {
 }
 
 // conn takes a connection for one statement. It goes back by giveBack, with release.
-func (p *pooledWrites) conn(ctx context.Context) (c *sql.Conn, release func() (killed bool), err error) {
+func (p *pooledWrites) conn(ctx context.Context) (c ownConn, release func() (killed bool), err error) {
 	if c, err = p.m.writeConn(ctx); err != nil {
-		return nil, nil, err
+		return c, nil, err
 	}
 	if release, err = p.c.killOn(ctx, p.m.db, c); err != nil {
-		return nil, nil, errors.Join(err, c.Close())
+		return c, nil, errors.Join(err, c.Close())
 	}
 	return c, release, nil
 }
@@ -81,8 +81,8 @@ func (p *pooledWrites) exec(ctx context.Context, query string, args []any) (sql.
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.ExecContext(ctx, query, args...)
-	giveBack(c, release) // nobody may miss it while this one waits
+	res, err := c.exec(ctx, query, args)
+	giveBack(c.Conn, release) // nobody may miss it while this one waits
 	if err != nil {
 		p.noted()
 		return res, err
@@ -98,10 +98,10 @@ func (p *pooledWrites) query(ctx context.Context, query string, args []any) (dri
 	rows, err := streamRows(c.QueryContext(ctx, query, args...))
 	if err != nil {
 		p.wrote(ctx)
-		return nil, errors.Join(err, giveBack(c, release))
+		return nil, errors.Join(err, giveBack(c.Conn, release))
 	}
 	// The server commits the statement when it has sent the last row.
-	rows.(*streamedRows).after = func() error { return errors.Join(giveBack(c, release), p.wrote(ctx)) }
+	rows.(*streamedRows).after = func() error { return errors.Join(giveBack(c.Conn, release), p.wrote(ctx)) }
 	return rows, nil
 }
 
@@ -114,7 +114,7 @@ func (p *pooledWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, err
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	return &poolTx{conn: c, tx: tx, ctx: ctx, opts: opts, p: p}, nil
+	return &poolTx{conn: c.Conn, tx: tx, ctx: ctx, opts: opts, p: p}, nil
 }
 
 func (p *pooledWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {

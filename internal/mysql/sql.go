@@ -79,6 +79,8 @@ const (
 	erNoReferenced  = 1452
 	erCheckMaria    = 4025
 	erCheckMySQL    = 3819
+	erNeedReprepare = 1615
+	erUnknownStmt   = 1243
 )
 
 func errno(err error) uint16 {
@@ -86,6 +88,13 @@ func errno(err error) uint16 {
 		return me.Number
 	}
 	return 0
+}
+
+// StatementLost reports whether the server did not run a compiled statement because it does not have it in a form
+// that it can run: it is to be compiled anew.
+func StatementLost(err error) bool {
+	n := errno(err)
+	return n == erNeedReprepare || n == erUnknownStmt
 }
 
 // connectError says what to check when the first connection does not come about.
