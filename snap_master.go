@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -415,5 +415,5 @@ func refusable(err error) bool {
 		}
 		return true
 	}
-	return !strings.Contains(err.Error(), "1213") && !strings.Contains(err.Error(), "1205") // deadlock, lock wait
+	return !mysql.LockLost(err)
 }

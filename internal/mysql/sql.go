@@ -79,6 +79,8 @@ const (
 	erNoReferenced  = 1452
 	erCheckMaria    = 4025
 	erCheckMySQL    = 3819
+	erLockWait      = 1205
+	erDeadlock      = 1213
 	erNeedReprepare = 1615
 	erUnknownStmt   = 1243
 )
@@ -88,6 +90,12 @@ func errno(err error) uint16 {
 		return me.Number
 	}
 	return 0
+}
+
+// LockLost reports whether the server gave up on a lock: a deadlock, or too long a wait. The same may succeed another time.
+func LockLost(err error) bool {
+	n := errno(err)
+	return n == erDeadlock || n == erLockWait
 }
 
 // StatementLost reports whether the server did not run a compiled statement because it does not have it in a form
