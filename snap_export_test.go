@@ -54,3 +54,10 @@ func SetMaxStamps(n int) (undo func()) {
 	maxStamps = n
 	return func() { maxStamps = was }
 }
+
+// SetKeyWatch changes how often nodes that are opened from now on look at the keys they hand out, and returns what undoes that.
+func SetKeyWatch(every, tick time.Duration) (undo func()) {
+	e, t := keyWatchEvery, keyWatchTick
+	keyWatchEvery, keyWatchTick = every, tick
+	return func() { keyWatchEvery, keyWatchTick = e, t }
+}

@@ -136,9 +136,11 @@ func keyTriggersOf(table, column string, number int64) (before, after string) {
 		quoteName("", keyTriggers+"bi_"+table), name, quiet, text, key, key)
 	after = fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON %s WHEN (NEW.%s < %d OR NEW.%s >= %d) AND %s AND EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = 1) BEGIN "+
 		"UPDATE "+keyTable+" SET handed = 0, was = NEW.%s, last = max(coalesce(last, 0), coalesce((SELECT max(%s) FROM %s WHERE %s >= %d AND %s < %d), %d)) + 1 WHERE tbl = %s; "+
+		"SELECT RAISE(ABORT, '%s') FROM "+keyTable+" WHERE tbl = %s AND last >= %d; "+
 		"UPDATE %s SET %s = (SELECT last FROM "+keyTable+" WHERE tbl = %s) WHERE %s = NEW.%s; END",
 		quoteName("", keyTriggers+"ai_"+table), name, key, lo, key, hi, quiet, text,
 		key, key, name, key, lo, key, hi, lo-1, text,
+		strings.ReplaceAll("ddb: the keys of this node for table "+table+" are used up; give new rows keys of your own", "'", "''"), text, hi,
 		name, key, text, key, key)
 	return before, after
 }

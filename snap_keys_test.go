@@ -47,6 +47,30 @@ func TestHandedOutKeys(t *testing.T) {
 	})
 }
 
+// When a node's range is used up, an insert that asks for a key is refused and changes nothing: the next key is another node's.
+func TestHandedOutKeysEnd(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, `CREATE TABLE "it's" (id INTEGER PRIMARY KEY, v VARCHAR(20))`, "a")
+	for _, id := range []string{"master", "a"} {
+		first, err := s.exec(id, `INSERT INTO "it's" (v) VALUES ('first')`).LastInsertId()
+		require.NoError(t, err)
+		s.exec(id, `DELETE FROM "it's"`)
+		const keys = 1 << 40 // of a snap; the master has twice as many
+		end := (first/keys + 1) * keys
+		if id == "master" {
+			end += keys
+		}
+		s.exec(id, fmt.Sprintf(`INSERT INTO "it's" VALUES (%d, 'last')`, end-1))
+		before := s.rows(id, `SELECT * FROM "it's"`)
+		_, err = s.nodes[id].Exec(`INSERT INTO "it's" (v) VALUES ('one too many')`)
+		require.ErrorContains(t, err, "the keys of this node for table it's are used up")
+		require.Equal(t, before, s.rows(id, `SELECT * FROM "it's"`))
+		s.exec(id, `INSERT INTO "it's" VALUES (77, 'own')`)
+		s.exec(id, `DELETE FROM "it's"`)
+	}
+	s.exchange("a")
+	s.same(`"it's"`)
+}
+
 // Detach says what would be lost.
 func TestDetachPending(t *testing.T) {
 	e := sqliteEngine(t)

@@ -10,24 +10,26 @@ import (
 )
 
 // How often a node looks whether the keys that its database hands out are running out.
-const (
+var (
 	keyWatchEvery = 10 * time.Minute // if no table has changed
 	keyWatchTick  = 15 * time.Second // for tables that have
 )
 
 // watchKeys warns in time of keys that run out, until ctx ends. number tells the node's own number.
 func (n *node) watchKeys(ctx context.Context, number func() int64) {
+	every, tick := keyWatchEvery, keyWatchTick
 	var seen *catalogue
 	var last time.Time
 	warned := make(map[string]bool)
 	for {
-		if cat := n.tables.Load(); cat != nil && (cat != seen || time.Since(last) > keyWatchEvery) {
-			if err := n.checkKeys(ctx, n.db, cat.replicated(), number(), warned); err != nil && ctx.Err() == nil {
+		own := number() // 0: the master has not given one yet
+		if cat := n.tables.Load(); own != 0 && cat != nil && (cat != seen || time.Since(last) >= every) {
+			if err := n.checkKeys(ctx, n.db, cat.replicated(), own, warned); err != nil && ctx.Err() == nil {
 				n.log.Debug("cannot look whether keys are running out", "error", err)
 			}
 			seen, last = cat, time.Now()
 		}
-		if sleep(ctx, keyWatchTick) != nil {
+		if sleep(ctx, tick) != nil {
 			return
 		}
 	}

@@ -1,0 +1,95 @@
+package ddb_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+)
+
+// reopenLogged opens a node again, so that its warnings can be read and hours of its time pass quickly.
+func (s *shop) reopenLogged(id string) *lockedBuffer {
+	s.t.Helper()
+	require.NoError(s.t, s.nodes[id].Close())
+	log := new(lockedBuffer)
+	o := s.opts[id]
+	o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: log})
+	o.Heartbeat, o.PollInterval = 0, time.Second
+	c, err := ddb.Open(s.ctx, s.dbs[id], o)
+	require.NoError(s.t, err)
+	s.nodes[id] = c
+	return log
+}
+
+// Keys that run out while a node is up are noticed within ten minutes, and as soon as the
+// schema changes; each table is named once. In virtual time, on the master and on a snap.
+func TestKeysRunOutLater(t *testing.T) {
+	for _, id := range []string{"master", "a"} {
+		t.Run(id, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { keysRunOutLater(t, id) }) })
+	}
+}
+
+func keysRunOutLater(t *testing.T, id string) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, "CREATE TABLE first (id INTEGER PRIMARY KEY, v INT); CREATE TABLE second (id INTEGER PRIMARY KEY, v INT)", "a")
+	s.ctx = t.Context() // hours pass
+	logs := map[string]*lockedBuffer{"master": s.reopenLogged("master"), "a": s.reopenLogged("a")}
+	log := logs[id]
+	require.NoError(t, s.nodes["a"].WaitReady(s.ctx))
+	count := func(table string) int { return strings.Count(log.String(), "table="+table) }
+	fill := func(table string) {
+		key, err := s.exec(id, "INSERT INTO "+table+" (v) VALUES (1)").LastInsertId()
+		require.NoError(t, err)
+		const keys = 1 << 40 // of a snap; the master has twice as many
+		high := key/keys*keys + keys/10*9
+		if id == "master" {
+			high += keys
+		}
+		s.exec(id, fmt.Sprintf("INSERT INTO %s VALUES (%d, 1)", table, high))
+	}
+	time.Sleep(time.Minute)
+	fill("first")
+	time.Sleep(5 * time.Minute)
+	require.Zero(t, count("first"))
+	time.Sleep(5 * time.Minute)
+	require.Equal(t, 1, count("first"))
+	fill("second")
+	time.Sleep(time.Minute)
+	require.Zero(t, count("second"))
+	s.exec("master", "CREATE TABLE third (id INTEGER PRIMARY KEY, v INT)")
+	time.Sleep(time.Minute)
+	require.Equal(t, 1, count("second"))
+	time.Sleep(30 * time.Minute)
+	require.Equal(t, 1, count("first"))
+	require.Equal(t, 1, count("second"))
+	require.Zero(t, count("third"))
+}
+
+// So it is on MariaDB, in real time.
+func TestKeysRunOutLaterMariaDB(t *testing.T) {
+	for _, changes := range []bool{false, true} {
+		t.Run(fmt.Sprint("schema change ", changes), func(t *testing.T) {
+			every := time.Hour
+			if !changes {
+				every = testStep
+			}
+			t.Cleanup(ddb.SetKeyWatch(every, testStep))
+			s := newShop(t, mariadbEngine(t), ddb.Options{}, "CREATE TABLE narrow (id TINYINT NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT)", "a")
+			logs := []*lockedBuffer{s.reopenLogged("master"), s.reopenLogged("a")}
+			require.NoError(t, s.nodes["a"].WaitReady(s.ctx))
+			s.exec("master", "INSERT INTO narrow VALUES (110, 1)")
+			s.exchange("a")
+			if changes {
+				s.exec("master", "CREATE TABLE another (id INT PRIMARY KEY)")
+			}
+			for _, log := range logs {
+				require.Eventually(t, func() bool { return strings.Contains(log.String(), "table=narrow") }, testPatience, testStep)
+			}
+		})
+	}
+}
