@@ -121,10 +121,14 @@ func (s settings) front(ctx context.Context, cluster *ddb.Cluster, watcher *live
 	store := records.New(cluster, dialect)
 	switch {
 	case s.exec != "":
-		if err := watcher.Synced(ctx); err != nil {
-			return err
+		err := watcher.Synced(ctx, func(reason string) { fmt.Fprintf(os.Stderr, "snap %s: waiting for the first copy: %s\n", s.id, reason) })
+		if err == nil {
+			err = store.Run(ctx, os.Stdout, s.exec)
 		}
-		return store.Run(ctx, os.Stdout, s.exec)
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			return fmt.Errorf("interrupted: %v", err) // what was asked for has not been done, so this is no clean end
+		}
+		return err
 	case s.screen():
 		err := screen.Run(ctx, screen.Options{Store: store, Watcher: watcher, Conflicts: cluster, ID: s.id,
 			Database: cli.Redact(s.node.DB), Master: s.master, Policy: s.expected()})

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +22,8 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/internal/testdb"
+	"github.com/ddb-project/ddb/transport"
+	"github.com/ddb-project/ddb/transport/fault"
 	"github.com/ddb-project/ddb/transport/tcp"
 )
 
@@ -41,6 +47,8 @@ type office struct {
 	db      *sql.DB
 	address string
 	cluster *ddb.Cluster
+
+	transport transport.Transport // TCP unless set
 }
 
 func newOffice(t *testing.T) *office {
@@ -62,7 +70,10 @@ func (o *office) start(listen bool) {
 	o.t.Helper()
 	opts := ddb.Options{Key: []byte("secret")}
 	if listen {
-		opts.Listen, opts.Transport = o.address, tcp.New(tcp.Options{})
+		opts.Listen, opts.Transport = o.address, o.transport
+		if opts.Transport == nil {
+			opts.Transport = tcp.New(tcp.Options{})
+		}
 	}
 	c, err := ddb.Open(o.t.Context(), o.db, opts)
 	require.NoError(o.t, err)
@@ -251,4 +262,79 @@ func TestScriptMariaDB(t *testing.T) {
 	for _, want := range []string{`refused: kind: "warm" is none of hot, cold`, "inserted into items sku ", "name: Tea -> Green tea", "updated items sku 1", "deleted sku 2 from items", "x'0102'", "rows 1 to 2 of 2"} {
 		require.Contains(t, out.String(), want)
 	}
+}
+
+// --exec that is ended before there is a copy has not run: it says what it waited for, and the status is 1.
+func TestExecInterrupted(t *testing.T) {
+	o := newOffice(t) // which is closed
+	cmd := o.program(filepath.Join(t.TempDir(), "shop.db"), "--exec", "SELECT 1")
+	errs, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines := bufio.NewScanner(errs)
+	require.True(t, lines.Scan())
+	require.Contains(t, lines.Text(), "waiting for the first copy: ddb: the master cannot be reached")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.True(t, lines.Scan())
+	require.Contains(t, lines.Text(), "interrupted: waiting for the first copy")
+	require.Error(t, cmd.Wait())
+	require.Equal(t, 1, cmd.ProcessState.ExitCode())
+}
+
+// A wrong password is told without repeating it.
+func TestWrongPassword(t *testing.T) {
+	server := testdb.SharedMariaDB(t)
+	name := server.NewDatabase(t)
+	_, err := server.Open(t, name).Exec("CREATE USER IF NOT EXISTS 'clerk'@'%' IDENTIFIED BY 'right'")
+	require.NoError(t, err)
+	u, err := url.Parse(server.URL(name))
+	require.NoError(t, err)
+	u.User = url.UserPassword("clerk", "quite-wrong")
+	o := &office{t: t, address: "127.0.0.1:1"}
+	out, errs, status := o.run(u.String(), "")
+	require.Equal(t, 1, status)
+	require.Empty(t, out)
+	require.Contains(t, errs, "clerk")
+	require.Contains(t, errs, "password")
+	require.NotContains(t, errs, "quite-wrong")
+}
+
+// The first copy over a slow link is followed on the screen: how much of about how much, a bar that grows, then the menu.
+func TestFirstCopyShown(t *testing.T) {
+	o := newOffice(t)
+	_, err := o.db.Exec(`CREATE TABLE many (id INTEGER PRIMARY KEY, v TEXT);
+		INSERT INTO many WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 60000) SELECT i, hex(randomblob(16)) FROM s`)
+	require.NoError(t, err)
+	link := fault.New(tcp.New(tcp.Options{}))
+	link.SetBandwidth(200_000)
+	o.transport = link
+	o.start(true)
+	x := openTerminal(t, o.program(filepath.Join(t.TempDir(), "shop.db")), 60, 15)
+	seen := make(map[string]bool)
+	bar := regexp.MustCompile(`(\d+)%`)
+	for {
+		screen, changed := x.look()
+		if strings.Contains(screen, "What would you like to do?") {
+			break
+		}
+		if m := bar.FindStringSubmatch(screen); m != nil {
+			seen[m[1]] = true
+			if strings.Contains(screen, "table many") && len(seen) == 2 {
+				require.Regexp(t, `\d+ of about 600\d\d rows copied, [\d.]+ .iB`, screen)
+			}
+			if len(seen) > 2 {
+				link.SetBandwidth(0)
+			}
+		}
+		select {
+		case <-changed:
+		case <-x.done:
+			t.Fatalf("the program has ended:\n%s", screen)
+		case <-time.After(patience):
+			t.Fatalf("nothing moves:\n%s", screen)
+		}
+	}
+	require.Greater(t, len(seen), 2, "%v", seen)
+	x.press("6")
+	require.Equal(t, 0, x.ended())
 }

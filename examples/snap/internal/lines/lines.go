@@ -133,7 +133,7 @@ func (s *Session) firstCopy(ctx context.Context) error {
 		}
 		line := "waiting for the first copy: " + st.Reason
 		if p := st.Progress; p.Table != "" {
-			line = "first copy: " + p.Table
+			line = "first copy: " + percent(p)
 		}
 		if line != said {
 			s.say("%s\n", line)
@@ -148,6 +148,14 @@ func (s *Session) firstCopy(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// percent says how far the first copy is, in tenths, so that a script's log stays short.
+func percent(p ddb.Progress) string {
+	if p.Total <= 0 {
+		return "copying"
+	}
+	return fmt.Sprintf("%d %% of about %s", min(p.Rows*10/p.Total*10, 90), records.Rows(p.Total, ""))
 }
 
 func (s *Session) menu(ctx context.Context) error {

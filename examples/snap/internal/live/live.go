@@ -197,10 +197,17 @@ func (s *Status) take(n ddb.NodeStatus) {
 	s.ID, s.Online, s.State, s.Reason, s.Pending, s.Lag = n.ID, online, n.State, n.Reason, n.Pending, n.Lag
 }
 
-// Synced waits until the first copy of the database is complete.
-func (w *Watcher) Synced(ctx context.Context) error {
+// Synced waits until the first copy of the database is complete. It tells say, unless that is nil, why
+// the master cannot be reached, whenever that changes.
+func (w *Watcher) Synced(ctx context.Context, say func(reason string)) error {
+	first, _ := w.Load()
+	said := first.Reason // not connected yet
 	for {
 		st, changed := w.Load()
+		if say != nil && st.State == ddb.Inactive && st.Reason != said {
+			said = st.Reason
+			say(said)
+		}
 		switch {
 		case st.Synced:
 			return nil

@@ -59,7 +59,7 @@ func TestWatcher(t *testing.T) {
 		return m
 	}
 	m := open()
-	require.NoError(t, w.Synced(t.Context()))
+	require.NoError(t, w.Synced(t.Context(), nil))
 	online := until(t, w, "online", func(s Status) bool { return s.Online && s.State == ddb.Active && s.Pending == 0 })
 	require.NoError(t, m.Close())
 	offline := until(t, w, "offline", func(s Status) bool { return !s.Online })
@@ -78,7 +78,7 @@ func TestWatcher(t *testing.T) {
 func TestSyncedGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, New().Synced(ctx), context.Canceled)
+	require.ErrorIs(t, New().Synced(ctx, nil), context.Canceled)
 }
 
 // The line names what is wrong, and the day if it is not today.

@@ -113,7 +113,7 @@ func (m *model) searchColumns(t *records.Table, next func(records.Row) tea.Cmd) 
 
 // edit opens the form of a row, and asks before it writes.
 func (m *model) edit(t *records.Table, row records.Row) tea.Cmd {
-	return m.push(newForm(m, t.KeyText(row), "Change "+t.Name+" "+t.KeyText(row), records.Help, inputs(t.UpdateFields(row)), func(f *form) tea.Cmd {
+	return m.push(newForm(m, "update", "Change "+t.Name+" "+t.KeyText(row), records.Help, inputs(t.UpdateFields(row)), func(f *form) tea.Cmd {
 		changes, err := t.Changes(row, f.texts)
 		if err != nil {
 			return f.refused(err)

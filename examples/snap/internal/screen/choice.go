@@ -58,11 +58,14 @@ func (c *choice) update(msg tea.Msg) tea.Cmd {
 		if i := c.digit(msg.String()); i >= 0 && !c.filtering() {
 			return c.take(i)
 		}
+		if msg.String() == "enter" && !c.filtering() { // not left to huh, as form.move is not
+			if i, ok := c.field.Hovered(); ok {
+				return c.take(i)
+			}
+			return nil
+		}
 	}
 	_, cmd := c.form.Update(msg)
-	if c.form.State == huh.StateCompleted {
-		return tea.Batch(cmd, c.take(c.picked))
-	}
 	return cmd
 }
 

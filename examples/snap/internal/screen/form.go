@@ -1,6 +1,7 @@
 package screen
 
 import (
+	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -72,6 +73,9 @@ func (f *form) update(msg tea.Msg) tea.Cmd {
 		return f.form.Init()
 	}
 	_, cmd := f.form.Update(msg)
+	if key, ok := msg.(tea.KeyPressMsg); ok {
+		cmd = f.move(key.String(), cmd)
+	}
 	for i, in := range f.inputs {
 		reason := ""
 		if err := in.Error(); err != nil {
@@ -84,6 +88,26 @@ func (f *form) update(msg tea.Msg) tea.Cmd {
 		return tea.Batch(cmd, f.submit(f))
 	}
 	return cmd
+}
+
+// move goes to the field that a key asks for, at once. huh would do so by cmd, with messages that keys typed ahead
+// overtake, so that they went into the wrong field.
+func (f *form) move(key string, cmd tea.Cmd) tea.Cmd {
+	at := slices.IndexFunc(f.inputs, func(in *huh.Input) bool { return in == f.form.GetFocusedField() })
+	if at < 0 {
+		return cmd
+	}
+	last := at == len(f.inputs)-1
+	switch {
+	case key == "shift+tab" && at > 0:
+		return f.form.PrevField()
+	case key != "enter" && (key != "tab" || last) || f.inputs[at].Error() != nil:
+		return cmd
+	case last:
+		f.form.NextField()
+		return f.form.NextGroup()
+	}
+	return f.form.NextField()
 }
 
 // top is what stands above the fields.
@@ -148,16 +172,29 @@ func (c *confirm) update(msg tea.Msg) tea.Cmd {
 		if step(key.String(), &c.from, h-confirmLines) {
 			return nil
 		}
+		switch key.String() { // not left to huh, as form.move is not
+		case "y", "Y":
+			return c.decide(true)
+		case "n", "N":
+			return c.decide(false)
+		case "enter":
+			return c.decide(c.answer)
+		}
 	}
 	_, cmd := c.form.Update(msg)
-	if c.form.State == huh.StateCompleted && !c.done {
-		c.done = true
-		if !c.answer {
-			return tea.Batch(cmd, c.m.pop())
-		}
-		return tea.Batch(cmd, c.yes(c))
-	}
 	return cmd
+}
+
+func (c *confirm) decide(yes bool) tea.Cmd {
+	switch {
+	case c.done:
+		return nil
+	case yes:
+		c.done = true
+		return c.yes(c)
+	}
+	c.done = true
+	return c.m.pop()
 }
 
 func (c *confirm) render(width, height int) string {

@@ -87,7 +87,7 @@ func (s *syncView) render(width, height int) string {
 	case p.Table == "" && p.Rows == 0:
 		lines = append(lines, "Connected: "+st.Reason)
 	default:
-		lines = append(lines, bar(p, min(width-2, 60)), "", records.Rows(p.Rows, "copied")+bytes(p.Bytes), faint.Render("table "+p.Table))
+		lines = append(lines, bar(p, min(width-2, 60)), "", copied(p), faint.Render(copying(p.Table)))
 	}
 	return lipgloss.NewStyle().Width(width).Render(strings.Join(lines, "\n"))
 }
@@ -104,10 +104,26 @@ func bar(p ddb.Progress, width int) string {
 	return doneStyle.Render(strings.Repeat("█", full)) + faint.Render(strings.Repeat("░", width-5-full)) + fmt.Sprintf(" %3.0f%%", part*100)
 }
 
+// copied says how much there is already, and of how much: the total is an estimate.
+func copied(p ddb.Progress) string {
+	if p.Done || p.Total <= p.Rows {
+		return records.Rows(p.Rows, "copied") + bytes(p.Bytes)
+	}
+	return fmt.Sprintf("%d of about ", p.Rows) + records.Rows(p.Total, "copied") + bytes(p.Bytes)
+}
+
+// copying names what is being copied. A name that begins with a per cent sign is of ddb's own tables.
+func copying(table string) string {
+	if strings.HasPrefix(table, "%") {
+		return "what ddb keeps for all nodes"
+	}
+	return "table " + table
+}
+
 func bytes(n int64) string {
 	switch {
-	case n == 0:
-		return "" // not counted
+	case n < 1<<10:
+		return "" // next to nothing, or not counted
 	case n >= 1<<30:
 		return fmt.Sprintf(", %.1f GiB", float64(n)/(1<<30))
 	case n >= 1<<20:

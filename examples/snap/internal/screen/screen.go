@@ -154,6 +154,10 @@ func (m *model) key(msg tea.KeyPressMsg) tea.Cmd {
 		}
 		return nil
 	}
+	if msg.String() == "alt+esc" { // what a terminal makes of two in quick succession
+		esc := tea.KeyPressMsg{Code: tea.KeyEscape}
+		return tea.Batch(m.key(esc), m.key(esc))
+	}
 	m.flash = ""
 	if msg.String() == "esc" && len(m.stack) > 1 {
 		if c, ok := m.top().(*choice); !ok || !c.filtering() {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
 	"github.com/stretchr/testify/require"
 
@@ -17,16 +18,49 @@ func TestFirstCopy(t *testing.T) {
 	m.stack = []view{&syncView{m: m}}
 	m.status = live.Status{Online: true, State: ddb.Syncing, Progress: ddb.Progress{Table: "items", Rows: 500, Total: 1000, Bytes: 3 << 20}}
 	shown := m.View().Content
-	for _, want := range []string{"master at hq:7400", " 50%", "500 rows copied, 3.0 MiB", "table items"} {
+	for _, want := range []string{"master at hq:7400", " 50%", "500 of about 1000 rows copied, 3.0 MiB", "table items"} {
 		require.Contains(t, shown, want)
 	}
 	m.status.Progress = ddb.Progress{Table: "items", Rows: 2000, Total: 1000}
 	require.Contains(t, m.View().Content, " 99%")
 	m.status.Progress = ddb.Progress{Table: "items", Rows: 2000}
 	require.Contains(t, m.View().Content, "2000 rows copied")
+	m.status.Progress = ddb.Progress{Table: "%ddb.followers", Rows: 1, Total: 1000, Bytes: 30}
+	shown = m.View().Content
+	require.Contains(t, shown, "1 of about 1000 rows copied ")
+	require.NotContains(t, shown, "%ddb")
 	m.status = live.Status{Reason: "nobody listens"}
 	require.Contains(t, m.View().Content, "Waiting for the master: nobody listens")
 }
+
+// Keys that come in one go each act where they belong: a form's texts end up in its fields, two
+// escapes go back twice. Nothing the keys set off has been run in between.
+func TestTypedAhead(t *testing.T) {
+	m := newModel(t.Context(), Options{Watcher: live.New()})
+	m.push(newMenu(m))
+	var got []string
+	f := newForm(m, "form", "", "", []field{{name: "a", check: noCheck}, {name: "b", check: noCheck}, {name: "c", check: noCheck}},
+		func(f *form) tea.Cmd {
+			got = f.texts
+			return m.push(newConfirm(m, "sure", "Sure?", func(int) []string { return nil }, func(*confirm) tea.Cmd { return m.home("done") }))
+		})
+	m.push(f)
+	type keys = tea.KeyPressMsg
+	enter := keys{Code: tea.KeyEnter}
+	for _, k := range []keys{{Code: '1', Text: "1"}, enter, {Code: '2', Text: "2"}, {Code: tea.KeyTab}, {Code: '3', Text: "3"},
+		{Code: tea.KeyTab, Mod: tea.ModShift}, {Code: '4', Text: "4"}, enter, enter, {Code: 'y', Text: "y"}} {
+		m.Update(k)
+	}
+	require.Equal(t, []string{"1", "24", "3"}, got)
+	require.Len(t, m.stack, 1)
+	require.Equal(t, "done", m.flash)
+	m.push(newNotice(m, "one", ""))
+	m.push(newNotice(m, "two", ""))
+	m.Update(keys{Code: tea.KeyEscape, Mod: tea.ModAlt})
+	require.Len(t, m.stack, 1)
+}
+
+func noCheck(string) error { return nil }
 
 // Whatever the window's size, the screen fills it exactly and no line is wider.
 func TestSizes(t *testing.T) {
