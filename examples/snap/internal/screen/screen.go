@@ -255,7 +255,7 @@ func (m *model) helpLine() string {
 	case m.busy:
 		return faint.Render(" …")
 	}
-	return faint.Render(fit(" "+m.top().help(), m.width))
+	return faint.Render(squeeze(" "+m.top().help(), m.width))
 }
 
 func (m *model) statusLine() string {
@@ -267,5 +267,5 @@ func (m *model) statusLine() string {
 	if m.status.Conflicts > 0 {
 		line += " (menu: 7)"
 	}
-	return style.Render(fit(" "+dot+line, m.width))
+	return style.Render(squeeze(" "+dot+line, m.width))
 }

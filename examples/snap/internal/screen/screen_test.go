@@ -86,3 +86,21 @@ func TestFit(t *testing.T) {
 		require.Equal(t, c.want, fit(c.text, c.width))
 	}
 }
+
+// In a narrow window the way back and the conflicts stay in sight; what lies in the middle goes first.
+func TestSqueeze(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		width int
+		want  string
+	}{{"a · b · c", 12, "a · b · c   "}, {"first · middle · last", 14, "first · last  "}, {"1 · 22 · 333 · 4444", 13, "1 · 22 · 4444"}, {"first · last", 7, "first …"}} {
+		require.Equal(t, c.want, squeeze(c.text, c.width))
+	}
+	m := newModel(t.Context(), Options{Watcher: live.New()})
+	m.width = 60
+	m.push(newMenu(m))
+	m.push(newForm(m, "form", "", "", []field{{name: "a", check: noCheck}}, nil))
+	require.Contains(t, m.helpLine(), "esc: back")
+	m.status.Conflicts = 12
+	require.Contains(t, m.statusLine(), "12 conflicts (menu: 7)")
+}

@@ -1,6 +1,7 @@
 package screen
 
 import (
+	"slices"
 	"strings"
 
 	"charm.land/huh/v2"
@@ -37,6 +38,16 @@ func fit(s string, width int) string {
 	for n = min(len(runes), width); n > 0 && lipgloss.Width(string(runes[:n])) > width-1; n-- {
 	}
 	return fit(string(runes[:n])+"…", width)
+}
+
+// squeeze is fit for a line of parts between dots: the last and the first ones stay longest.
+func squeeze(s string, width int) string {
+	const dot = " · "
+	parts := strings.Split(s, dot)
+	for len(parts) > 2 && lipgloss.Width(strings.Join(parts, dot)) > width {
+		parts = slices.Delete(parts, len(parts)-2, len(parts)-1)
+	}
+	return fit(strings.Join(parts, dot), width)
 }
 
 // wrap breaks a text into lines of the width.
