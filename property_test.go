@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,6 +259,94 @@ func (h *history) restartMaster(*rapid.T) {
 	h.note()
 }
 
+// crashReplica leaves a replica as a crash does, in the middle of whatever it does, and goes on with what is there.
+func (h *history) crashReplica(rt *rapid.T) {
+	r := h.replica(rt)
+	if h.engine == "mariadb" {
+		return // see internal/crashtest
+	}
+	if rapid.Bool().Draw(rt, "amid a write") {
+		for _, s := range h.statements() {
+			h.m.ExecContext(h.ctx, s)
+			h.note()
+		}
+	}
+	r.fault.CutAll()
+	raw := crashImage(h, r.raw)
+	r.close()
+	r.raw = raw
+	h.check()
+	r.fault.HealAll()
+	require.NoError(h, h.open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
+	h.check()
+}
+
+// crashMaster leaves the master as a crash does, in the middle of a load, and goes on with what is there: no
+// transaction that was acknowledged before is missing. No replica hears of what comes after.
+func (h *history) crashMaster(rt *rapid.T) {
+	h.rt = rt
+	if h.engine == "mariadb" {
+		return // see internal/crashtest
+	}
+	load := make([][]string, h.num(5, "transactions")+1)
+	for i := range load {
+		load[i] = h.statements()
+	}
+	after := h.num(len(load), "crash after")
+	_, now := h.state(h.m)
+	before, acked := maps.Clone(h.states), [][32]byte{now}
+	var mu sync.Mutex // guards acked
+	reached, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for i, statements := range load {
+			if i == after {
+				close(reached)
+			}
+			h.doomed(statements)
+			h.note()
+			_, sum := h.state(h.m)
+			mu.Lock()
+			acked = append(acked, sum)
+			mu.Unlock()
+		}
+	}()
+	<-reached
+	h.m.fault.CutAll()
+	mu.Lock()
+	lost := len(acked) - 1
+	mu.Unlock()
+	raw := crashImage(h, h.m.raw)
+	<-done
+	h.m.close()
+	h.m.raw = raw
+	text, sum := h.state(h.m)
+	at := len(acked) - 1
+	for ; at >= lost && acked[at] != sum; at-- {
+	}
+	require.GreaterOrEqual(h, at, lost, "the master has lost what it had acknowledged; it shows\n%s", text)
+	for _, never := range acked[at+1:] { // has been nowhere else
+		if _, was := before[never]; !was {
+			delete(h.states, never)
+		}
+	}
+	h.m.fault.HealAll()
+	h.openMaster()
+	h.note()
+	h.check()
+}
+
+// doomed runs a transaction on a master that is about to crash.
+func (h *history) doomed(statements []string) {
+	h.Helper()
+	tx, err := h.m.BeginTx(h.ctx, nil)
+	require.NoError(h, err)
+	for _, s := range statements {
+		tx.ExecContext(h.ctx, s)
+	}
+	require.NoError(h, tx.Commit())
+}
+
 // links makes links fail and work again.
 func (h *history) links(rt *rapid.T) {
 	r := h.replica(rt)
@@ -311,7 +401,8 @@ func randomHistory(t *testing.T, rt *rapid.T, engine string, replicas int) {
 	h.setUp()
 	rt.Repeat(map[string]func(*rapid.T){
 		"write": h.write, "write again": h.write, "autocommit": h.autocommit, "bypass": h.bypassing, "alter": h.alter,
-		"restart a replica": h.restartReplica, "restart the master": h.restartMaster, "links": h.links, "wait": h.wait, "wait again": h.wait,
+		"restart a replica": h.restartReplica, "restart the master": h.restartMaster,
+		"crash a replica": h.crashReplica, "crash the master": h.crashMaster, "links": h.links, "wait": h.wait, "wait again": h.wait,
 	})
 	h.finish()
 }

@@ -30,8 +30,6 @@ type shop struct {
 	dbs    map[string]*sql.DB
 	nodes  map[string]*ddb.Cluster
 	opts   map[string]ddb.Options
-
-	committed map[int]bool // marks of transactions
 }
 
 // testEngine makes databases of one kind.
