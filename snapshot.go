@@ -40,6 +40,13 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
 		}
 		head.Objects = m.shippable(head.Objects)
+		if e, ok := m.engine.(counters); ok && !head.Resume { // higher ones follow with the entries after base
+			list, err := e.Counters(ctx, c)
+			if err != nil {
+				return fmt.Errorf("ddb: snapshot: %w", err)
+			}
+			head.Objects = append(head.Objects, list...)
+		}
 		f.mu.Lock()
 		f.base = max(head.Base.LSN, 1)
 		f.mu.Unlock()
@@ -83,6 +90,12 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 	through := m.state.load().pos.LSN
 	f.through.Store(uint64(through))
 	return head.Base.LSN, l.write(msgSnapshotEnd, snapshotEnd{Through: through})
+}
+
+// counters is an engine whose keys handed out are known to more than the rows.
+type counters interface {
+	// Counters lists the statements that make a copy of the tables hand out none of them anew.
+	Counters(ctx context.Context, q dialect.Querier) ([]dialect.Object, error)
 }
 
 // sendTables copies every table, from the cursor on.

@@ -147,7 +147,7 @@ type Row struct {
 
 // Object is one thing of a schema and the statement that makes it.
 type Object struct {
-	Kind     string // "database", "table", "index", "view", "function", "procedure", "trigger"
+	Kind     string // "database", "table", "index", "view", "function", "procedure", "trigger", "counter"
 	Database string
 	Name     string
 	SQL      string

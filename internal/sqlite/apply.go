@@ -126,6 +126,9 @@ func (w *writer) write(ctx context.Context, rows []dialect.Row) error {
 			return err
 		}
 	}
+	if err := w.used(ctx, rows); err != nil {
+		return err
+	}
 	for len(present) > 0 {
 		n := w.atOnce(len(present))
 		err := w.insert(ctx, present[:n])
@@ -136,6 +139,35 @@ func (w *writer) write(ctx context.Context, rows []dialect.Row) error {
 			return w.named(present[0], err)
 		}
 		present = present[n:]
+	}
+	return nil
+}
+
+// used keeps the keys of deleted rows from being handed out anew by AUTOINCREMENT, should this node be a master one
+// day: a row may have come and gone between two entries. Inserts see to theirs.
+func (w *writer) used(ctx context.Context, rows []dialect.Row) error {
+	if !w.tb.autoIncr {
+		return nil
+	}
+	var highest int64
+	for i := range rows {
+		if key, ok := rows[i].Key[0].(int64); ok && rows[i].Values == nil {
+			highest = max(highest, key)
+		}
+	}
+	if highest == 0 {
+		return nil
+	}
+	name := literal(w.tb.Name)
+	res, err := w.q.ExecContext(ctx, "UPDATE main.sqlite_sequence SET seq = max(seq, ?) WHERE name = "+name, highest)
+	if err != nil {
+		return fmt.Errorf("table %s: AUTOINCREMENT: %w", w.tb.Name, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	if _, err = w.q.ExecContext(ctx, "INSERT INTO main.sqlite_sequence (name, seq) VALUES ("+name+", ?)", highest); err != nil {
+		return fmt.Errorf("table %s: AUTOINCREMENT: %w", w.tb.Name, err)
 	}
 	return nil
 }

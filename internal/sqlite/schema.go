@@ -90,6 +90,27 @@ func (e *engine) objects(ctx context.Context, q dialect.Querier, schema string) 
 	return list, nil
 }
 
+// Counters lists the statements that give a new copy of the tables the highest keys that AUTOINCREMENT has ever
+// handed out (https://sqlite.org/autoinc.html): rows alone do not tell of keys that were deleted since.
+func (e *engine) Counters(ctx context.Context, q dialect.Querier) ([]dialect.Object, error) {
+	var list []dialect.Object
+	var name string
+	var seq int64
+	err := each(ctx, q, "SELECT name, seq FROM main.sqlite_sequence WHERE typeof(seq) = 'integer'", []any{&name, &seq}, func() error {
+		if !own(name) {
+			list = append(list, dialect.Object{Kind: "counter", Name: name, SQL: fmt.Sprintf("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %d)", literal(name), seq)})
+		}
+		return nil
+	})
+	if missing(err) { // no table has such keys
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: counters: %w", err)
+	}
+	return list, nil
+}
+
 // Run executes a schema statement.
 func (e *engine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
 	if s.Timestamp == 0 {
