@@ -92,19 +92,24 @@ func (c *Cluster) readKilled(ctx context.Context, query string, args []any) (row
 	return rows, true, nil
 }
 
-// transaction returns the transaction of a node's own database that t stands for, nil for another kind.
-func transaction(t txn) *sql.Tx {
+// transaction returns the transaction of a database of this process that t stands for, with the pool that a KILL can
+// be sent through; nil for another kind.
+func (c *Cluster) transaction(t txn) (*sql.Tx, *sql.DB) {
 	switch t := t.(type) {
 	case *poolTx:
-		return t.tx
+		return t.tx, c.masterDB()
 	case *snapTx:
-		return t.tx
+		return t.tx, c.masterDB()
 	case *pinnedTx:
-		return t.tx
+		return t.tx, c.masterDB()
 	case *externalTx:
-		return t.tx
+		return t.tx, c.masterDB()
+	case *plainTx:
+		if t.db != nil {
+			return t.tx, t.db
+		}
 	}
-	return nil
+	return nil, nil
 }
 
 // bound is what a routed connection is bound to, with the server's number of the connection below.
@@ -118,12 +123,12 @@ type bound struct {
 // owner, and to nobody else.
 func (rc *routedConn) killBound(ctx context.Context) (release func() bool, err error) {
 	var to dialect.Querier
-	if tx := transaction(rc.tx); tx != nil {
+	tx, db := rc.c.transaction(rc.tx)
+	if tx != nil {
 		to = tx
 	} else if rc.tx == nil && rc.pinned != nil {
-		to = rc.pinned
+		to, db = rc.pinned, rc.c.masterDB()
 	}
-	db := rc.c.masterDB()
 	if to == nil || !rc.c.kills(ctx, db) {
 		return func() bool { return false }, nil
 	}

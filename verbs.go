@@ -222,7 +222,11 @@ func (c *Cluster) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, erro
 	if err != nil {
 		return nil, err
 	}
-	return &plainTx{c: c, tx: tx, readOnly: true}, nil
+	t := &plainTx{c: c, tx: tx, readOnly: true}
+	if m.local || c.node == nil {
+		t.db = m.db
+	}
+	return t, nil
 }
 
 // pins reports whether a statement depends on the state of its connection.

@@ -416,6 +416,7 @@ func (f *forwardedWrites) schema(ctx context.Context, query string, args []any) 
 type plainTx struct {
 	c        *Cluster
 	tx       *sql.Tx
+	db       *sql.DB // that it is on; nil for a remote one
 	readOnly bool
 }
 
@@ -447,16 +448,45 @@ type externalWrites struct {
 
 func (e *externalWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
 	defer e.c.session.wroteAt(e.c) // after it: replicas cannot show it sooner
-	return e.db.ExecContext(ctx, query, args...)
+	if !e.c.kills(ctx, e.db) {
+		return e.db.ExecContext(ctx, query, args...)
+	}
+	c, release, err := e.conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer giveBack(c, release)
+	return c.ExecContext(ctx, query, args...)
+}
+
+// conn takes a connection for a statement that is to be killed. It goes back by giveBack, with release.
+func (e *externalWrites) conn(ctx context.Context) (c *sql.Conn, release func() (killed bool), err error) {
+	if c, err = e.db.Conn(ctx); err != nil {
+		return nil, nil, err
+	}
+	if release, err = e.c.killOn(ctx, e.db, c); err != nil {
+		return nil, nil, errors.Join(err, c.Close())
+	}
+	return c, release, nil
 }
 
 func (e *externalWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
 	defer e.c.session.wroteAt(e.c)
-	rows, err := streamRows(e.db.QueryContext(ctx, query, args...))
-	if err == nil { // the server commits the statement when it has sent the last row
-		rows.(*streamedRows).after = func() error { e.c.session.wroteAt(e.c); return nil }
+	run, back := e.db.QueryContext, func() error { return nil }
+	if e.c.kills(ctx, e.db) {
+		c, release, err := e.conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		run, back = c.QueryContext, func() error { return giveBack(c, release) }
 	}
-	return rows, err
+	rows, err := streamRows(run(ctx, query, args...))
+	if err != nil {
+		return nil, errors.Join(err, back())
+	}
+	// The server commits the statement when it has sent the last row.
+	rows.(*streamedRows).after = func() error { e.c.session.wroteAt(e.c); return back() }
+	return rows, nil
 }
 
 func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {

@@ -1,0 +1,86 @@
+package ddb_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testdb"
+)
+
+// A context made by WithKill ends the statement inside the server, however it is run; the Cluster works on afterwards.
+func TestKill(t *testing.T) {
+	f := newFixture(t, "mariadb", 0)
+	f.openMaster()
+	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+	server := testdb.SharedMariaDB(t)
+	outside, err := ddb.Wrap(f.ctx, f.m.raw, map[string]*sql.DB{"r": server.Open(t, f.m.name)}, ddb.PingChecker{}, ddb.Options{})
+	require.NoError(t, err)
+	defer outside.Close()
+	snap := f.newNode("snap")
+	require.NoError(t, f.open(snap, func(o *ddb.Options) { o.Role, o.Master = ddb.Snap, "master" }))
+	require.NoError(t, snap.WaitReady(f.ctx))
+	clusters := map[string]*ddb.Cluster{"master": f.m.Cluster, "wrapped": outside, "snap": snap.Cluster}
+	drain := func(rows *sql.Rows, err error) error {
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+		}
+		return rows.Err()
+	}
+	ways := map[string]func(ctx context.Context, c *ddb.Cluster, mark string) error{
+		"exec": func(ctx context.Context, c *ddb.Cluster, mark string) error {
+			_, err := c.ExecContext(ctx, "INSERT INTO t SELECT SLEEP(600) "+mark)
+			return err
+		},
+		"returning": func(ctx context.Context, c *ddb.Cluster, mark string) error {
+			return drain(c.QueryContext(ctx, "INSERT INTO t VALUES (SLEEP(600)) RETURNING id "+mark))
+		},
+		"read": func(ctx context.Context, c *ddb.Cluster, mark string) error {
+			return drain(c.QueryContext(ctx, "SELECT SLEEP(600) "+mark))
+		},
+		"transaction": func(ctx context.Context, c *ddb.Cluster, mark string) error {
+			tx, err := c.BeginTx(f.ctx, nil)
+			require.NoError(t, err)
+			defer tx.Rollback()
+			_, err = tx.ExecContext(ctx, "INSERT INTO t SELECT SLEEP(600) "+mark)
+			return err
+		},
+		"read-only transaction": func(ctx context.Context, c *ddb.Cluster, mark string) error {
+			tx, err := c.BeginTx(f.ctx, &sql.TxOptions{ReadOnly: true})
+			require.NoError(t, err)
+			defer tx.Rollback()
+			return drain(tx.QueryContext(ctx, "SELECT SLEEP(600) "+mark))
+		},
+	}
+	for on, c := range clusters {
+		for way, run := range ways {
+			t.Run(on+"/"+way, func(t *testing.T) {
+				mark := fmt.Sprintf("/* %s %s */", on, way)
+				running := func() bool {
+					var n int
+					require.NoError(t, f.m.raw.QueryRow("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE ? AND id <> CONNECTION_ID()", "%SLEEP(600)%"+mark+"%").Scan(&n))
+					return n > 0
+				}
+				ctx, cancel := context.WithCancel(ddb.WithKill(f.ctx))
+				defer cancel()
+				ended := make(chan error, 1)
+				go func() { ended <- run(ctx, c, mark) }()
+				require.Eventually(t, running, patience, testStep)
+				cancel()
+				require.ErrorIs(t, <-ended, context.Canceled)
+				require.Eventually(t, func() bool { return !running() }, patience, testStep, "the server goes on with it")
+				require.NoError(t, c.PingContext(f.ctx))
+				var n int
+				require.NoError(t, c.QueryRowContext(f.ctx, "SELECT COUNT(*) FROM t").Scan(&n))
+				require.Zero(t, n)
+			})
+		}
+	}
+}
