@@ -42,8 +42,10 @@ type Cluster struct {
 	tasks  sync.WaitGroup
 	mu     sync.Mutex // guards what follows
 	remote map[string]*member
-	told   map[string]State // states last told to OnHealth
+	told   map[string]State // states last told to notices
 	health watch[[]NodeStatus]
+	// notices is how OnHealth is told
+	notices *notices
 	// external members, of a Cluster made by Wrap
 	outside []*outsider
 }
@@ -91,7 +93,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 }
 
 func newCluster(o Options, log hclog.Logger) *Cluster {
-	c := &Cluster{opts: o, log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), told: make(map[string]State)}
+	c := &Cluster{opts: o, log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), told: make(map[string]State), notices: newNotices()}
 	c.kinds.seed = maphash.MakeSeed()
 	c.sqlDB = sql.OpenDB(routed{c})
 	c.view.Store(&view{})
@@ -102,6 +104,9 @@ func newCluster(o Options, log hclog.Logger) *Cluster {
 func (c *Cluster) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
+	if c.opts.OnHealth != nil {
+		c.tasks.Go(func() { c.notices.run(ctx, c.opts.OnHealth) })
+	}
 	c.rebuild()
 	c.tasks.Go(func() {
 		tick := time.NewTicker(c.opts.Heartbeat)
@@ -381,7 +386,7 @@ func (c *Cluster) tell(list []NodeStatus) {
 		}
 		c.log.Log(level, "node state", "id", s.ID, "state", s.State, "was", was, "reason", s.Reason, "lsn", s.LSN)
 		if c.opts.OnHealth != nil {
-			c.opts.OnHealth(s)
+			c.notices.add(s)
 		}
 	}
 }

@@ -23,3 +23,9 @@ func DefaultJournal(tb testing.TB, db *sql.DB, d dialect.Dialect) Journal {
 
 // TrimJournal trims a master's journal now.
 func TrimJournal(ctx context.Context, c *Cluster) error { return c.m.trim(ctx) }
+
+// Notices returns a queue of changes of state.
+func Notices() (add func(NodeStatus), run func(context.Context, func(NodeStatus))) {
+	n := newNotices()
+	return n.add, n.run
+}

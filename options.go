@@ -95,8 +95,9 @@ type Options struct {
 
 	// Logger receives one line per event that a person must know. Default: none.
 	Logger hclog.Logger
-	// OnHealth, if set, is called with each change of a node's state, one at a time. It must return
-	// soon: until it does, reads are routed by what was known before.
+	// OnHealth, if set, is called with each change of a node's state, in order and one at a time. If it
+	// takes so long that more than 1024 changes wait for it, the oldest of them are left out. Close waits for it,
+	// so it must not call Close.
 	OnHealth func(NodeStatus)
 	// OnProgress, if set, is called while a follower takes a snapshot, at most 10 times a second.
 	OnProgress func(Progress)

@@ -368,6 +368,7 @@ func TestHealth(t *testing.T) {
 	until("r1", ddb.Active)
 	f.replicas[1].close()
 	until("r2", ddb.Inactive)
+	f.m.close() // which waits until all is told
 	mu.Lock()
 	defer mu.Unlock()
 	require.Equal(t, ddb.Inactive, seen["r2"][len(seen["r2"])-1])
