@@ -38,7 +38,14 @@ type groupWriter struct {
 	turn  sync.Mutex
 	over  bool // the writer has stopped
 	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
+	cat   *catalogue // when stmts were compiled
+	stmts map[string]*preparedWrite
+}
+
+// preparedWrite is a statement of the write connection.
+type preparedWrite struct {
+	dialect.Stmt
+	brief bool // it ends soon, so that its caller's context need not be able to cut it short
 }
 
 // writeHooks is what the role adds to each transaction.
@@ -77,7 +84,7 @@ const stmtCache = 128 // prepared statements kept on the write connection
 
 func newGroupWriter(n *node, hooks writeHooks) *groupWriter {
 	return &groupWriter{node: n, hooks: hooks, closing: make(chan struct{}), stopped: make(chan struct{}),
-		requests: make(chan *writeRequest, maxGroup), stmts: make(map[string]*sql.Stmt)}
+		requests: make(chan *writeRequest, maxGroup), stmts: make(map[string]*preparedWrite)}
 }
 
 // exec runs one statement and returns after its commit.
@@ -344,44 +351,53 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 	if err := r.ctx.Err(); err != nil {
 		return false, err
 	}
-	s, err := w.prepared(r.ctx, r.query)
+	s, err := w.prepared(r)
 	if err != nil {
 		return false, err
 	}
-	if s != nil {
-		r.res, err = s.ExecContext(r.ctx, r.args...)
-	} else {
+	switch {
+	case s == nil:
 		r.res, err = w.conn.ExecContext(r.ctx, r.query, r.args...)
+	case s.brief:
+		r.res, err = s.ExecContext(context.Background(), r.args...)
+	default:
+		r.res, err = s.ExecContext(r.ctx, r.args...)
 	}
 	if err != nil {
 		return false, err
 	}
+	// The statement stands: what is added to it is not its caller's to cut short.
+	ctx := context.Background()
 	if w.hooks.result != nil {
-		if r.res, err = w.hooks.result(r.ctx, w.conn, r.query, r.res); err != nil {
+		if r.res, err = w.hooks.result(ctx, w.conn, r.query, r.res); err != nil {
 			return true, err
 		}
 	}
 	if w.hooks.each != nil {
-		err = w.hooks.each(r.ctx, w.conn)
+		err = w.hooks.each(ctx, w.conn)
 	}
 	return err != nil, err
 }
 
-// prepared returns the statement from the cache, or nil for one that is better run directly: several
+// prepared returns the request's statement from the cache, or nil for one that is better run directly: several
 // statements in one string, or one never seen before.
-func (w *groupWriter) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s, ok := w.stmts[query]; ok {
-		if s != nil {
-			return s, nil
-		}
-		if strings.Contains(query, ";") {
-			return nil, nil
-		}
-		s, err := w.conn.PrepareContext(ctx, query)
+func (w *groupWriter) prepared(r *writeRequest) (*preparedWrite, error) {
+	if cat := w.tables.Load(); cat != w.cat {
+		w.forgetStatements()
+		w.cat = cat
+	}
+	s, known := w.stmts[r.query]
+	switch {
+	case s != nil:
+		return s, nil
+	case known && strings.Contains(r.query, ";"):
+		return nil, nil
+	case known:
+		s, err := w.compile(r)
 		if err != nil {
 			return nil, err
 		}
-		w.stmts[query] = s
+		w.stmts[r.query] = s
 		return s, nil
 	}
 	if len(w.stmts) >= stmtCache {
@@ -393,8 +409,21 @@ func (w *groupWriter) prepared(ctx context.Context, query string) (*sql.Stmt, er
 			break
 		}
 	}
-	w.stmts[query] = nil
+	w.stmts[r.query] = nil
 	return nil, nil
+}
+
+func (w *groupWriter) compile(r *writeRequest) (_ *preparedWrite, err error) {
+	s := new(preparedWrite)
+	if e, ok := w.engine.(dialect.Compiler); ok {
+		s.Stmt, s.brief, err = e.Compile(r.ctx, w.conn, r.query, r.args)
+	} else {
+		s.Stmt, err = w.conn.PrepareContext(r.ctx, r.query)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // forgetStatements empties the cache, since tables have changed.

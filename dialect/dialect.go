@@ -99,6 +99,21 @@ type Sessions interface {
 	Commit(ctx context.Context, c *sql.Conn, p Purpose) error
 }
 
+// Stmt is a prepared statement, as *sql.Stmt is one.
+type Stmt interface {
+	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
+	Close() error
+}
+
+// Compiler may be implemented by an Engine that can run statements again and again with less ado than
+// an *sql.Stmt.
+type Compiler interface {
+	// Compile prepares a statement for a connection got from Conn, as it is about to be run with args. It is
+	// closed before the connection is released. brief reports that whatever its arguments are it ends
+	// soon, so that nobody needs to be able to cut it short; that stands until the schema changes.
+	Compile(ctx context.Context, c *sql.Conn, query string, args []any) (s Stmt, brief bool, err error)
+}
+
 // Column is one column of a table.
 type Column struct {
 	Name          string

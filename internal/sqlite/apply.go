@@ -26,9 +26,9 @@ type writer struct {
 	q     dialect.Querier
 	verb  string // INSERT OR ...
 	tail  string // ON CONFLICT ...
-	stmts map[int]*sql.Stmt
-	del   *sql.Stmt
-	mine  []*sql.Stmt // to be closed
+	stmts map[int]dialect.Stmt
+	del   dialect.Stmt
+	mine  []dialect.Stmt // to be closed
 }
 
 // Apply makes the rows of a table be as stated.
@@ -247,7 +247,7 @@ func (w *writer) insert(ctx context.Context, rows []*dialect.Row) error {
 			return err
 		}
 		if w.stmts == nil {
-			w.stmts = make(map[int]*sql.Stmt)
+			w.stmts = make(map[int]dialect.Stmt)
 		}
 		w.stmts[len(rows)] = stmt
 	}
@@ -278,9 +278,13 @@ func (tb *table) keyIs() string {
 }
 
 // prepare compiles a statement, or finds that the connection has it compiled.
-func (w *writer) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+func (w *writer) prepare(ctx context.Context, query string) (dialect.Stmt, error) {
 	if k, ok := w.q.(*quickConn); ok {
-		return k.stmt(ctx, query)
+		if s, err := k.statement(ctx, query); err != nil {
+			return nil, err
+		} else {
+			return s, nil
+		}
 	}
 	s, err := w.q.(preparer).PrepareContext(ctx, query)
 	if err == nil {

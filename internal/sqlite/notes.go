@@ -101,14 +101,5 @@ func notesText(q dialect.Querier, tb *table, id int64) string {
 	if !ok {
 		return tb.notesSQL(id)
 	}
-	key := collectKey{tb: tb, id: id, every: true}
-	text, ok := k.texts[key]
-	if !ok {
-		if len(k.texts) >= quickMost {
-			clear(k.texts)
-		}
-		text = tb.notesSQL(id)
-		k.texts[key] = text
-	}
-	return text
+	return k.text(collectKey{tb: tb, id: id, every: true}, func() string { return tb.notesSQL(id) })
 }

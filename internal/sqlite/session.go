@@ -31,7 +31,7 @@ func (e *engine) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error)
 		return nil, fmt.Errorf("sqlite: connection: %w", err)
 	}
 	e.mu.Lock()
-	e.quick[c] = &quickConn{Conn: c, stmts: make(map[string]*sql.Stmt), texts: make(map[collectKey]string), noted: make(map[int64][2]int64)}
+	e.quick[c] = newQuickConn(c)
 	e.mu.Unlock()
 	if p == dialect.Write {
 		return c, nil // as the program has set it up
