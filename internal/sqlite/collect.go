@@ -25,12 +25,11 @@ func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect
 	}
 	for len(with) > 0 {
 		n := min(len(with), notedAtOnce)
-		var i int
-		var lo, hi int64
-		err := each(ctx, q, notedText(k, with[:n]), []any{&i, &lo, &hi}, func() error {
-			out = append(out, with[i])
+		err := eachRow(ctx, q, 3, notedText(k, with[:n]), func(v []any) error {
+			t := with[v[0].(int64)]
+			out = append(out, t)
 			if k != nil {
-				k.noted[with[i].ID] = [2]int64{lo, hi}
+				k.noted[t.ID] = [2]int64{v[1].(int64), v[2].(int64)}
 			}
 			return nil
 		})
@@ -105,7 +104,9 @@ func (e *engine) collect(ctx context.Context, q dialect.Querier, t *dialect.Tabl
 		return dialect.Notes{}, fmt.Errorf("sqlite: collect: %w", err)
 	}
 	notes, err := e.seen(ctx, q, t)
-	if err == nil && notes.Count > 0 {
+	if k, ok := q.(*quickConn); ok && err == nil && notes.Count > 0 && notes.Count <= fewNotes && !images && t.ExactKey {
+		notes, err = k.collectFew(ctx, tb, notes, emit)
+	} else if err == nil && notes.Count > 0 {
 		r := notes.Ranges[0]
 		err = e.emitNoted(ctx, q, tb, collectText(q, tb, t.ID, images), []any{r[0], r[1]}, images, emit)
 	}
@@ -115,15 +116,57 @@ func (e *engine) collect(ctx context.Context, q dialect.Querier, t *dialect.Tabl
 	return notes, nil
 }
 
+// fewNotes is how many notes are told apart here instead of by SQLite, which would sort them first.
+const fewNotes = 1024
+
+// collectFew is collect for all notes that there are, if they are few.
+func (k *quickConn) collectFew(ctx context.Context, tb *table, notes dialect.Notes, emit func(dialect.Row) error) (dialect.Notes, error) {
+	id := notes.Table.ID
+	text := k.text(collectKey{tb: tb, id: id, form: allKeys}, func() string { return tb.keysSQL(id) })
+	n := len(tb.Key)
+	var seen keySet
+	notes.Count = 0
+	err := eachRow(ctx, k, 1+n+len(tb.Stored), text, func(v []any) error {
+		notes.Count++
+		if row := tb.noted(v, false); notes.Ranges[0][0] == notes.Ranges[0][1] || seen.add(row.Key) {
+			return emit(row)
+		}
+		return nil
+	})
+	remember(k, notes)
+	return notes, err
+}
+
+// keysSQL joins all notes with their rows, in the columns of collectSQL.
+func (tb *table) keysSQL(id int64) string {
+	return fmt.Sprintf("SELECT t.%s IS NOT NULL, %s, %s FROM %s o LEFT JOIN main.%s t ON %s", quote(tb.Stored[tb.Key[0]]),
+		columns("o.k", len(tb.Key)), tb.read("t"), outbox(id), quote(tb.Name), tb.onNote())
+}
+
+// onNote compares the key of the row t with that of the note o, by the collation of the key's index.
+func (tb *table) onNote() string {
+	on := make([]string, len(tb.Key))
+	for i, k := range tb.Key {
+		on[i] = fmt.Sprintf("%s = o.k%d", tb.collate(i, "t."+quote(tb.Stored[k])), i+1)
+	}
+	return strings.Join(on, " AND ")
+}
+
+// remember notes that a collection has seen every note of an outbox, so that Clear may empty it in the same transaction.
+func remember(q dialect.Querier, notes dialect.Notes) {
+	if k, ok := q.(*quickConn); ok && k.open {
+		k.whole[notes.Table.ID] = notes.Count
+	}
+}
+
 // collectSQL joins the distinct keys noted with their rows. Keys are grouped and
 // joined by the collation of the key's index, so that the index serves and keys that
 // are the same row come once.
 func (tb *table) collectSQL(id int64, images bool) string {
 	n := len(tb.Key)
-	group, on := make([]string, n), make([]string, n)
-	for i, k := range tb.Key {
+	group := make([]string, n)
+	for i := range tb.Key {
 		group[i] = tb.collate(i, fmt.Sprintf("k%d", i+1))
-		on[i] = fmt.Sprintf("%s = o.k%d", tb.collate(i, "t."+quote(tb.Stored[k])), i+1)
 	}
 	extra := ""
 	if images {
@@ -135,31 +178,16 @@ func (tb *table) collectSQL(id int64, images bool) string {
 		first = fmt.Sprintf("(SELECT %s FROM %s WHERE id BETWEEN ? AND ? GROUP BY %s) o", columns("k", n), outbox(id), strings.Join(group, ", "))
 	}
 	return fmt.Sprintf("SELECT t.%s IS NOT NULL, %s, %s%s FROM %s LEFT JOIN main.%s t ON %s", quote(tb.Stored[tb.Key[0]]),
-		columns("o.k", n), tb.read("t"), extra, first, quote(tb.Name), strings.Join(on, " AND "))
+		columns("o.k", n), tb.read("t"), extra, first, quote(tb.Name), tb.onNote())
 }
 
 // emitNoted runs the query of collectSQL.
 func (e *engine) emitNoted(ctx context.Context, q dialect.Querier, tb *table, query string, args []any, images bool, emit func(dialect.Row) error) error {
-	k, n := len(tb.Key), len(tb.Stored)
-	s := newScanner(1 + k + n)
+	width := 1 + len(tb.Key) + len(tb.Stored)
 	if images {
-		s = newScanner(1 + k + n + 1 + n)
+		width += 1 + len(tb.Stored)
 	}
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := s.scan(rows); err != nil {
-			return err
-		}
-		row := tb.noted(s.values, images)
-		if err := emit(row); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return eachRow(ctx, q, width, query, func(v []any) error { return emit(tb.noted(v, images)) }, args...)
 }
 
 // noted makes a row of the columns of collectSQL.
@@ -185,10 +213,26 @@ func (tb *table) noted(v []any, images bool) dialect.Row {
 	return row
 }
 
-// Clear deletes the notes seen.
+// Clear deletes the notes seen. In the transaction that has collected all there are it empties the outbox, which
+// does not look at each of them.
 func (e *engine) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) error {
+	from := "DELETE FROM " + outbox(n.Table.ID)
+	if k, ok := q.(*quickConn); ok && k.whole[n.Table.ID] > 0 && k.whole[n.Table.ID] == n.Count {
+		delete(k.whole, n.Table.ID)
+		res, err := k.ExecContext(ctx, from)
+		if err == nil {
+			var gone int64
+			if gone, err = res.RowsAffected(); err == nil && gone != n.Count {
+				err = fmt.Errorf("%d notes were cleared of %d that were collected", gone, n.Count)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("sqlite: clear %s: %w", n.Table.Name, err)
+		}
+		return nil
+	}
 	for _, r := range n.Ranges {
-		if _, err := q.ExecContext(ctx, "DELETE FROM "+outbox(n.Table.ID)+" WHERE id BETWEEN ? AND ?", r[0], r[1]); err != nil {
+		if _, err := q.ExecContext(ctx, from+" WHERE id BETWEEN ? AND ?", r[0], r[1]); err != nil {
 			return fmt.Errorf("sqlite: clear %s: %w", n.Table.Name, err)
 		}
 	}

@@ -12,13 +12,14 @@ import (
 func (e *engine) Ends(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]int64, error) {
 	ends := make([]int64, len(tables))
 	for from := 0; from < len(tables); from += notedAtOnce {
-		to := min(from+notedAtOnce, len(tables))
-		into := make([]any, 0, notedAtOnce)
-		for i := from; i < to; i++ {
-			into = append(into, &ends[i])
-		}
-		text := endsText(q, tables[from:to])
-		if err := each(ctx, q, text, into, func() error { return nil }); err != nil {
+		part := tables[from:min(from+notedAtOnce, len(tables))]
+		err := eachRow(ctx, q, len(part), endsText(q, part), func(v []any) error {
+			for i := range part {
+				ends[from+i], _ = v[i].(int64)
+			}
+			return nil
+		})
+		if err != nil {
 			return nil, fmt.Errorf("sqlite: last notes: %w", err)
 		}
 	}
@@ -59,41 +60,30 @@ func (e *engine) CollectNotes(ctx context.Context, q dialect.Querier, t *dialect
 	if err != nil {
 		return notes, fmt.Errorf("sqlite: collect: %w", err)
 	}
-	rows, err := q.QueryContext(ctx, notesText(q, tb, t.ID))
-	if err != nil {
-		return notes, fmt.Errorf("sqlite: collect %s: %w", t.Name, err)
-	}
-	defer rows.Close()
 	k, n := len(tb.Key), len(tb.Stored)
-	s := newScanner(1 + k + n + 1 + n + 1)
 	var first, id int64
-	for rows.Next() {
-		if err := s.scan(rows); err != nil {
-			return notes, fmt.Errorf("sqlite: collect %s: %w", t.Name, err)
-		}
-		id = s.values[len(s.values)-1].(int64)
+	err = eachRow(ctx, q, 1+k+n+1+n+1, notesText(q, tb, t.ID), func(v []any) error {
+		id = v[len(v)-1].(int64)
 		if notes.Count++; notes.Count == 1 {
 			first = id
 		}
-		known := s.values[1+k+n] != nil
-		if err := emit(id, known, tb.noted(s.values, true)); err != nil {
-			return notes, err
-		}
+		known := v[1+k+n] != nil
+		return emit(id, known, tb.noted(v, true))
+	})
+	if err != nil {
+		return notes, fmt.Errorf("sqlite: collect %s: %w", t.Name, err)
 	}
 	if notes.Count > 0 {
 		notes.Ranges = [][2]int64{{first, id}}
+		remember(q, notes)
 	}
-	return notes, rows.Err()
+	return notes, nil
 }
 
 // notesSQL joins the notes with their rows, in the columns of collectSQL and the id.
 func (tb *table) notesSQL(id int64) string {
-	on := make([]string, len(tb.Key))
-	for i, k := range tb.Key {
-		on[i] = fmt.Sprintf("%s = o.k%d", tb.collate(i, "t."+quote(tb.Stored[k])), i+1)
-	}
 	return fmt.Sprintf("SELECT t.%s IS NOT NULL, %s, %s, o.existed, %s, o.id FROM %s o LEFT JOIN main.%s t ON %s ORDER BY o.id",
-		quote(tb.Stored[tb.Key[0]]), columns("o.k", len(tb.Key)), tb.read("t"), columns("o.o", len(tb.Stored)), outbox(id), quote(tb.Name), strings.Join(on, " AND "))
+		quote(tb.Stored[tb.Key[0]]), columns("o.k", len(tb.Key)), tb.read("t"), columns("o.o", len(tb.Stored)), outbox(id), quote(tb.Name), tb.onNote())
 }
 
 func notesText(q dialect.Querier, tb *table, id int64) string {
@@ -101,5 +91,5 @@ func notesText(q dialect.Querier, tb *table, id int64) string {
 	if !ok {
 		return tb.notesSQL(id)
 	}
-	return k.text(collectKey{tb: tb, id: id, every: true}, func() string { return tb.notesSQL(id) })
+	return k.text(collectKey{tb: tb, id: id, form: everyNote}, func() string { return tb.notesSQL(id) })
 }

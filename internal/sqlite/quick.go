@@ -43,13 +43,17 @@ type quickConn struct {
 	notedOf, notedText string             // the outboxes that the last Noted looked at, and its query
 	noted              map[int64][2]int64 // by outbox: the notes that it saw, for one Collect in the same transaction
 
+	open  bool            // a transaction that Begin has begun runs
+	whole map[int64]int64 // by outbox: how many notes there were in all when they were collected in it
+	ahead []any           // of eachRow, emptied
+
 	endsOf **dialect.Table // the tables that ends is about begin here
 	ends   string          // the query of Ends
 }
 
 func newQuickConn(c *sql.Conn) *quickConn {
 	return &quickConn{Conn: c, stmts: make(map[string]*sql.Stmt), compiled: make(map[string]*compiled),
-		texts: make(map[collectKey]string), noted: make(map[int64][2]int64)}
+		texts: make(map[collectKey]string), noted: make(map[int64][2]int64), whole: make(map[int64]int64)}
 }
 
 // collectKey names a text of collectSQL.
@@ -57,8 +61,17 @@ type collectKey struct {
 	tb     *table
 	id     int64 // of the outbox
 	images bool
-	every  bool // the text of notesSQL
+	form   form
 }
+
+// form tells apart the texts that ask for the notes of a table.
+type form int
+
+const (
+	byKey     form = iota // collectSQL
+	everyNote             // notesSQL
+	allKeys               // keysSQL
+)
 
 // collectText is collectSQL, which takes longer to write than to run.
 func collectText(q dialect.Querier, tb *table, id int64, images bool) string {

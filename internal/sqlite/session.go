@@ -84,11 +84,16 @@ func (e *engine) Release(c *sql.Conn) {
 // later for another writer's sake.
 func (e *engine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
 	q := e.Quick(c)
-	if k, ok := q.(*quickConn); ok {
+	k, _ := q.(*quickConn)
+	if k != nil {
 		clear(k.noted)
+		clear(k.whole)
 	}
 	if _, err := q.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("sqlite: begin: %w", err)
+	}
+	if k != nil {
+		k.open = true
 	}
 	flag := 0
 	switch p {
@@ -121,6 +126,9 @@ func (e *engine) guarded(ctx context.Context, q dialect.Querier) (bool, error) {
 func (e *engine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
 	err := ctx.Err()
 	q := e.Quick(c)
+	if k, ok := q.(*quickConn); ok {
+		k.open = false
+	}
 	ctx = context.WithoutCancel(ctx) // from here on a cancellation could hide a success
 	if err == nil && (p == dialect.Batch || p == dialect.Replay) {
 		var guarded bool

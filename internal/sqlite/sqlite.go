@@ -148,6 +148,9 @@ func integer(ctx context.Context, q dialect.Querier, query string, args ...any) 
 }
 
 func first(ctx context.Context, q dialect.Querier, to any, query string, args ...any) error {
+	if k, ok := q.(*quickConn); ok && len(args) == 0 {
+		return k.first(ctx, to, query)
+	}
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
