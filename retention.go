@@ -43,8 +43,15 @@ func (n *node) trimJournal(ctx context.Context, needed func(LSN) LSN) error {
 		return err
 	}
 	through = max(through, first.LSN)
+	above := last.LSN
+	// As a rule there is room, and each look at the size reads all that lies behind.
+	if _, bytes, _, err := sizer.Size(ctx, through); err != nil {
+		return err
+	} else if bytes <= n.opts.JournalMaxBytes {
+		above = through
+	}
 	// The smallest LSN behind which no more than the limit lies.
-	for above := last.LSN; through < above; {
+	for through < above {
 		middle := through + (above-through)/2
 		_, bytes, _, err := sizer.Size(ctx, middle)
 		switch {
