@@ -33,7 +33,8 @@ type groupWriter struct {
 	closing  chan struct{} // closed when the writer is to stop
 	stopped  chan struct{} // closed when it has
 	hooks    writeHooks
-	lone     atomic.Bool // the last group had one member: nobody is kept from sharing a commit
+	lone     atomic.Bool                   // the last group had one member: nobody is kept from sharing a commit
+	timeout  atomic.Pointer[chan struct{}] // see patience
 
 	turn  sync.Mutex
 	over  bool // the writer has stopped
@@ -144,38 +145,56 @@ func errOtherWriter(err error) error {
 // open transaction is withdrawn by its context or the busy timeout; one that has
 // begun runs to its end, with its context to cut it short.
 func (w *groupWriter) submit(r *writeRequest) error {
-	patience := time.NewTimer(w.opts.BusyTimeout)
-	defer patience.Stop()
-	busy := func() error {
-		return fmt.Errorf("%w: waited %v for an open transaction to end", ErrBusy, w.opts.BusyTimeout)
-	}
+	start, patience := time.Now(), w.patience()
+	requests := w.requests
 	select {
-	case w.requests <- r:
-	case <-w.stopped:
-		return ErrClosed
-	case <-r.ctx.Done():
-		return context.Cause(r.ctx)
-	case <-patience.C:
-		return busy()
+	case requests <- r:
+		requests = nil
+	default:
 	}
-	select {
-	case <-r.done:
+	for {
+		var reason error
+		select {
+		case <-r.done:
+			return nil
+		case requests <- r:
+			requests = nil
+			continue
+		case <-patience:
+			if left := w.opts.BusyTimeout - time.Since(start); left > 0 { // it was another's
+				own := make(chan struct{})
+				t := time.AfterFunc(left, func() { close(own) })
+				defer t.Stop()
+				patience = own
+				continue
+			}
+			reason = fmt.Errorf("%w: waited %v for an open transaction to end", ErrBusy, w.opts.BusyTimeout)
+		case <-w.stopped:
+			reason = ErrClosed
+		case <-r.ctx.Done():
+			reason = context.Cause(r.ctx)
+		}
+		if r.taken.CompareAndSwap(false, true) {
+			return reason
+		}
+		<-r.done // cannot block: whoever took it finishes it
 		return nil
-	case <-r.ctx.Done():
-		if r.taken.CompareAndSwap(false, true) {
-			return context.Cause(r.ctx)
+	}
+}
+
+// patience returns a channel that is closed when the busy timeout is over, or sooner: all who wait at one time share
+// one, as hardly any of them waits for so long and a timer for each would cost them more than the rest of submit.
+func (w *groupWriter) patience() <-chan struct{} {
+	for {
+		if over := w.timeout.Load(); over != nil {
+			return *over
 		}
-	case <-patience.C:
-		if r.taken.CompareAndSwap(false, true) {
-			return busy()
-		}
-	case <-w.stopped:
-		if r.taken.CompareAndSwap(false, true) {
-			return ErrClosed
+		over := make(chan struct{})
+		if w.timeout.CompareAndSwap(nil, &over) {
+			time.AfterFunc(w.opts.BusyTimeout, func() { w.timeout.Store(nil); close(over) })
+			return over
 		}
 	}
-	<-r.done // cannot block: whoever took it finishes it
-	return nil
 }
 
 // run serves requests until ctx ends.
