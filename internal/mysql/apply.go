@@ -120,6 +120,8 @@ func (e *engine) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table
 		switch {
 		case p == dialect.Batch && mode == dialect.Strict:
 			return w.batch(gone, present)
+		case p == dialect.Replay && mode == dialect.Replace:
+			return errors.Join(w.delete(gone, maxKeys), w.replace(present))
 		case mode == dialect.Replace:
 			return errors.Join(w.delete(gone, maxKeys), w.insert(present, "REPLACE INTO ", ""))
 		case t.unique:

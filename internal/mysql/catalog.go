@@ -20,6 +20,7 @@ type column struct {
 	charset   string // "" for types without one
 	collation string
 	kind      kind
+	auto      bool // AUTO_INCREMENT
 }
 
 // table is a dialect.Table with what only this package needs.
@@ -215,7 +216,7 @@ func (b *catalogBuilder) addColumn(db string, r []sql.NullString) {
 	t.Stored = append(t.Stored, c.Name)
 	t.stored = append(t.stored, column{
 		name: c.Name, typ: typ, charset: r[4].String, collation: r[5].String,
-		kind: kindOf(strings.ToLower(r[3].String), b.e.mariadb),
+		kind: kindOf(strings.ToLower(r[3].String), b.e.mariadb), auto: c.AutoIncrement,
 	})
 }
 

@@ -39,10 +39,11 @@ type engine struct {
 	all       atomic.Pointer[[]string] // bound, and those that Replicate has added
 	own       string                   // name of ddb's own database
 	mariadb   bool
-	fold      bool // lower_case_table_names != 0
-	process   bool // the user may read InnoDB's dictionary
-	statement int  // limit of a statement's size, bytes
-	packet    int  // max_allowed_packet, bytes
+	fold      bool        // lower_case_table_names != 0
+	process   bool        // the user may read InnoDB's dictionary
+	statement int         // limit of a statement's size, bytes
+	packet    int         // max_allowed_packet, bytes
+	noLoad    atomic.Bool // LOAD DATA LOCAL has been refused
 
 	catalog atomic.Pointer[catalog] // what Tables returned last
 
