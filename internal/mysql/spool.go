@@ -138,6 +138,15 @@ func readValue(in *bufio.Reader) (any, error) {
 			_, err = io.ReadFull(in, b)
 			return b, err
 		}
+		if n <= uint64(in.Size()) {
+			b, err := in.Peek(int(n))
+			if err != nil {
+				return nil, err
+			}
+			s := string(b)
+			_, err = in.Discard(len(b))
+			return s, err
+		}
 		var sb strings.Builder
 		sb.Grow(int(n))
 		_, err = io.CopyN(&sb, in, int64(n))
