@@ -36,7 +36,7 @@ func (s *spool) close() {
 
 // Tags of the values in a spool.
 const (
-	tagNil = iota
+	tagNil byte = iota
 	tagInt
 	tagUint
 	tagFloat
@@ -46,24 +46,19 @@ const (
 
 // add appends a row, which it copies.
 func (s *spool) add(cells []any) error {
-	for _, c := range cells {
-		switch v := c.(*cell).v.(type) {
-		case nil:
-			s.buf = append(s.buf, tagNil)
-		case int64:
-			s.buf = binary.AppendVarint(append(s.buf, tagInt), v)
-		case uint64:
-			s.buf = binary.AppendUvarint(append(s.buf, tagUint), v)
-		case float64:
-			s.buf = binary.BigEndian.AppendUint64(append(s.buf, tagFloat), math.Float64bits(v))
-		case string:
-			s.buf = binary.AppendUvarint(append(s.buf, tagString), uint64(len(v)))
-			s.buf = append(s.buf, v...)
-		case []byte:
-			s.buf = binary.AppendUvarint(append(s.buf, tagBytes), uint64(len(v)))
-			s.buf = append(s.buf, v...)
-		default:
-			return fmt.Errorf("unexpected value %T", v)
+	for _, cl := range cells {
+		c := cl.(*cell)
+		s.buf = append(s.buf, c.tag)
+		switch c.tag {
+		case tagInt:
+			s.buf = binary.AppendVarint(s.buf, int64(c.n))
+		case tagUint:
+			s.buf = binary.AppendUvarint(s.buf, c.n)
+		case tagFloat:
+			s.buf = binary.BigEndian.AppendUint64(s.buf, c.n)
+		case tagString, tagBytes:
+			s.buf = binary.AppendUvarint(s.buf, uint64(len(c.b)))
+			s.buf = append(s.buf, c.b...)
 		}
 	}
 	s.rows++

@@ -93,12 +93,14 @@ func (c column) compare() string {
 	return ident(c.name)
 }
 
-// cell receives one value from the driver. A []byte in v is the driver's own and
-// valid until the next row.
+// cell receives one value from the driver, in the form that a spool takes. It is no any, since
+// a scan would allocate each of them only for the spool to take it apart.
 type cell struct {
 	kind kind
 	utf8 bool
-	v    any
+	tag  byte   // says which of the two holds the value
+	n    uint64 // an integer, or the bits of a float64
+	b    []byte // the driver's own, valid until the next row
 }
 
 func (c column) newCell() *cell {
@@ -109,19 +111,19 @@ func (c column) newCell() *cell {
 func (c *cell) Scan(src any) error {
 	switch v := src.(type) {
 	case nil:
-		c.v = nil
+		c.tag = tagNil
 	case []byte:
 		return c.scanBytes(v)
 	case string:
 		return c.scanBytes([]byte(v))
 	case int64:
-		c.v = v
+		c.tag, c.n = tagInt, uint64(v)
 	case uint64:
-		c.v = fromUint(v)
+		c.setUint(v)
 	case float32:
-		c.v = float64(v)
+		c.tag, c.n = tagFloat, math.Float64bits(float64(v))
 	case float64:
-		c.v = v
+		c.tag, c.n = tagFloat, math.Float64bits(v)
 	default:
 		return fmt.Errorf("unexpected %T from the driver", src)
 	}
@@ -129,39 +131,35 @@ func (c *cell) Scan(src any) error {
 }
 
 func (c *cell) scanBytes(b []byte) error {
-	var err error
+	c.tag, c.b = tagBytes, b
 	switch c.kind {
 	case kindInt, kindBits:
-		c.v, err = parseInt(string(b))
+		if n, err := strconv.ParseInt(string(b), 10, 64); err == nil {
+			c.tag, c.n = tagInt, uint64(n)
+			return nil
+		}
+		n, err := strconv.ParseUint(string(b), 10, 64)
+		c.setUint(n)
+		return err
 	case kindFloat:
-		c.v, err = strconv.ParseFloat(string(b), 64)
+		f, err := strconv.ParseFloat(string(b), 64)
+		c.tag, c.n = tagFloat, math.Float64bits(f)
+		return err
 	case kindFixed, kindPlain, kindJSON:
-		c.v = string(b)
+		c.tag = tagString
 	case kindText:
 		if c.utf8 && utf8.Valid(b) {
-			c.v = string(b)
-		} else {
-			c.v = b
+			c.tag = tagString
 		}
-	default:
-		c.v = b
 	}
-	return err
+	return nil
 }
 
-func parseInt(s string) (any, error) {
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
-		return n, nil
+// setUint makes the value an int64 if it is one.
+func (c *cell) setUint(u uint64) {
+	if c.tag, c.n = tagUint, u; u <= math.MaxInt64 {
+		c.tag = tagInt
 	}
-	u, err := strconv.ParseUint(s, 10, 64)
-	return u, err
-}
-
-func fromUint(u uint64) any {
-	if u <= math.MaxInt64 {
-		return int64(u)
-	}
-	return u
 }
 
 // appendLiteral appends v as SQL that the server stores in the column, or compares
