@@ -231,7 +231,7 @@ func decodeRows(payload []byte) *decodedRows {
 	if r.snapshotRows, r.err = wire.Decode[snapshotRows](payload); r.err != nil {
 		return r
 	}
-	r.rows = make([]dialect.Row, 0, r.Change.Present)
+	r.rows = make([]dialect.Row, 0, min(r.Change.Present, chunkRows))
 	r.err = r.Change.each(func(row dialect.Row) error { r.rows = append(r.rows, row); return nil })
 	return r
 }

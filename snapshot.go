@@ -132,30 +132,37 @@ func (f *sender) resumable(ctx context.Context, from *cursor, rec schemaRecord) 
 	return err == nil && at == from.Base
 }
 
-const chunkRows = 20_000 // rows of a snapshot that are read at once, if partBytes does not end the chunk first
+const chunkRows = 20_000 // rows of a snapshot that are read at once, and that are sent at once if partBytes does not end them first
 
 // sendTable copies one table from behind the key.
 func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after []any) error {
+	chunk := f.m.newChunk(t)
+	last := make([]any, len(t.Key)) // the key of the row read last
+	flush := func() error {
+		if chunk.Present == 0 {
+			return nil
+		}
+		err := l.write(msgRows, snapshotRows{Change: chunk, After: after})
+		if chunk.Rows, chunk.Present = chunk.Rows[:0], 0; cap(chunk.Rows) > 2*partBytes {
+			chunk.Rows = nil // a huge row's memory
+		}
+		return err
+	}
 	for more := true; more; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		chunk := f.m.newChunk(t)
-		flush := func() error {
-			if chunk.Present == 0 {
-				return nil
-			}
-			err := l.write(msgRows, snapshotRows{Change: chunk, After: after})
-			chunk = f.m.newChunk(t)
-			return err
-		}
 		var err error
+		read := 0
 		more, err = f.m.engine.Scan(ctx, f.m.db, t, after, chunkRows, func(values []any) error {
 			chunk.Rows = wire.AppendRow(chunk.Rows, values)
 			chunk.Present++
-			after = pick(values, t.Key)
-			if len(chunk.Rows) >= partBytes {
-				after = cloneValues(after)
+			for i, c := range t.Key {
+				last[i] = values[c]
+			}
+			read++
+			if len(chunk.Rows) >= partBytes || chunk.Present >= chunkRows {
+				after = cloneValues(last)
 				return flush()
 			}
 			return nil
@@ -163,12 +170,11 @@ func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after
 		if err != nil {
 			return fmt.Errorf("ddb: snapshot: table %s: %w", t.Name, err)
 		}
-		after = cloneValues(after)
-		if err := flush(); err != nil {
-			return err
+		if read > 0 {
+			after = cloneValues(last)
 		}
 	}
-	return nil
+	return flush()
 }
 
 func (n *node) newChunk(t *dialect.Table) *Change {
