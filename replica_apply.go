@@ -2,6 +2,7 @@ package ddb
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/ddb-project/ddb/internal/wire"
@@ -25,38 +26,73 @@ func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
 				return context.Cause(ctx)
 			}
 		}
+		leave := f.crowded(ctx)
 		items, err := in.take(ctx)
+		start, few := time.Now(), len(items) <= fewItems
+		if err == nil {
+			err = f.messages(ctx, up, items, &ahead)
+		}
+		leave()
 		if err != nil {
 			return err
-		}
-		start, few := time.Now(), len(items) <= fewItems
-		for len(items) > 0 {
-			if items[0].kind != msgPart {
-				if err := f.load(ctx, up, items, &ahead); err != nil {
-					return err
-				}
-				items = items[1:]
-				continue
-			}
-			n := 0
-			for n < len(items) && items[n].kind == msgPart {
-				n++
-			}
-			parts := make([]Part, n)
-			for i := range parts {
-				if err := wire.Unmarshal(items[i].payload, &parts[i]); err != nil {
-					return err
-				}
-			}
-			items = items[n:]
-			if err := f.applyParts(ctx, up, parts); err != nil {
-				return err
-			}
 		}
 		if took, ended = 0, time.Now(); few {
 			took = ended.Sub(start)
 		}
 	}
+}
+
+// messages applies what was taken from the inbox.
+func (f *follower) messages(ctx context.Context, up *upstream, items []item, ahead *decoder) error {
+	for len(items) > 0 {
+		if items[0].kind != msgPart {
+			if err := f.load(ctx, up, items, ahead); err != nil {
+				return err
+			}
+			items = items[1:]
+			continue
+		}
+		n := 0
+		for n < len(items) && items[n].kind == msgPart {
+			n++
+		}
+		parts := make([]Part, n)
+		for i := range parts {
+			if err := wire.Unmarshal(items[i].payload, &parts[i]); err != nil {
+				return err
+			}
+		}
+		items = items[n:]
+		if err := f.applyParts(ctx, up, parts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Followers of one process whose databases are SQLite files share the lock of SQLite's page cache. When
+// many of them apply at once they wait for it at every page, most of the time for a goroutine that does
+// not run. So they take turns, and what comes for one meanwhile is applied together.
+var appliers = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+
+// turnPatience is how long a follower waits for its turn: one whose database is locked by the
+// program must not stop the others.
+const turnPatience = 2 * time.Second
+
+// crowded waits for the follower's turn to apply and returns what ends it.
+func (f *follower) crowded(ctx context.Context) (leave func()) {
+	if !f.singleWriter() {
+		return func() {}
+	}
+	patience := time.NewTimer(turnPatience)
+	defer patience.Stop()
+	select {
+	case appliers <- struct{}{}:
+		return func() { <-appliers }
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	return func() {}
 }
 
 // fewItems is how many messages applied together are not worth a commit of their own while more come.
