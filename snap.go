@@ -132,7 +132,7 @@ func (s *snapSide) load(ctx context.Context) error {
 
 // recount reads the queue again.
 func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
-	keys, made, err := s.read(ctx, q, "", nil)
+	keys, made, err := s.read(ctx, q, 0)
 	if err != nil {
 		return err
 	}
@@ -155,9 +155,13 @@ func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
 	return nil
 }
 
-// read returns the batches that a condition selects, without their content, and the keys in them.
-func (s *snapSide) read(ctx context.Context, q dialect.Querier, where string, args []any) (pendingKeys, []*madeBatch, error) {
-	rows, err := q.QueryContext(ctx, "SELECT id, at, bytes, payload FROM "+s.batch+where+" ORDER BY id", args...)
+// read returns the batches with a number up to through, or all for 0, without their content, and the keys in them.
+func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) (pendingKeys, []*madeBatch, error) {
+	where, args := "", []any(nil)
+	if through > 0 && s.w == nil {
+		where, args = " WHERE number <= ?", []any{int64(through)}
+	}
+	rows, err := q.QueryContext(ctx, "SELECT id, number, at, bytes, payload FROM "+s.batch+where+" ORDER BY id", args...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
 	}
@@ -166,9 +170,13 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, where string, ar
 	var list []*madeBatch
 	for rows.Next() {
 		m := new(madeBatch)
+		var number sql.NullInt64
 		var payload []byte
-		if err := rows.Scan(&m.id, &m.at, &m.bytes, &payload); err != nil {
+		if err := rows.Scan(&m.id, &number, &m.at, &m.bytes, &payload); err != nil {
 			return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+		}
+		if through > 0 && (!number.Valid || uint64(number.Int64) > through) {
+			break // where there is one writer, numbers rise with ids, and have no index
 		}
 		b, err := wire.Decode[batch](payload)
 		if err == nil {

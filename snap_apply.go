@@ -134,11 +134,18 @@ func (s *snapSide) includes(ctx context.Context, q dialect.Querier, batches map[
 
 // drop removes the batches up to a number from the queue.
 func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) error {
-	keys, list, err := s.read(ctx, q, " WHERE number <= ?", []any{int64(through)})
+	if through == 0 {
+		return nil
+	}
+	keys, list, err := s.read(ctx, q, through)
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	if _, err := q.ExecContext(ctx, "DELETE FROM "+s.batch+" WHERE number <= ?", int64(through)); err != nil {
+	where, limit := " WHERE number <= ?", int64(through)
+	if s.w != nil {
+		where, limit = " WHERE id <= ?", list[len(list)-1].id
+	}
+	if _, err := q.ExecContext(ctx, "DELETE FROM "+s.batch+where, limit); err != nil {
 		return fmt.Errorf("ddb: node %s: drop batches: %w", s.opts.ID, err)
 	}
 	s.mu.Lock()

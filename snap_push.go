@@ -94,8 +94,9 @@ func (s *snapSide) push(ctx context.Context, up *upstream) error {
 	} else if err := s.remind(ctx, up, sent); err != nil {
 		return err
 	}
+	var last int64
 	for {
-		msg, size, err := s.next(ctx, sent)
+		msg, size, err := s.next(ctx, sent, &last)
 		if err != nil {
 			return err
 		}
@@ -131,21 +132,26 @@ func (s *snapSide) remind(ctx context.Context, up *upstream, received uint64) er
 	return up.write(msgBatch, &batches{First: received, Now: time.Now().UnixNano()})
 }
 
-// next returns the batches that follow number sent, numbering them if they are new.
-func (s *snapSide) next(ctx context.Context, sent uint64) (batches, int, error) {
+// next returns the batches that follow number sent, numbering them if they are new. Where there is
+// one writer, numbers rise with ids and have no index: the next ones are found from the id of the last, which last keeps.
+func (s *snapSide) next(ctx context.Context, sent uint64, last *int64) (batches, int, error) {
 	msg := batches{First: sent + 1}
 	size := 0
+	order := "number"
+	if s.w != nil {
+		order = "id"
+	}
 	for range 2 {
-		rows, err := s.db.QueryContext(ctx, "SELECT number, payload FROM "+s.batch+" WHERE number > ? ORDER BY number LIMIT ?", int64(sent), pushBatches)
+		rows, err := s.db.QueryContext(ctx, "SELECT id, number, payload FROM "+s.batch+" WHERE id > ? AND number > ? ORDER BY "+order+" LIMIT ?", *last, int64(sent), pushBatches)
 		if err != nil {
 			return msg, 0, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
 		}
 		err = func() error {
 			defer rows.Close()
 			for rows.Next() {
-				var number int64
+				var id, number int64
 				var payload []byte
-				if err := rows.Scan(&number, &payload); err != nil {
+				if err := rows.Scan(&id, &number, &payload); err != nil {
 					return err
 				}
 				if want := msg.First + uint64(len(msg.Bodies)); uint64(number) != want {
@@ -155,6 +161,9 @@ func (s *snapSide) next(ctx context.Context, sent uint64) (batches, int, error) 
 					return nil
 				}
 				msg.Bodies = append(msg.Bodies, payload)
+				if s.w != nil {
+					*last = id
+				}
 			}
 			return rows.Err()
 		}()
