@@ -23,12 +23,13 @@ func (Dialect) Name() string { return "mysql" }
 
 // Limits of what is sent to the server at once.
 const (
-	maxStatement = 1 << 20   // bytes of SQL text in one statement
-	maxInline    = 256 << 10 // bytes of one value that still go into the statement of its row
-	maxKeys      = 400       // keys in one DELETE
-	maxLookup    = 50        // keys in one Lookup statement
-	clearChunk   = 10000     // note ids in one DELETE
-	minPool      = 3         // connections that a node needs at least: lock, pass, everything else
+	maxStatement      = 1 << 20   // bytes of SQL text in one statement
+	maxInline         = 256 << 10 // bytes of one value that still go into the statement of its row
+	maxKeys           = 400       // keys in one DELETE
+	maxLookup         = 50        // keys in one Lookup statement
+	maxLookupIntegers = 1000      // the same, where they are integers
+	clearChunk        = 10000     // note ids in one DELETE
+	minPool           = 3         // connections that a node needs at least: lock, pass, everything else
 )
 
 // engine is the dialect bound to one *sql.DB.

@@ -74,8 +74,8 @@ func (e *engine) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table,
 	return s.rows == limit, nil
 }
 
-// Lookup reads and locks rows by key. Each key is a SELECT of its own in one UNION,
-// with its number: only the server knows which keys are the same by its collations.
+// Lookup reads and locks rows by key. Each key that is not just an integer is a SELECT of its own in
+// one UNION, with its number: only the server knows which keys are the same by its collations.
 func (e *engine) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any, emit func(dialect.Row) error) error {
 	t, err := e.info(ctx, q, dt)
 	if err != nil {
@@ -86,8 +86,12 @@ func (e *engine) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 			return fmt.Errorf("mysql: look up: %w", err)
 		}
 	}
+	most := maxLookup
+	if t.integerKey() {
+		most = maxLookupIntegers
+	}
 	for len(keys) > 0 {
-		part := keys[:min(maxLookup, len(keys))]
+		part := keys[:min(most, len(keys))]
 		keys = keys[len(part):]
 		if err := e.lookup(ctx, q, t, part, emit); err != nil {
 			return fmt.Errorf("mysql: look up %s: %w", t.sqlName(), wrap(err))
@@ -101,18 +105,13 @@ func (e *engine) lookup(ctx context.Context, q dialect.Querier, t *table, keys [
 	r.add("", flagColumn)
 	r.stored("t")
 	columns := strings.Join(r.exprs[1:], ", ")
-	var b []byte
-	for i, k := range keys {
-		if i > 0 {
-			b = append(b, " UNION ALL "...)
-		}
-		b = append(b, fmt.Sprintf("(SELECT %d, %s FROM %s t WHERE ", i, columns, t.sqlName())...)
-		b = appendKey(b, t, k)
-		b = append(b, " FOR UPDATE)"...)
+	query, ok := t.byIntegers(columns, keys)
+	if !ok {
+		query = t.oneByOne(columns, keys)
 	}
 	var s *spool
 	err := e.neutral(ctx, q, func(q dialect.Querier) (err error) {
-		s, err = collect(ctx, q, string(b), r.cells)
+		s, err = collect(ctx, q, query, r.cells)
 		return err
 	})
 	if err != nil {
@@ -140,6 +139,54 @@ func (e *engine) lookup(ctx context.Context, q dialect.Querier, t *table, keys [
 		return err
 	}
 	return absent(len(keys))
+}
+
+// oneByOne is the query of lookup for any keys.
+func (t *table) oneByOne(columns string, keys [][]any) string {
+	var b []byte
+	for i, k := range keys {
+		if i > 0 {
+			b = append(b, " UNION ALL "...)
+		}
+		b = append(b, fmt.Sprintf("(SELECT %d, %s FROM %s t WHERE ", i, columns, t.sqlName())...)
+		b = appendKey(b, t, k)
+		b = append(b, " FOR UPDATE)"...)
+	}
+	return string(b)
+}
+
+// integerKey reports whether the key is one column of integers.
+func (t *table) integerKey() bool {
+	return len(t.Key) == 1 && t.keyColumns()[0].kind == kindInt && strings.Contains(t.keyColumns()[0].typ, "int")
+}
+
+// byIntegers is the query of lookup for keys that are one integer each. Joined with a list
+// the server looks up each of them, as in Clear, and has one SELECT to prepare instead of one for each.
+func (t *table) byIntegers(columns string, keys [][]any) (query string, ok bool) {
+	if !t.integerKey() {
+		return "", false
+	}
+	c := t.keyColumns()[0]
+	typ := "BIGINT"
+	if strings.Contains(c.typ, "unsigned") {
+		typ += " UNSIGNED"
+	}
+	b := []byte("SELECT d.i-1, " + columns + " FROM JSON_TABLE('[")
+	for i, k := range keys {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		switch v := k[0].(type) {
+		case int64:
+			b = strconv.AppendInt(b, v, 10)
+		case uint64:
+			b = strconv.AppendUint(b, v, 10)
+		default:
+			return "", false
+		}
+	}
+	return string(b) + "]', '$[*]' COLUMNS (i FOR ORDINALITY, k " + typ + " PATH '$')) d STRAIGHT_JOIN " + t.sqlName() +
+		" t FORCE INDEX (PRIMARY) ON t." + ident(c.name) + "=d.k ORDER BY d.i FOR UPDATE", true
 }
 
 // Wipe drops views, tables, sequences and routines of the replicated databases.
