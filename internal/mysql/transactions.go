@@ -285,7 +285,7 @@ func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, 
 			return n, err
 		}
 		for j, x := range r.cells {
-			v[j] = x.(*cell).v
+			v[j] = x.(*cell).value()
 		}
 		for t.ids[i] != v[k] {
 			i++

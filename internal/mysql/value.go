@@ -156,6 +156,26 @@ func (c *cell) scanBytes(b []byte) error {
 }
 
 // setUint makes the value an int64 if it is one.
+// value returns what was scanned. A []byte is the driver's own.
+func (c *cell) value() any {
+	switch c.tag {
+	case tagInt:
+		return int64(c.n)
+	case tagUint:
+		return c.n
+	case tagFloat:
+		return math.Float64frombits(c.n)
+	case tagString:
+		return string(c.b)
+	case tagBytes:
+		if c.b == nil {
+			return []byte{}
+		}
+		return c.b
+	}
+	return nil
+}
+
 func (c *cell) setUint(u uint64) {
 	if c.tag, c.n = tagUint, u; u <= math.MaxInt64 {
 		c.tag = tagInt
