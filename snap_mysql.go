@@ -22,10 +22,11 @@ type snapWrites struct {
 // transaction that is to begin, or the statements that are to run by themselves.
 func (w *snapWrites) conn(ctx context.Context, transaction bool) (ownConn, error) {
 	c, err := w.s.own.conn(ctx, w.s.db, w.s.numberOfNode.Load())
-	if err != nil || !transaction && c.single {
+	mark := w.s.transactions.Mark(transaction)
+	if err != nil || mark == "" || !transaction && c.single {
 		return c, err
 	}
-	if _, err := c.ExecContext(ctx, w.s.transactions.Mark(transaction)); err != nil {
+	if _, err := c.ExecContext(ctx, mark); err != nil {
 		return ownConn{}, errors.Join(err, drop(c.Conn))
 	}
 	c.single = !transaction
@@ -51,7 +52,8 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 		return nil, err
 	}
 	defer done()
-	c, err := w.conn(ctx, false)
+	spelt := sqlclass.SpellsRows(w.c.class, query)
+	c, err := w.conn(ctx, !spelt)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +62,7 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 		return nil, errors.Join(err, c.Close())
 	}
 	defer giveBack(c.Conn, release)
-	if sqlclass.SpellsRows(w.c.class, query) {
+	if spelt {
 		defer w.s.noted() // even after an error it may stand
 		return c.exec(ctx, query, args)
 	}

@@ -14,7 +14,7 @@ import (
 // transactionReader is what an engine has beside Capture where many write at once, and notes tell whose they are.
 type transactionReader interface {
 	// Mark is the statement that a connection runs before a transaction, or before statements
-	// that are transactions by themselves, so that CollectTransactions tells them apart.
+	// that are transactions by themselves, so that CollectTransactions tells them apart; "" if there is no need.
 	Mark(transaction bool) string
 	// MostBytes is how large a batch the database stores.
 	MostBytes() int

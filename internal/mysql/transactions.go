@@ -36,16 +36,19 @@ const originColumns = "id,conn,tx,at,existed"
 func (e *engine) origin() string {
 	tx := "IFNULL(@ddb_tx, 0)"
 	if e.mariadb {
-		tx = fmt.Sprintf("IF(@@in_transaction, IFNULL(@ddb_tx, 0), %d)", statementMark)
+		tx = fmt.Sprintf("IF(@@in_transaction, GREATEST(IFNULL(@ddb_tx, 0), 0), %d)", statementMark)
 	}
 	return noteID + ",CONNECTION_ID()," + tx + ",NOW(6)"
 }
 
 // Mark is the statement that a connection runs before a transaction, or before statements
-// that are transactions by themselves, so that CollectTransactions tells them apart.
+// that are transactions by themselves, so that CollectTransactions tells them apart; "" if there is no need.
 func (e *engine) Mark(transaction bool) string {
-	if transaction {
+	switch {
+	case transaction:
 		return "SET @ddb_tx=" + noteID
+	case e.mariadb:
+		return ""
 	}
 	return fmt.Sprintf("SET @ddb_tx=%d", statementMark)
 }

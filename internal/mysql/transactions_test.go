@@ -164,9 +164,6 @@ func writeAtRandom(ctx context.Context, n *node, rnd *rand.Rand, w int) {
 	run := func(q string) { c.ExecContext(ctx, q) } // errors are part of it: constraints, deadlocks
 	for range 200 {
 		if rnd.IntN(2) == 0 {
-			if w > 1 {
-				run(n.eng.Mark(false))
-			}
 			run(statement())
 			continue
 		}

@@ -145,7 +145,12 @@ func (c *cell) scanBytes(b []byte) error {
 		f, err := strconv.ParseFloat(string(b), 64)
 		c.tag, c.n = tagFloat, math.Float64bits(f)
 		return err
-	case kindFixed, kindPlain, kindJSON:
+	case kindFixed: // ZEROFILL shows in some queries and not in others
+		for len(b) > 1 && b[0] == '0' && b[1] != '.' {
+			b = b[1:]
+		}
+		c.tag, c.b = tagString, b
+	case kindPlain, kindJSON:
 		c.tag = tagString
 	case kindText:
 		if c.utf8 && utf8.Valid(b) {
