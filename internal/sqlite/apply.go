@@ -337,12 +337,88 @@ func (e *engine) Lookup(ctx context.Context, q dialect.Querier, t *dialect.Table
 	}
 	defer stmt.Close()
 	s := newScanner(len(tb.Stored))
+	if tb.rowidKey {
+		if keys, err = tb.lookupMany(ctx, q.(preparer), keys, emit); err != nil {
+			return fmt.Errorf("sqlite: lookup %s: %w", t.Name, err)
+		}
+	}
 	for _, key := range keys {
 		if err := lookup(ctx, stmt, s, key, emit); err != nil {
 			return fmt.Errorf("sqlite: lookup %s: %w", t.Name, err)
 		}
 	}
 	return nil
+}
+
+// lookupAtOnce is how many rows a query looks up by their rowid: to start one takes
+// longer than to find a row.
+const lookupAtOnce = 50
+
+// lookupMany emits the rows of keys as long as there are enough for a query, and returns the keys that are left.
+func (tb *table) lookupMany(ctx context.Context, q preparer, keys [][]any, emit func(dialect.Row) error) ([][]any, error) {
+	if len(keys) < lookupAtOnce {
+		return keys, nil
+	}
+	list := make([]string, lookupAtOnce)
+	for i := range list {
+		list[i] = fmt.Sprintf("(%d, ?)", i)
+	}
+	// CROSS JOIN keeps the list outermost, so that the rows come in its order.
+	stmt, err := q.PrepareContext(ctx, fmt.Sprintf("SELECT k.column1, %s FROM (VALUES %s) k CROSS JOIN main.%s t WHERE t.%s = k.column2",
+		tb.read("t"), strings.Join(list, ", "), quote(tb.Name), quote(tb.Stored[tb.Key[0]])))
+	if err != nil {
+		return nil, err
+	}
+	defer stmt.Close()
+	s := newScanner(1 + len(tb.Stored))
+	args := make([]any, lookupAtOnce)
+	for len(keys) >= lookupAtOnce {
+		for i, key := range keys[:lookupAtOnce] {
+			args[i] = key[0]
+		}
+		next := 0
+		absent := func(until int) error {
+			for ; next < until; next++ {
+				if err := emit(dialect.Row{Key: keys[next]}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		err := eachRow(ctx, stmt, args, func(rows *sql.Rows) error {
+			if err := s.scan(rows); err != nil {
+				return err
+			}
+			i := int(s.values[0].(int64))
+			if err := absent(i); err != nil {
+				return err
+			}
+			next = i + 1
+			return emit(dialect.Row{Key: keys[i], Values: s.values[1:]})
+		})
+		if err == nil {
+			err = absent(lookupAtOnce)
+		}
+		if err != nil {
+			return nil, err
+		}
+		keys = keys[lookupAtOnce:]
+	}
+	return keys, nil
+}
+
+func eachRow(ctx context.Context, stmt *sql.Stmt, args []any, f func(*sql.Rows) error) error {
+	rows, err := stmt.QueryContext(ctx, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 func lookup(ctx context.Context, stmt *sql.Stmt, s *scanner, key []any, emit func(dialect.Row) error) error {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/dialect/dialecttest"
 	"go.uber.org/goleak"
 )
@@ -66,4 +67,36 @@ func TestConformance(t *testing.T) {
 		Values:   values,
 		Checksum: checksum,
 	})
+}
+
+// Lookup tells of every key, in the order asked, whether its row is there and what it holds.
+func TestLookupMany(t *testing.T) {
+	db := openFile(t, "")
+	e := bind(t, db, dialect.Config{})
+	for _, s := range []string{"CREATE TABLE t (v, id INTEGER PRIMARY KEY)",
+		"WITH RECURSIVE n(i) AS (SELECT -50 UNION ALL SELECT i + 1 FROM n WHERE i < 120) INSERT INTO t SELECT 'v' || (2 * i), 2 * i FROM n"} {
+		if _, err := db.ExecContext(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var keys [][]any
+	for i := range 2*lookupAtOnce + 7 {
+		keys = append(keys, []any{int64(lookupAtOnce - i)})
+	}
+	at := 0
+	err := e.Lookup(t.Context(), db, find(t, e, db, "t"), keys, func(r dialect.Row) error {
+		id := keys[at][0].(int64)
+		want := "[]"
+		if id%2 == 0 {
+			want = fmt.Sprintf("[v%d %d]", id, id)
+		}
+		if fmt.Sprint(r.Key) != fmt.Sprint(keys[at]) || fmt.Sprint(r.Values) != want || (r.Values == nil) != (id%2 != 0) {
+			t.Errorf("key %v: got %v, %v", keys[at], r.Key, r.Values)
+		}
+		at++
+		return nil
+	})
+	if err != nil || at != len(keys) {
+		t.Fatalf("told of %d of %d keys: %v", at, len(keys), err)
+	}
 }
