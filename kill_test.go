@@ -34,29 +34,40 @@ func TestKill(t *testing.T) {
 		}
 		return rows.Err()
 	}
+	const long = "BENCHMARK(1000000000000, SHA2('x', 512)) " // which does not notice that its client has gone, as SLEEP does
 	ways := map[string]func(ctx context.Context, c *ddb.Cluster, mark string) error{
 		"exec": func(ctx context.Context, c *ddb.Cluster, mark string) error {
-			_, err := c.ExecContext(ctx, "INSERT INTO t SELECT SLEEP(600) "+mark)
+			_, err := c.ExecContext(ctx, "INSERT INTO t SELECT "+long+mark)
 			return err
 		},
 		"returning": func(ctx context.Context, c *ddb.Cluster, mark string) error {
-			return drain(c.QueryContext(ctx, "INSERT INTO t VALUES (SLEEP(600)) RETURNING id "+mark))
+			return drain(c.QueryContext(ctx, "INSERT INTO t VALUES ("+long+") RETURNING id "+mark))
 		},
 		"read": func(ctx context.Context, c *ddb.Cluster, mark string) error {
-			return drain(c.QueryContext(ctx, "SELECT SLEEP(600) "+mark))
+			return drain(c.QueryContext(ctx, "SELECT "+long+mark))
+		},
+		"row": func(ctx context.Context, c *ddb.Cluster, mark string) error {
+			var n int
+			return c.QueryRowContext(ctx, "SELECT "+long+mark).Scan(&n)
+		},
+		"prepared": func(ctx context.Context, c *ddb.Cluster, mark string) error {
+			stmt, err := c.PrepareContext(f.ctx, "SELECT "+long+mark)
+			require.NoError(t, err)
+			defer stmt.Close()
+			return drain(stmt.QueryContext(ctx))
 		},
 		"transaction": func(ctx context.Context, c *ddb.Cluster, mark string) error {
 			tx, err := c.BeginTx(f.ctx, nil)
 			require.NoError(t, err)
 			defer tx.Rollback()
-			_, err = tx.ExecContext(ctx, "INSERT INTO t SELECT SLEEP(600) "+mark)
+			_, err = tx.ExecContext(ctx, "INSERT INTO t SELECT "+long+mark)
 			return err
 		},
 		"read-only transaction": func(ctx context.Context, c *ddb.Cluster, mark string) error {
 			tx, err := c.BeginTx(f.ctx, &sql.TxOptions{ReadOnly: true})
 			require.NoError(t, err)
 			defer tx.Rollback()
-			return drain(tx.QueryContext(ctx, "SELECT SLEEP(600) "+mark))
+			return drain(tx.QueryContext(ctx, "SELECT "+long+mark))
 		},
 	}
 	for on, c := range clusters {
@@ -65,7 +76,7 @@ func TestKill(t *testing.T) {
 				mark := fmt.Sprintf("/* %s %s */", on, way)
 				running := func() bool {
 					var n int
-					require.NoError(t, f.m.raw.QueryRow("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE ? AND id <> CONNECTION_ID()", "%SLEEP(600)%"+mark+"%").Scan(&n))
+					require.NoError(t, f.m.raw.QueryRow("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE ? AND id <> CONNECTION_ID()", "%BENCHMARK%"+mark+"%").Scan(&n))
 					return n > 0
 				}
 				ctx, cancel := context.WithCancel(ddb.WithKill(f.ctx))

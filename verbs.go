@@ -110,7 +110,13 @@ func (c *Cluster) QueryContext(ctx context.Context, query string, args ...any) (
 	if !c.isRead(query) {
 		return c.sqlDB.QueryContext(ctx, query, args...)
 	}
-	rows, err := c.read(ctx, query, args)
+	read := c.read
+	if c.kills(ctx, nil) { // which takes an end to be told of: see readKilled
+		read = func(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+			return c.sqlDB.QueryContext(ctx, query, args...)
+		}
+	}
+	rows, err := read(ctx, query, args)
 	if err != nil {
 		return nil, wrapError("query", err)
 	}
@@ -125,7 +131,7 @@ func (c *Cluster) QueryRow(query string, args ...any) *sql.Row {
 // QueryRowContext executes a query that is expected to return at most one row, as
 // [sql.DB.QueryRowContext] does, routed like QueryContext.
 func (c *Cluster) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if !c.closed.Load() && c.isRead(query) {
+	if !c.closed.Load() && c.isRead(query) && !c.kills(ctx, nil) {
 		rule := ruleOf(ctx)
 		// The error of a row shows only in Scan, too late for another try: a local
 		// node, or the master, cannot be marked down, so its row is as good as its rows.

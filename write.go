@@ -198,11 +198,20 @@ func queryAlone(ctx context.Context, w writePath, query string, args []any) (dri
 	if err != nil {
 		return nil, err
 	}
-	rows, err := t.query(ctx, query, args)
-	if err != nil {
-		return nil, errors.Join(err, t.rollback())
+	release := func() bool { return false }
+	if s, ok := t.(*snapTx); ok {
+		if release, err = s.w.c.killOn(ctx, s.w.s.db, s.tx); err != nil {
+			return nil, errors.Join(err, t.rollback())
+		}
 	}
-	buffered, err := bufferRows(rows)
+	var buffered driver.Rows
+	rows, err := t.query(ctx, query, args)
+	if err == nil {
+		buffered, err = bufferRows(rows)
+	}
+	if release() && err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return nil, errors.Join(err, t.rollback())
 	}
