@@ -29,7 +29,7 @@ func TestGroupSecondAttempt(t *testing.T) {
 	require.NoError(t, err)
 	n := &node{opts: opts, db: db, engine: engine, log: hclog.NewNullLogger()}
 	attempts := 0
-	w := newGroupWriter(n, writeHooks{each: func(context.Context, *sql.Conn) error {
+	w := newGroupWriter(n, writeHooks{each: func(context.Context, *sql.Conn, dialect.Program) error {
 		if attempts++; attempts == 1 {
 			return errors.New("not this time")
 		}

@@ -38,10 +38,56 @@ type marks struct {
 	cat    *catalogue
 	tables []*dialect.Table
 	ends   [][]int64 // for each statement that has changed something, the last note of each table after it
+	partly bool      // after the last of them not all tables have been looked at
+
+	few map[*int64][]int // by the outboxes that a statement may write to: which of the tables have them
+}
+
+// of returns the tables whose outboxes the program may write to, as indexes; all is true for any.
+func (m *marks) of(p dialect.Program) (few []int, all bool) {
+	if !p.Known || len(m.ends) == 0 { // the first look is at all, as other clients may have written before
+		return nil, true
+	}
+	if len(p.Outboxes) == 0 {
+		return nil, false
+	}
+	few, known := m.few[&p.Outboxes[0]]
+	if !known {
+		for i, t := range m.tables {
+			if slices.Contains(p.Outboxes, t.ID) {
+				few = append(few, i)
+			}
+		}
+		if m.few == nil || len(m.few) > stmtCache {
+			m.few = make(map[*int64][]int)
+		}
+		m.few[&p.Outboxes[0]] = few
+	}
+	return few, false
+}
+
+// look reads how far the outboxes have come that the program may have written to.
+func (s *snapSide) look(ctx context.Context, q dialect.Querier, p dialect.Program) ([]int64, error) {
+	m := &s.marks
+	few, all := m.of(p)
+	if all {
+		m.partly = false
+		return s.notes.Ends(ctx, q, m.tables)
+	}
+	m.partly = true
+	ends := slices.Clone(m.ends[len(m.ends)-1])
+	for _, i := range few {
+		end, err := s.notes.Ends(ctx, q, m.tables[i:i+1])
+		if err != nil {
+			return nil, err
+		}
+		ends[i] = end[0]
+	}
+	return ends, nil
 }
 
 // each makes a batch of what the statement, or the transaction, has changed (N1), now or before the commit.
-func (s *snapSide) each(ctx context.Context, c *sql.Conn) error {
+func (s *snapSide) each(ctx context.Context, c *sql.Conn, p dialect.Program) error {
 	q := s.quick(c)
 	if s.notes == nil {
 		return s.stage(s.make(ctx, q))
@@ -50,7 +96,7 @@ func (s *snapSide) each(ctx context.Context, c *sql.Conn) error {
 	if cat := s.tables.Load(); m.cat != cat {
 		*m = marks{cat: cat, tables: cat.replicated()}
 	}
-	ends, err := s.notes.Ends(ctx, q, m.tables)
+	ends, err := s.look(ctx, q, p)
 	if err != nil {
 		return err
 	}
@@ -95,11 +141,17 @@ func (s *snapSide) gatherMarks(ctx context.Context, q dialect.Querier) error {
 	if len(m.ends) == 0 {
 		return nil
 	}
+	last := len(m.ends) - 1
+	if m.partly { // what nobody could know of is the last one's
+		var err error
+		if m.ends[last], err = s.look(ctx, q, dialect.Program{}); err != nil {
+			return err
+		}
+	}
 	list := make([]*batch, len(m.ends))
 	for i := range list {
 		list[i] = new(batch)
 	}
-	last := len(list) - 1
 	for i, t := range m.tables {
 		if m.ends[last][i] == 0 {
 			continue

@@ -131,9 +131,11 @@ func keyTriggersOf(table, column string, number int64) (before, after string) {
 	lo, hi := keyRange(number)
 	text, name, key := "'"+strings.ReplaceAll(table, "'", "''")+"'", quoteName("", table), quoteName("", column)
 	quiet := "NOT EXISTS (SELECT 1 FROM " + keyFlagTable + ")"
-	before = fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT ON %s WHEN %s BEGIN "+
-		"INSERT INTO "+keyTable+" (tbl, handed) VALUES (%s, NEW.%s IS NULL OR NEW.%s = -1) ON CONFLICT (tbl) DO UPDATE SET handed = excluded.handed, was = NULL; END",
-		quoteName("", keyTriggers+"bi_"+table), name, quiet, text, key, key)
+	handed := fmt.Sprintf("(NEW.%[1]s IS NULL OR NEW.%[1]s = -1)", key)
+	// As a rule the row says so already, and writing it again would be another page for the commit to write.
+	before = fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT ON %s WHEN NOT EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = %s AND was IS NULL) AND %s BEGIN "+
+		"INSERT INTO "+keyTable+" (tbl, handed) VALUES (%s, %s) ON CONFLICT (tbl) DO UPDATE SET handed = excluded.handed, was = NULL; END",
+		quoteName("", keyTriggers+"bi_"+table), name, text, handed, quiet, text, handed)
 	after = fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON %s WHEN (NEW.%s < %d OR NEW.%s >= %d) AND %s AND EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = 1) BEGIN "+
 		"UPDATE "+keyTable+" SET handed = 0, was = NEW.%s, last = max(coalesce(last, 0), coalesce((SELECT max(%s) FROM %s WHERE %s >= %d AND %s < %d), %d)) + 1 WHERE tbl = %s; "+
 		"SELECT RAISE(ABORT, '%s') FROM "+keyTable+" WHERE tbl = %s AND last >= %d; "+
@@ -170,13 +172,16 @@ func (r movedResult) LastInsertId() (int64, error) { return r.id, nil }
 
 // moved corrects the result of an insert whose row has been moved to another key.
 func (n *node) moved(ctx context.Context, c *sql.Conn, query string, r sql.Result, number int64) (sql.Result, error) {
-	m := insertInto.FindStringSubmatch(query)
-	if m == nil || number == 0 || r == nil {
+	if number == 0 || r == nil {
 		return r, nil
 	}
 	id, err := r.LastInsertId()
 	lo, hi := keyRange(number)
 	if err != nil || id >= lo && id < hi {
+		return r, nil
+	}
+	m := insertInto.FindStringSubmatch(query)
+	if m == nil {
 		return r, nil
 	}
 	table := strings.ReplaceAll(m[1], `""`, `"`) + strings.ReplaceAll(m[2], "``", "`") + m[3] + m[4]

@@ -360,7 +360,7 @@ func (t *leaseTx) commit() error {
 			committed, err = t.g.settle(ctx, c, t.schema)
 		case t.g.w.hooks.commit != nil:
 			if t.g.w.hooks.each != nil {
-				err = t.g.w.hooks.each(ctx, c)
+				err = t.g.w.hooks.each(ctx, c, dialect.Program{})
 			}
 			if err == nil {
 				committed, err = t.g.w.hooks.commit(ctx, c)

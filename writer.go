@@ -43,18 +43,12 @@ type groupWriter struct {
 	stmts map[string]*preparedWrite
 }
 
-// preparedWrite is a statement of the write connection.
-type preparedWrite struct {
-	dialect.Stmt
-	brief bool // it ends soon, so that its caller's context need not be able to cut it short
-}
-
 // writeHooks is what the role adds to each transaction.
 type writeHooks struct {
 	// admit may refuse a write before it runs.
 	admit func() error
-	// each runs inside the transaction after every statement.
-	each func(ctx context.Context, c *sql.Conn) error
+	// each runs inside the transaction after every statement, of which p is known.
+	each func(ctx context.Context, c *sql.Conn, p dialect.Program) error
 	// result may correct what a statement tells of itself. Nil: it stands.
 	result func(ctx context.Context, c *sql.Conn, query string, r sql.Result) (sql.Result, error)
 	// dropped is called before the connection is given back. Nil: no interest.
@@ -80,8 +74,6 @@ type writeRequest struct {
 	err  error
 	done chan struct{} // closed when the fields above are final
 }
-
-const stmtCache = 128 // prepared statements kept on the write connection
 
 func newGroupWriter(n *node, hooks writeHooks) *groupWriter {
 	return &groupWriter{node: n, hooks: hooks, closing: make(chan struct{}), stopped: make(chan struct{}),
@@ -362,97 +354,6 @@ func (w *groupWriter) begin(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// statement runs one statement of a group. It is spoiled if it has run but what the role
-// adds to it has failed, so that it must not be committed.
-func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
-	if err := r.ctx.Err(); err != nil {
-		return false, err
-	}
-	s, err := w.prepared(r)
-	if err != nil {
-		return false, err
-	}
-	switch {
-	case s == nil:
-		r.res, err = w.conn.ExecContext(r.ctx, r.query, r.args...)
-	case s.brief:
-		r.res, err = s.ExecContext(context.Background(), r.args...)
-	default:
-		r.res, err = s.ExecContext(r.ctx, r.args...)
-	}
-	if err != nil {
-		return false, err
-	}
-	// The statement stands: what is added to it is not its caller's to cut short.
-	ctx := context.Background()
-	if w.hooks.result != nil {
-		if r.res, err = w.hooks.result(ctx, w.conn, r.query, r.res); err != nil {
-			return true, err
-		}
-	}
-	if w.hooks.each != nil {
-		err = w.hooks.each(ctx, w.conn)
-	}
-	return err != nil, err
-}
-
-// prepared returns the request's statement from the cache, or nil for one that is better run directly: several
-// statements in one string, or one never seen before.
-func (w *groupWriter) prepared(r *writeRequest) (*preparedWrite, error) {
-	if cat := w.tables.Load(); cat != w.cat {
-		w.forgetStatements()
-		w.cat = cat
-	}
-	s, known := w.stmts[r.query]
-	switch {
-	case s != nil:
-		return s, nil
-	case known && strings.Contains(r.query, ";"):
-		return nil, nil
-	case known:
-		s, err := w.compile(r)
-		if err != nil {
-			return nil, err
-		}
-		w.stmts[r.query] = s
-		return s, nil
-	}
-	if len(w.stmts) >= stmtCache {
-		for q, s := range w.stmts {
-			if s != nil {
-				s.Close()
-			}
-			delete(w.stmts, q)
-			break
-		}
-	}
-	w.stmts[r.query] = nil
-	return nil, nil
-}
-
-func (w *groupWriter) compile(r *writeRequest) (_ *preparedWrite, err error) {
-	s := new(preparedWrite)
-	if e, ok := w.engine.(dialect.Compiler); ok {
-		s.Stmt, s.brief, err = e.Compile(r.ctx, w.conn, r.query, r.args)
-	} else {
-		s.Stmt, err = w.conn.PrepareContext(r.ctx, r.query)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// forgetStatements empties the cache, since tables have changed.
-func (w *groupWriter) forgetStatements() {
-	for _, s := range w.stmts {
-		if s != nil {
-			s.Close()
-		}
-	}
-	clear(w.stmts)
 }
 
 // inTransaction reports whether the transaction is still open after an error.

@@ -105,13 +105,21 @@ type Stmt interface {
 	Close() error
 }
 
+// Program is what is known of a prepared statement. It stands until the schema changes.
+type Program struct {
+	// Brief: whatever its arguments are it ends soon, so that nobody needs to be able to cut it short.
+	Brief bool
+	// Known: Outboxes are the ids of all outboxes that it may write notes to.
+	Known    bool
+	Outboxes []int64
+}
+
 // Compiler may be implemented by an Engine that can run statements again and again with less ado than
 // an *sql.Stmt.
 type Compiler interface {
 	// Compile prepares a statement for a connection got from Conn, as it is about to be run with args. It is
-	// closed before the connection is released. brief reports that whatever its arguments are it ends
-	// soon, so that nobody needs to be able to cut it short; that stands until the schema changes.
-	Compile(ctx context.Context, c *sql.Conn, query string, args []any) (s Stmt, brief bool, err error)
+	// closed before the connection is released.
+	Compile(ctx context.Context, c *sql.Conn, query string, args []any) (Stmt, Program, error)
 }
 
 // Column is one column of a table.

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"strconv"
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -35,30 +36,65 @@ func opcodes(list string) map[string]bool {
 }
 
 // Compile implements [dialect.Compiler].
-func (e *engine) Compile(ctx context.Context, c *sql.Conn, query string, args []any) (s dialect.Stmt, brief bool, err error) {
-	compiled, err := compile(ctx, c, query)
+func (e *engine) Compile(ctx context.Context, c *sql.Conn, query string, args []any) (dialect.Stmt, dialect.Program, error) {
+	s, err := compile(ctx, c, query)
 	if err != nil {
-		return nil, false, err
+		return nil, dialect.Program{}, err
 	}
-	return compiled, isBrief(ctx, c, query, args), nil
+	return s, e.program(ctx, c, query, args), nil
 }
 
-// isBrief asks SQLite for the program of a statement, those of triggers included.
-func isBrief(ctx context.Context, c *sql.Conn, query string, args []any) bool {
-	var at, p1, p2, p3, p5 sql.RawBytes
+// ownProgram begins the first instruction of a trigger of ddb's own: those find rows by unique keys.
+const ownProgram = "-- TRIGGER " + prefix
+
+// program asks SQLite for the program of a statement, those of triggers included.
+func (e *engine) program(ctx context.Context, c *sql.Conn, query string, args []any) dialect.Program {
+	var at, root, db int64
 	var op string
-	var p4, comment sql.NullString
-	brief := true
-	err := each(ctx, c, "EXPLAIN "+query, []any{&at, &op, &p1, &p2, &p3, &p4, &p5, &comment}, func() error {
+	var other sql.RawBytes
+	var p4 sql.NullString
+	p := dialect.Program{Brief: true, Known: true}
+	ours := false
+	roots := make(map[int64]bool)
+	err := each(ctx, c, "EXPLAIN "+query, []any{&at, &op, &other, &root, &db, &p4, &other, &other}, func() error {
+		switch op {
+		case "Init":
+			ours = strings.HasPrefix(p4.String, ownProgram)
+		case "OpenWrite", "ReopenIdx":
+			roots[root] = true
+		case "VUpdate":
+			p.Known = false // what a virtual table does inside does not show
+		}
 		switch {
-		case briefOps[op]:
+		case ours || briefOps[op]:
 		case op == "Function" || op == "PureFunc":
 			name, _, _ := strings.Cut(p4.String, "(")
-			brief = brief && briefFunctions[name]
+			p.Brief = p.Brief && briefFunctions[name]
 		default:
-			brief = false
+			p.Brief = false
 		}
 		return nil
 	}, args...)
-	return err == nil && brief
+	if err == nil {
+		p.Outboxes, err = writtenOutboxes(ctx, c, roots)
+	}
+	if err != nil {
+		return dialect.Program{}
+	}
+	return p
+}
+
+// writtenOutboxes returns the ids of the outboxes among the tables with these root pages.
+func writtenOutboxes(ctx context.Context, c *sql.Conn, roots map[int64]bool) (ids []int64, err error) {
+	var name string
+	var root int64
+	err = each(ctx, c, "SELECT name, rootpage FROM main.sqlite_schema WHERE type = 'table' AND name GLOB '"+prefix+"out_*'", []any{&name, &root}, func() error {
+		if !roots[root] {
+			return nil
+		}
+		id, err := strconv.ParseInt(strings.TrimPrefix(name, prefix+"out_"), 10, 64)
+		ids = append(ids, id)
+		return err
+	})
+	return ids, err
 }

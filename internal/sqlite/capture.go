@@ -10,7 +10,7 @@ import (
 )
 
 // captureVersion changes when the triggers that this code writes do.
-const captureVersion = 1
+const captureVersion = 2
 
 // outbox returns the quoted name of a table's outbox.
 func outbox(id int64) string { return quote(fmt.Sprintf("%sout_%d", prefix, id)) }
@@ -110,10 +110,13 @@ type triggerWriter struct {
 	out  [][2]string
 }
 
+// quiet tells, in the mode Images, whether notes are to be made.
+var quiet = fmt.Sprintf("NOT EXISTS (SELECT 1 FROM %s WHERE off = %d)", flagTable, quietFlag)
+
 func (w *triggerWriter) add(suffix, event, body string) {
 	when := ""
-	if w.mode == dialect.Images {
-		when = fmt.Sprintf(" WHEN NOT EXISTS (SELECT 1 FROM %s WHERE off = %d)", flagTable, quietFlag)
+	if w.mode == dialect.Images && event != "BEFORE INSERT" { // which looks only if it has found a row
+		when = " WHEN " + quiet
 	}
 	name := fmt.Sprintf("%s%d_%s", prefix, w.id, suffix)
 	w.out = append(w.out, [2]string{name, fmt.Sprintf("CREATE TRIGGER %s %s ON %s%s BEGIN %s END", quote(name), event, quote(w.tb.Name), when, body)})
@@ -154,6 +157,10 @@ func (w *triggerWriter) replaced() {
 	tb := w.tb
 	var insert, update string
 	var of []string
+	unless := ""
+	if w.mode == dialect.Images {
+		unless = " AND " + quiet
+	}
 	plainColumns := true
 	for _, u := range tb.uniques {
 		var terms []string
@@ -165,7 +172,7 @@ func (w *triggerWriter) replaced() {
 			where += " AND (" + u.where + ")"
 		}
 		// In a BEFORE INSERT trigger a key yet to be handed out is -1 or NULL; NOT (NULL) must not hide the row.
-		insert += w.others(where + " AND (" + tb.keyEqual("t", "NEW") + ") IS NOT 1")
+		insert += w.others(where + " AND (" + tb.keyEqual("t", "NEW") + ") IS NOT 1" + unless)
 		update += w.others(where + " AND NOT (" + tb.keyEqual("t", "OLD") + ")")
 		plainColumns = plainColumns && u.columns != nil
 		of = append(of, u.columns...)
@@ -175,9 +182,11 @@ func (w *triggerWriter) replaced() {
 		rowid = w.others("t." + tb.rowidName + " = NEW." + tb.rowidName)
 	}
 	if w.mode == dialect.Images {
-		same := w.others(tb.keyEqual("t", "NEW"))
-		insert = same + insert
-		w.add("bi", "BEFORE INSERT", rowid+insert)
+		same := w.others(tb.keyEqual("t", "NEW") + unless)
+		if tb.rowidName != "" {
+			same += w.others("t." + tb.rowidName + " = NEW." + tb.rowidName + unless)
+		}
+		w.add("bi", "BEFORE INSERT", same+insert)
 		same = w.others(tb.keyEqual("t", "NEW") + " AND NOT (" + tb.keyEqual("t", "OLD") + ")")
 		w.add("bu", "BEFORE UPDATE", w.note("old")+same+rowid+update)
 		return

@@ -126,7 +126,7 @@ func (k *quickConn) collectFew(ctx context.Context, tb *table, notes dialect.Not
 	n := len(tb.Key)
 	var seen keySet
 	notes.Count = 0
-	err := eachRow(ctx, k, 1+n+len(tb.Stored), text, func(v []any) error {
+	err := eachRow(ctx, k, n+len(tb.Stored), text, func(v []any) error {
 		notes.Count++
 		if row := tb.noted(v, false); notes.Ranges[0][0] == notes.Ranges[0][1] || seen.add(row.Key) {
 			return emit(row)
@@ -139,7 +139,7 @@ func (k *quickConn) collectFew(ctx context.Context, tb *table, notes dialect.Not
 
 // keysSQL joins all notes with their rows, in the columns of collectSQL.
 func (tb *table) keysSQL(id int64) string {
-	return fmt.Sprintf("SELECT t.%s IS NOT NULL, %s, %s FROM %s o LEFT JOIN main.%s t ON %s", quote(tb.Stored[tb.Key[0]]),
+	return fmt.Sprintf("SELECT %s, %s FROM %s o LEFT JOIN main.%s t ON %s",
 		columns("o.k", len(tb.Key)), tb.read("t"), outbox(id), quote(tb.Name), tb.onNote())
 }
 
@@ -177,37 +177,37 @@ func (tb *table) collectSQL(id int64, images bool) string {
 	if !images {
 		first = fmt.Sprintf("(SELECT %s FROM %s WHERE id BETWEEN ? AND ? GROUP BY %s) o", columns("k", n), outbox(id), strings.Join(group, ", "))
 	}
-	return fmt.Sprintf("SELECT t.%s IS NOT NULL, %s, %s%s FROM %s LEFT JOIN main.%s t ON %s", quote(tb.Stored[tb.Key[0]]),
+	return fmt.Sprintf("SELECT %s, %s%s FROM %s LEFT JOIN main.%s t ON %s",
 		columns("o.k", n), tb.read("t"), extra, first, quote(tb.Name), tb.onNote())
 }
 
 // emitNoted runs the query of collectSQL.
 func (e *engine) emitNoted(ctx context.Context, q dialect.Querier, tb *table, query string, args []any, images bool, emit func(dialect.Row) error) error {
-	width := 1 + len(tb.Key) + len(tb.Stored)
+	width := len(tb.Key) + len(tb.Stored)
 	if images {
 		width += 1 + len(tb.Stored)
 	}
 	return eachRow(ctx, q, width, query, func(v []any) error { return emit(tb.noted(v, images)) }, args...)
 }
 
-// noted makes a row of the columns of collectSQL.
+// noted makes a row of the columns of collectSQL. A key is never NULL in a row that is there.
 func (tb *table) noted(v []any, images bool) dialect.Row {
 	k, n := len(tb.Key), len(tb.Stored)
-	row := dialect.Row{Key: v[1 : 1+k]}
-	if v[0] != int64(0) {
-		row.Values = v[1+k : 1+k+n]
+	row := dialect.Row{Key: v[:k:k]}
+	if values := v[k : k+n : k+n]; values[tb.Key[0]] != nil {
+		row.Values = values
 		for i, c := range tb.Key { // as it stands, not as it was noted
 			row.Key[i] = row.Values[c]
 		}
 	}
 	normalize(row.Key)
 	if images {
-		switch v[1+k+n] {
+		switch v[k+n] {
 		case nil: // noted without an image: by Touch, or before the mode was Images
 			row.Base = row.Values
 		case int64(0):
 		default:
-			row.Base = v[2+k+n : 2+k+n+n]
+			row.Base = v[k+n+1 : k+n+1+n]
 		}
 	}
 	return row

@@ -26,11 +26,18 @@ func (e *engine) Ends(ctx context.Context, q dialect.Querier, tables []*dialect.
 	return ends, nil
 }
 
+// endsKey names tables: a part of a slice that nobody changes.
+type endsKey struct {
+	first **dialect.Table
+	n     int
+}
+
 // endsText writes the query of Ends, or takes the one that it wrote last for the same tables.
 func endsText(q dialect.Querier, tables []*dialect.Table) string {
 	k, ok := q.(*quickConn)
-	if ok && len(tables) > 0 && k.endsOf == &tables[0] {
-		return k.ends
+	key := endsKey{&tables[0], len(tables)}
+	if ok && k.ends[key] != "" {
+		return k.ends[key]
 	}
 	var b strings.Builder
 	for i, t := range tables {
@@ -46,7 +53,10 @@ func endsText(q dialect.Querier, tables []*dialect.Table) string {
 		fmt.Fprintf(&b, "coalesce((SELECT max(id) FROM %s), 0)", outbox(t.ID))
 	}
 	if ok {
-		k.endsOf, k.ends = &tables[0], b.String()
+		if len(k.ends) >= quickMost {
+			clear(k.ends) // of catalogues that are gone
+		}
+		k.ends[key] = b.String()
 	}
 	return b.String()
 }
@@ -62,12 +72,12 @@ func (e *engine) CollectNotes(ctx context.Context, q dialect.Querier, t *dialect
 	}
 	k, n := len(tb.Key), len(tb.Stored)
 	var first, id int64
-	err = eachRow(ctx, q, 1+k+n+1+n+1, notesText(q, tb, t.ID), func(v []any) error {
+	err = eachRow(ctx, q, k+n+1+n+1, notesText(q, tb, t.ID), func(v []any) error {
 		id = v[len(v)-1].(int64)
 		if notes.Count++; notes.Count == 1 {
 			first = id
 		}
-		known := v[1+k+n] != nil
+		known := v[k+n] != nil
 		return emit(id, known, tb.noted(v, true))
 	})
 	if err != nil {
@@ -82,8 +92,8 @@ func (e *engine) CollectNotes(ctx context.Context, q dialect.Querier, t *dialect
 
 // notesSQL joins the notes with their rows, in the columns of collectSQL and the id.
 func (tb *table) notesSQL(id int64) string {
-	return fmt.Sprintf("SELECT t.%s IS NOT NULL, %s, %s, o.existed, %s, o.id FROM %s o LEFT JOIN main.%s t ON %s ORDER BY o.id",
-		quote(tb.Stored[tb.Key[0]]), columns("o.k", len(tb.Key)), tb.read("t"), columns("o.o", len(tb.Stored)), outbox(id), quote(tb.Name), tb.onNote())
+	return fmt.Sprintf("SELECT %s, %s, o.existed, %s, o.id FROM %s o LEFT JOIN main.%s t ON %s ORDER BY o.id",
+		columns("o.k", len(tb.Key)), tb.read("t"), columns("o.o", len(tb.Stored)), outbox(id), quote(tb.Name), tb.onNote())
 }
 
 func notesText(q dialect.Querier, tb *table, id int64) string {

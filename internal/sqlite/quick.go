@@ -47,13 +47,12 @@ type quickConn struct {
 	whole map[int64]int64 // by outbox: how many notes there were in all when they were collected in it
 	ahead []any           // of eachRow, emptied
 
-	endsOf **dialect.Table // the tables that ends is about begin here
-	ends   string          // the query of Ends
+	ends map[endsKey]string // the queries of Ends
 }
 
 func newQuickConn(c *sql.Conn) *quickConn {
 	return &quickConn{Conn: c, stmts: make(map[string]*sql.Stmt), compiled: make(map[string]*compiled),
-		texts: make(map[collectKey]string), noted: make(map[int64][2]int64), whole: make(map[int64]int64)}
+		texts: make(map[collectKey]string), noted: make(map[int64][2]int64), whole: make(map[int64]int64), ends: make(map[endsKey]string)}
 }
 
 // collectKey names a text of collectSQL.

@@ -1,0 +1,110 @@
+package ddb
+
+import (
+	"context"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+const stmtCache = 128 // prepared statements kept on the write connection
+
+// preparedWrite is a statement of the write connection.
+type preparedWrite struct {
+	dialect.Stmt
+	dialect.Program
+}
+
+// statement runs one statement of a group. It is spoiled if it has run but what the role
+// adds to it has failed, so that it must not be committed.
+func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
+	if err := r.ctx.Err(); err != nil {
+		return false, err
+	}
+	s, err := w.prepared(r)
+	if err != nil {
+		return false, err
+	}
+	ctx := r.ctx
+	if s != nil && s.Brief {
+		ctx = context.Background() // one that can end costs the driver a goroutine for each execution
+	}
+	if s != nil {
+		r.res, err = s.ExecContext(ctx, r.args...)
+	} else {
+		r.res, err = w.conn.ExecContext(ctx, r.query, r.args...)
+	}
+	if err != nil {
+		return false, err
+	}
+	if w.hooks.result != nil {
+		if r.res, err = w.hooks.result(ctx, w.conn, r.query, r.res); err != nil {
+			return true, err
+		}
+	}
+	if w.hooks.each != nil {
+		var p dialect.Program
+		if s != nil {
+			p = s.Program
+		}
+		err = w.hooks.each(ctx, w.conn, p)
+	}
+	return err != nil, err
+}
+
+// prepared returns the request's statement from the cache, or nil for one that is better run directly: several
+// statements in one string, or one never seen before.
+func (w *groupWriter) prepared(r *writeRequest) (*preparedWrite, error) {
+	if cat := w.tables.Load(); cat != w.cat {
+		w.forgetStatements()
+		w.cat = cat
+	}
+	s, known := w.stmts[r.query]
+	switch {
+	case s != nil:
+		return s, nil
+	case known && strings.Contains(r.query, ";"):
+		return nil, nil
+	case known:
+		s, err := w.compile(r)
+		if err != nil {
+			return nil, err
+		}
+		w.stmts[r.query] = s
+		return s, nil
+	}
+	if len(w.stmts) >= stmtCache {
+		for q, s := range w.stmts {
+			if s != nil {
+				s.Close()
+			}
+			delete(w.stmts, q)
+			break
+		}
+	}
+	w.stmts[r.query] = nil
+	return nil, nil
+}
+
+func (w *groupWriter) compile(r *writeRequest) (_ *preparedWrite, err error) {
+	s := new(preparedWrite)
+	if e, ok := w.engine.(dialect.Compiler); ok {
+		s.Stmt, s.Program, err = e.Compile(r.ctx, w.conn, r.query, r.args)
+	} else {
+		s.Stmt, err = w.conn.PrepareContext(r.ctx, r.query)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// forgetStatements empties the cache, since tables have changed.
+func (w *groupWriter) forgetStatements() {
+	for _, s := range w.stmts {
+		if s != nil {
+			s.Close()
+		}
+	}
+	clear(w.stmts)
+}
