@@ -385,7 +385,7 @@ func (tb *table) lookupMany(ctx context.Context, q preparer, keys [][]any, emit 
 			}
 			return nil
 		}
-		err := eachRow(ctx, stmt, args, func(rows *sql.Rows) error {
+		err := rowsOf(ctx, stmt, args, func(rows *sql.Rows) error {
 			if err := s.scan(rows); err != nil {
 				return err
 			}
@@ -407,7 +407,7 @@ func (tb *table) lookupMany(ctx context.Context, q preparer, keys [][]any, emit 
 	return keys, nil
 }
 
-func eachRow(ctx context.Context, stmt *sql.Stmt, args []any, f func(*sql.Rows) error) error {
+func rowsOf(ctx context.Context, stmt *sql.Stmt, args []any, f func(*sql.Rows) error) error {
 	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
 		return err
