@@ -117,8 +117,12 @@ type localTx struct {
 func (x localTx) done() string { return fmt.Sprintf(`{"id":%q,"who":%q}`, x.mark, x.node) }
 
 func (s *tale) end() {
-	if s.t.Failed() {
+	if s.r.Failed() || s.t.Failed() {
 		s.t.Log(strings.Join(s.steps, "\n"))
+		for id, n := range s.nodes {
+			s.t.Logf("%s: %+v\n%s\n%s", id, n.Nodes()[0], s.rows(id, "SELECT * FROM account"), s.rows(id, "SELECT * FROM done"))
+		}
+		s.t.Logf("%+v", s.conflicts("master"))
 	}
 	for id, n := range s.nodes {
 		require.NoError(s.t, n.Close())
