@@ -92,7 +92,10 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	f.apply.schemaRan, f.apply.restored = s.schemaRan, s.restored
 	f.snap = s
 	if !c.node.singleWriter() {
-		s.transactions = c.node.engine.(transactionReader)
+		var ok bool
+		if s.transactions, ok = c.node.engine.(transactionReader); !ok {
+			return fmt.Errorf("%w: a snap cannot be on dialect %q: its engine has many writers, but does not tell their transactions apart (CollectTransactions)", ErrOptions, c.node.dialect.Name())
+		}
 		c.writes = &snapWrites{c, s}
 		return nil
 	}

@@ -149,7 +149,7 @@ func (s *snapSide) passOn(ctx context.Context) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.stale = s.stale || len(made) > 0 // whether they stand is not known: the queue tells
+		s.stale = true // what stands is not known: the queue tells
 		return err
 	}
 	s.queued(made)

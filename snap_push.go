@@ -221,12 +221,14 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 		all = waiting < numberedAtOnce
 		return s.setMetaValue(ctx, c, metaNumber, last)
 	})
-	if err == nil {
-		s.mu.Lock()
-		s.last, s.numbering = last, all
-		s.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.stale = true // a commit that failed for its caller may have given the numbers all the same
+		return err
 	}
-	return err
+	s.last, s.numbering = last, all
+	return nil
 }
 
 // numberedAtOnce is how many batches are numbered in one transaction.

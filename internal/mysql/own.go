@@ -15,7 +15,7 @@ var ownColumns = map[string]string{
 		" records BIGINT NOT NULL, bytes BIGINT NOT NULL, hash VARBINARY(32), payload LONGBLOB",
 	"followers": "id VARCHAR(190) NOT NULL PRIMARY KEY, role VARCHAR(16) NOT NULL, number BIGINT NOT NULL, at BIGINT NOT NULL",
 	"batches": "id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, number BIGINT NULL, at BIGINT, records BIGINT, bytes BIGINT, payload LONGBLOB," +
-		" KEY number (number)",
+		" UNIQUE KEY number (number)",
 	"received": "snap VARCHAR(190) NOT NULL PRIMARY KEY, number BIGINT",
 	"deferred": "id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, kind LONGTEXT, db LONGTEXT, name LONGTEXT, body LONGTEXT",
 	"conflicts": "id VARCHAR(64) NOT NULL PRIMARY KEY, at BIGINT, db LONGTEXT, tbl LONGTEXT, rowkey LONGTEXT, base LONGTEXT," +
