@@ -65,11 +65,13 @@ func (s *snapSide) runPasses(ctx context.Context) {
 	tick := time.NewTicker(pollPause * s.opts.PollInterval)
 	defer tick.Stop()
 	var failed string
-	for ctx.Err() == nil {
+	for open := true; open; {
 		select {
-		case <-ctx.Done():
 		case <-s.wake:
 		case <-tick.C:
+		case <-ctx.Done():
+			open = false
+			continue
 		}
 		start := time.Now()
 		err := s.pass(ctx)

@@ -22,15 +22,19 @@ const (
 // reports whether there was one: the connection then serves nobody else.
 func KillWith(ctx context.Context, db *sql.DB, id uint64) (release func() (killed bool)) {
 	over := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
+	end := func() {
 		defer close(over)
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
 		defer cancel()
 		kill(limit, db, id)
-	})
+	}
+	stop := context.AfterFunc(ctx, end)
 	return func() bool {
 		if stop() {
-			return false
+			if ctx.Err() == nil {
+				return false
+			}
+			end() // ctx has ended, and the statement for its caller, before that was heard of here
 		}
 		<-over
 		return true
@@ -43,8 +47,8 @@ func kill(ctx context.Context, db *sql.DB, id uint64) {
 	again := time.NewTicker(killInterval)
 	defer again.Stop()
 	for {
-		// A user may always kill what is its own. The error is that there is no such connection.
-		if _, err := db.ExecContext(ctx, fmt.Sprintf("KILL %d", id)); err != nil {
+		// A user may always kill what is its own.
+		if _, err := db.ExecContext(ctx, fmt.Sprintf("KILL %d", id)); errno(err) == erNoSuchThread {
 			return
 		}
 		select {

@@ -79,6 +79,7 @@ const (
 	erNoReferenced  = 1452
 	erCheckMaria    = 4025
 	erCheckMySQL    = 3819
+	erNoSuchThread  = 1094
 	erLockWait      = 1205
 	erDeadlock      = 1213
 	erNeedReprepare = 1615

@@ -1,0 +1,145 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+)
+
+// forwardedWrites sends writes to the master over the transport.
+type forwardedWrites struct {
+	c  *Cluster
+	db *sql.DB // connections are streams to the master
+}
+
+func (f *forwardedWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	return f.db.ExecContext(ctx, query, args...)
+}
+
+func (f *forwardedWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
+	return streamRows(f.db.QueryContext(ctx, query, args...))
+}
+
+func (f *forwardedWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
+	tx, err := f.db.BeginTx(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &plainTx{c: f.c, tx: tx}, nil
+}
+
+func (f *forwardedWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
+	return nil, f.c.notMaster(query)
+}
+
+// plainTx is a transaction that ddb adds nothing to: a remote one, or a read-only one.
+type plainTx struct {
+	c        *Cluster
+	tx       *sql.Tx
+	db       *sql.DB // that it is on; nil for a remote one
+	readOnly bool
+}
+
+func (t *plainTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if t.readOnly && !t.c.isRead(query) {
+		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
+	}
+	if t.c.isSchema(query) {
+		return nil, t.c.notMaster(query)
+	}
+	return t.tx.ExecContext(ctx, query, args...)
+}
+
+func (t *plainTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	if t.readOnly && !t.c.isRead(query) {
+		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
+	}
+	return t.tx.QueryContext(ctx, query, args...)
+}
+
+func (t *plainTx) commit() error   { return t.tx.Commit() }
+func (t *plainTx) rollback() error { return t.tx.Rollback() }
+
+// externalWrites writes to a master that somebody else replicates.
+type externalWrites struct {
+	c  *Cluster
+	db *sql.DB
+}
+
+func (e *externalWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	defer e.c.session.wroteAt(e.c) // after it: replicas cannot show it sooner
+	if !e.c.kills(ctx, e.db) {
+		return e.db.ExecContext(ctx, query, args...)
+	}
+	c, release, err := e.conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer giveBack(c, release)
+	return c.ExecContext(ctx, query, args...)
+}
+
+// conn takes a connection for a statement that is to be killed. It goes back by giveBack, with release.
+func (e *externalWrites) conn(ctx context.Context) (c *sql.Conn, release func() (killed bool), err error) {
+	if c, err = e.db.Conn(ctx); err != nil {
+		return nil, nil, err
+	}
+	if release, err = e.c.killOn(ctx, e.db, c); err != nil {
+		return nil, nil, errors.Join(err, c.Close())
+	}
+	return c, release, nil
+}
+
+func (e *externalWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
+	defer e.c.session.wroteAt(e.c)
+	run, back := e.db.QueryContext, func() error { return nil }
+	if e.c.kills(ctx, e.db) {
+		c, release, err := e.conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		run, back = c.QueryContext, func() error { return giveBack(c, release) }
+	}
+	rows, err := streamRows(run(ctx, query, args...))
+	if err != nil {
+		return nil, errors.Join(err, back())
+	}
+	// The server commits the statement when it has sent the last row.
+	rows.(*streamedRows).after = func() error { e.c.session.wroteAt(e.c); return back() }
+	return rows, nil
+}
+
+func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
+	e.c.session.wroteAt(e.c)
+	tx, err := e.db.BeginTx(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &externalTx{c: e.c, tx: tx}, nil
+}
+
+func (e *externalWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
+	return e.exec(ctx, query, args)
+}
+
+type externalTx struct {
+	c  *Cluster
+	tx *sql.Tx
+}
+
+func (t *externalTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	return t.tx.ExecContext(ctx, query, args...)
+}
+
+func (t *externalTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	return t.tx.QueryContext(ctx, query, args...)
+}
+
+func (t *externalTx) commit() error {
+	defer t.c.session.wroteAt(t.c)
+	return t.tx.Commit()
+}
+
+func (t *externalTx) rollback() error { return t.tx.Rollback() }
