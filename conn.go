@@ -52,7 +52,11 @@ func plainArgs(named []driver.NamedValue) []any {
 }
 
 func (rc *routedConn) ExecContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Result, error) {
-	args := plainArgs(named)
+	res, err := rc.exec(ctx, query, plainArgs(named))
+	return res, ended(ctx, err)
+}
+
+func (rc *routedConn) exec(ctx context.Context, query string, args []any) (driver.Result, error) {
 	if rc.tx != nil {
 		release, err := rc.killBound(ctx)
 		if err != nil {
@@ -81,7 +85,11 @@ func (rc *routedConn) ExecContext(ctx context.Context, query string, named []dri
 }
 
 func (rc *routedConn) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
-	args := plainArgs(named)
+	rows, err := rc.query(ctx, query, plainArgs(named))
+	return rows, ended(ctx, err)
+}
+
+func (rc *routedConn) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
 	if rc.tx != nil {
 		return rc.boundRows(ctx, func() (*sql.Rows, error) { return rc.tx.query(ctx, query, args) })
 	}
@@ -291,9 +299,10 @@ type streamedRows struct {
 	rows    *sql.Rows
 	columns []string
 	types   []*sql.ColumnType
-	values  []any        // of the current row
-	into    []any        // pointers to values
-	after   func() error // called when the rows are closed; may be nil
+	values  []any           // of the current row
+	into    []any           // pointers to values
+	after   func() error    // called when the rows are closed; may be nil
+	ctx     context.Context // of a query that may be killed; may be nil
 }
 
 func streamRows(rows *sql.Rows, err error) (driver.Rows, error) {
@@ -336,6 +345,9 @@ func (s *streamedRows) Close() error {
 func (s *streamedRows) Next(dest []driver.Value) error {
 	if !s.rows.Next() {
 		if err := s.rows.Err(); err != nil {
+			if s.ctx != nil {
+				err = ended(s.ctx, err)
+			}
 			return err
 		}
 		return io.EOF

@@ -20,6 +20,14 @@ type killKey struct{}
 // statements are not killed, and SQLite stops its statements either way.
 func WithKill(ctx context.Context) context.Context { return context.WithValue(ctx, killKey{}, true) }
 
+// ended says that ctx has ended, where the server was quicker to end the connection by a KILL than the driver to notice.
+func ended(ctx context.Context, err error) error {
+	if err == nil || !wantsKill(ctx) || ctx.Err() == nil || errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return errors.Join(ctx.Err(), err)
+}
+
 func wantsKill(ctx context.Context) bool { return ctx.Value(killKey{}) != nil }
 
 // killOn prepares a KILL for the statement that is to run on q if ctx asks for it. release is never nil
@@ -88,7 +96,7 @@ func (c *Cluster) readKilled(ctx context.Context, query string, args []any) (row
 		}
 		return nil, true, err
 	}
-	rows.(*streamedRows).after = func() error { return giveBack(conn, release) }
+	rows.(*streamedRows).ctx, rows.(*streamedRows).after = ctx, func() error { return giveBack(conn, release) }
 	return rows, true, nil
 }
 
@@ -153,7 +161,7 @@ func (rc *routedConn) boundRows(ctx context.Context, query func() (*sql.Rows, er
 		release()
 		return nil, err
 	}
-	rows.(*streamedRows).after = func() error { release(); return nil }
+	rows.(*streamedRows).ctx, rows.(*streamedRows).after = ctx, func() error { release(); return nil }
 	return rows, nil
 }
 

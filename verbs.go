@@ -30,7 +30,7 @@ func (c *Cluster) Exec(query string, args ...any) (sql.Result, error) {
 func (c *Cluster) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	res, err := c.exec(ctx, query, args)
 	if err != nil {
-		return res, wrapError("exec", c.explain(err))
+		return res, wrapError("exec", c.explain(ended(ctx, err)))
 	}
 	return res, nil
 }
