@@ -24,8 +24,7 @@ type master struct {
 	serveSQL func(ctx context.Context, conn net.Conn) // answers a follower's SQL; set by the Cluster
 	changed  func()                                   // called when a follower comes, goes or changes; set by the Cluster
 
-	passMu   sync.Mutex // with many writers: what exclusive holds
-	passConn *sql.Conn  // guarded by passMu
+	passes passConn // with many writers: what exclusive holds
 
 	own ownConns
 
@@ -92,35 +91,13 @@ func (m *master) stop() error {
 	}
 	m.mu.Unlock()
 	m.tasks.Wait()
-	m.passMu.Lock()
-	defer m.passMu.Unlock()
-	m.dropPassConn()
+	m.passes.close(m.node)
 	return err
 }
 
-// alone is exclusive where the database has many writers: a lock and a connection.
+// alone is exclusive where the database has many writers.
 func (m *master) alone(ctx context.Context, f func(c *sql.Conn) error) error {
-	m.passMu.Lock()
-	defer m.passMu.Unlock()
-	if m.passConn == nil {
-		c, err := m.engine.Conn(ctx, dialect.Pass)
-		if err != nil {
-			return fmt.Errorf("ddb: node %s: connect: %w", m.opts.ID, err)
-		}
-		m.passConn = c
-	}
-	err := f(m.passConn)
-	if err != nil {
-		m.dropPassConn()
-	}
-	return err
-}
-
-func (m *master) dropPassConn() {
-	if m.passConn != nil {
-		m.engine.Release(m.passConn)
-		m.passConn = nil
-	}
+	return m.passes.with(ctx, m.node, f)
 }
 
 // beforeCommit is the writer's hook: the entry is part of the transaction that it describes (W3).

@@ -133,6 +133,17 @@ func (s *snapSide) load(ctx context.Context) error {
 	return s.recount(ctx, s.db)
 }
 
+// sure reads the queue again if what stands in it is not known.
+func (s *snapSide) sure(ctx context.Context) error {
+	s.mu.Lock()
+	stale := s.stale
+	s.mu.Unlock()
+	if !stale {
+		return nil
+	}
+	return s.recount(ctx, s.db)
+}
+
 // recount reads the queue again.
 func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
 	keys, made, err := s.read(ctx, q, 0)

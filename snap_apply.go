@@ -37,14 +37,11 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 		return nil, err
 	}
 	s.mu.Lock()
-	stale := s.stale
 	s.staged = s.staged[:0] // of a transaction that was rolled back
 	s.mu.Unlock()
-	if stale {
-		if err := s.recount(ctx, s.db); err != nil {
-			release()
-			return nil, err
-		}
+	if err := s.sure(ctx); err != nil {
+		release()
+		return nil, err
 	}
 	s.apply.queue = &applying{written: s.written.Load()}
 	was := s.tables.Load()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,8 +28,7 @@ type transactionReader interface {
 type notePasses struct {
 	transactions transactionReader
 
-	passMu   sync.Mutex // held by the pass that runs; before turns
-	passConn *sql.Conn  // guarded by passMu
+	passes passConn // held before turns
 
 	written, covered atomic.Uint64 // local writes, and those of them that are in batches
 	wake             chan struct{} // capacity 1
@@ -96,56 +94,43 @@ func (s *snapSide) runPasses(ctx context.Context) {
 	if s.unmade() > 0 {
 		s.pass(last)
 	}
-	s.passMu.Lock()
-	defer s.passMu.Unlock()
-	s.dropPassConn()
+	s.passes.close(s.node)
 }
 
 // pass makes batches of what was committed before it.
 func (s *snapSide) pass(ctx context.Context) error {
-	s.passMu.Lock()
-	defer s.passMu.Unlock()
-	done, err := s.turns.write(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	if !s.readable() {
+	return s.passes.with(ctx, s.node, func(c *sql.Conn) error {
+		done, err := s.turns.write(ctx)
+		if err != nil {
+			return err
+		}
+		defer done()
+		if !s.readable() {
+			return nil
+		}
+		before := s.written.Load()
+		if before == s.covered.Load() { // a glance is cheaper than a transaction
+			noted, err := s.engine.Noted(ctx, c, s.tables.Load().replicated())
+			if err != nil || len(noted) == 0 {
+				return err
+			}
+		}
+		if err := s.sure(ctx); err != nil {
+			return err
+		}
+		if err := s.passOn(ctx, c); err != nil {
+			return err
+		}
+		s.covered.Store(before)
 		return nil
-	}
-	before := s.written.Load()
-	if before == s.covered.Load() { // a glance is cheaper than a transaction
-		noted, err := s.engine.Noted(ctx, s.db, s.tables.Load().replicated())
-		if err != nil || len(noted) == 0 {
-			return err
-		}
-	}
-	s.mu.Lock()
-	stale := s.stale
-	s.mu.Unlock()
-	if stale {
-		if err := s.recount(ctx, s.db); err != nil {
-			return err
-		}
-	}
-	if err := s.passOn(ctx); err != nil {
-		s.dropPassConn()
-		return err
-	}
-	s.covered.Store(before)
-	return nil
+	})
 }
 
 // passOn is pass for its owner.
-func (s *snapSide) passOn(ctx context.Context) (err error) {
-	if s.passConn == nil {
-		if s.passConn, err = s.engine.Conn(ctx, dialect.Pass); err != nil {
-			return fmt.Errorf("ddb: node %s: connect: %w", s.opts.ID, err)
-		}
-	}
+func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) error {
 	var made []*madeBatch
-	err = s.txOn(ctx, s.passConn, dialect.Pass, func() (err error) {
-		made, err = s.gatherTransactions(ctx, s.passConn)
+	err := s.txOn(ctx, c, dialect.Pass, func() (err error) {
+		made, err = s.gatherTransactions(ctx, c)
 		return err
 	})
 	s.mu.Lock()
@@ -157,13 +142,6 @@ func (s *snapSide) passOn(ctx context.Context) (err error) {
 	s.queued(made)
 	signal(s.more)
 	return nil
-}
-
-func (s *snapSide) dropPassConn() {
-	if s.passConn != nil {
-		s.engine.Release(s.passConn)
-		s.passConn = nil
-	}
 }
 
 // gatherTransactions stores a batch of each transaction whose notes q sees, and clears the notes. What is too large for
@@ -181,7 +159,7 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 				list = append(list, []*batch{new(batch)})
 			}
 			b := list[tx][len(list[tx])-1]
-			if b.records > 0 && b.size+sizeOf(r.Base)+sizeOf(r.Values) > s.mostBatch() {
+			if b.records > 0 && s.outgrows(b, r) {
 				s.log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.size)
 				b = new(batch)
 				list[tx] = append(list[tx], b)
@@ -211,6 +189,11 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 
 // mostBatch is how large a batch may be.
 func (s *snapSide) mostBatch() int { return min(maxBatchBytes, s.transactions.MostBytes()) }
+
+// outgrows reports whether the batch would be too large with the row.
+func (s *snapSide) outgrows(b *batch, r dialect.Row) bool {
+	return b.size+sizeOf(r.Base)+sizeOf(r.Values) > s.mostBatch()
+}
 
 // sizeOf is about how many bytes a row's values take.
 func sizeOf(values []any) int {
