@@ -118,27 +118,14 @@ func (e *engine) lookup(ctx context.Context, q dialect.Querier, t *table, keys [
 		return err
 	}
 	defer s.close()
-	next := 0
-	absent := func(until int) error {
-		for ; next < until; next++ {
-			if err := emit(dialect.Row{Key: keys[next]}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
+	answers := dialect.Answers{Keys: keys, Emit: emit}
 	err = s.each(len(r.cells), func(v []any) error {
-		i := int(v[0].(int64))
-		if err := absent(i); err != nil {
-			return err
-		}
-		next = i + 1
-		return emit(dialect.Row{Key: t.ownKey(v[1:]), Values: v[1:]})
+		return answers.Found(int(v[0].(int64)), dialect.Row{Key: t.ownKey(v[1:]), Values: v[1:]})
 	})
 	if err != nil {
 		return err
 	}
-	return absent(len(keys))
+	return answers.End()
 }
 
 // oneByOne is the query of lookup for any keys.

@@ -376,28 +376,16 @@ func (tb *table) lookupMany(ctx context.Context, q preparer, keys [][]any, emit 
 		for i, key := range keys[:lookupAtOnce] {
 			args[i] = key[0]
 		}
-		next := 0
-		absent := func(until int) error {
-			for ; next < until; next++ {
-				if err := emit(dialect.Row{Key: keys[next]}); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
+		answers := dialect.Answers{Keys: keys[:lookupAtOnce], Emit: emit}
 		err := rowsOf(ctx, stmt, args, func(rows *sql.Rows) error {
 			if err := s.scan(rows); err != nil {
 				return err
 			}
 			i := int(s.values[0].(int64))
-			if err := absent(i); err != nil {
-				return err
-			}
-			next = i + 1
-			return emit(dialect.Row{Key: keys[i], Values: s.values[1:]})
+			return answers.Found(i, dialect.Row{Key: keys[i], Values: s.values[1:]})
 		})
 		if err == nil {
-			err = absent(lookupAtOnce)
+			err = answers.End()
 		}
 		if err != nil {
 			return nil, err
