@@ -124,6 +124,39 @@ func TestSchemaChangesDuringSnapshot(t *testing.T) {
 	})
 }
 
+// The first snap makes a master on SQLite install triggers for its keys. A snapshot that is under way goes on all the same.
+func TestFirstSnapDuringSnapshot(t *testing.T) {
+	f := newFixture(t, "sqlite", 2)
+	f.openMaster()
+	const large = 8_000 // rows of 1 kB: more than all buffers on the way hold
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)", fmt.Sprintf(
+		"INSERT INTO t (v) WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT randomblob(1000) FROM n", large))
+	r, snap := f.replicas[0], f.replicas[1]
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	var most atomic.Int64
+	var fell atomic.Bool
+	require.NoError(t, f.open(r, func(o *ddb.Options) {
+		o.Role, o.Master = ddb.Replica, "master"
+		o.OnProgress = func(p ddb.Progress) {
+			if p.Bytes < most.Swap(p.Bytes) && !p.Done {
+				fell.Store(true)
+			}
+			once.Do(func() { close(begun); <-goOn })
+		}
+	}))
+	await(t, f.ctx, begun)
+	err := f.open(snap, func(o *ddb.Options) { o.Role, o.Master = ddb.Snap, "master" })
+	if err == nil {
+		err = snap.WaitReady(f.ctx)
+	}
+	close(goOn)
+	require.NoError(t, err)
+	require.NoError(t, r.WaitReady(f.ctx))
+	f.level()
+	require.False(t, fell.Load(), "the snapshot began anew")
+}
+
 // A journal that is too small for a follower that is away costs it a snapshot; one that is connected loses nothing.
 func TestJournalRetention(t *testing.T) {
 	onEngines(t, func(t *testing.T, engine string) {

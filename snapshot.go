@@ -80,14 +80,19 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 	if err != nil {
 		return 0, err
 	}
-	if m.tables.Load().version != cat.version {
-		return 0, errors.New("ddb: the schema changed while a snapshot was taken; it starts again")
-	}
 	// What has committed by now is in an entry no later than through.
 	if err := m.pass(ctx); err != nil {
 		return 0, err
 	}
 	through := m.state.load().pos.LSN
+	// The copy is of one schema, which the record tells: ddb's own triggers count in the database's version.
+	now, _, err := metaValue[schemaRecord](ctx, m.node, m.db, metaSchema)
+	if err != nil {
+		return 0, err
+	}
+	if now.LSN != rec.LSN {
+		return 0, errors.New("ddb: the schema changed while a snapshot was taken; it starts again")
+	}
 	f.through.Store(uint64(through))
 	return head.Base.LSN, l.write(msgSnapshotEnd, snapshotEnd{Through: through})
 }
