@@ -61,7 +61,13 @@ func run(ctx context.Context, args []string) error {
 func serve(ctx context.Context, f *fleet, node *cli.Node, load int) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return node.Serve(ctx, f.master(), func(url string) { fmt.Printf(welcome, f.listen, f.dir, url) })
+		return node.Serve(ctx, f.master(), func(url string) {
+			console := "Open " + url + " in a browser, and type here, for example:"
+			if url == "off" {
+				console = "Type here, for example:"
+			}
+			fmt.Printf(welcome, f.listen, f.dir, console)
+		})
 	})
 	group.Go(func() error { return f.prompt(ctx, os.Stdin, os.Stdout) })
 	if load > 0 {
@@ -89,7 +95,7 @@ const welcome = `
 A ddb cluster is up: master, replicas r1 and r2, snap s1, on %s.
 Its databases are plain SQLite files under %s
 
-  Open %s in a browser, and type here, for example:
+  %s
 
     SELECT count(*) FROM students                        a read, spread over the replicas
     INSERT INTO students (name, born) VALUES ('Noor', 2004)
