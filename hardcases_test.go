@@ -372,6 +372,22 @@ func TestDatabases(t *testing.T) {
 	same()
 }
 
+// A database dropped by another client goes on the followers too, and nothing else with it that has the same name elsewhere.
+func TestDatabaseDroppedOutside(t *testing.T) {
+	f := newFixture(t, "mariadb", 0)
+	f.elsewhere(testdb.MariaDB(t)) // the same names cannot be used twice on one server
+	f.openAll()
+	t.Cleanup(func() { f.m.raw.Exec("DROP DATABASE IF EXISTS beside") })
+	f.do("CREATE DATABASE beside", "CREATE TABLE beside.t (id INT PRIMARY KEY)", "CREATE VIEW beside.v AS SELECT 1",
+		"CREATE TABLE t (id INT PRIMARY KEY)", "CREATE VIEW v AS SELECT 2", "INSERT INTO t VALUES (1)")
+	f.level()
+	f.bypass("DROP DATABASE beside")
+	f.do("INSERT INTO t VALUES (2)")
+	f.level()
+	require.Equal(t, "0", f.one(f.replicas[0], "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'beside'"))
+	require.Equal(t, "2", f.one(f.replicas[0], "SELECT COUNT(*) FROM t"))
+}
+
 // elsewhere adds a replica on another server.
 func (f *fixture) elsewhere(s *testdb.Server) {
 	r := &testNode{id: fmt.Sprintf("e%d", len(f.replicas)+1), name: fmt.Sprintf("elsewhere%d", fixtures.Add(1)), fault: fault.New(f.net)}

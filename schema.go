@@ -33,6 +33,8 @@ type objectRecord struct {
 	Kind, Database, Name, Hash string
 }
 
+func (o objectRecord) key() string { return o.Kind + " " + tableName{o.Database, o.Name}.String() }
+
 // schemaState is the schema as the database shows it.
 type schemaState struct {
 	node    *node
@@ -95,7 +97,7 @@ func identity(t *dialect.Table) string {
 func partOfTable(o dialect.Object) bool { return o.Kind == "table" || o.Kind == "index" }
 
 func objectKey(o dialect.Object) string {
-	return o.Kind + " " + tableName{o.Database, o.Name}.String()
+	return objectRecord{Kind: o.Kind, Database: o.Database, Name: o.Name}.key()
 }
 
 // quoteName quotes an identifier in the way that both MariaDB and SQLite read.
@@ -129,19 +131,11 @@ func compare(rec schemaRecord, st *schemaState, hints []dialect.Statement) diffe
 		d.statements = hints
 		return d
 	}
-	gone := func(kind, database, name string) {
-		drop := dialect.Statement{Database: database, SQL: "DROP " + strings.ToUpper(kind) + " IF EXISTS " + quoteName("", name)}
-		if kind == "database" {
-			drop.Database = ""
+	for _, o := range rec.Objects {
+		if n, ok := now.Objects[o.key()]; ok && (n.Hash == o.Hash || o.Kind == "database") || now.without(o.Database) {
+			continue
 		}
-		d.statements = append(d.statements, drop)
-	}
-	for key, o := range rec.Objects {
-		if n, ok := now.Objects[key]; !ok || n.Hash != o.Hash {
-			if o.Kind != "database" || !ok {
-				gone(o.Kind, o.Database, o.Name)
-			}
-		}
+		d.statements = append(d.statements, dropStatement(o.Kind, o.Database, o.Name))
 	}
 	for name := range rec.Tables {
 		if _, ok := now.Tables[name]; !ok {
@@ -149,11 +143,13 @@ func compare(rec schemaRecord, st *schemaState, hints []dialect.Statement) diffe
 			if !found || !st.hasDatabases() {
 				database, table = "", name
 			}
-			gone("table", database, table)
+			if !now.without(database) {
+				d.statements = append(d.statements, dropStatement("table", database, table))
+			}
 		}
 	}
 	for _, t := range changed {
-		gone("table", st.node.logical(t.Database), t.Name)
+		d.statements = append(d.statements, dropStatement("table", st.node.logical(t.Database), t.Name))
 	}
 	for _, o := range st.objects {
 		_, known := rec.Objects[objectKey(o)]
@@ -169,6 +165,21 @@ func compare(rec schemaRecord, st *schemaState, hints []dialect.Statement) diffe
 	}
 	d.rebuild = changed
 	return d
+}
+
+// dropStatement drops an object of a database, as entries name it.
+func dropStatement(kind, database, name string) dialect.Statement {
+	if kind == "database" {
+		database = ""
+	}
+	return dialect.Statement{Database: database, SQL: "DROP " + strings.ToUpper(kind) + " IF EXISTS " + quoteName("", name)}
+}
+
+// without reports whether a database of that name was dropped: what was in it is gone with it, and a statement about it
+// would run in another database.
+func (r schemaRecord) without(database string) bool {
+	_, there := r.Objects[objectRecord{Kind: "database", Name: database}.key()]
+	return database != "" && !there
 }
 
 func (s *schemaState) hasDatabases() bool {
