@@ -81,18 +81,28 @@ func (a *applier) schemaMark(ctx context.Context) (string, error) {
 func (a *applier) runSchema(ctx context.Context, s dialect.Statement) error {
 	info, err := sqlclass.ParseSchema(classOf(a.dialect.Name()), s.SQL)
 	if err == nil && info.Object == "TRIGGER" && a.opts.Role == Replica {
-		own := a.engine.Own("deferred")
-		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+own+" WHERE kind = 'trigger' AND name = ?", info.Name); err != nil {
+		return a.keepBack(ctx, s, info)
+	}
+	if err == nil && info.Object == "DATABASE" && info.Verb == "DROP" {
+		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+a.engine.Own("deferred")+" WHERE db = ?", a.logical(info.Name)); err != nil {
 			return err
 		}
-		if info.Verb == "DROP" {
-			return nil
-		}
-		_, err := a.conn.ExecContext(ctx, "INSERT INTO "+own+" (kind, db, name, body) VALUES ('trigger', ?, ?, ?)", s.Database, info.Name, s.SQL)
-		return err
 	}
 	s.Database = a.physical(s.Database)
 	return a.run(ctx, a.conn, &s)
+}
+
+// keepBack notes what a replica's triggers are to be when it is promoted.
+func (a *applier) keepBack(ctx context.Context, s dialect.Statement, info sqlclass.SchemaInfo) error {
+	own, database := a.engine.Own("deferred"), s.Database
+	if info.Database != "" && a.primary != "" {
+		database = a.logical(info.Database)
+	}
+	_, err := a.conn.ExecContext(ctx, "DELETE FROM "+own+" WHERE kind = 'trigger' AND db = ? AND name = ?", database, info.Name)
+	if err == nil && info.Verb != "DROP" {
+		_, err = a.conn.ExecContext(ctx, "INSERT INTO "+own+" (kind, db, name, body) VALUES ('trigger', ?, ?, ?)", database, info.Name, s.SQL)
+	}
+	return err
 }
 
 func firstLine(s string) string {

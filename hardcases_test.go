@@ -328,6 +328,41 @@ func TestSchemaStatementFails(t *testing.T) {
 	})
 }
 
+// A replica that is promoted has the triggers that the master had, whatever became of their tables meanwhile, and when
+// its first promotion was cut off in the middle too.
+func TestTriggersOfPromoted(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 1)
+		create := func(name, table string) string {
+			if engine == "mariadb" {
+				return "CREATE TRIGGER " + name + " AFTER INSERT ON " + table + " FOR EACH ROW SET @seen = new.id"
+			}
+			return "CREATE TRIGGER " + name + " AFTER INSERT ON " + table + " BEGIN UPDATE " + table + " SET v = 1 WHERE id = new.id; END"
+		}
+		for _, table := range []string{"dropped", "made_anew", "renamed", "altered", "kept"} {
+			f.do("CREATE TABLE "+table+" (id INT PRIMARY KEY, v INT)", create("on_"+table, table))
+		}
+		f.do("DROP TABLE dropped", "DROP TABLE made_anew", "CREATE TABLE made_anew (id INT PRIMARY KEY, v INT)", "ALTER TABLE renamed RENAME TO moved",
+			"ALTER TABLE altered ADD COLUMN w INT", "DROP TRIGGER on_kept", create("on_kept", "kept"))
+		f.level()
+		triggers := func(n *testNode) []string {
+			if engine == "mariadb" {
+				return f.strings(n.raw, "SELECT trigger_name, event_object_table, action_statement FROM information_schema.triggers WHERE trigger_schema = ? AND trigger_name LIKE 'on%' ORDER BY 1", n.name)
+			}
+			return f.strings(n.raw, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'on%' ORDER BY 1")
+		}
+		want, r := triggers(f.m), f.replicas[0]
+		require.Len(t, want, 3)
+		require.Empty(t, triggers(r))
+		f.m.close()
+		r.close()
+		_, err := r.raw.ExecContext(f.ctx, create("on_kept", "kept"))
+		require.NoError(t, err)
+		require.NoError(t, f.open(r, func(o *ddb.Options) { o.Listen = "master" }))
+		require.Equal(t, want, triggers(r))
+	})
+}
+
 // Databases made and dropped through ddb are replicated from then on, by snapshots and after restarts too.
 func TestDatabases(t *testing.T) {
 	f := newFixture(t, "mariadb", 0)

@@ -233,14 +233,19 @@ func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *catalogue) er
 	return m.setMetaValue(ctx, c, metaSchema, rec)
 }
 
-// makeDeferred creates what a replica has kept back, its triggers, now that it takes writes.
+// makeDeferred creates what a replica has kept back, its triggers, now that it takes writes. A promotion that was cut off
+// may have made some of them already.
 func (m *master) makeDeferred(ctx context.Context, c *sql.Conn) error {
 	objects, err := m.deferred(ctx, c)
 	if err != nil {
 		return err
 	}
 	for _, o := range objects {
-		s := dialect.Statement{SQL: o.SQL, Database: m.physical(o.Database)}
+		database := m.physical(o.Database)
+		if _, err := c.ExecContext(ctx, "DROP TRIGGER IF EXISTS "+quoteName(database, o.Name)); err != nil {
+			return fmt.Errorf("ddb: node %s: replace trigger %s: %w", m.opts.ID, o.Name, err)
+		}
+		s := dialect.Statement{SQL: o.SQL, Database: database}
 		if err := m.engine.Run(ctx, c, &s); err != nil {
 			return fmt.Errorf("ddb: node %s: create %s %s: %w", m.opts.ID, o.Kind, o.Name, err)
 		}

@@ -128,7 +128,7 @@ func compare(rec schemaRecord, st *schemaState, hints []dialect.Statement) diffe
 		}
 	}
 	if len(hints) > 0 {
-		d.statements = hints
+		d.statements = append(slices.Clone(hints), inPassing(rec, now, st, hints)...)
 		return d
 	}
 	for _, o := range rec.Objects {
@@ -165,6 +165,31 @@ func compare(rec schemaRecord, st *schemaState, hints []dialect.Statement) diffe
 	}
 	d.rebuild = changed
 	return d
+}
+
+// inPassing lists what followers must be told besides the hints because of what those did to triggers in passing: DROP TABLE
+// takes them along, and RENAME rewrites them. A replica cannot see that, as it keeps them back; see applier.runSchema.
+func inPassing(rec, now schemaRecord, st *schemaState, hints []dialect.Statement) (list []dialect.Statement) {
+	for _, o := range rec.Objects {
+		if n, ok := now.Objects[o.key()]; o.Kind != "trigger" || ok && n.Hash == o.Hash || now.without(o.Database) || names(hints, o, st) {
+			continue
+		}
+		list = append(list, dropStatement(o.Kind, o.Database, o.Name))
+		for _, object := range st.objects {
+			if objectKey(object) == o.key() {
+				list = append(list, dialect.Statement{SQL: object.SQL, Database: object.Database})
+			}
+		}
+	}
+	return list
+}
+
+// names reports whether a hint is about the trigger itself.
+func names(hints []dialect.Statement, o objectRecord, st *schemaState) bool {
+	return slices.ContainsFunc(hints, func(s dialect.Statement) bool {
+		info, err := sqlclass.ParseSchema(classOf(st.node.dialect.Name()), s.SQL)
+		return err == nil && info.Object == "TRIGGER" && info.Name == o.Name
+	})
 }
 
 // dropStatement drops an object of a database, as entries name it.
