@@ -303,6 +303,9 @@ type streamedRows struct {
 	into    []any           // pointers to values
 	after   func() error    // called when the rows are closed; may be nil
 	ctx     context.Context // of a query that may be killed; may be nil
+
+	asked bool // whether there is another result set, to which rows have gone on then
+	more  bool // there is, or its error is
 }
 
 func streamRows(rows *sql.Rows, err error) (driver.Rows, error) {
@@ -343,6 +346,9 @@ func (s *streamedRows) Close() error {
 }
 
 func (s *streamedRows) Next(dest []driver.Value) error {
+	if s.asked {
+		return io.EOF
+	}
 	if !s.rows.Next() {
 		if err := s.rows.Err(); err != nil {
 			if s.ctx != nil {
@@ -361,12 +367,22 @@ func (s *streamedRows) Next(dest []driver.Value) error {
 	return nil
 }
 
-func (s *streamedRows) HasNextResultSet() bool { return true }
+// HasNextResultSet is asked at the end of a result set: rows that have no other are closed then, whether their reader does
+// so or not. *sql.Rows tells only by going on.
+func (s *streamedRows) HasNextResultSet() bool {
+	if !s.asked {
+		s.asked, s.more = true, s.rows.NextResultSet() || s.rows.Err() != nil
+	}
+	return s.more
+}
+
 func (s *streamedRows) NextResultSet() error {
-	if !s.rows.NextResultSet() {
-		if err := s.rows.Err(); err != nil {
-			return err
-		}
+	more := s.HasNextResultSet()
+	s.asked = false
+	if err := s.rows.Err(); err != nil {
+		return err
+	}
+	if !more {
 		return io.EOF
 	}
 	return s.describe()

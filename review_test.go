@@ -200,3 +200,22 @@ func TestTemporaryTable(t *testing.T) {
 		require.Equal(t, 1, n)
 	})
 }
+
+// Rows that are read to their end give back what they hold, as those of database/sql do, though nobody closes them.
+func TestRowsReadToTheirEnd(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 0)
+		f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+		for i, query := range []string{"SELECT id FROM t", "INSERT INTO t VALUES (1) RETURNING id", "SELECT id FROM t"} {
+			rows, err := f.m.DB().QueryContext(f.ctx, query)
+			require.NoError(t, err)
+			n := 0
+			for rows.Next() {
+				n++
+			}
+			require.NoError(t, rows.Err())
+			require.Equal(t, min(i, 1), n, query)
+			require.Zero(t, f.m.DB().Stats().InUse, query)
+		}
+	})
+}
