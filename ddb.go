@@ -284,11 +284,17 @@ func (c *Cluster) followerMembers() []*member {
 	defer c.mu.Unlock()
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
+	for id, r := range c.remote {
+		if c.m.followers[id] != r.sender { // it was forgotten; should it come back, another sender serves it
+			delete(c.remote, id)
+			r.db.Close()
+		}
+	}
 	var list []*member
 	for id, f := range c.m.followers {
 		r := c.remote[id]
 		if r == nil {
-			r = &member{id: id, status: f.snapshot, lag: f.lag, lsn: func() LSN { return LSN(f.acked.Load()) }}
+			r = &member{id: id, sender: f, status: f.snapshot, lag: f.lag, lsn: func() LSN { return LSN(f.acked.Load()) }}
 			r.db = sql.OpenDB(remote.NewConnector(f.dialSQL, remote.Options{Header: passKill}))
 			c.remote[id] = r
 		}

@@ -2,6 +2,7 @@ package ddb_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -87,4 +88,20 @@ func TestForget(t *testing.T) {
 	f.openReplica(f.replicas[0])
 	f.level()
 	require.Equal(t, []string{"master", "r1", "r2"}, known())
+}
+
+// A follower that was forgotten and comes back serves the master's reads again.
+func TestForgottenServesAgain(t *testing.T) {
+	f := newCluster(t, "sqlite", 1)
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+	f.level()
+	read := func() error {
+		var n int
+		return f.m.QueryRowContext(ddb.WithNode(f.ctx, "r1"), "SELECT COUNT(*) FROM t").Scan(&n)
+	}
+	require.Eventually(t, func() bool { return read() == nil }, patience, time.Millisecond)
+	f.replicas[0].close()
+	require.Eventually(t, func() bool { return f.m.Forget(f.ctx, "r1") == nil }, patience, time.Millisecond)
+	f.openReplica(f.replicas[0])
+	require.Eventually(t, func() bool { return read() == nil }, patience, time.Millisecond)
 }

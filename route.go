@@ -26,6 +26,7 @@ type member struct {
 	db      *sql.DB
 	local   bool
 	master  bool
+	sender  *sender              // of a follower, on the master
 	lsn     func() LSN           // what it has durably
 	lag     func() time.Duration // LagUnknown if it cannot be told
 	status  func() NodeStatus
