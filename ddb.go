@@ -16,6 +16,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // Cluster is the handle that a program uses in place of its *sql.DB: writes go to
@@ -308,13 +309,16 @@ func (c *Cluster) followerMembers() []*member {
 
 // dialSQL opens a stream on which the follower answers statements.
 func (f *sender) dialSQL(ctx context.Context) (net.Conn, error) {
+	var session *wire.Session
 	f.mu.Lock()
-	l := f.link
+	if f.link != nil {
+		session = f.link.session // nil until it is let in
+	}
 	f.mu.Unlock()
-	if l == nil || l.session == nil {
+	if session == nil {
 		return nil, fmt.Errorf("ddb: node %s is not connected: %w", f.id, net.ErrClosed)
 	}
-	return l.session.Open(ctx)
+	return session.Open(ctx)
 }
 
 // masterMember returns the master as a follower sees it.
