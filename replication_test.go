@@ -426,6 +426,7 @@ func TestDetach(t *testing.T) {
 		f.level()
 		require.NotEqual(t, before, f.strings(f.m.raw, all))
 		require.Error(t, ddb.Detach(f.ctx, f.m.raw, ddb.Options{}), "a node uses it")
+		require.ErrorIs(t, ddb.Detach(f.ctx, f.m.raw, ddb.Options{ID: "no id!"}), ddb.ErrOptions)
 		f.m.close()
 		f.replicas[0].close()
 		require.NoError(t, ddb.Detach(f.ctx, f.m.raw, ddb.Options{}))

@@ -357,16 +357,15 @@ func (c *Cluster) Maintain(id string, out bool) error {
 
 // Detach removes every trace of ddb from a database that no node uses: its
 // triggers, outboxes, journal and other tables. The user's tables stay as they are. A snap
-// with batches that its master does not have yet is refused, unless opts.Rejoin gives them up.
+// with batches that its master does not have yet is refused, unless opts.Rejoin gives them up. Of opts, ID, Databases,
+// Dialect, Rejoin and Logger count.
 func Detach(ctx context.Context, db *sql.DB, opts Options) error {
-	if opts.Role == "" {
-		opts.Role = Master
-	}
 	if opts.ID == "" {
 		opts.ID = "detach"
 	}
-	if opts.Logger == nil {
-		opts, _ = Options{ID: opts.ID, Databases: opts.Databases, Dialect: opts.Dialect, Rejoin: opts.Rejoin}.withDefaults()
+	opts, err := Options{ID: opts.ID, Databases: opts.Databases, Dialect: opts.Dialect, Rejoin: opts.Rejoin, Logger: opts.Logger}.withDefaults()
+	if err != nil {
+		return err
 	}
 	n, err := openNode(ctx, db, opts)
 	if err != nil {
