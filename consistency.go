@@ -51,8 +51,11 @@ func WithConsistency(ctx context.Context, c Consistency) context.Context {
 }
 
 // WithMaxStaleness returns a context whose reads show a state that the master had at most
-// d ago (bounded staleness). If no replica is that fresh, the master answers.
+// d ago (bounded staleness). If no replica is that fresh, the master answers; for a d that is not positive none is.
 func WithMaxStaleness(ctx context.Context, d time.Duration) context.Context {
+	if d <= 0 {
+		return WithConsistency(ctx, Strong)
+	}
 	r := ruleOf(ctx)
 	r.consistency, r.set, r.maxAge = Eventual, true, d
 	return context.WithValue(ctx, readRuleKey{}, r)
