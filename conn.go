@@ -252,10 +252,8 @@ func (rc *routedConn) Close() error {
 // ResetSession gives a pinned connection back before the connection is used by somebody else.
 func (rc *routedConn) ResetSession(context.Context) error {
 	if rc.pinned != nil {
-		conn := rc.pinned
+		drop(rc.pinned) // its settings must not leak into the pool
 		rc.pinned = nil
-		conn.Raw(func(any) error { return driver.ErrBadConn }) // its settings must not leak into the pool
-		return nil
 	}
 	return nil
 }

@@ -50,10 +50,7 @@ func (c *Cluster) kills(ctx context.Context, db *sql.DB) bool {
 }
 
 // drop closes a connection of a pool instead of giving it back.
-func drop(c *sql.Conn) error {
-	c.Raw(func(any) error { return driver.ErrBadConn })
-	return c.Close()
-}
+func drop(c *sql.Conn) { c.Raw(func(any) error { return driver.ErrBadConn }) }
 
 // giveBack ends what killOn has begun on a connection of a pool, and returns the connection.
 func giveBack(c *sql.Conn, release func() bool) error {

@@ -72,7 +72,8 @@ func (o *ownConns) conn(ctx context.Context, db *sql.DB, number int64) (ownConn,
 		_, err = c.ExecContext(ctx, fmt.Sprintf("SET SESSION auto_increment_increment=%d, auto_increment_offset=%d", keyStep, number))
 	}
 	if err != nil {
-		return ownConn{}, errors.Join(err, drop(c)) // it counts as told
+		drop(c) // it counts as told
+		return ownConn{}, err
 	}
 	return ownConn{c, s}, nil
 }

@@ -27,7 +27,8 @@ func (w *snapWrites) conn(ctx context.Context, transaction bool) (ownConn, error
 		return c, err
 	}
 	if _, err := c.ExecContext(ctx, mark); err != nil {
-		return ownConn{}, errors.Join(err, drop(c.Conn))
+		drop(c.Conn)
+		return ownConn{}, err
 	}
 	c.single = !transaction
 	return c, nil
