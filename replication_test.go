@@ -315,8 +315,10 @@ func TestConsistency(t *testing.T) {
 			_, err := writer.Exec("UPDATE t SET u = ? WHERE id = 1", i)
 			require.NoError(t, err)
 			require.Equal(t, i, read(f.ctx, writer.Cluster), "a Cluster sees its own writes")
-			strong := ddb.WithConsistency(f.ctx, ddb.Strong)
+			var node string
+			strong := ddb.WithAnswer(ddb.WithConsistency(f.ctx, ddb.Strong), &node)
 			require.Equal(t, i, read(strong, f.replicas[(i+1)%2].Cluster))
+			require.Equal(t, "master", node)
 			require.LessOrEqual(t, read(ddb.WithConsistency(f.ctx, ddb.Eventual), f.replicas[0].Cluster), i)
 			for _, d := range []time.Duration{-time.Second, 0, time.Millisecond} {
 				require.Equal(t, i, read(ddb.WithMaxStaleness(f.ctx, d), f.replicas[1].Cluster), "no replica is that fresh")

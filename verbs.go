@@ -138,6 +138,7 @@ func (c *Cluster) QueryRowContext(ctx context.Context, query string, args ...any
 		m, err := c.choose(rule, nil)
 		if err == nil && (m.local || m.master) {
 			m.reads.Add(1)
+			answered(ctx, m.id)
 			return m.db.QueryRowContext(ctx, query, args...)
 		}
 		if err == nil {
