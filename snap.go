@@ -3,7 +3,6 @@ package ddb
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -363,7 +362,10 @@ func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) erro
 	committed := false
 	defer func() { leave(committed) }()
 	err = s.withTx(ctx, dialect.Replay, func(c *sql.Conn) error {
-		return errors.Join(s.opened(ctx, c), f(c))
+		if err := s.opened(ctx, c); err != nil {
+			return err
+		}
+		return f(c)
 	})
 	committed = err == nil
 	return err

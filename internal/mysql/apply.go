@@ -120,21 +120,22 @@ func (e *engine) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table
 		switch {
 		case p == dialect.Batch && mode == dialect.Strict:
 			return w.batch(gone, present)
-		case p == dialect.Replay && mode == dialect.Replace:
-			return errors.Join(w.delete(gone, maxKeys), w.replace(present))
-		case mode == dialect.Replace:
-			return errors.Join(w.delete(gone, maxKeys), w.insert(present, "REPLACE INTO ", ""))
-		case t.unique:
-			if err := w.delete(all, maxKeys); err != nil {
-				return err
-			}
-			return w.insert(present, "INSERT INTO ", "")
-		default:
-			if err := w.delete(gone, maxKeys); err != nil {
-				return err
-			}
-			return w.insert(present, "INSERT INTO ", w.onDuplicate())
+		case mode == dialect.Strict && t.unique:
+			gone = all
 		}
+		// After an error nothing else may be sent: a deadlock ends the transaction, and what follows would commit by itself.
+		if err := w.delete(gone, maxKeys); err != nil {
+			return err
+		}
+		switch {
+		case p == dialect.Replay && mode == dialect.Replace:
+			return w.replace(present)
+		case mode == dialect.Replace:
+			return w.insert(present, "REPLACE INTO ", "")
+		case t.unique:
+			return w.insert(present, "INSERT INTO ", "")
+		}
+		return w.insert(present, "INSERT INTO ", w.onDuplicate())
 	})
 }
 
