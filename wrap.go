@@ -33,6 +33,11 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 	if checker == nil {
 		return nil, fmt.Errorf("%w: Wrap needs a HealthChecker, for example MariaDBChecker{}", ErrOptions)
 	}
+	for id := range replicas {
+		if err := checkID(id); err != nil || id == o.ID {
+			return nil, fmt.Errorf("%w: replica id %q is not usable, or is the master's", ErrOptions, id)
+		}
+	}
 	c := newCluster(o, o.Logger.With("node", o.ID))
 	if d, err := dialectOf(master); err == nil {
 		c.class = classOf(d.Name())
@@ -42,9 +47,6 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 	c.writes = &externalWrites{c: c, db: master}
 	c.outside = append(c.outside, newOutsider(o.ID, master, PingChecker{}, true))
 	for id, db := range replicas {
-		if err := checkID(id); err != nil || id == o.ID {
-			return nil, fmt.Errorf("%w: replica id %q is not usable, or is the master's", ErrOptions, id)
-		}
 		c.outside = append(c.outside, newOutsider(id, db, checker, false))
 	}
 	c.checkOutside(ctx)
