@@ -7,6 +7,9 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"strings"
+
+	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
 // routed is the driver behind Cluster.DB: its connections route statement by
@@ -75,9 +78,12 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 		}
 		defer release()
 		res, err := conn.ExecContext(ctx, query, args...)
-		if rc.c.m != nil {
-			rc.c.session.wrote(rc.c.m.written.Add(1))
-			rc.c.m.wakeUp()
+		switch {
+		case rc.c.m == nil:
+		case err == nil && rc.c.kindOf(query) == sqlclass.Write:
+			err = rc.c.wrote(ctx)
+		default:
+			rc.c.noted()
 		}
 		return res, err
 	}
@@ -107,17 +113,18 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 		if rc.c.m == nil || rc.c.isRead(query) {
 			return rows, err
 		}
-		wrote := func() error {
-			rc.c.session.wrote(rc.c.m.written.Add(1))
-			rc.c.m.wakeUp()
-			return nil
-		}
 		if err != nil {
-			wrote()
+			rc.c.noted()
 			return nil, err
 		}
 		released := rows.(*streamedRows).after
-		rows.(*streamedRows).after = func() error { return errors.Join(released(), wrote()) } // it commits when it has sent the last row (S4)
+		rows.(*streamedRows).after = func() error { // it commits when it has sent the last row (S4)
+			if word, _, _ := strings.Cut(strings.TrimSpace(query), " "); strings.EqualFold(word, "SELECT") {
+				rc.c.noted() // a lock or LAST_INSERT_ID, as a rule: nothing to wait for
+				return released()
+			}
+			return errors.Join(released(), rc.c.wrote(ctx))
+		}
 		return rows, nil
 	}
 	return rc.c.writes.query(ctx, query, args)
@@ -202,9 +209,12 @@ type pinnedTx struct{ plainTx }
 
 func (t *pinnedTx) commit() error {
 	err := t.tx.Commit()
-	if m := t.c.m; m != nil {
-		t.c.session.wrote(m.written.Add(1))
-		m.wakeUp()
+	switch {
+	case t.c.m == nil:
+	case err == nil:
+		err = t.c.wrote(context.Background()) // which has a limit of its own
+	default:
+		t.c.noted()
 	}
 	return err
 }

@@ -273,6 +273,9 @@ func TestWaitReplicas(t *testing.T) {
 		res, err := f.m.Exec("INSERT INTO t VALUES (1, 1, 'nobody follows')")
 		require.ErrorIs(t, err, ddb.ErrNotConfirmed)
 		require.NotNil(t, res)
+		// On MariaDB the @ binds the connection, as it may be a variable's.
+		_, err = f.m.DB().ExecContext(f.ctx, "INSERT INTO t VALUES (2, 2, 'nobody@nowhere')")
+		require.ErrorIs(t, err, ddb.ErrNotConfirmed)
 		for _, r := range f.replicas {
 			f.openReplica(r)
 		}

@@ -42,27 +42,27 @@ type pooledWrites struct {
 	m *master
 }
 
-// noted counts a write, which may have failed half-way, and remembers that this Cluster's reads must see it.
-func (p *pooledWrites) noted() uint64 {
-	n := p.m.written.Add(1)
-	p.c.session.wrote(n)
-	p.m.wakeUp()
+// noted counts a write of this master, which may have failed half-way, and remembers that this Cluster's reads must see it.
+func (c *Cluster) noted() uint64 {
+	n := c.m.written.Add(1)
+	c.session.wrote(n)
+	c.m.wakeUp()
 	return n
 }
 
 // wrote is noted, and waits for as many replicas as were asked for.
-func (p *pooledWrites) wrote(ctx context.Context) error {
-	n := p.noted()
-	if p.c.opts.WaitReplicas == 0 {
+func (c *Cluster) wrote(ctx context.Context) error {
+	n := c.noted()
+	if c.opts.WaitReplicas == 0 {
 		return nil
 	}
-	limit, cancel := context.WithTimeout(ctx, p.c.opts.WaitTimeout)
+	limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)
 	defer cancel()
-	pos, err := p.m.covers(limit, n)
+	pos, err := c.m.covers(limit, n)
 	if err != nil {
-		return fmt.Errorf("%w: the write is durable on the master but in no entry after %v", ErrNotConfirmed, p.c.opts.WaitTimeout)
+		return fmt.Errorf("%w: the write is durable on the master but in no entry after %v", ErrNotConfirmed, c.opts.WaitTimeout)
 	}
-	return p.m.confirmed(ctx, pos.LSN, p.c.opts.WaitReplicas)
+	return c.m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 }
 
 // conn takes a connection for one statement. It goes back by giveBack, with release.
@@ -84,10 +84,10 @@ func (p *pooledWrites) exec(ctx context.Context, query string, args []any) (sql.
 	res, err := c.exec(ctx, query, args)
 	giveBack(c.Conn, release) // nobody may miss it while this one waits
 	if err != nil {
-		p.noted()
+		p.c.noted()
 		return res, err
 	}
-	return res, p.wrote(ctx)
+	return res, p.c.wrote(ctx)
 }
 
 func (p *pooledWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
@@ -97,11 +97,11 @@ func (p *pooledWrites) query(ctx context.Context, query string, args []any) (dri
 	}
 	rows, err := streamRows(c.QueryContext(ctx, query, args...))
 	if err != nil {
-		p.wrote(ctx)
+		p.c.noted()
 		return nil, errors.Join(err, giveBack(c.Conn, release))
 	}
 	// The server commits the statement when it has sent the last row.
-	rows.(*streamedRows).after = func() error { return errors.Join(giveBack(c.Conn, release), p.wrote(ctx)) }
+	rows.(*streamedRows).after = func() error { return errors.Join(giveBack(c.Conn, release), p.c.wrote(ctx)) }
 	return rows, nil
 }
 
@@ -154,10 +154,11 @@ func (t *poolTx) query(ctx context.Context, query string, args []any) (*sql.Rows
 func (t *poolTx) commit() error {
 	err := t.tx.Commit()
 	t.conn.Close() // nobody may miss it while this one waits for replicas
-	if waited := t.p.wrote(context.WithoutCancel(t.ctx)); err == nil {
-		err = waited
+	if err != nil {
+		t.p.c.noted() // it may stand all the same
+		return err
 	}
-	return err
+	return t.p.c.wrote(context.WithoutCancel(t.ctx))
 }
 
 func (t *poolTx) rollback() error {
