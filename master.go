@@ -40,7 +40,7 @@ func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, e
 	s := &sequencer{node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	s.incoming.jobs = make(chan *job, maxJobs)
 	s.incoming.commits.Store(1) // so that the first pass looks
-	m := &master{sequencer: s, followers: make(map[string]*sender), changed: func() {}, since: time.Now()}
+	m := &master{sequencer: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now()}
 	s.followed = m.anyConnected
 	connect(m)
 	run, cancel := context.WithCancel(context.Background())

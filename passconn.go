@@ -4,21 +4,32 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"sync"
 
 	"github.com/ddb-project/ddb/dialect"
 )
 
 // passConn makes passes serial where the database has many writers, and keeps their connection between them.
 type passConn struct {
-	mu   sync.Mutex // held by the pass that runs
-	conn *sql.Conn  // guarded by mu; nil until it is needed
+	// turn holds a token while a pass runs. It is a channel for those who wait to heed their contexts: the pass may be
+	// an ALTER of hours.
+	turn   chan struct{}
+	conn   *sql.Conn // of who has the turn; nil until it is needed
+	closed bool      // the same
 }
+
+func newPassConn() passConn { return passConn{turn: make(chan struct{}, 1)} }
 
 // with runs f alone. The connection is given up if f fails.
 func (p *passConn) with(ctx context.Context, n *node, f func(c *sql.Conn) error) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-p.turn }()
+	if p.closed {
+		return ErrClosed
+	}
 	if p.conn == nil {
 		c, err := n.engine.Conn(ctx, dialect.Pass)
 		if err != nil {
@@ -33,10 +44,11 @@ func (p *passConn) with(ctx context.Context, n *node, f func(c *sql.Conn) error)
 	return err
 }
 
-// close waits for the pass that runs.
+// close waits for the pass that runs. There is none after it.
 func (p *passConn) close(n *node) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.turn <- struct{}{} // whoever has it gives it back
+	defer func() { <-p.turn }()
+	p.closed = true
 	p.drop(n)
 }
 

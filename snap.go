@@ -75,7 +75,7 @@ type madeBatch struct {
 func (c *Cluster) openSnap(ctx context.Context) error {
 	f := c.f
 	s := &snapSide{follower: f, batch: c.node.engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[tableName]map[string][]any)}
-	s.flight.went, s.wake = make(chan struct{}, 1), make(chan struct{}, 1)
+	s.flight.went, s.wake, s.passes = make(chan struct{}, 1), make(chan struct{}, 1), newPassConn()
 	if err := s.load(ctx); err != nil {
 		return err
 	}
