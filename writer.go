@@ -51,8 +51,6 @@ type writeHooks struct {
 	each func(ctx context.Context, c *sql.Conn, p dialect.Program) error
 	// result may correct what a statement tells of itself. Nil: it stands.
 	result func(ctx context.Context, c *sql.Conn, query string, r sql.Result) (sql.Result, error)
-	// dropped is called before the connection is given back. Nil: no interest.
-	dropped func()
 	// alone reports whether a statement may commit by itself, and wrote is told when one has. Nil: none may.
 	alone func() bool
 	wrote func()
@@ -271,9 +269,6 @@ func (w *groupWriter) usable() bool {
 }
 
 func (w *groupWriter) drop() {
-	if w.hooks.dropped != nil {
-		w.hooks.dropped()
-	}
 	w.forgetStatements()
 	if w.conn != nil {
 		w.engine.Release(w.conn)
