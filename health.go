@@ -57,7 +57,6 @@ const LagUnknown time.Duration = -1
 // Report is what a HealthChecker found out about a node.
 type Report struct {
 	Lag time.Duration // LagUnknown if the node cannot tell
-	LSN LSN           // 0 where the node has none
 }
 
 // HealthChecker finds out how a node is. ddb asks it once per Options.Heartbeat
