@@ -51,9 +51,6 @@ type Config struct {
 	// Databases names the databases to replicate where a server has several
 	// (MariaDB). Empty means the connection's current database.
 	Databases []string
-	// Node is this node's small number, 1 for a master, used to keep handed-out
-	// keys apart. Zero means that no keys are handed out here.
-	Node int64
 	// Guard makes InstallCapture put a guard around the user's own triggers, so
 	// that they stay still while ddb applies (needed on snaps, and on a master that has snaps).
 	Guard bool

@@ -23,7 +23,7 @@ type Harness struct {
 	// Open returns a new, empty database on which foreign keys act; it is closed at the test's end.
 	// Databases that are open at the same time must not share anything.
 	Open func(t *testing.T) *sql.DB
-	// Config is the configuration to bind with; the suite sets Guard and Node as it needs.
+	// Config is the configuration to bind with; the suite sets Guard as it needs.
 	Config dialect.Config
 	// AutoKey is the type and the constraint of a primary key that the database hands
 	// out, such as "INTEGER PRIMARY KEY AUTOINCREMENT".
