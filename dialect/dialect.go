@@ -288,7 +288,7 @@ type Copy interface {
 //
 //	meta      (k text(190), v blob)                       settings and marks of this node
 //	journal   (seq int64 primary key, epoch int64, at int64, final int64, records int64,
-//	           bytes int64, hash blob(32), payload blob)  seq = LSN<<16 | part
+//	           bytes int64, hash blob(32), payload blob)  seq = LSN<<20 | part
 //	followers (id text(190), role text, number int64, at int64)   every node that has followed the cluster; replicated
 //	batches   (id int64 handed out ascending (AUTO_INCREMENT, INTEGER PRIMARY KEY), number int64 null, at int64, records int64, bytes int64, payload blob)
 //	received  (snap text(190) primary key, number int64)  highest batch included, on a master
