@@ -137,7 +137,7 @@ func TestHeaderAndToken(t *testing.T) {
 	var token atomic.Uint64
 	r := sqliteRig(t, ServeOptions{
 		Before: func(ctx context.Context, h Header) (context.Context, error) {
-			if h != (Header{Token: 7, Mode: "bounded", MaxAge: time.Second}) {
+			if h != (Header{Kill: true}) {
 				return ctx, refused
 			}
 			return ctx, nil
@@ -152,7 +152,7 @@ func TestHeaderAndToken(t *testing.T) {
 	})
 	wantErr(t, r.db.QueryRow(`SELECT 1`).Scan(new(int)), refused)
 	token.Store(0)
-	ctx := context.WithValue(t.Context(), t, Header{Token: 7, Mode: "bounded", MaxAge: time.Second})
+	ctx := context.WithValue(t.Context(), t, Header{Kill: true})
 	if err := r.db.QueryRowContext(ctx, `SELECT 1`).Scan(new(int)); err != nil {
 		t.Fatal(err)
 	}

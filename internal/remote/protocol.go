@@ -75,10 +75,7 @@ const (
 
 // Header travels with every request. This package only carries it.
 type Header struct {
-	Token  uint64        `cbor:"1,keyasint,omitempty"` // what the caller must see
-	Mode   string        `cbor:"2,keyasint,omitempty"` // how strict the read is
-	MaxAge time.Duration `cbor:"3,keyasint,omitempty"` // how stale it may be
-	Kill   bool          `cbor:"4,keyasint,omitempty"` // end the statement in the server too when it is canceled
+	Kill bool `cbor:"4,keyasint,omitempty"` // end the statement in the server too when it is canceled
 }
 
 // request is the body of every request and of release.
