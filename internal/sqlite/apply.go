@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -40,11 +39,10 @@ func (e *engine) Apply(ctx context.Context, q dialect.Querier, t *dialect.Table,
 	if err != nil {
 		return fmt.Errorf("sqlite: apply: %w", err)
 	}
-	w := &writer{tb: tb, q: q, verb: "INSERT OR ABORT", tail: tb.upsert(!tb.ExactKey || tb.oddKey(rows))}
+	w := &writer{tb: tb, q: e.Quick(q), verb: "INSERT OR ABORT", tail: tb.upsert(!tb.ExactKey || tb.oddKey(rows))}
 	if mode == dialect.Replace {
 		w.verb, w.tail = "INSERT OR REPLACE", ""
 	}
-	w.q = e.Quick(q)
 	defer w.close()
 	if err := w.write(ctx, rows); err != nil {
 		return fmt.Errorf("sqlite: apply: %w", err)
@@ -328,24 +326,26 @@ func (e *engine) Lookup(ctx context.Context, q dialect.Querier, t *dialect.Table
 	if err != nil {
 		return fmt.Errorf("sqlite: lookup: %w", err)
 	}
-	if len(keys) == 0 {
-		return nil
+	q = e.Quick(q)
+	one, many := tb.lookupSQL(), ""
+	if tb.rowidKey && len(keys) >= lookupAtOnce {
+		many = tb.lookupManySQL()
 	}
-	stmt, err := q.(preparer).PrepareContext(ctx, fmt.Sprintf("SELECT %s FROM main.%s t WHERE %s", tb.read("t"), quote(t.Name), tb.keyIs()))
+	for len(keys) > 0 && err == nil {
+		if many != "" && len(keys) >= lookupAtOnce {
+			args := make([]any, lookupAtOnce)
+			for i := range args {
+				args[i] = keys[i][0]
+			}
+			err = tb.lookup(ctx, q, many, args, keys[:lookupAtOnce], emit)
+			keys = keys[lookupAtOnce:]
+			continue
+		}
+		err = tb.lookup(ctx, q, one, keys[0], keys[:1], emit)
+		keys = keys[1:]
+	}
 	if err != nil {
 		return fmt.Errorf("sqlite: lookup %s: %w", t.Name, err)
-	}
-	defer stmt.Close()
-	s := newScanner(len(tb.Stored))
-	if tb.rowidKey {
-		if keys, err = tb.lookupMany(ctx, q.(preparer), keys, emit); err != nil {
-			return fmt.Errorf("sqlite: lookup %s: %w", t.Name, err)
-		}
-	}
-	for _, key := range keys {
-		if err := lookup(ctx, stmt, s, key, emit); err != nil {
-			return fmt.Errorf("sqlite: lookup %s: %w", t.Name, err)
-		}
 	}
 	return nil
 }
@@ -354,76 +354,31 @@ func (e *engine) Lookup(ctx context.Context, q dialect.Querier, t *dialect.Table
 // longer than to find a row.
 const lookupAtOnce = 50
 
-// lookupMany emits the rows of keys as long as there are enough for a query, and returns the keys that are left.
-func (tb *table) lookupMany(ctx context.Context, q preparer, keys [][]any, emit func(dialect.Row) error) ([][]any, error) {
-	if len(keys) < lookupAtOnce {
-		return keys, nil
+// lookup emits what the query finds for the keys: the place of a key among them, and its row.
+func (tb *table) lookup(ctx context.Context, q dialect.Querier, query string, args []any, keys [][]any, emit func(dialect.Row) error) error {
+	answers := dialect.Answers{Keys: keys, Emit: emit}
+	err := eachRow(ctx, q, 1+len(tb.Stored), query, func(v []any) error {
+		i := int(v[0].(int64))
+		return answers.Found(i, dialect.Row{Key: keys[i], Values: v[1:]})
+	}, args...)
+	if err != nil {
+		return err
 	}
+	return answers.End()
+}
+
+// lookupSQL is the query of lookup for one key.
+func (tb *table) lookupSQL() string {
+	return fmt.Sprintf("SELECT 0, %s FROM main.%s t WHERE %s", tb.read("t"), quote(tb.Name), tb.keyIs())
+}
+
+// lookupManySQL is the query of lookup for as many rowids as it takes at once.
+func (tb *table) lookupManySQL() string {
 	list := make([]string, lookupAtOnce)
 	for i := range list {
 		list[i] = fmt.Sprintf("(%d, ?)", i)
 	}
 	// CROSS JOIN keeps the list outermost, so that the rows come in its order.
-	stmt, err := q.PrepareContext(ctx, fmt.Sprintf("SELECT k.column1, %s FROM (VALUES %s) k CROSS JOIN main.%s t WHERE t.%s = k.column2",
-		tb.read("t"), strings.Join(list, ", "), quote(tb.Name), quote(tb.Stored[tb.Key[0]])))
-	if err != nil {
-		return nil, err
-	}
-	defer stmt.Close()
-	s := newScanner(1 + len(tb.Stored))
-	args := make([]any, lookupAtOnce)
-	for len(keys) >= lookupAtOnce {
-		for i, key := range keys[:lookupAtOnce] {
-			args[i] = key[0]
-		}
-		answers := dialect.Answers{Keys: keys[:lookupAtOnce], Emit: emit}
-		err := rowsOf(ctx, stmt, args, func(rows *sql.Rows) error {
-			if err := s.scan(rows); err != nil {
-				return err
-			}
-			i := int(s.values[0].(int64))
-			return answers.Found(i, dialect.Row{Key: keys[i], Values: s.values[1:]})
-		})
-		if err == nil {
-			err = answers.End()
-		}
-		if err != nil {
-			return nil, err
-		}
-		keys = keys[lookupAtOnce:]
-	}
-	return keys, nil
-}
-
-func rowsOf(ctx context.Context, stmt *sql.Stmt, args []any, f func(*sql.Rows) error) error {
-	rows, err := stmt.QueryContext(ctx, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
-
-func lookup(ctx context.Context, stmt *sql.Stmt, s *scanner, key []any, emit func(dialect.Row) error) error {
-	rows, err := stmt.QueryContext(ctx, key...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	row := dialect.Row{Key: key}
-	if rows.Next() {
-		if err := s.scan(rows); err != nil {
-			return err
-		}
-		row.Values = s.values
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return err
-	}
-	return emit(row)
+	return fmt.Sprintf("SELECT k.column1, %s FROM (VALUES %s) k CROSS JOIN main.%s t WHERE t.%s = k.column2",
+		tb.read("t"), strings.Join(list, ", "), quote(tb.Name), quote(tb.Stored[tb.Key[0]]))
 }
