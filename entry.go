@@ -50,7 +50,7 @@ func decodeBody(p *Part) (*body, error) {
 	return b, nil
 }
 
-// key picks the key from stored values.
+// pick picks the key from stored values.
 func pick(values []any, key []int) []any {
 	k := make([]any, len(key))
 	for i, c := range key {

@@ -160,7 +160,6 @@ func (c *cell) scanBytes(b []byte) error {
 	return nil
 }
 
-// setUint makes the value an int64 if it is one.
 // value returns what was scanned. A []byte is the driver's own.
 func (c *cell) value() any {
 	switch c.tag {
@@ -181,6 +180,7 @@ func (c *cell) value() any {
 	return nil
 }
 
+// setUint makes the value an int64 if it is one.
 func (c *cell) setUint(u uint64) {
 	if c.tag, c.n = tagUint, u; u <= math.MaxInt64 {
 		c.tag = tagInt

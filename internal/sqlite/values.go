@@ -59,7 +59,7 @@ type preparer interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-// repeats "one" n times with commas between.
+// repeat returns one n times, with commas between.
 func repeat(one string, n int) string {
 	return strings.TrimSuffix(strings.Repeat(one+", ", n), ", ")
 }
