@@ -3,6 +3,7 @@ package ddb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -26,8 +27,7 @@ type TableInfo struct {
 	Absent  int // rows deleted
 }
 
-// Tail describes the last n entries of this node's journal, the newest first. At most 1000, and
-// of entries in many parts only as much as the parts at the journal's end tell.
+// Tail describes the last n entries of this node's journal, the newest first, at most 1000. It reads them whole.
 func (c *Cluster) Tail(ctx context.Context, n int) ([]EntryInfo, error) {
 	if c.node == nil {
 		return nil, fmt.Errorf("ddb: a Cluster made by Wrap has no journal")
@@ -59,9 +59,7 @@ func (c *Cluster) Tail(ctx context.Context, n int) ([]EntryInfo, error) {
 		end := parts[len(parts)-1]
 		lsn, index = end.LSN, end.Index
 	}
-	for i, j := 0, len(list)-1; i < j; i, j = i+1, j-1 {
-		list[i], list[j] = list[j], list[i]
-	}
+	slices.Reverse(list)
 	return list, nil
 }
 
