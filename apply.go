@@ -143,7 +143,6 @@ func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			a.abort()
 			a.close()
 		}
 	}()

@@ -456,11 +456,7 @@ func (m *master) runSchema(ctx context.Context, query string, args []any) error 
 		return fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 	}
 	return m.exclusive(ctx, func(c *sql.Conn) error {
-		m.looked = time.Time{}
-		if err := m.followSchema(ctx, c); err != nil {
-			return err
-		}
-		if err := m.passOn(ctx, c); err != nil {
+		if err := m.lookAgainOn(ctx, c); err != nil {
 			return err
 		}
 		if m.writer != nil {

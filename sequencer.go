@@ -131,13 +131,16 @@ func (s *sequencer) pass(ctx context.Context) error {
 
 // lookAgain is a pass that looks for changed tables too, however short ago that was done last.
 func (s *sequencer) lookAgain(ctx context.Context) error {
-	return s.exclusive(ctx, func(c *sql.Conn) error {
-		s.looked = time.Time{}
-		if err := s.followSchema(ctx, c); err != nil {
-			return err
-		}
-		return s.passOn(ctx, c)
-	})
+	return s.exclusive(ctx, func(c *sql.Conn) error { return s.lookAgainOn(ctx, c) })
+}
+
+// lookAgainOn is lookAgain for a caller who is inside exclusive already.
+func (s *sequencer) lookAgainOn(ctx context.Context, c *sql.Conn) error {
+	s.looked = time.Time{}
+	if err := s.followSchema(ctx, c); err != nil {
+		return err
+	}
+	return s.passOn(ctx, c)
 }
 
 // passOn is pass for a caller who is inside exclusive already.

@@ -275,7 +275,7 @@ func (c *Cluster) Position() Position {
 	return Position{}
 }
 
-// ID returns the node's id, and Role its role.
+// ID returns the node's id.
 func (c *Cluster) ID() string { return c.opts.ID }
 
 // Role returns the node's role.
@@ -311,14 +311,13 @@ func (c *Cluster) WaitLevel(ctx context.Context) error {
 	if c.m == nil {
 		return fmt.Errorf("%w: WaitLevel is for the master", ErrNotMaster)
 	}
-	pos, err := c.m.covers(ctx, c.m.written.Load())
-	if err != nil {
+	if _, err := c.m.covers(ctx, c.m.written.Load()); err != nil {
 		return err
 	}
 	if err := c.m.lookAgain(ctx); err != nil {
 		return err
 	}
-	pos = c.m.state.load().pos
+	pos := c.m.state.load().pos
 	for {
 		_, changed := c.m.acked.loadAndWatch()
 		behind := ""
