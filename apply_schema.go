@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
@@ -53,7 +52,7 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 			return fmt.Errorf("%w: node %s: schema statement of entry %d: %w", ErrDiverged, a.opts.ID, lsn, err)
 		}
 	}
-	a.log.Info("schema changed", "lsn", lsn, "statement", firstLine(statements[0].SQL), "statements", len(statements))
+	a.log.Info("schema changed", "lsn", lsn, "statement", sqlclass.Brief(statements[0].SQL), "statements", len(statements))
 	if _, err := a.loadTables(ctx, a.conn); err != nil {
 		return err
 	}
@@ -103,12 +102,4 @@ func (a *applier) keepBack(ctx context.Context, s dialect.Statement, info sqlcla
 		_, err = a.conn.ExecContext(ctx, "INSERT INTO "+own+" (kind, db, name, body) VALUES ('trigger', ?, ?, ?)", database, info.Name, s.SQL)
 	}
 	return err
-}
-
-func firstLine(s string) string {
-	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
-	if len(s) > 120 {
-		s = s[:117] + "..."
-	}
-	return s
 }

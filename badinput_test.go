@@ -115,6 +115,23 @@ func TestWrongPassword(t *testing.T) {
 	require.NotContains(t, log.String(), wrong)
 }
 
+// A password in a statement is in no log and in no error, on no node.
+func TestPasswordInStatement(t *testing.T) {
+	f := newFixture(t, "sqlite", 1)
+	var log safeBuffer
+	f.tune = func(o *ddb.Options) {
+		o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &log})
+	}
+	f.openAll()
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY) /* IDENTIFIED BY 'topsecret' */")
+	f.level()
+	_, err := f.replicas[0].Exec("CREATE USER a IDENTIFIED BY 'topsecret'")
+	wantError(t, err, ddb.ErrNotMaster, "CREATE USER a")
+	require.NotContains(t, err.Error(), "topsecret")
+	require.Contains(t, log.String(), "CREATE TABLE t")
+	require.NotContains(t, log.String(), "topsecret")
+}
+
 // A server that nobody can reach is named by its address.
 func TestUnreachableServer(t *testing.T) {
 	const password = "a-secret"

@@ -435,7 +435,7 @@ func (c *Cluster) Close() error {
 
 // notMaster is the error for a schema statement elsewhere than on the master.
 func (c *Cluster) notMaster(query string) error {
-	return fmt.Errorf("%w: %s %s does not change the schema; run it on the master, at %s: %s", ErrNotMaster, c.opts.Role, c.opts.ID, c.opts.Master, firstLine(query))
+	return fmt.Errorf("%w: %s %s does not change the schema; run it on the master, at %s: %s", ErrNotMaster, c.opts.Role, c.opts.ID, c.opts.Master, sqlclass.Brief(query))
 }
 
 // changeSchema runs a schema statement on the master. Like a write it is seen by this Cluster's reads from then

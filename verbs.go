@@ -47,7 +47,7 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 		c.writesN.Add(1)
 		return c.writes.schema(ctx, query, args)
 	case sqlclass.TxControl:
-		return nil, fmt.Errorf("ddb: %s on a pool of connections has no effect one can rely on; use Begin", firstLine(query))
+		return nil, fmt.Errorf("ddb: %s on a pool of connections has no effect one can rely on; use Begin", sqlclass.Brief(query))
 	case sqlclass.Write:
 		c.writesN.Add(1)
 		if strings.Contains(query, ";") {
@@ -72,7 +72,7 @@ func (c *Cluster) execSeveral(ctx context.Context, query string, args []any) (sq
 		schema = schema || s.Kind == sqlclass.Schema
 		if s.Kind == sqlclass.TxControl && c.class == sqlclass.SQLite {
 			// It would end the transaction that ddb has put around the statements, and of others with them.
-			return nil, fmt.Errorf("%w: %s among several statements; use Begin", ErrNotReplicable, firstLine(s.SQL))
+			return nil, fmt.Errorf("%w: %s among several statements; use Begin", ErrNotReplicable, sqlclass.Brief(s.SQL))
 		}
 	}
 	if !schema {

@@ -307,7 +307,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 		return noResult{}, nil
 	}
 	if t.g.c.endsTx(query) {
-		return nil, fmt.Errorf("%w: %s in a transaction; use its Commit or Rollback", ErrNotReplicable, firstLine(query))
+		return nil, fmt.Errorf("%w: %s in a transaction; use its Commit or Rollback", ErrNotReplicable, sqlclass.Brief(query))
 	}
 	t.dirty = true
 	res, err := t.conn.ExecContext(ctx, query, args...)

@@ -277,14 +277,8 @@ type statementLog struct {
 
 const loggedBytes = 2000 // of a statement's text that the log keeps
 
-// secret finds where a statement's text may hold a password.
-var secret = regexp.MustCompile(`(?i)\b(IDENTIFIED|PASSWORD)\b`)
-
 func (s *script) record(st sqlclass.Statement, res *result, err error) {
-	text := st.SQL
-	if at := secret.FindStringIndex(text); at != nil {
-		text = text[:at[1]] + " …"
-	}
+	text := sqlclass.Public(st.SQL)
 	if len(text) > loggedBytes {
 		text = strings.ToValidUTF8(text[:loggedBytes], "") + " …"
 	}

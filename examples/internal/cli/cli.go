@@ -83,6 +83,8 @@ func Parse(fs *flag.FlagSet, args []string) error {
 		return err
 	case err != nil:
 		return Usage("%v", err)
+	case strings.Contains(fs.Arg(0), "@"):
+		return Usage("unexpected argument, not repeated since it may hold a password: write --db URL")
 	case fs.NArg() > 0:
 		return Usage("unexpected argument %q", fs.Arg(0))
 	}

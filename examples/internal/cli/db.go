@@ -97,6 +97,10 @@ func mysqlConfig(flag string) (*mysql.Config, error) {
 		// url's error repeats what it could not parse, password and all.
 		return nil, Usage("--db is not a URL of the form mysql://USER:PASSWORD@HOST:PORT/DATABASE; write special characters of the password as %%XX, or give it in DDB_DB_PASSWORD")
 	}
+	if u.User == nil || strings.Contains(u.Host+u.Path+u.RawQuery+u.Fragment, "@") {
+		// A /, ?, # or @ in the password has cut it in two: what looks like the host may be a piece of it.
+		return nil, Usage("--db %s wants a user before the host, and special characters of the password as %%XX or the password in DDB_DB_PASSWORD: mysql://USER:PASSWORD@HOST:PORT/DATABASE", Redact(flag))
+	}
 	cfg := mysql.NewConfig()
 	cfg.User = u.User.Username()
 	cfg.Passwd, _ = u.User.Password()
@@ -120,14 +124,26 @@ func hostPort(u *url.URL) string {
 	return u.Host
 }
 
-// Redact returns a --db value without its password.
+// Redact returns a --db value without its password, also if it is not the URL that it should be: a password may hold
+// any character, so all counts as one up to the last @, and without an @ nothing is sure to be none.
 func Redact(flag string) string {
-	u, err := url.Parse(flag)
-	if err != nil {
-		scheme, _, _ := strings.Cut(flag, ":")
+	scheme, rest, _ := strings.Cut(flag, ":")
+	if scheme == "sqlite" {
+		return flag
+	}
+	at := strings.LastIndex(rest, "@")
+	if at < 0 {
 		return scheme + ":…"
 	}
-	return u.Redacted()
+	user, _, secret := strings.Cut(strings.TrimLeft(rest[:at], "/"), ":")
+	switch {
+	case strings.ContainsAny(user, "/?#@"):
+		user = "…"
+	case secret:
+		user += ":xxxxx"
+	}
+	where, _, _ := strings.Cut(rest[at:], "?")
+	return scheme + "://" + user + where
 }
 
 // explainDB says what to change when the database does not answer.
