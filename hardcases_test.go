@@ -161,6 +161,25 @@ func TestTableWithoutKey(t *testing.T) {
 	})
 }
 
+// To refuse a table leaves every other one alone: of another case, of another database, there before.
+func TestRefusalTouchesNoOtherTable(t *testing.T) {
+	f := newFixture(t, "mariadb", 0)
+	f.bypass("CREATE TABLE older (a INT, b INT)", "INSERT INTO older VALUES (1, 2)")
+	f.openMaster()
+	other := f.m.name + "_other"
+	f.do("CREATE DATABASE " + other)
+	t.Cleanup(func() { f.m.raw.Exec("DROP DATABASE IF EXISTS " + other) })
+	f.do("CREATE TABLE Older (id INT PRIMARY KEY)", "CREATE TABLE "+other+".older (id INT PRIMARY KEY)",
+		"CREATE TABLE IF NOT EXISTS older (id INT PRIMARY KEY)", "ALTER TABLE older ADD COLUMN c INT")
+	for _, bad := range []string{"CREATE TABLE OLDER (a INT)", "CREATE TABLE IF NOT EXISTS bad (a INT)", "CREATE TABLE " + other + ".bad (a INT)"} {
+		_, err := f.m.Exec(bad)
+		require.ErrorIs(t, err, ddb.ErrNotReplicable, bad)
+	}
+	require.Equal(t, "1", f.one(f.m, "SELECT COUNT(*) FROM older"))
+	require.Equal(t, []string{f.m.name + "|Older", f.m.name + "|older", other + "|older"}, f.strings(f.m.raw,
+		"SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema IN (?, ?) ORDER BY 1, BINARY table_name", f.m.name, other))
+}
+
 // What one statement does to other rows and tables arrives too.
 func TestIndirectChanges(t *testing.T) {
 	family := []string{

@@ -179,7 +179,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 	if err := m.installKeys(ctx, c, st.cat.replicated()); err != nil {
 		return err
 	}
-	if err := m.refuse(ctx, c, st, nil); err != nil {
+	if err := m.refuse(ctx, c, nil, st, nil); err != nil {
 		return err
 	}
 	rec, recorded, err := metaValue[schemaRecord](ctx, m.node, c, metaSchema)

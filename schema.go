@@ -284,7 +284,7 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 	if err != nil {
 		return nil, err
 	}
-	if err := s.refuse(ctx, c, st, statements); err != nil {
+	if err := s.refuse(ctx, c, before, st, statements); err != nil {
 		return nil, err
 	}
 	if err := s.engine.InstallCapture(ctx, c, st.cat.replicated(), dialect.Keys); err != nil {
@@ -396,36 +396,6 @@ func (m *master) settleTx(ctx context.Context, c *sql.Conn, statements []dialect
 		m.publish(res, covered)
 		return m.state.load().pos
 	}, nil
-}
-
-// refuse undoes a statement that made a table which cannot be replicated.
-func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, st *schemaState, statements []dialect.Statement) error {
-	if len(statements) == 0 {
-		for _, t := range st.cat.list {
-			if t.Refusal != "" {
-				s.log.Warn("a table is not replicated", "table", s.name(t), "reason", t.Refusal)
-			}
-		}
-		return nil
-	}
-	for _, stmt := range statements {
-		info, err := sqlclass.ParseSchema(classOf(s.dialect.Name()), stmt.SQL)
-		if err != nil || info.Object != "TABLE" || info.Temporary {
-			continue
-		}
-		for _, t := range st.cat.list {
-			if t.Refusal == "" || !strings.EqualFold(t.Name, info.Name) {
-				continue
-			}
-			refusal := fmt.Errorf("%w: table %s: %s", ErrNotReplicable, t.Name, t.Refusal)
-			if info.Verb == "CREATE" && !s.engine.Transactional() && !info.IfNotExists {
-				_, err := c.ExecContext(ctx, "DROP TABLE "+quoteName(t.Database, t.Name))
-				return errors.Join(refusal, err)
-			}
-			return refusal
-		}
-	}
-	return nil
 }
 
 // portable reports whether a schema statement means the same on a follower. Those that

@@ -1,0 +1,102 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// refuse undoes a statement that made a table which cannot be replicated, and no other table: only one that was not
+// there before is dropped. What was refused before may be changed as its owner likes.
+func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, st *schemaState, statements []dialect.Statement) error {
+	if len(statements) == 0 {
+		for _, t := range st.cat.list {
+			if t.Refusal != "" {
+				s.log.Warn("a table is not replicated", "table", s.name(t), "reason", t.Refusal)
+			}
+		}
+		return nil
+	}
+	same, err := s.sameName(ctx, c)
+	if err != nil {
+		return err
+	}
+	for i := range statements {
+		info, err := sqlclass.ParseSchema(classOf(s.dialect.Name()), statements[i].SQL)
+		if err != nil || info.Object != "TABLE" || info.Temporary || info.Verb == "DROP" {
+			continue
+		}
+		named := append([]sqlclass.Name{{Database: info.Database, Name: info.Name}}, info.More...)
+		if slices.ContainsFunc(named, func(n sqlclass.Name) bool {
+			t := s.named(before, statements[i].Database, n, same)
+			return t != nil && t.Refusal != ""
+		}) {
+			continue
+		}
+		for _, n := range named {
+			t := s.named(st.cat, statements[i].Database, n, same)
+			if t == nil || t.Refusal == "" {
+				continue
+			}
+			refusal := fmt.Errorf("%w: table %s: %s", ErrNotReplicable, t.Name, t.Refusal)
+			if info.Verb == "CREATE" && !s.engine.Transactional() && before.byName[s.name(t)] == nil {
+				refusal = errors.Join(refusal, dropNew(ctx, c, t, info))
+			}
+			return refusal
+		}
+	}
+	return nil
+}
+
+// named finds the table that a statement means, which names it n.
+func (s *sequencer) named(cat *catalogue, database string, n sqlclass.Name, same func(a, b string) bool) *dialect.Table {
+	if n.Database != "" && s.primary != "" {
+		database = n.Database
+	}
+	for _, t := range cat.list {
+		if has := s.name(t); same(has.database, s.logical(database)) && same(has.table, n.Name) {
+			return t
+		}
+	}
+	return nil
+}
+
+// sameName returns how the database compares the names of tables: MariaDB takes those that differ in case for
+// different ones, unless its files lie where they are the same.
+func (n *node) sameName(ctx context.Context, q dialect.Querier) (same func(a, b string) bool, err error) {
+	if n.dialect.Name() == "sqlite" {
+		return strings.EqualFold, nil
+	}
+	var folds int
+	if err := scanOne(ctx, q, []any{&folds}, "SELECT @@lower_case_table_names"); err != nil {
+		return nil, fmt.Errorf("ddb: node %s: how names are compared: %w", n.opts.ID, err)
+	}
+	if folds != 0 {
+		return strings.EqualFold, nil
+	}
+	return func(a, b string) bool { return a == b }, nil
+}
+
+// dropNew drops a table that a statement has just made. IF NOT EXISTS may have found one that another client made
+// a moment before, so with it only an empty one is dropped.
+func dropNew(ctx context.Context, c *sql.Conn, t *dialect.Table, info sqlclass.SchemaInfo) error {
+	name := quoteName(t.Database, t.Name)
+	if info.IfNotExists {
+		var one int
+		err := scanOne(ctx, c, []any{&one}, "SELECT 1 FROM "+name+" LIMIT 1")
+		if err == nil {
+			return fmt.Errorf("ddb: table %s has rows and was left on the master", t.Name)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+	}
+	_, err := c.ExecContext(ctx, "DROP TABLE "+name)
+	return err
+}
