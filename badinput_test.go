@@ -115,6 +115,31 @@ func TestWrongPassword(t *testing.T) {
 	require.NotContains(t, log.String(), wrong)
 }
 
+// A text without a statement is no statement on SQLite, wherever it is run, and has a result that can be asked. MariaDB has an error for it.
+func TestTextWithoutStatement(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 1)
+		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+		for _, n := range []*testNode{f.m, f.replicas[0]} {
+			tx, err := n.Begin()
+			require.NoError(t, err)
+			for _, run := range []func(string, ...any) (sql.Result, error){n.Cluster.Exec, n.DB().Exec, tx.Exec} {
+				for _, text := range []string{"", " ", ";", ";; -- nothing\n", "/* never ends", "\x00DROP TABLE t", "\ufeff;"} {
+					res, err := run(text)
+					if engine == "mariadb" && err != nil {
+						continue
+					}
+					require.NoError(t, err, "%q", text)
+					rows, err := res.RowsAffected()
+					require.NoError(t, err, "%q", text)
+					require.Zero(t, rows, "%q", text)
+				}
+			}
+			require.NoError(t, tx.Rollback())
+		}
+	})
+}
+
 // A password in a statement is in no log and in no error, on no node.
 func TestPasswordInStatement(t *testing.T) {
 	f := newFixture(t, "sqlite", 1)

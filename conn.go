@@ -60,6 +60,9 @@ func (rc *routedConn) ExecContext(ctx context.Context, query string, named []dri
 }
 
 func (rc *routedConn) exec(ctx context.Context, query string, args []any) (driver.Result, error) {
+	if rc.c.blank(query) {
+		return noResult{}, nil
+	}
 	if rc.tx != nil {
 		release, err := rc.killBound(ctx)
 		if err != nil {

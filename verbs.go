@@ -39,6 +39,9 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if c.closed.Load() {
 		return nil, ErrClosed
 	}
+	if c.blank(query) {
+		return noResult{}, nil
+	}
 	switch c.kindOf(query) {
 	case sqlclass.Schema:
 		if temporary(c.class, query) {
@@ -58,6 +61,12 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 		return c.masterDB().ExecContext(ctx, query, args...)
 	}
 	return c.writes.exec(ctx, query, args)
+}
+
+// blank reports whether a text holds nothing to run, for which the driver of SQLite has no result: one that panics when
+// it is asked. MariaDB has an error for it.
+func (c *Cluster) blank(query string) bool {
+	return c.class == sqlclass.SQLite && sqlclass.Blank(c.class, query)
 }
 
 // execSeveral runs a text of several statements. Those that change the schema must be

@@ -74,6 +74,9 @@ func (f *fleet) obey(ctx context.Context, out io.Writer, line string) error {
 		return printNodes(out, f.master().Nodes())
 	case "at":
 		id, query, _ := strings.Cut(rest, " ")
+		if strings.TrimSpace(query) == "" {
+			return errors.New("at wants a node and SQL: at r1 SELECT count(*) FROM students")
+		}
 		n, err := f.find(id, false)
 		if err != nil {
 			return err

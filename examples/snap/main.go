@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -25,7 +26,7 @@ func main() { cli.Main("snap", run) }
 type settings struct {
 	node               cli.Node
 	id, master, policy string
-	exec               string
+	exec               *string // nil without --exec
 	rejoin             bool
 }
 
@@ -40,12 +41,20 @@ master's into it first. What is pending at Exit is kept and exchanged at the nex
 	s.node.Register(fs, "sqlite:ddb-data/ID.db", "off")
 	fs.StringVar(&s.master, "master", "127.0.0.1:7400", "`address` of the master")
 	fs.StringVar(&s.policy, "policy", "", "`name` of the policy that this snap expects for conflicts: master, snap, newest or\n        merge. The master's own setting decides; a conflict settled otherwise says so")
-	fs.StringVar(&s.exec, "exec", "", "run one `SQL` statement, print its rows, and exit; status 1 after an error")
+	exec := fs.String("exec", "", "run one `SQL` statement, print its rows, and exit; status 1 after an error")
 	fs.BoolVar(&s.rejoin, "rejoin", false, "let a new copy of the master replace this node's data if its history differs")
 	quiet := fs.Lookup("log-level")
 	quiet.DefValue, s.node.LogLevel = "off", "off" // a log would be written across the screen
 	if err := cli.Parse(fs, args); err != nil {
 		return s, err
+	}
+	fs.Visit(func(f *flag.Flag) {
+		if f.Name == "exec" {
+			s.exec = exec
+		}
+	})
+	if s.exec != nil && *s.exec == "" {
+		return s, cli.Usage("--exec wants a statement")
 	}
 	s.node.Fill("sqlite:ddb-data/"+s.id+".db", "off")
 	if s.screen() && s.node.LogLevel != "off" && term.IsTerminal(int(os.Stderr.Fd())) {
@@ -56,7 +65,7 @@ master's into it first. What is pending at Exit is kept and exchanged at the nex
 
 // screen reports whether a person sits at a terminal.
 func (s settings) screen() bool {
-	return s.exec == "" && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
+	return s.exec == nil && term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stdout.Fd()))
 }
 
 func (s settings) options() (ddb.Options, error) {
@@ -120,10 +129,10 @@ func (s settings) front(ctx context.Context, cluster *ddb.Cluster, watcher *live
 	}
 	store := records.New(cluster, dialect)
 	switch {
-	case s.exec != "":
+	case s.exec != nil:
 		err := watcher.Synced(ctx, func(reason string) { fmt.Fprintf(os.Stderr, "snap %s: waiting for the first copy: %s\n", s.id, reason) })
 		if err == nil {
-			err = store.Run(ctx, os.Stdout, s.exec)
+			err = store.Run(ctx, os.Stdout, *s.exec)
 		}
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return fmt.Errorf("interrupted: %v", err) // what was asked for has not been done, so this is no clean end
@@ -148,7 +157,7 @@ func (s settings) serve(ctx context.Context, cluster *ddb.Cluster) (stop func() 
 	go func() { ended <- s.node.Serve(ctx, cluster, func(url string) { up <- url }) }()
 	select {
 	case url := <-up:
-		if url != "off" && s.exec == "" {
+		if url != "off" && s.exec == nil {
 			fmt.Fprintf(os.Stderr, "snap %s: console: %s\n", s.id, url)
 		}
 	case err := <-ended:

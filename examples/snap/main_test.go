@@ -160,6 +160,32 @@ func TestExecError(t *testing.T) {
 	require.Equal(t, 1, strings.Count(errs, "\n"))
 }
 
+// --exec takes one statement: it runs neither nothing nor several, and tells rows from changes.
+func TestExecOne(t *testing.T) {
+	o := newOffice(t)
+	o.start(true)
+	file := filepath.Join(t.TempDir(), "shop.db")
+	for text, say := range map[string]string{
+		";": "there is no statement", " ": "there is no statement", "-- none": "there is no statement",
+		"DELETE FROM items; DELETE FROM items": "2 statements, but one runs at a time",
+	} {
+		_, errs, status := o.run(file, "", "--exec", text)
+		require.Equal(t, 1, status, "%q: %s", text, errs)
+		require.Contains(t, errs, say, "%q", text)
+	}
+	_, errs, status := o.run(file, "", "--exec", "")
+	require.Equal(t, 2, status, errs)
+	require.Contains(t, errs, "--exec wants a statement")
+	for text, want := range map[string]string{
+		"WITH a AS (SELECT 7 AS n) INSERT INTO items (sku, name) SELECT n, 'Milk' FROM a":                        "1 row changed\n",
+		"/* one */ WITH a AS (SELECT 8 AS n) INSERT INTO items (sku, name) SELECT n, 'Rum' FROM a RETURNING sku": "sku\n---\n8\n1 row\n",
+	} {
+		out, errs, status := o.run(file, "", "--exec", text)
+		require.Equal(t, 0, status, errs)
+		require.Equal(t, want, out)
+	}
+}
+
 // A mistake on the command line is told with the flag's name, and the status is 2.
 func TestUsage(t *testing.T) {
 	for _, c := range []struct{ name, flag, value, say string }{

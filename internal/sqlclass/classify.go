@@ -80,6 +80,15 @@ func Classify(d Dialect, sql string) Kind {
 	return Read
 }
 
+// Blank reports whether the text holds no statement, as the dialect reads it: SQLite takes a comment that never ends for
+// one that does, and a NUL byte for the end.
+func Blank(d Dialect, sql string) bool {
+	lx := newLexer(d, sql)
+	t, paren := firstToken(&lx)
+	unread := t.kind == tokBad && d == SQLite && (lx.badWhat == badNUL || lx.badWhat == "comment")
+	return !paren && (t.kind == tokEOF || unread)
+}
+
 // firstToken skips semicolons and parentheses before a statement and returns
 // its first token, and whether parentheses were opened.
 func firstToken(lx *lexer) (t token, paren bool) {

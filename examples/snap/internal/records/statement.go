@@ -2,12 +2,15 @@ package records
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
 // sample is how many rows of a result are read before the widths of its columns are fixed.
@@ -18,11 +21,35 @@ const widest = 60
 
 var yieldsRows = regexp.MustCompile(`(?is)^\s*(select|with|values|table|show|explain|describe|desc|pragma|check|analyze)\b|\breturning\b`)
 
-var changesRows = regexp.MustCompile(`(?i)^\s*(insert|update|delete|replace|load)\b`)
+var changesRows = regexp.MustCompile(`(?is)^\s*(with\b.*\)\s*)?(insert|update|delete|replace|load)\b`)
+
+var returning = regexp.MustCompile(`(?i)\breturning\b`)
+
+// statement returns the only statement of a text.
+func (s *Store) statement(text string) (string, error) {
+	class := sqlclass.MySQL
+	if s.dialect == SQLite {
+		class = sqlclass.SQLite
+	}
+	list, err := sqlclass.Split(class, text)
+	switch {
+	case err != nil:
+		return "", err
+	case len(list) == 0:
+		return "", errors.New("there is no statement in the SQL")
+	case len(list) > 1:
+		return "", fmt.Errorf("%d statements, but one runs at a time", len(list))
+	}
+	return list[0].SQL, nil
+}
 
 // Run executes one statement and prints its rows as a table, or how many it changed.
 func (s *Store) Run(ctx context.Context, w io.Writer, query string) error {
-	if !yieldsRows.MatchString(query) {
+	query, err := s.statement(query)
+	if err != nil {
+		return err
+	}
+	if !yieldsRows.MatchString(query) || changesRows.MatchString(query) && !returning.MatchString(query) {
 		res, err := s.db.ExecContext(ctx, query)
 		if err != nil {
 			return err
