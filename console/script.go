@@ -284,7 +284,10 @@ func (s *script) record(st sqlclass.Statement, res *result, err error) {
 	}
 	e := logged{At: time.Now().Add(-res.Elapsed), Caller: s.caller.name, SQL: text, Node: res.Node,
 		ElapsedMs: float64(res.Elapsed.Microseconds()) / 1000, Rows: res.RowsAffected + int64(res.count)}
-	if err != nil {
+	switch {
+	case err != nil && sqlclass.Public(st.SQL) != st.SQL:
+		e.Error = "not kept, as it may quote the password"
+	case err != nil:
 		e.Error = err.Error()
 	}
 	l := &s.h.log
