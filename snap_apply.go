@@ -148,10 +148,13 @@ func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) 
 		return fmt.Errorf("ddb: node %s: drop batches: %w", s.opts.ID, err)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.setMetaValue(ctx, q, metaNumber, s.last); err != nil { // no batch may be left that tells
+	last := s.last
+	s.mu.Unlock()
+	if err := s.setMetaValue(ctx, q, metaNumber, last); err != nil { // no batch may be left that tells
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.apply.queue.dropped = append(s.apply.queue.dropped, list...)
 	s.apply.queue.own = append(s.apply.queue.own, keys)
 	for name, dropped := range keys {
