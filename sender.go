@@ -477,9 +477,11 @@ func (f *sender) snapshot() NodeStatus {
 		s.Pending = batches // as it said itself
 		return s
 	}
-	if s.LSN >= f.m.state.load().pos.LSN {
+	end := f.m.state.load().pos.LSN
+	if s.LSN >= end {
 		return s // level: nothing to count
 	}
+	s.Pending = int64(end - s.LSN) // at least that is known if counting takes too long
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if q, err := f.queue.Stats(ctx); err == nil {
