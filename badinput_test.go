@@ -549,3 +549,93 @@ func TestWrongKey(t *testing.T) {
 		require.NotContains(t, err.Error()+log.String(), secret)
 	}
 }
+
+// Each replicated database has one node, those that CREATE DATABASE has added too, and DROP DATABASE frees the name.
+func TestOneNodePerDatabase(t *testing.T) {
+	f := newFixture(t, "mariadb", 0)
+	second, third := f.newNode("second"), f.m.name+"_more"
+	require.NoError(t, f.open(f.m, func(o *ddb.Options) { o.Listen, o.Databases = "master", []string{f.m.name, second.name} }))
+	t.Cleanup(func() { f.m.raw.Exec("DROP DATABASE IF EXISTS " + third) })
+	f.do("CREATE DATABASE " + third)
+	other := f.newNode("other")
+	for _, name := range []string{second.name, third} {
+		err := f.open(other, func(o *ddb.Options) { o.Databases = []string{other.name, name} })
+		wantError(t, err, ddb.ErrSecondMaster, "other", name, "another ddb node")
+	}
+	f.do("DROP DATABASE " + third)
+	require.NoError(t, f.open(other, func(o *ddb.Options) {}))
+	_, err := other.ExecContext(f.ctx, "CREATE DATABASE "+third)
+	require.NoError(t, err)
+	_, err = f.m.ExecContext(f.ctx, "CREATE DATABASE "+third)
+	wantError(t, err, ddb.ErrSecondMaster, third)
+	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+	require.NoError(t, f.m.WaitLevel(f.ctx))
+}
+
+// A server that is killed takes the node's lock with it. The node has it again before it makes an entry, and closes well.
+func TestLockAfterServerRestart(t *testing.T) {
+	f := newFixture(t, "mariadb", 0)
+	s := testdb.MariaDB(t)
+	f.elsewhere(s)
+	f.m, f.replicas = f.replicas[0], nil
+	f.openMaster()
+	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+	s.Kill()
+	require.NoError(t, s.Start())
+	for ctx := f.ctx; ; {
+		if _, err := f.m.ExecContext(ctx, "INSERT IGNORE INTO t VALUES (1)"); err == nil && f.m.WaitLevel(ctx) == nil {
+			break
+		}
+		require.NoError(t, ctx.Err())
+	}
+	_, err := ddb.Open(f.ctx, f.m.raw, ddb.Options{ID: "m2"})
+	wantError(t, err, ddb.ErrSecondMaster, "m2", "another ddb node")
+	require.NoError(t, f.m.Close())
+}
+
+// stealLock ends the connection that holds the node's lock and takes the lock in its place.
+func (f *fixture) stealLock(n *testNode) (giveBack func()) {
+	f.Helper()
+	key := "ddb:" + n.name
+	holder := f.one(n, "SELECT IS_USED_LOCK(?)", key)
+	thief, err := n.raw.Conn(f.ctx)
+	require.NoError(f, err)
+	got := make(chan error, 1)
+	go func() {
+		var one int
+		got <- thief.QueryRowContext(f.ctx, "SELECT GET_LOCK(?, 60)", key).Scan(&one)
+	}()
+	for f.one(n, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT GET_LOCK%60)'") == "0" {
+	}
+	_, err = n.raw.ExecContext(f.ctx, "KILL "+holder)
+	require.NoError(f, err)
+	require.NoError(f, <-got)
+	return func() {
+		_, err := thief.ExecContext(f.ctx, "DO RELEASE_LOCK(?)", key)
+		require.NoError(f, err)
+		require.NoError(f, thief.Close())
+	}
+}
+
+// A node that loses its database to another says so and goes on when it has it back, unless another master was there.
+func TestLockLostToAnother(t *testing.T) {
+	f := newCluster(t, "mariadb", 1)
+	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+	f.level()
+	failed := func(reason string) func(ddb.NodeStatus) bool {
+		return func(s ddb.NodeStatus) bool { return s.State == ddb.Failed && strings.Contains(s.Reason, reason) }
+	}
+	for _, n := range []*testNode{f.m, f.replicas[0]} {
+		giveBack := f.stealLock(n)
+		waitFor(t, n.Cluster, n.id, failed("another ddb node"))
+		f.do("REPLACE INTO t VALUES (1)") // is kept
+		giveBack()
+		f.level()
+	}
+	giveBack := f.stealLock(f.m)
+	journal := "`" + f.m.name + "_ddb`.journal"
+	f.bypass("INSERT INTO " + journal + " SELECT seq + (1 << 20), epoch, at, final, records, bytes, REVERSE(hash), payload FROM " + journal + " ORDER BY seq DESC LIMIT 1")
+	giveBack()
+	waitFor(t, f.m.Cluster, f.m.id, failed("another hand"))
+	wantError(t, f.m.WaitLevel(f.ctx), ddb.ErrSecondMaster)
+}

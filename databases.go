@@ -3,6 +3,7 @@ package ddb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,8 +19,8 @@ import (
 
 // databaseAdder is an engine that can replicate further databases.
 type databaseAdder interface {
-	// Replicate makes the engine replicate these databases beside those it was bound to.
-	Replicate(more []string)
+	// Replicate makes the engine replicate these databases beside those it was bound to, unless another node does.
+	Replicate(ctx context.Context, more []string) error
 }
 
 // loadDatabases tells the engine of the databases that were added.
@@ -32,17 +33,22 @@ func (n *node) loadDatabases(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	adder.Replicate(more)
+	if err := adder.Replicate(ctx, more); err != nil {
+		return n.lockError(err)
+	}
 	n.more.Store(&more)
 	return nil
 }
 
 // setDatabases changes the list of the databases that were added.
 func (n *node) setDatabases(ctx context.Context, q dialect.Querier, more []string) error {
-	if err := n.setMetaValue(ctx, q, metaDatabase, more); err != nil {
-		return err
+	adder := n.engine.(databaseAdder)
+	if err := adder.Replicate(ctx, more); err != nil {
+		return n.lockError(err)
 	}
-	n.engine.(databaseAdder).Replicate(more)
+	if err := n.setMetaValue(ctx, q, metaDatabase, more); err != nil {
+		return errors.Join(err, adder.Replicate(context.WithoutCancel(ctx), n.moreDatabases()))
+	}
 	n.more.Store(&more)
 	return nil
 }

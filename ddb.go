@@ -108,6 +108,9 @@ func (c *Cluster) run() {
 	if c.opts.OnHealth != nil {
 		c.tasks.Go(func() { c.notices.run(ctx, c.opts.OnHealth) })
 	}
+	if c.node != nil {
+		c.tasks.Go(func() { c.node.watchLock(ctx) })
+	}
 	c.rebuild()
 	c.tasks.Go(func() {
 		tick := time.NewTicker(c.opts.Heartbeat)

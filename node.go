@@ -29,6 +29,7 @@ type node struct {
 	journal Journal
 	log     hclog.Logger
 	unlock  func() error
+	lock    lockState
 
 	clusterID string
 	primary   string                   // the node's own name of the database that entries call ""
@@ -127,7 +128,7 @@ func openNode(ctx context.Context, db *sql.DB, opts Options) (*node, error) {
 	}
 	n := &node{opts: opts, db: db, dialect: d, engine: engine, log: opts.Logger.With("node", opts.ID, "role", string(opts.Role))}
 	if n.unlock, err = engine.Lock(ctx); err != nil {
-		return nil, fmt.Errorf("%w: node %s: %w", ErrSecondMaster, opts.ID, err)
+		return nil, n.lockError(err)
 	}
 	if err := n.prepare(ctx); err != nil {
 		return nil, errors.Join(err, n.unlock())

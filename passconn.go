@@ -31,6 +31,10 @@ func (p *passConn) with(ctx context.Context, n *node, f func(c *sql.Conn) error)
 		return ErrClosed
 	}
 	if p.conn == nil {
+		// What ended the last one may have ended the lock too.
+		if err := n.keepLock(ctx); err != nil {
+			return err
+		}
 		c, err := n.engine.Conn(ctx, dialect.Pass)
 		if err != nil {
 			return fmt.Errorf("ddb: node %s: connect: %w", n.opts.ID, err)

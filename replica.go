@@ -39,6 +39,8 @@ type follower struct {
 	apply    *applier
 	snap     *snapSide // nil on a replica
 
+	lockSeen atomic.Uint64 // of lockState.again, when the connection began
+
 	state watch[following]
 	mu    sync.Mutex // guards what follows
 	live  *upstream  // nil while not connected
@@ -161,7 +163,7 @@ func (f *follower) stop() error {
 
 // fatal lists the errors that trying again does not cure.
 func fatal(err error) bool {
-	for _, e := range []error{ErrForked, ErrOtherCluster, ErrOldEpoch, ErrVersion, ErrDamaged, ErrDiverged, ErrUnknownSnap, ErrWrongRole, ErrOptions, dialect.ErrSchemaMismatch} {
+	for _, e := range []error{ErrForked, ErrOtherCluster, ErrOldEpoch, ErrVersion, ErrDamaged, ErrDiverged, ErrUnknownSnap, ErrWrongRole, ErrOptions, ErrSecondMaster, dialect.ErrSchemaMismatch} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -207,6 +209,10 @@ func (f *follower) follow(ctx context.Context) {
 
 // once is one connection from dial to end.
 func (f *follower) once(ctx context.Context) error {
+	if err := f.keepLock(ctx); err != nil {
+		return err
+	}
+	f.lockSeen.Store(f.lock.again.Load())
 	if err := f.apply.reload(ctx); err != nil {
 		return err
 	}
@@ -385,6 +391,9 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 func (f *follower) beat(ctx context.Context, up *upstream) error {
 	up.read.CompareAndSwap(0, time.Now().UnixNano())
 	return beats(ctx, f.opts.Heartbeat, func() error {
+		if f.lock.again.Load() != f.lockSeen.Load() {
+			return errors.New("ddb: the lock on the database was lost") // another node may have been here
+		}
 		st := f.state.load()
 		f.mu.Lock()
 		every := max(up.every, f.opts.Heartbeat)

@@ -19,6 +19,7 @@ import (
 //	S3  The entry is in the journal no later than its notes are cleared (J2): by default
 //	    both are one transaction.
 //	S4  state.covered never exceeds the number of writes whose commit the last snapshot saw.
+//	S5  An entry is made only at the end of the journal that this master has written: one by another hand stops it.
 type sequencer struct {
 	*node
 	epoch uint64
@@ -26,7 +27,9 @@ type sequencer struct {
 	exclusive func(ctx context.Context, f func(c *sql.Conn) error) error
 	followed  func() bool // reports whether any follower is connected
 	looked    time.Time   // when the schema version was last read; owned by exclusive
-	unsure    bool        // an entry was made that may stand, though nobody was told; owned by exclusive
+	unsure    []Position  // of entries that were made and may stand, though nobody was told; owned by exclusive
+	lockSeen  uint64      // of lockState.again, when the journal's end was last known to be ours; owned by exclusive
+	over      error       // why there is no pass any more, nil while there is; owned by exclusive
 
 	written  atomic.Uint64 // writes whose entry is not made with them, counted after their commit
 	wake     chan struct{} // capacity 1: a wake-up is never waited for
@@ -197,6 +200,9 @@ func (s *sequencer) collectTx(ctx context.Context, c *sql.Conn) (*passResult, er
 
 // followSchema notices what another client did to tables, now and then.
 func (s *sequencer) followSchema(ctx context.Context, c *sql.Conn) error {
+	if err := s.recall(ctx); err != nil {
+		return err // before anything is done to the triggers
+	}
 	now := time.Now()
 	if now.Sub(s.looked) < lookEvery {
 		return nil
@@ -249,7 +255,9 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 	var kept int
 	var external []Part
 	b := newEntryBuilder(s.name, last, s.epoch, res.at, func(p Part) error {
-		s.unsure = true
+		if p.Final {
+			s.mayStand(p.Position())
+		}
 		if kept += len(p.Payload); kept <= maxRecentBytes {
 			res.parts = append(res.parts, p)
 		} else {
@@ -302,23 +310,48 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 	return res, nil
 }
 
+// maxUnsure is how many entries of one LSN may be in doubt: one for each commit that failed.
+const maxUnsure = 64
+
+// mayStand notes an entry whose transaction is about to be committed.
+func (s *sequencer) mayStand(pos Position) {
+	if len(s.unsure) == maxUnsure {
+		s.unsure = slices.Delete(s.unsure, 0, 1)
+	}
+	s.unsure = append(s.unsure, pos)
+}
+
 // recall finds out what became of an entry whose transaction did not end well: a commit that
-// failed for its caller may have taken place all the same, and then its LSN is taken.
+// failed for its caller may have taken place all the same, and then its LSN is taken. An entry that is not ours is
+// another master's, which had the database while this one had lost its lock: this one is over (S5).
 func (s *sequencer) recall(ctx context.Context) error {
-	if !s.unsure {
+	if s.over != nil {
+		return s.over
+	}
+	if err := s.holdsLock(ctx); err != nil {
+		return err
+	}
+	again := s.lock.again.Load()
+	if len(s.unsure) == 0 && again == s.lockSeen {
 		return nil
 	}
 	_, last, err := s.journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
-	if last.LSN <= s.state.load().pos.LSN {
-		return nil // not there, or not yet
+	pos := s.state.load().pos
+	switch {
+	case slices.Contains(s.unsure, last):
+		s.log.Warn("an entry stands although its commit had failed", "lsn", last.LSN)
+		s.unsure = nil
+		s.recent.add(nil, last)
+		s.state.update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
+	case last.LSN > pos.LSN || again != s.lockSeen && last != pos:
+		s.over = fmt.Errorf("%w: node %s has made the entries up to %v, and the journal ends with %v by another hand; "+
+			"its writes are kept: close this node and open the one that is to be the master", ErrSecondMaster, s.opts.ID, pos, last)
+		return s.over
 	}
-	s.log.Warn("an entry stands although its commit had failed", "lsn", last.LSN)
-	s.unsure = false
-	s.recent.add(nil, last)
-	s.state.update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
+	s.lockSeen = again
 	return nil
 }
 
@@ -343,7 +376,7 @@ func (s *sequencer) addWhole(ctx context.Context, q dialect.Querier, t *dialect.
 func (s *sequencer) publish(r *passResult, covered uint64) {
 	s.listed(r)
 	if r.any {
-		s.unsure = false
+		s.unsure = nil
 		s.recent.add(r.parts, r.pos)
 		s.entries.Add(1)
 	}

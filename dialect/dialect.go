@@ -29,6 +29,8 @@ var (
 	ErrDiverged = errors.New("the node's data differ from the master's")
 	// ErrSchemaMismatch: a table's columns are not those that an entry or chunk names.
 	ErrSchemaMismatch = errors.New("the table's columns differ")
+	// ErrLocked: another node is on the database.
+	ErrLocked = errors.New("another ddb node uses database")
 )
 
 // Querier is what *sql.DB, *sql.Conn and *sql.Tx have in common.
@@ -279,7 +281,7 @@ type Copy interface {
 	// DropOwn removes all of ddb's own tables (for Detach).
 	DropOwn(ctx context.Context, q Querier) error
 	// Lock makes this process the only ddb node on the database until the release is
-	// called or the process dies. It fails at once if another holds it, naming it if known.
+	// called or the process dies. It fails at once with ErrLocked if another holds it, naming it if known.
 	Lock(ctx context.Context) (release func() error, err error)
 }
 

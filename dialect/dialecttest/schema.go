@@ -228,8 +228,8 @@ func testLock(t *testing.T, h Harness) {
 	w.ok(err)
 	second, err := h.Dialect.Bind(w.ctx, w.db, h.Config)
 	w.ok(err)
-	if _, err := second.Lock(w.ctx); err == nil {
-		t.Fatal("two nodes hold the lock of one database")
+	if _, err := second.Lock(w.ctx); !errors.Is(err, dialect.ErrLocked) {
+		t.Fatalf("two nodes hold the lock of one database: %v", err)
 	}
 	w.ok(release())
 	release, err = second.Lock(w.ctx)

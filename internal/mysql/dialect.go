@@ -46,7 +46,8 @@ type engine struct {
 	packet    int         // max_allowed_packet, bytes
 	noLoad    atomic.Bool // LOAD DATA LOCAL has been refused
 
-	catalog atomic.Pointer[catalog] // what Tables returned last
+	catalog atomic.Pointer[catalog]  // what Tables returned last
+	lock    atomic.Pointer[nodeLock] // nil without one
 
 	mu    sync.Mutex
 	conns map[*sql.Conn]*session // connections handed out by Conn
@@ -123,8 +124,9 @@ func (e *engine) identify(ctx context.Context, q dialect.Querier) error {
 	return nil
 }
 
-// Replicate makes the engine replicate these databases beside those it was bound to.
-func (e *engine) Replicate(more []string) {
+// Replicate makes the engine replicate these databases beside those it was bound to. A node that holds its lock
+// takes it on these too; if it cannot, nothing changes.
+func (e *engine) Replicate(ctx context.Context, more []string) error {
 	all := slices.Clone(e.bound)
 	for _, d := range more {
 		if e.fold {
@@ -134,7 +136,11 @@ func (e *engine) Replicate(more []string) {
 			all = append(all, d)
 		}
 	}
+	if err := e.lockOnly(ctx, all); err != nil {
+		return err
+	}
 	e.all.Store(&all)
+	return nil
 }
 
 // databases lists the replicated databases; the first one is the primary one.

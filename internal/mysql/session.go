@@ -20,15 +20,6 @@ type session struct {
 // rollbackTimeout bounds the clean-up of a transaction whose context is over.
 const rollbackTimeout = 5 * time.Second
 
-// lockKey is the name of the server-wide lock that a node holds.
-func (e *engine) lockKey() string {
-	name := "ddb:" + e.databases()[0]
-	if len(name) > 64 {
-		name = name[:47] + digest(name)[:16]
-	}
-	return name
-}
-
 const sqlMode = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
 
 // setup is the one statement that prepares a connection for a purpose.
@@ -151,40 +142,6 @@ func (e *engine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) err
 		e.setOpen(c, false)
 	}
 	return fmt.Errorf("mysql: commit: %w", err)
-}
-
-// Lock takes a server-wide named lock on a connection of its own.
-func (e *engine) Lock(ctx context.Context) (release func() error, err error) {
-	c, err := e.db.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("mysql: lock: %w", wrap(err))
-	}
-	key := text(e.lockKey())
-	rows, err := texts(ctx, c, "SELECT GET_LOCK("+key+", 0), IS_USED_LOCK("+key+")")
-	if err == nil && rows[0][0].String != "1" {
-		err = fmt.Errorf("another ddb node uses database %q (connection %s)", e.databases()[0], rows[0][1].String)
-	}
-	if err == nil {
-		// An idle connection must not lose the lock to the server's patience.
-		_, err = c.ExecContext(ctx, "SET SESSION wait_timeout=2147483")
-	}
-	if err != nil {
-		discard(c)
-		return nil, fmt.Errorf("mysql: lock: %w", err)
-	}
-	return func() error {
-		back, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
-		defer cancel()
-		rows, err := texts(back, c, "SELECT RELEASE_LOCK("+key+")")
-		discard(c)
-		switch {
-		case err != nil:
-			return fmt.Errorf("mysql: unlock: %w", err)
-		case rows[0][0].String != "1":
-			return fmt.Errorf("mysql: unlock: the lock on database %q was lost", e.databases()[0])
-		}
-		return nil
-	}, nil
 }
 
 // Statements that put any session into ddb's surroundings and back, for calls on a

@@ -2,10 +2,11 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
+
+	"github.com/ddb-project/ddb/dialect"
 )
 
 // lockSuffix is what the lock file's name has behind the database's.
@@ -21,7 +22,7 @@ func (e *engine) Lock(ctx context.Context) (release func() error, err error) {
 	}
 	if e.file == "" {
 		if _, held := memoryLocks.LoadOrStore(e.db, true); held {
-			return nil, errors.New("sqlite: lock: another ddb node of this process uses the in-memory database; close it first")
+			return nil, fmt.Errorf("sqlite: lock: %w in memory of this process; close it first", dialect.ErrLocked)
 		}
 		return sync.OnceValue(func() error { memoryLocks.Delete(e.db); return nil }), nil
 	}
@@ -39,5 +40,5 @@ func heldBy(path string) error {
 	if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
 		by = fmt.Sprintf(" (process %.20s)", b)
 	}
-	return fmt.Errorf("another ddb node%s uses the database: %s is locked; close it first", by, path)
+	return fmt.Errorf("%w: %s is locked%s; close it first", dialect.ErrLocked, path, by)
 }
