@@ -450,3 +450,22 @@ func (f *fixture) elsewhere(s *testdb.Server) {
 	f.Cleanup(r.close)
 	f.replicas = append(f.replicas, r)
 }
+
+// Indexes reach replicas however they came about: in a transaction, by another client, with a table made anew, and
+// where a table's name begins as another's.
+func TestIndexes(t *testing.T) {
+	f := newCluster(t, "sqlite", 1)
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INT)", "CREATE UNIQUE INDEX tv ON t (v)", "CREATE INDEX tw ON t (v, id)",
+		"CREATE TABLE `t.a` (id INTEGER PRIMARY KEY, v INT)", "CREATE INDEX tx ON `t.a` (v)", "INSERT INTO t VALUES (1, 1)")
+	f.tx("ALTER TABLE t ADD COLUMN w INT")
+	f.level()
+	f.tx("CREATE INDEX ty ON t (w)")
+	f.level()
+	f.tx("CREATE TABLE u (id INTEGER PRIMARY KEY, v INT)", "CREATE UNIQUE INDEX uv ON u (v)", "DROP INDEX tw")
+	f.level()
+	for _, s := range []string{"CREATE INDEX tz ON t (v, w)", "ALTER TABLE t ADD COLUMN x INT", "DROP INDEX tv"} {
+		f.bypass(s)
+		f.do("INSERT INTO u DEFAULT VALUES") // what is collected with it tells of the schema too
+		f.level()
+	}
+}

@@ -212,8 +212,7 @@ func (s *schemaState) hasDatabases() bool {
 		slices.ContainsFunc(s.objects, func(o dialect.Object) bool { return o.Database != "" })
 }
 
-// belongs reports whether the object makes the table or one of its indexes. An
-// index's Name is "table.index".
+// belongs reports whether the object makes the table or one of its indexes.
 func (s *schemaState) belongs(o dialect.Object, t *dialect.Table) bool {
 	if o.Database != s.node.logical(t.Database) {
 		return false
@@ -221,7 +220,7 @@ func (s *schemaState) belongs(o dialect.Object, t *dialect.Table) bool {
 	if o.Kind == "table" {
 		return o.Name == t.Name
 	}
-	return strings.HasPrefix(o.Name, t.Name+".")
+	return o.Table == t.Name
 }
 
 // reconcile ships what the database's schema shows beyond the record. The caller is inside exclusive.

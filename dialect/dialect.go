@@ -173,6 +173,7 @@ type Object struct {
 	Database string
 	Name     string
 	SQL      string
+	Table    string // of an index or a trigger: the table or view that it is on; it goes when that does
 }
 
 // Statement is a schema statement with the surroundings that its meaning depends on.

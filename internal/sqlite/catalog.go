@@ -96,7 +96,7 @@ func (e *engine) load(ctx context.Context, q dialect.Querier) ([]*table, error) 
 	for _, tb := range list {
 		byName[tb.Name] = tb
 	}
-	for _, step := range []func(context.Context, dialect.Querier, map[string]*table) error{loadColumns, loadIndexes, loadParents, loadIDs, loadBare} {
+	for _, step := range []func(context.Context, dialect.Querier, map[string]*table) error{loadColumns, loadIndexes, loadOtherIndexes, loadParents, loadIDs, loadBare} {
 		if err := step(ctx, q, byName); err != nil {
 			return nil, err
 		}
@@ -203,6 +203,20 @@ func loadIndexes(ctx context.Context, q dialect.Querier, byName map[string]*tabl
 			}
 			cur = &tb.uniques[len(tb.uniques)-1]
 			return cur.add(tb, cid, column.String, coll.String, create.String)
+		})
+}
+
+// loadOtherIndexes makes the indexes that are not unique part of the fingerprint, as the unique ones are: a
+// table that differs in any of them is brought to followers anew.
+func loadOtherIndexes(ctx context.Context, q dialect.Querier, byName map[string]*table) error {
+	var name, create string
+	return each(ctx, q, `SELECT tbl_name, sql FROM main.sqlite_schema
+		WHERE type = 'index' AND substr(sql, 1, 13) = 'CREATE INDEX ' ORDER BY tbl_name, name`,
+		[]any{&name, &create}, func() error {
+			if tb := byName[name]; tb != nil {
+				tb.sql += "\n" + create
+			}
+			return nil
 		})
 }
 

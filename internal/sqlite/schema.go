@@ -73,10 +73,10 @@ func (e *engine) objects(ctx context.Context, q dialect.Querier, schema string) 
 	var list []dialect.Object
 	var o dialect.Object
 	err := each(ctx, q, `WITH l AS MATERIALIZED (SELECT name, type FROM pragma_table_list WHERE schema = '`+schema+`' AND type IN ('shadow', 'virtual'))
-		SELECT type, name, sql FROM `+schema+`.sqlite_schema
+		SELECT type, name, sql, CASE WHEN type IN ('index', 'trigger') THEN tbl_name ELSE '' END FROM `+schema+`.sqlite_schema
 		WHERE sql IS NOT NULL AND name NOT IN (SELECT name FROM l) AND tbl_name NOT IN (SELECT name FROM l) AND substr(name, 1, 7) <> 'sqlite_'
 		ORDER BY CASE type WHEN 'table' THEN 1 WHEN 'index' THEN 2 WHEN 'view' THEN 3 ELSE 4 END, rowid`,
-		[]any{&o.Kind, &o.Name, &o.SQL}, func() error {
+		[]any{&o.Kind, &o.Name, &o.SQL, &o.Table}, func() error {
 			if own(o.Name) {
 				return nil
 			}
