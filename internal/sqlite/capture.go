@@ -57,10 +57,14 @@ func (tb *table) collate(i int, expr string) string {
 	return expr + " COLLATE " + quote(tb.keyColl[i])
 }
 
-// keyEqual compares the keys of two rows; keys hold no NULL.
+// keyEqual compares the keys of two rows; keys hold no NULL once a default is filled in.
 func (tb *table) keyEqual(a, b string) string {
 	return tb.key(a, " AND ", func(i int, col string) string {
-		return tb.collate(i, col) + " = " + b + "." + quote(tb.Stored[tb.Key[i]])
+		value := b + "." + quote(tb.Stored[tb.Key[i]])
+		if b == "NEW" {
+			value = tb.filled(tb.Stored[tb.Key[i]])
+		}
+		return tb.collate(i, col) + " = " + value
 	})
 }
 
@@ -163,17 +167,11 @@ func (w *triggerWriter) replaced() {
 	}
 	plainColumns := true
 	for _, u := range tb.uniques {
-		var terms []string
-		for _, t := range u.terms {
-			terms = append(terms, fmt.Sprintf("%s COLLATE %s = %s", t.old, quote(t.coll), t.new))
+		for _, where := range tb.clashes(u) {
+			// In a BEFORE INSERT trigger a key yet to be handed out is -1 or NULL; NOT (NULL) must not hide the row.
+			insert += w.others(where + " AND (" + tb.keyEqual("t", "NEW") + ") IS NOT 1" + unless)
+			update += w.others(where + " AND NOT (" + tb.keyEqual("t", "OLD") + ")")
 		}
-		where := strings.Join(terms, " AND ")
-		if u.where != "" {
-			where += " AND (" + u.where + ")"
-		}
-		// In a BEFORE INSERT trigger a key yet to be handed out is -1 or NULL; NOT (NULL) must not hide the row.
-		insert += w.others(where + " AND (" + tb.keyEqual("t", "NEW") + ") IS NOT 1" + unless)
-		update += w.others(where + " AND NOT (" + tb.keyEqual("t", "OLD") + ")")
 		plainColumns = plainColumns && u.columns != nil
 		of = append(of, u.columns...)
 	}
@@ -205,6 +203,26 @@ func (w *triggerWriter) replaced() {
 	if update+rowid != "" {
 		w.add("bu", event, rowid+update)
 	}
+}
+
+// clashes returns the conditions under which a row t may stand where the new one goes. Where defaults
+// are filled in first, what generated columns become is not known, and they count as equal.
+func (tb *table) clashes(u unique) []string {
+	var all, known []string
+	for _, t := range u.terms {
+		equal := fmt.Sprintf("%s COLLATE %s = %s", t.old, quote(t.coll), t.new)
+		if all = append(all, equal); !t.late {
+			known = append(known, equal)
+		}
+	}
+	if u.where != "" {
+		all, known = append(all, "("+u.where+")"), append(known, "("+u.where+")")
+	}
+	list := []string{strings.Join(all, " AND ")}
+	if lacks := tb.lacks(); len(known) < len(all) && lacks != "" {
+		list = append(list, strings.Join(append(known, "("+lacks+")"), " AND "))
+	}
+	return list
 }
 
 // dropCaptureTriggers drops all of ddb's triggers and makes the captures count as outdated.

@@ -40,8 +40,12 @@ type unique struct {
 	columns []string // the plain columns it is about, nil if it has expressions
 }
 
-// uniqueTerm is a term of a unique index, for a row that is there and for the new one.
-type uniqueTerm struct{ old, new, coll string }
+// uniqueTerm is a term of a unique index, for a row that is there and for the new one. late says that
+// it is made of generated columns, which BEFORE triggers see as they are before a default is filled in.
+type uniqueTerm struct {
+	old, new, coll string
+	late           bool
+}
 
 // ownReplicated reports whether a table of ddb's own is replicated.
 func ownReplicated(name string) bool {
@@ -237,24 +241,18 @@ func (u *unique) add(tb *table, cid int, column, coll, create string) error {
 	}
 	t := uniqueTerm{coll: coll}
 	if cid >= 0 {
-		t.old, t.new = "t."+quote(column), "NEW."+quote(column)
+		t.old, t.new = "t."+quote(column), tb.filled(column)
 		u.columns = append(u.columns, column)
-		for _, c := range tb.Columns {
-			switch {
-			case c.Name != column:
-			case c.Generated:
-				u.columns = nil
-			case !c.Nullable && c.Default != "":
-				// OR REPLACE turns a NULL here into the default, after the BEFORE triggers.
-				t.new = fmt.Sprintf("ifnull(%s, (%s))", t.new, c.Default)
-			}
+		if tb.column(column).Generated {
+			t.late, u.columns = true, nil
 		}
 	} else {
 		// The new row's expression is computed over a subquery that gives the new values
 		// the columns' names, so that the expression need not be rewritten.
 		var as []string
 		for _, c := range tb.Columns {
-			as = append(as, "NEW."+quote(c.Name)+" AS "+quote(c.Name))
+			as = append(as, tb.filled(c.Name)+" AS "+quote(c.Name))
+			t.late = t.late || c.Generated
 		}
 		t.old, t.new = "("+texts[n]+")", "(SELECT "+texts[n]+" FROM (SELECT "+strings.Join(as, ", ")+"))"
 		u.columns = nil
@@ -264,6 +262,31 @@ func (u *unique) add(tb *table, cid int, column, coll, create string) error {
 		u.columns = nil
 	}
 	return nil
+}
+
+// filled returns the new row's value in a column: OR REPLACE turns a NULL in one that takes none into
+// the default, after the BEFORE triggers.
+func (tb *table) filled(column string) string {
+	value := "NEW." + quote(column)
+	if c := tb.column(column); tb.fills(c) {
+		value = fmt.Sprintf("ifnull(%s, (%s))", value, c.Default)
+	}
+	return value
+}
+
+func (tb *table) fills(c *dialect.Column) bool {
+	return !c.Nullable && c.Default != "" && !c.Generated && !c.AutoIncrement
+}
+
+// lacks returns the condition that OR REPLACE will fill in a default, "" if there is none to be filled in.
+func (tb *table) lacks() string {
+	var or []string
+	for i := range tb.Columns {
+		if c := &tb.Columns[i]; tb.fills(c) {
+			or = append(or, "NEW."+quote(c.Name)+" IS NULL")
+		}
+	}
+	return strings.Join(or, " OR ")
 }
 
 func loadParents(ctx context.Context, q dialect.Querier, byName map[string]*table) error {
