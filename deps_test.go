@@ -77,7 +77,7 @@ var importRules = map[string]importRule{
 		modules: []string{hclogModule, "github.com/schollz/progressbar/v3"}},
 	"examples/replica":               {own: []string{".", "console", "transport/tcp", "examples/internal/..."}, modules: []string{hclogModule}},
 	"examples/snap":                  {own: []string{".", "examples/internal/...", "examples/snap/internal/..."}, modules: []string{"golang.org/x/term"}},
-	"examples/snap/internal/records": {own: []string{".", "internal/sqlclass"}},
+	"examples/snap/internal/records": {own: []string{".", "internal/sqlclass"}, modules: []string{"charm.land/lipgloss/v2"}},
 	"examples/snap/internal/live":    {own: []string{"."}},
 	"examples/snap/internal/lines":   {own: []string{".", "examples/snap/internal/..."}},
 	"examples/snap/internal/screen": {own: []string{".", "examples/snap/internal/..."},

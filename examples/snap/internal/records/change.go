@@ -10,7 +10,8 @@ import (
 // Field is one line of a form.
 type Field struct {
 	Column  Column
-	Initial string // shown when the form opens
+	Initial string // what the form opens with
+	Empty   string // what an empty text stands for, to be shown in its place
 	hold    bool   // of an existing row: an empty text is NULL, not the default
 }
 
@@ -28,12 +29,17 @@ func (t *Table) InsertFields() []Field {
 // longestInput is how many bytes of text an input can sensibly hold. What is longer is left as it is.
 const longestInput = 16 << 10
 
-// UpdateFields returns the form of an existing row, filled in, without what is computed or too long to type.
+// UpdateFields returns the form of an existing row, filled in, without what is computed or too long to type. A
+// NULL is an empty text, to which nobody can type by mistake.
 func (t *Table) UpdateFields(row Row) []Field {
 	var list []Field
 	for i, c := range t.Columns {
-		if text := Format(row[i]); !c.Generated && len(text) <= longestInput {
-			list = append(list, Field{c, text, true})
+		text := Format(row[i])
+		if row[i] == nil {
+			text = ""
+		}
+		if !c.Generated && len(text) <= longestInput {
+			list = append(list, Field{c, text, "NULL", true})
 		}
 	}
 	return list
@@ -108,7 +114,7 @@ func (s *Store) Insert(ctx context.Context, t *Table, texts []string) (string, e
 	}
 	res, err := s.db.ExecContext(ctx, query, args...)
 	if err != nil {
-		return "", err
+		return "", t.explain(err)
 	}
 	var key []string
 	for _, c := range t.KeyColumns() {
@@ -182,7 +188,7 @@ func (s *Store) Update(ctx context.Context, t *Table, row Row, changes []Change)
 	}
 	res, err := s.db.ExecContext(ctx, "UPDATE "+t.dialect.quote(t.Name)+" SET "+strings.Join(set, ", ")+" WHERE "+strings.Join(where, " AND "), append(args, more...)...)
 	if err != nil {
-		return err
+		return t.explain(err)
 	}
 	if n, err := res.RowsAffected(); err != nil || n > 0 {
 		return err
@@ -221,7 +227,7 @@ func (s *Store) Delete(ctx context.Context, t *Table, row Row) error {
 	}
 	res, err := s.db.ExecContext(ctx, "DELETE FROM "+t.dialect.quote(t.Name)+" WHERE "+strings.Join(where, " AND "), args...)
 	if err != nil {
-		return err
+		return t.explain(err)
 	}
 	if n, err := res.RowsAffected(); err != nil || n > 0 {
 		return err

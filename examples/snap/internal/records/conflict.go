@@ -3,6 +3,7 @@ package records
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -82,9 +83,22 @@ func cell(m map[string]json.RawMessage, name string) string {
 		return "-"
 	}
 	var s string
+	var special map[string]string // see ddb.Conflict
 	switch {
 	case string(v) == "null":
 		return "NULL"
+	case json.Unmarshal(v, &special) == nil && len(special) == 1:
+		if f, ok := special["$float"]; ok {
+			return f
+		}
+		b, err := base64.StdEncoding.DecodeString(special["$bytes"] + special["$text"])
+		if err != nil {
+			break
+		}
+		if _, ok := special["$text"]; ok {
+			return Show(string(b))
+		}
+		return Show(b)
 	case json.Unmarshal(v, &s) == nil:
 		return Show(s)
 	}

@@ -235,6 +235,9 @@ func (p Page) Range() string {
 	if p.Over {
 		total = "more than " + total
 	}
+	if p.First == 0 && !p.More {
+		return fmt.Sprintf("the last %s of %s", Rows(int64(len(p.Rows)), ""), total)
+	}
 	if p.First == 0 {
 		return fmt.Sprintf("%s of %s", Rows(int64(len(p.Rows)), ""), total)
 	}

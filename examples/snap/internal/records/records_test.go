@@ -109,6 +109,7 @@ func TestChange(t *testing.T) {
 		for i, f := range tb.UpdateFields(row) {
 			texts[i] = f.Initial
 		}
+		require.Equal(t, []string{"1", `x "y" 'z'`, texts[2], "", "2026-10-14"}, texts, "NULL is no text to type behind")
 		_, err = tb.Changes(row, texts)
 		require.ErrorIs(t, err, ErrNothing)
 		texts[1], texts[3] = "Tea", "8"
@@ -278,7 +279,9 @@ func TestCheck(t *testing.T) {
 		{MariaDB, "tinyint(4)", "128", "not between -128 and 127"}, {MariaDB, "tinyint(3) unsigned", "255", ""}, {MariaDB, "tinyint(3) unsigned", "-1", "not between 0 and 255"},
 		{MariaDB, "bigint(20) unsigned", "18446744073709551615", ""}, {MariaDB, "bigint(20)", "9223372036854775808", "not between"}, {MariaDB, "mediumint(9)", "8388608", "not between"},
 		{MariaDB, "enum('a','it''s')", "IT'S", ""}, {MariaDB, "enum('a','b')", "c", "none of a, b"}, {MariaDB, "set('a','b')", "a,b", ""}, {MariaDB, "set('a','b')", "a,c", "none of a, b"},
-		{MariaDB, "time", "838:59:59", ""}, {MariaDB, "time", "9:99", "not a time"}, {MariaDB, "year(4)", "26", "not a year"}, {MariaDB, "bit(3)", "8", "not between"},
+		{MariaDB, "time", "838:59:59", ""}, {MariaDB, "time", "9:99", "not a time"}, {MariaDB, "year(4)", "26", "not a year"}, {MariaDB, "year(4)", "1800", "1901 to 2155"}, {MariaDB, "year(4)", "2155", ""},
+		{SQLite, "REAL", "nan", "not a number"}, {SQLite, "REAL", "inf", "not a number"}, {SQLite, "BLOB", "x'0g'", "is not x'hex'"}, {SQLite, "BLOB", "X'0F'", ""}, {SQLite, "BLOB", `"x'0g'"`, ""}, {SQLite, "TEXT", "x'0g'", ""},
+		{MariaDB, "bit(3)", "8", "not between"},
 		{MariaDB, "tinytext", strings.Repeat("x", 256), "256 bytes, but at most 255 fit"}, {MariaDB, "varbinary(2)", "x'010203'", "3 bytes"}, {MariaDB, "double unsigned", "x", "not a number"},
 	} {
 		col := Column{Type: c.declared, domain: sqliteDomain(c.declared)}
@@ -294,11 +297,50 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// A rule of the database is told by the columns that it is about, in words for people, and stays testable.
+func TestRefusals(t *testing.T) {
+	each(t, func(t *testing.T, s *Store, db *sql.DB) {
+		create(t, db, "CREATE TABLE owner (id INTEGER PRIMARY KEY)", "INSERT INTO owner VALUES (1)",
+			`CREATE TABLE r (id INTEGER PRIMARY KEY, sku VARCHAR(9) UNIQUE, a INT, b INT, price INT CHECK (price > 0), owner INT,
+				UNIQUE (a, b), CONSTRAINT belongs FOREIGN KEY (owner) REFERENCES owner (id))`, "INSERT INTO r VALUES (1, 'x', 1, 1, 1, 1)")
+		tb := table(t, s, "r")
+		for _, c := range []struct {
+			texts []string
+			want  [2]string // of SQLite, of MariaDB
+		}{
+			{[]string{"1", "", "", "", "", ""}, [2]string{"id: another row has this value", "id: another row has this value"}},
+			{[]string{"2", "x", "", "", "", ""}, [2]string{"sku: another row has this value", "sku: another row has this value"}},
+			{[]string{"2", "", "1", "1", "", ""}, [2]string{"a, b: another row has these values", "a: another row has this value"}},
+			{[]string{"2", "", "", "", "-1", ""}, [2]string{"the table's rule does not allow this value (price > 0)", "price: the table's rule does not allow this value"}},
+			{[]string{"2", "", "", "", "", "7"}, [2]string{"refers to a row that is not there, or other rows refer to this one", "owner: there is no row that it refers to"}},
+		} {
+			_, err := s.Insert(t.Context(), tb, c.texts)
+			var r *Refusal
+			require.ErrorAs(t, err, &r, "%v", c.texts)
+			require.Equal(t, c.want[s.dialect], err.Error())
+			require.Error(t, r.Err)
+		}
+	})
+}
+
+// Columns stay aligned under wide characters; at the end of a list that is too long to count, the foot says so.
+func TestWideAndUncounted(t *testing.T) {
+	var out strings.Builder
+	require.NoError(t, PrintTable(&out, []string{"a", "b"}, [][]string{{"日本", "1"}, {"xy", "2"}}))
+	require.Equal(t, "a    | b\n-----+--\n日本 | 1\nxy   | 2\n", out.String())
+	p := Page{Rows: make([]Row, 17), Total: countLimit, Over: true, Less: true}
+	require.Equal(t, "the last 17 rows of more than 100000", p.Range())
+	p.More = true
+	require.Equal(t, "17 rows of more than 100000", p.Range())
+}
+
 // The rows of a conflict are laid side by side, in the order of their columns.
 func TestSides(t *testing.T) {
 	c := ddb.Conflict{Key: `{"sku":5}`, Base: `{"sku":5,"name":"a","n":12345678901234567}`, Local: `{"sku":5,"name":"b","n":null}`, Origin: "shop", Outcome: "refused"}
 	require.Equal(t, []Side{{"sku", "5", "5", "-", true}, {"name", "a", "b", "-", true}, {"n", "12345678901234567", "NULL", "-", true}}, Sides(c))
 	require.Equal(t, "sku 5", KeyOf(c))
+	odd := ddb.Conflict{Local: `{"b":{"$bytes":"AP8Q"},"t":{"$text":"YQBi"},"f":{"$float":"+Inf"}}`}
+	require.Equal(t, []Side{{"b", "-", "x'00ff10'", "-", true}, {"t", "-", "a�b", "-", true}, {"f", "-", "+Inf", "-", true}}, Sides(odd))
 	require.Equal(t, "shop", Loser(c))
 	c.Outcome = "snap"
 	require.Equal(t, "the master", Loser(c))

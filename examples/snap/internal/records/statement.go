@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"charm.land/lipgloss/v2"
+
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
@@ -166,7 +168,7 @@ func (p *printer) flush() {
 	p.widths = make([]int, len(p.names))
 	for _, row := range append([][]string{p.names}, p.held...) {
 		for i, s := range row {
-			p.widths[i] = min(max(p.widths[i], utf8.RuneCountInString(s)), widest)
+			p.widths[i] = min(max(p.widths[i], lipgloss.Width(s)), widest)
 		}
 	}
 	p.line(p.names, " | ", " ")
@@ -180,7 +182,7 @@ func (p *printer) flush() {
 func (p *printer) line(row []string, separator, fill string) {
 	cells := make([]string, len(row))
 	for i, s := range row {
-		cells[i] = s + strings.Repeat(fill, max(p.widths[i]-utf8.RuneCountInString(s), 0))
+		cells[i] = s + strings.Repeat(fill, max(p.widths[i]-lipgloss.Width(s), 0))
 	}
 	if p.err == nil {
 		_, p.err = fmt.Fprintln(p.w, strings.TrimRight(strings.Join(cells, separator), " "))

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -21,8 +22,13 @@ type Value struct {
 	Given bool // false: the field was left empty
 }
 
-// Help tells how to type what is not plain text.
-const Help = `empty: default or NULL · "": empty text · "a\nb": escapes · x'00ff': bytes`
+// What tells how to type what is not plain text, in a new row and in one that exists.
+const (
+	InsertHelp = "empty: default or NULL · " + quoting
+	UpdateHelp = "empty: NULL · " + quoting
+
+	quoting = `"": empty · "a\nb", 'c': quoted · x'00ff': bytes`
+)
 
 // Check reports why a text cannot stand in the column of a new row, or nil.
 func (c Column) Check(text string) error {
@@ -55,6 +61,9 @@ func (c Column) Parse(text string) (Value, error) {
 	if b, ok := hexBytes(text); ok && (c.domain.kind == bytesKind || c.domain.kind == anyKind) {
 		return Value{b, true}, c.domain.fits(string(b))
 	}
+	if c.domain.kind == bytesKind && (strings.HasPrefix(text, "x'") || strings.HasPrefix(text, "X'")) {
+		return Value{}, fmt.Errorf(`%s is not x'hex'; "quote" it if it is the text itself`, text)
+	}
 	plain, quoted := unquote(text)
 	v, err := c.domain.parse(plain, quoted)
 	return Value{v, err == nil}, err
@@ -79,7 +88,7 @@ func unquote(text string) (plain string, quoted bool) {
 }
 
 func hexBytes(text string) ([]byte, bool) {
-	if len(text) < 3 || text[0] != 'x' || text[1] != '\'' || text[len(text)-1] != '\'' {
+	if len(text) < 3 || text[0]|0x20 != 'x' || text[1] != '\'' || text[len(text)-1] != '\'' {
 		return nil, false
 	}
 	b, err := hex.DecodeString(text[2 : len(text)-1])
@@ -100,7 +109,7 @@ func (d domain) parse(s string, quoted bool) (any, error) {
 		return s, d.decimal(s)
 	case floatKind:
 		f, err := strconv.ParseFloat(s, 64)
-		if err != nil {
+		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) { // which MariaDB does not have; SQLite would keep a NaN as NULL
 			return nil, fmt.Errorf("%q is not a number", s)
 		}
 		return f, nil
@@ -184,7 +193,10 @@ func (d domain) moment(s string) error {
 		}
 		layouts, want = nil, "a time such as 09:30:00"
 	case yearKind:
-		layouts, want = []string{"2006"}, "a year such as 2026"
+		if n, err := strconv.Atoi(s); len(s) == 4 && err == nil && (n == 0 || n >= 1901 && n <= 2155) {
+			return nil
+		}
+		layouts, want = nil, "a year from 1901 to 2155"
 	}
 	for _, layout := range layouts {
 		if _, err := time.Parse(layout, s); err == nil {

@@ -13,13 +13,13 @@ import (
 func inputs(fields []records.Field) []field {
 	var list []field
 	for _, f := range fields {
-		list = append(list, field{f.Column.Name, f.Describe(), f.Initial, f.Check})
+		list = append(list, field{f.Column.Name, f.Describe(), f.Initial, f.Empty, f.Check})
 	}
 	return list
 }
 
 func (m *model) insert(t *records.Table) tea.Cmd {
-	return m.push(newForm(m, t.Name, "A new row of "+t.Name, records.Help, inputs(t.InsertFields()), func(f *form) tea.Cmd {
+	return m.push(newForm(m, t.Name, "A new row of "+t.Name, records.InsertHelp, inputs(t.InsertFields()), func(f *form) tea.Cmd {
 		return m.work(f, func(ctx context.Context) func() tea.Cmd {
 			key, err := m.Store.Insert(ctx, t, f.texts)
 			if err != nil {
@@ -88,7 +88,7 @@ func (m *model) searchText(t *records.Table, next func(records.Row) tea.Cmd) tea
 		_, err := t.SearchText(text)
 		return err
 	}
-	return m.push(newForm(m, "text", "Search "+t.Name, "", []field{{"text", "in any column", "", check}}, func(f *form) tea.Cmd {
+	return m.push(newForm(m, "text", "Search "+t.Name, "", []field{{name: "text", describe: "in any column", check: check}}, func(f *form) tea.Cmd {
 		filter, err := t.SearchText(f.texts[0])
 		if err != nil {
 			return f.refused(err)
@@ -100,7 +100,7 @@ func (m *model) searchText(t *records.Table, next func(records.Row) tea.Cmd) tea
 func (m *model) searchColumns(t *records.Table, next func(records.Row) tea.Cmd) tea.Cmd {
 	var list []field
 	for _, c := range t.Columns {
-		list = append(list, field{c.Name, c.Type, "", func(text string) error { return t.CheckCondition(c, text) }})
+		list = append(list, field{name: c.Name, describe: c.Type, check: func(text string) error { return t.CheckCondition(c, text) }})
 	}
 	return m.push(newForm(m, "conditions", "Search "+t.Name, records.ConditionHelp, list, func(f *form) tea.Cmd {
 		filter, err := t.SearchColumns(f.texts)
@@ -113,7 +113,7 @@ func (m *model) searchColumns(t *records.Table, next func(records.Row) tea.Cmd) 
 
 // edit opens the form of a row, and asks before it writes.
 func (m *model) edit(t *records.Table, row records.Row) tea.Cmd {
-	return m.push(newForm(m, "update", "Change "+t.Name+" "+t.KeyText(row), records.Help, inputs(t.UpdateFields(row)), func(f *form) tea.Cmd {
+	return m.push(newForm(m, "update", "Change "+t.Name+" "+t.KeyText(row), records.UpdateHelp, inputs(t.UpdateFields(row)), func(f *form) tea.Cmd {
 		changes, err := t.Changes(row, f.texts)
 		if err != nil {
 			return f.refused(err)

@@ -53,6 +53,12 @@ func (c *choice) help() string {
 func (c *choice) update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case resized:
+		if !c.filtering() { // a huh list that has shrunk does not grow again
+			if i, ok := c.field.Hovered(); ok {
+				c.picked = i
+			}
+			c.build()
+		}
 		return c.size()
 	case tea.KeyPressMsg:
 		if i := c.digit(msg.String()); i >= 0 && !c.filtering() {

@@ -1,17 +1,21 @@
 package screen
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
 	"charm.land/huh/v2"
 	"charm.land/lipgloss/v2"
+
+	"github.com/ddb-project/ddb/examples/snap/internal/records"
 )
 
 // field is one input of a form.
 type field struct {
 	name, describe, initial string
+	empty                   string // shown in place of an empty text
 	check                   func(text string) error
 }
 
@@ -44,18 +48,26 @@ func (f *form) build() {
 	f.inputs, f.done = nil, false
 	var list []huh.Field
 	for i, fd := range f.fields {
-		in := huh.NewInput().Title(fd.name + "  " + faint.Render(fd.describe)).Value(&f.texts[i]).CharLimit(0).Validate(fd.check)
+		in := huh.NewInput().Title(fd.name + "  " + faint.Render(fd.describe)).Value(&f.texts[i]).Placeholder(fd.empty).CharLimit(0).Validate(fd.check)
 		f.inputs = append(f.inputs, in)
 		list = append(list, in)
 	}
 	f.form = huh.NewForm(huh.NewGroup(list...)).WithTheme(theme).WithShowHelp(false).WithShowErrors(false)
 }
 
-// refused opens the form again, with what was typed and the reason on top.
+// refused opens the form again, with what was typed and the reason on top, at the field that the reason is about.
 func (f *form) refused(err error) tea.Cmd {
 	f.banner = err.Error()
 	f.build()
-	return f.update(resized{})
+	cmds := []tea.Cmd{f.update(resized{})}
+	var r *records.Refusal
+	if errors.As(err, &r) && len(r.Columns) > 0 {
+		at := slices.IndexFunc(f.fields, func(fd field) bool { return fd.name == r.Columns[0] })
+		for range at {
+			cmds = append(cmds, f.form.NextField())
+		}
+	}
+	return tea.Batch(cmds...)
 }
 
 func (f *form) title() string { return f.name }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/examples/snap/internal/live"
+	"github.com/ddb-project/ddb/examples/snap/internal/records"
 )
 
 // The first copy shows how far it is: of an estimate, which is never taken for the end, or in rows.
@@ -58,6 +59,30 @@ func TestTypedAhead(t *testing.T) {
 	m.push(newNotice(m, "two", ""))
 	m.Update(keys{Code: tea.KeyEscape, Mod: tea.ModAlt})
 	require.Len(t, m.stack, 1)
+}
+
+// A list that has shrunk with the window grows with it again.
+func TestChoiceGrowsAgain(t *testing.T) {
+	m := newModel(t.Context(), Options{Watcher: live.New()})
+	m.push(newMenu(m))
+	for _, h := range []int{24, 8, 24} {
+		m.Update(tea.WindowSizeMsg{Width: 80, Height: h})
+	}
+	for _, want := range []string{"1 - INSERT", "7 - CONFLICTS"} {
+		require.Contains(t, m.View().Content, want)
+	}
+}
+
+// A form that the database refuses opens at the field that it is about.
+func TestRefusedAtField(t *testing.T) {
+	m := newModel(t.Context(), Options{Watcher: live.New()})
+	m.Update(tea.WindowSizeMsg{Width: 80, Height: 24})
+	f := newForm(m, "form", "", "", []field{{name: "a", check: noCheck}, {name: "b", check: noCheck, empty: "NULL"}}, nil)
+	m.push(f)
+	f.refused(&records.Refusal{Columns: []string{"b"}, Reason: "another row has this value"})
+	m.Update(tea.KeyPressMsg{Code: 'x', Text: "x"})
+	require.Equal(t, []string{"", "x"}, f.texts)
+	require.Contains(t, m.View().Content, "b: another row has this value")
 }
 
 func noCheck(string) error { return nil }
