@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -35,12 +36,14 @@ func parse(args []string) (settings, error) {
 	fs := cli.NewFlags("snap", "Snap runs an edge node of a ddb cluster: it has the whole database, changes it locally, and\nexchanges the changes with the master whenever the link is up.", `
 In a terminal it shows a menu: 1 INSERT, 2 UPDATE, 3 DELETE, 4 SELECT ALL, 5 SEARCH, 6 Exit,
 7 CONFLICTS. Without one (input from a pipe) it takes the same menu as plain lines, "<" goes back
-to the menu, and the end of the input is Exit. A new snap needs an empty database and copies the
-master's into it first. What is pending at Exit is kept and exchanged at the next start.`)
+to the menu, and the end of the input is Exit; status 1 if an answer was refused. A new snap needs an
+empty database and copies the master's into it first. What is pending at Exit is kept and exchanged
+at the next start; --exec and lines from a pipe wait up to 10 seconds for the exchange if the master
+can be reached, and say on stderr what is pending still.`)
 	fs.StringVar(&s.id, "id", "snap1", "`name` of this snap, unique in the cluster")
 	s.node.Register(fs, "sqlite:ddb-data/ID.db", "off")
 	fs.StringVar(&s.master, "master", "127.0.0.1:7400", "`address` of the master")
-	fs.StringVar(&s.policy, "policy", "", "`name` of the policy that this snap expects for conflicts: master, snap, newest or\n        merge. The master's own setting decides; a conflict settled otherwise says so")
+	fs.StringVar(&s.policy, "policy", "", "`name` of the policy that this snap expects for conflicts: master, snap, newest or\n        merge. It sets nothing: the master's --policy decides, and a conflict settled otherwise says so")
 	exec := fs.String("exec", "", "run one `SQL` statement, print its rows, and exit; status 1 after an error")
 	fs.BoolVar(&s.rejoin, "rejoin", false, "let a new copy of the master replace this node's data if its history differs")
 	quiet := fs.Lookup("log-level")
@@ -132,7 +135,9 @@ func (s settings) front(ctx context.Context, cluster *ddb.Cluster, watcher *live
 	case s.exec != nil:
 		err := watcher.Synced(ctx, func(reason string) { fmt.Fprintf(os.Stderr, "snap %s: waiting for the first copy: %s\n", s.id, reason) })
 		if err == nil {
-			err = store.Run(ctx, os.Stdout, *s.exec)
+			if err = store.Run(ctx, os.Stdout, *s.exec); err == nil {
+				s.exchange(ctx, watcher)
+			}
 		}
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			return fmt.Errorf("interrupted: %v", err) // what was asked for has not been done, so this is no clean end
@@ -147,7 +152,19 @@ func (s settings) front(ctx context.Context, cluster *ddb.Cluster, watcher *live
 		return err
 	}
 	session := lines.Session{Store: store, Watcher: watcher, Conflicts: cluster, Policy: s.expected(), In: os.Stdin, Out: os.Stdout}
-	return session.Run(ctx)
+	err := session.Run(ctx)
+	s.exchange(ctx, watcher)
+	return err
+}
+
+// exchangeTime is how long a program that nobody looks at waits for the master to take what it has written.
+const exchangeTime = 10 * time.Second
+
+// exchange hands what is pending over, and says what stays.
+func (s settings) exchange(ctx context.Context, watcher *live.Watcher) {
+	if n := watcher.Exchanged(ctx, exchangeTime); n > 0 {
+		fmt.Fprintf(os.Stderr, "snap %s: %d pending; they are kept and exchanged at the next start\n", s.id, n)
+	}
 }
 
 // serve runs the console, if there is to be one, until the returned function is called.

@@ -149,7 +149,7 @@ func (s *Session) conditions(ctx context.Context, t *records.Table) (records.Fil
 				return records.Filter{}, err
 			}
 			if err := t.CheckCondition(c, text); err != nil {
-				s.say("refused: %s: %v\n", c.Name, err)
+				s.refuse("%s: %v", c.Name, err)
 				continue
 			}
 			texts[i] = text
@@ -190,7 +190,7 @@ func (s *Session) browse(ctx context.Context, v records.View, pick bool) (record
 			if n, bad := strconv.Atoi(text); pick && bad == nil && n >= 1 && n <= len(p.Rows) {
 				return p.Rows[n-1], nil
 			}
-			s.say("refused: %q is none of these\n", text)
+			s.refuse("%q is none of these", text)
 		}
 	}
 	return nil, err

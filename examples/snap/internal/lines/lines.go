@@ -5,6 +5,7 @@ package lines
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,9 @@ const (
 	back     = "<"
 )
 
+// ErrRefused is what a run returns in which answers were refused, so that a script hears of it.
+var ErrRefused = errors.New("answers that were refused")
+
 // Reasons to leave what is being asked.
 var (
 	errExit = errors.New("the input has ended")
@@ -41,6 +45,7 @@ type Session struct {
 	Out       io.Writer
 
 	answers chan string
+	refused int
 }
 
 // Run serves the menu until Exit, the end of the input, or ctx.
@@ -55,14 +60,22 @@ func (s *Session) Run(ctx context.Context) error {
 	for {
 		err := s.menu(ctx)
 		switch {
+		case errors.Is(err, errExit) && s.refused > 0:
+			return fmt.Errorf("%w: %d", ErrRefused, s.refused)
 		case errors.Is(err, errExit):
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil && !errors.Is(err, errBack):
-			s.say("refused: %v\n", err)
+			s.refuse("%v", err)
 		}
 	}
+}
+
+// refuse says why an answer is not taken.
+func (s *Session) refuse(format string, args ...any) {
+	s.refused++
+	s.say("refused: "+format+"\n", args...)
 }
 
 func (s *Session) read(ctx context.Context) {
@@ -119,7 +132,7 @@ func (s *Session) choose(ctx context.Context, prompt string, options []string) (
 		case slices.Contains(options, text):
 			return slices.Index(options, text), nil
 		}
-		s.say("refused: %q is none of these\n", text)
+		s.refuse("%q is none of these", text)
 	}
 }
 
@@ -206,8 +219,8 @@ func (s *Session) form(ctx context.Context, fields []records.Field) ([]string, e
 	for i, f := range fields {
 		for {
 			shown := ""
-			if f.Initial != "" {
-				shown = " [" + f.Initial + "]"
+			if keeps := cmp.Or(f.Initial, f.Empty); keeps != "" {
+				shown = " [" + keeps + "]"
 			}
 			text, err := s.ask(ctx, "%s (%s)%s: ", f.Column.Name, f.Describe(), shown)
 			if err != nil {
@@ -217,7 +230,7 @@ func (s *Session) form(ctx context.Context, fields []records.Field) ([]string, e
 				text = f.Initial
 			}
 			if err := f.Check(text); err != nil {
-				s.say("refused: %s: %v\n", f.Column.Name, err)
+				s.refuse("%s: %v", f.Column.Name, err)
 				continue
 			}
 			texts[i] = text

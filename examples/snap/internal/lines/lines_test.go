@@ -23,7 +23,10 @@ func answer(t *testing.T, c *ddb.Cluster, w *live.Watcher, answers ...string) st
 	t.Helper()
 	var out strings.Builder
 	s := Session{Store: records.New(c, records.SQLite), Watcher: w, Conflicts: c, In: strings.NewReader(strings.Join(answers, "\n")), Out: &out}
-	require.NoError(t, s.Run(t.Context()))
+	if err := s.Run(t.Context()); err != nil {
+		require.ErrorIs(t, err, ErrRefused)
+		require.Contains(t, out.String(), "refused: ")
+	}
 	return out.String()
 }
 

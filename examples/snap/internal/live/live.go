@@ -15,6 +15,7 @@ import (
 // Cluster is what is watched; *ddb.Cluster has it.
 type Cluster interface {
 	Watch() ([]ddb.NodeStatus, <-chan struct{})
+	Nodes() []ddb.NodeStatus
 	Position() ddb.Position
 }
 
@@ -45,7 +46,11 @@ func (s Status) Line(now time.Time) string {
 	if s.Online && s.State != ddb.Active {
 		parts[0] += " (" + string(s.State) + ")"
 	}
-	parts = append(parts, fmt.Sprintf("%d pending", s.Pending), "lag "+lag(s.Lag), conflicts(s.Conflicts))
+	behind := s.Lag
+	if !s.Online {
+		behind = ddb.LagUnknown // what was known ages from the moment the link is lost
+	}
+	parts = append(parts, fmt.Sprintf("%d pending", s.Pending), "lag "+lag(behind), conflicts(s.Conflicts))
 	return strings.Join(parts, " · ")
 }
 
@@ -93,6 +98,7 @@ type Watcher struct {
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
 	poke    chan struct{} // capacity 1: look again now
+	first   string        // the reason of a node that has not tried to connect yet
 	counted ddb.Position  // the position that Status.Conflicts belongs to; of the one goroutine
 
 	mu       sync.Mutex // guards what follows
@@ -113,6 +119,7 @@ func (w *Watcher) Start(c Cluster, count Conflicts) {
 	w.cluster, w.count, w.cancel = c, count, cancel
 	nodes, changed := c.Watch()
 	w.look(ctx, nodes, true)
+	w.first = w.status.Reason
 	w.done.Go(func() { w.watch(ctx, changed) })
 }
 
@@ -195,6 +202,37 @@ func (s *Status) take(n ddb.NodeStatus) {
 		s.Since = n.Since
 	}
 	s.ID, s.Online, s.State, s.Reason, s.Pending, s.Lag = n.ID, online, n.State, n.Reason, n.Pending, n.Lag
+}
+
+const (
+	exchangeEvery = 20 * time.Millisecond // how often Exchanged looks
+	dialTime      = 2 * time.Second       // in which a master that can be reached is
+)
+
+// Exchanged waits until the master has everything that is pending, at most for the limit and only while the master can be
+// reached, and returns how many batches it lacks then.
+func (w *Watcher) Exchanged(ctx context.Context, limit time.Duration) int64 {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	start := time.Now()
+	look := time.NewTicker(exchangeEvery)
+	defer look.Stop()
+	for {
+		var self ddb.NodeStatus
+		for _, n := range w.cluster.Nodes() {
+			if n.Local {
+				self = n
+			}
+		}
+		away := self.State == ddb.Failed || self.State == ddb.Inactive && (self.Reason != w.first || time.Since(start) > dialTime)
+		if self.Pending == 0 || away || ctx.Err() != nil {
+			return self.Pending
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // Synced waits until the first copy of the database is complete. It tells say, unless that is nil, why

@@ -88,6 +88,8 @@ func TestLine(t *testing.T) {
 	require.Equal(t, "online since 09:30:05 · 0 pending · lag 12ms · 0 conflicts", s.Line(at.Add(time.Hour)))
 	s = Status{Since: at, State: ddb.Inactive, Lag: ddb.LagUnknown, Pending: 7, Conflicts: 1}
 	require.Equal(t, "OFFLINE since Wed 14 Oct 09:30 · 7 pending · lag unknown · 1 conflict", s.Line(at.Add(24*time.Hour)))
+	s.Lag = 0
+	require.Contains(t, s.Line(at), "lag unknown", "what was known when the link was lost counts no more")
 	s = Status{Online: true, Since: at, State: ddb.Lagging, Lag: 90 * time.Second, Conflicts: -1}
 	require.Equal(t, "online since 09:30:05 (lagging) · 0 pending · lag 1m30s · conflicts unknown", s.Line(at))
 	s.Lag, s.Conflicts = 1<<63-1, 1000
