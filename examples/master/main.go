@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/examples/internal/cli"
@@ -27,6 +28,7 @@ and open http://127.0.0.1:8080/. Ctrl-C stops the master in good order.`)
 	node.Register(fs, defaultDB, defaultHTTP)
 	listen := fs.String("listen", defaultListen, "`address` where replicas and snaps connect")
 	wait := fs.Int("wait-replicas", 0, "`number` of replicas that must have a write before it returns")
+	policy := fs.String("policy", "", "`policy` for conflicts between snaps and the master: master, snap, newest or merge;\n        by table as in newest,orders=merge,prices=master (default master)")
 	exportTo := fs.String("export", "", "write the whole database to a `file` of SQL, packed if it ends in .gz, and end")
 	importFrom := fs.String("import", "", "run the statements of a `file` of SQL, plain or packed, and end; replicas get\n        them from the master that is started next")
 	if err := cli.Parse(fs, args); err != nil {
@@ -41,6 +43,9 @@ and open http://127.0.0.1:8080/. Ctrl-C stops the master in good order.`)
 		return err
 	}
 	o.Listen, o.WaitReplicas = *listen, *wait
+	if o.Conflicts, err = policies(*policy); err != nil {
+		return err
+	}
 	cluster, db, err := node.Open(ctx, o)
 	if err != nil {
 		return err
@@ -56,4 +61,27 @@ and open http://127.0.0.1:8080/. Ctrl-C stops the master in good order.`)
 	return node.Serve(ctx, cluster, func(url string) {
 		fmt.Printf("master: replicas connect to %s; console: %s; Ctrl-C stops\n", *listen, url)
 	})
+}
+
+// policies reads --policy: the policy of a table, or of all others where no table is named.
+func policies(text string) (map[string]ddb.Policy, error) {
+	if text == "" {
+		return nil, nil
+	}
+	list := make(map[string]ddb.Policy)
+	for _, part := range strings.Split(text, ",") {
+		table, name, named := strings.Cut(part, "=")
+		if !named {
+			table, name = "", part
+		}
+		p, err := ddb.ParsePolicy(name)
+		if err != nil {
+			return nil, cli.Usage("--policy %q: %q is none of master, snap, newest, merge", text, name)
+		}
+		if _, twice := list[table]; twice || named && table == "" {
+			return nil, cli.Usage("--policy %q: %q stands for no table, or for one that has a policy already", text, part)
+		}
+		list[table] = p
+	}
+	return list, nil
 }
