@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"strings"
@@ -63,6 +64,9 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 	if rc.c.blank(query) {
 		return noResult{}, nil
 	}
+	if err := rc.c.refuseHidden(query); err != nil {
+		return nil, err
+	}
 	if rc.tx != nil {
 		release, err := rc.killBound(ctx)
 		if err != nil {
@@ -81,13 +85,10 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 		}
 		defer release()
 		res, err := conn.ExecContext(ctx, query, args...)
-		switch {
-		case rc.c.m == nil:
-		case err == nil && rc.c.kindOf(query) == sqlclass.Write:
-			err = rc.c.wrote(ctx)
-		default:
-			rc.c.noted()
+		if err == nil && rc.c.kindOf(query) == sqlclass.Write {
+			return res, rc.c.wrote(ctx)
 		}
+		rc.c.noted()
 		return res, err
 	}
 	return rc.c.exec(ctx, query, args)
@@ -99,6 +100,19 @@ func (rc *routedConn) QueryContext(ctx context.Context, query string, named []dr
 }
 
 func (rc *routedConn) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
+	switch kind := rc.c.kindOf(query); {
+	case kind == sqlclass.Schema || kind == sqlclass.TxControl:
+		// They return no rows, and what they may do is Exec's to say.
+		if _, err := rc.exec(ctx, query, args); err != nil {
+			return nil, err
+		}
+		return noRows{}, nil
+	case rc.c.hidesSchema(query):
+		return nil, fmt.Errorf("%w: a schema statement among several is for Exec, not Query: %s", ErrNotReplicable, sqlclass.Brief(query))
+	}
+	if err := rc.c.refuseHidden(query); err != nil {
+		return nil, err
+	}
 	if rc.tx != nil {
 		return rc.boundRows(ctx, func() (*sql.Rows, error) { return rc.tx.query(ctx, query, args) })
 	}
@@ -113,7 +127,7 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 			return nil, err
 		}
 		rows, err := rc.boundRows(ctx, func() (*sql.Rows, error) { return conn.QueryContext(ctx, query, args...) })
-		if rc.c.m == nil || rc.c.isRead(query) {
+		if rc.c.isRead(query) {
 			return rows, err
 		}
 		if err != nil {
@@ -211,15 +225,11 @@ func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 type pinnedTx struct{ plainTx }
 
 func (t *pinnedTx) commit() error {
-	err := t.tx.Commit()
-	switch {
-	case t.c.m == nil:
-	case err == nil:
-		err = t.c.wrote(context.Background()) // which has a limit of its own
-	default:
+	if err := t.tx.Commit(); err != nil {
 		t.c.noted()
+		return err
 	}
-	return err
+	return t.c.wrote(context.Background()) // which has a limit of its own
 }
 
 type routedTx struct{ rc *routedConn }
@@ -406,6 +416,13 @@ func (s *streamedRows) ColumnTypeScanType(i int) reflect.Type   { return s.types
 func (s *streamedRows) ColumnTypePrecisionScale(i int) (int64, int64, bool) {
 	return s.types[i].DecimalSize()
 }
+
+// noRows are those of a statement that returns none.
+type noRows struct{}
+
+func (noRows) Columns() []string         { return nil }
+func (noRows) Close() error              { return nil }
+func (noRows) Next([]driver.Value) error { return io.EOF }
 
 // bufferedRows are rows in memory.
 type bufferedRows struct {

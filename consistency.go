@@ -11,7 +11,8 @@ type Consistency int
 const (
 	// Session reads see every write made earlier through the same Cluster. The default.
 	Session Consistency = iota
-	// Eventual reads may show any state that the master had within Options.MaxLag.
+	// Eventual reads may show any state that the master had within Options.MaxLag; on a replica that has lost its
+	// master, the last one that it has, however old.
 	Eventual
 	// Strong reads see every write that has returned anywhere: they go to the master.
 	Strong

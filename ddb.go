@@ -225,7 +225,7 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn) {
 // serveFollower answers the master's reads from the local database.
 func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
 	err := remote.Serve(ctx, conn, c.node.db, remote.ServeOptions{ReadOnly: true, Guard: c.guardLocal, Check: func(query string) error {
-		if st := c.f.state.load(); st.pos.LSN == 0 || st.pos.LSN < st.through {
+		if !c.f.whole() {
 			return fmt.Errorf("%w to reads while it takes in whole tables: node %s", ErrClosed, c.opts.ID) // to be tried elsewhere
 		}
 		if !c.isRead(query) {
@@ -257,6 +257,8 @@ func (c *Cluster) rebuild() {
 			v.active = append(v.active, m)
 		case st.State == Lagging:
 			v.floor = append(v.floor, m)
+		case st.State == Inactive && m.local && c.f != nil && c.f.whole():
+			v.alone = m
 		}
 	}
 	c.view.Store(v)

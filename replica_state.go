@@ -151,3 +151,9 @@ func (f *follower) lag() time.Duration {
 	st := f.state.load()
 	return st.lag()
 }
+
+// whole reports whether what the database shows is a state that the master had, not a copy under way.
+func (f *follower) whole() bool {
+	st := f.state.load()
+	return st.pos.LSN > 0 && st.pos.LSN >= st.through
+}

@@ -234,6 +234,65 @@ func TestPromotion(t *testing.T) {
 	})
 }
 
+// What Exec refuses, Query refuses too: schema statements elsewhere than on the master, tables without a key, BEGIN on a pool.
+func TestQueryIsNoWayAround(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 1)
+		f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+		_, err := f.m.Query("CREATE TABLE nokey (a INT)")
+		require.ErrorIs(t, err, ddb.ErrNotReplicable)
+		_, err = f.m.Query("BEGIN")
+		require.ErrorContains(t, err, "use Begin")
+		_, err = f.m.Query("INSERT INTO t VALUES (1); CREATE TABLE nokey (a INT)")
+		require.Error(t, err)
+		rows, err := f.m.Query("CREATE TABLE u (id INT PRIMARY KEY)")
+		require.NoError(t, err)
+		require.False(t, rows.Next())
+		require.NoError(t, rows.Close())
+		f.do("INSERT INTO u VALUES (1)")
+		f.level()
+		r := f.replicas[0]
+		_, err = r.Query("CREATE TABLE v (id INT PRIMARY KEY)")
+		require.ErrorIs(t, err, ddb.ErrNotMaster)
+		tx, err := r.Begin()
+		require.NoError(t, err)
+		_, err = tx.Query("DROP TABLE u")
+		require.ErrorIs(t, err, ddb.ErrNotMaster)
+		require.NoError(t, tx.Rollback())
+		require.Equal(t, "1", f.one(f.m, "SELECT COUNT(*) FROM u"))
+	})
+}
+
+// A replica that has lost its master answers eventual reads, which ask for nothing, and no others.
+func TestReadsWithoutMaster(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 1)
+		f.do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (7)")
+		f.level()
+		r := f.replicas[0]
+		f.m.close()
+		for r.Nodes()[0].State != ddb.Inactive {
+			_, changed := r.Watch()
+			await(t, f.ctx, changed)
+		}
+		read := func(ctx context.Context) (id int, err error) {
+			return id, r.QueryRowContext(ctx, "SELECT id FROM t").Scan(&id)
+		}
+		for _, ctx := range []context.Context{f.ctx, ddb.WithConsistency(f.ctx, ddb.Strong), ddb.WithMaxStaleness(f.ctx, time.Hour)} {
+			_, err := read(ctx)
+			require.Error(t, err)
+		}
+		eventual := ddb.WithConsistency(f.ctx, ddb.Eventual)
+		id, err := read(eventual)
+		for err != nil { // until the view has heard of the state
+			_, changed := r.Watch()
+			await(t, f.ctx, changed)
+			id, err = read(eventual)
+		}
+		require.Equal(t, 7, id)
+	})
+}
+
 // A replica that has entries of another history is refused, loses nothing, and may give them up.
 func TestForkIsDetected(t *testing.T) {
 	onEngines(t, func(t *testing.T, engine string) {

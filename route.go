@@ -42,6 +42,7 @@ type view struct {
 	active []*member // replicas that qualify by their state
 	floor  []*member // replicas that lag, kept for when too few are active
 	all    map[string]*member
+	alone  *member // this replica, while it has lost its master; nil otherwise
 }
 
 // session remembers what this Cluster has written, for read-your-writes.
@@ -134,8 +135,11 @@ func (c *Cluster) choose(rule readRule, tried *member) (*member, error) {
 		consistency = rule.consistency
 	}
 	fallback := func() (*member, error) {
+		if consistency == Eventual && rule.maxAge == 0 && v.alone != nil {
+			return v.alone, nil
+		}
 		if v.master == nil || v.master == tried {
-			return nil, fmt.Errorf("%w: no node qualifies for a %s read", ErrStale, consistency)
+			return nil, fmt.Errorf("%w: no node qualifies for a read of consistency %s", ErrStale, consistency)
 		}
 		return v.master, nil
 	}

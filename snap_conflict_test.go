@@ -233,7 +233,24 @@ func TestSnapRefusesSchema(t *testing.T) {
 		require.NoError(t, err)
 		_, err = tx.Exec("DROP TABLE p")
 		require.ErrorIs(t, err, ddb.ErrNotMaster)
+		_, err = tx.Query("DROP TABLE p")
+		require.ErrorIs(t, err, ddb.ErrNotMaster)
 		require.NoError(t, tx.Rollback())
+		_, err = s.nodes["a"].Query("DROP TABLE p")
+		require.ErrorIs(t, err, ddb.ErrNotMaster)
+		_, err = s.nodes["a"].Query("DELETE FROM p; DROP TABLE p")
+		require.ErrorIs(t, err, ddb.ErrNotReplicable)
+		if e.name == "mariadb" {
+			for _, hidden := range []string{"EXECUTE IMMEDIATE 'DROP TABLE p'", "PREPARE s FROM 'DROP TABLE p'", "BEGIN NOT ATOMIC DROP TABLE p; END"} {
+				_, err = s.nodes["a"].Exec(hidden)
+				require.ErrorIs(t, err, ddb.ErrNotReplicable, hidden)
+				_, err = s.nodes["a"].Query(hidden)
+				require.ErrorIs(t, err, ddb.ErrNotReplicable, hidden)
+			}
+		}
+		s.exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0)")
+		s.exchange("a")
+		s.same("p")
 	})
 }
 

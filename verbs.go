@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ddb-project/ddb/internal/sqlclass"
@@ -42,6 +43,9 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if c.blank(query) {
 		return noResult{}, nil
 	}
+	if err := c.refuseHidden(query); err != nil {
+		return nil, err
+	}
 	switch c.kindOf(query) {
 	case sqlclass.Schema:
 		if temporary(c.class, query) {
@@ -67,6 +71,29 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 // it is asked. MariaDB has an error for it.
 func (c *Cluster) blank(query string) bool {
 	return c.class == sqlclass.SQLite && sqlclass.Blank(c.class, query)
+}
+
+// refuseHidden refuses what would change a snap's schema unseen: nobody ships it from there. What a statement prepares or
+// a compound one holds is known to the server only.
+func (c *Cluster) refuseHidden(query string) error {
+	switch {
+	case c.opts.Role != Snap:
+	case sqlclass.Dynamic(c.class, query):
+		return fmt.Errorf("%w: a snap runs no prepared or compound statement in SQL, which may change the schema; send its statements one by one: %s",
+			ErrNotReplicable, sqlclass.Brief(query))
+	case c.hidesSchema(query):
+		return c.notMaster(query)
+	}
+	return nil
+}
+
+// hidesSchema reports whether one of several statements in a text changes the schema.
+func (c *Cluster) hidesSchema(text string) bool {
+	if c.kindOf(text) != sqlclass.Write || !strings.Contains(text, ";") {
+		return false
+	}
+	list, _ := sqlclass.Split(c.class, text)
+	return slices.ContainsFunc(list, func(s sqlclass.Statement) bool { return s.Kind == sqlclass.Schema && !temporary(c.class, s.SQL) })
 }
 
 // execSeveral runs a text of several statements. Those that change the schema must be
@@ -252,12 +279,14 @@ func (c *Cluster) pins(query string) bool {
 		return true
 	case sqlclass.Schema:
 		return temporary(c.class, query)
+	case sqlclass.Other: // FLUSH TABLES WITH READ LOCK, BACKUP LOCK
+		return c.class == sqlclass.MySQL && strings.Contains(strings.ToUpper(query), "LOCK")
 	case sqlclass.Write:
 		if c.class == sqlclass.SQLite {
 			return false
 		}
 		upper := strings.ToUpper(query)
-		for _, word := range []string{"@", "LAST_INSERT_ID", "ROW_COUNT", "FOUND_ROWS", "GET_LOCK", "RELEASE_LOCK", "RELEASE_ALL_LOCKS", "SHOW WARNINGS", "SHOW ERRORS", "CONNECTION_ID", "LOCK TABLES", "LASTVAL", "PREPARE", "EXECUTE", "HANDLER", "TEMPORARY"} {
+		for _, word := range []string{"@", "LAST_INSERT_ID", "ROW_COUNT", "FOUND_ROWS", "GET_LOCK", "RELEASE_LOCK", "RELEASE_ALL_LOCKS", "SHOW WARNINGS", "SHOW ERRORS", "CONNECTION_ID", "LOCK TABLE", "LASTVAL", "PREPARE", "EXECUTE", "HANDLER", "TEMPORARY"} {
 			if strings.Contains(upper, word) {
 				return true // too many are harmless: a pinned connection only loses routing
 			}

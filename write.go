@@ -43,7 +43,14 @@ type pooledWrites struct {
 }
 
 // noted counts a write of this master, which may have failed half-way, and remembers that this Cluster's reads must see it.
+// A follower hears of it by the link.
 func (c *Cluster) noted() uint64 {
+	if c.m == nil {
+		if c.outside != nil {
+			c.session.wroteAt(c)
+		}
+		return 0
+	}
 	n := c.m.written.Add(1)
 	c.session.wrote(n)
 	c.m.wakeUp()
@@ -53,7 +60,7 @@ func (c *Cluster) noted() uint64 {
 // wrote is noted, and waits for as many replicas as were asked for.
 func (c *Cluster) wrote(ctx context.Context) error {
 	n := c.noted()
-	if c.opts.WaitReplicas == 0 {
+	if c.opts.WaitReplicas == 0 || c.m == nil {
 		return nil
 	}
 	limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)

@@ -89,6 +89,22 @@ func Blank(d Dialect, sql string) bool {
 	return !paren && (t.kind == tokEOF || unread)
 }
 
+// Dynamic reports whether the statement runs what its text does not show: a prepared statement, or a compound one.
+func Dynamic(d Dialect, sql string) bool {
+	if d != MySQL {
+		return false
+	}
+	lx := newLexer(d, sql)
+	t, _ := firstToken(&lx)
+	switch {
+	case lx.isWord(t, "EXECUTE"), lx.isWord(t, "PREPARE"):
+		return true
+	case lx.isWord(t, "BEGIN"):
+		return lx.isWord(lx.peek(), "NOT")
+	}
+	return false
+}
+
 // firstToken skips semicolons and parentheses before a statement and returns
 // its first token, and whether parentheses were opened.
 func firstToken(lx *lexer) (t token, paren bool) {
