@@ -39,6 +39,7 @@ type routedConn struct {
 	tx     txn
 	pinned *sql.Conn
 	bound  bound // to tx or pinned, for KILL
+	last   lastWrite
 }
 
 func plainArgs(named []driver.NamedValue) []any {
@@ -73,7 +74,9 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 			return nil, err
 		}
 		defer release()
-		return rc.tx.exec(ctx, query, args)
+		res, err := rc.tx.exec(ctx, query, args)
+		rc.remember(query, res)
+		return res, err
 	}
 	if conn, err := rc.pin(ctx, query); err != nil || conn != nil {
 		if err != nil {
@@ -91,7 +94,9 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 		rc.c.noted()
 		return res, err
 	}
-	return rc.c.exec(ctx, query, args)
+	res, err := rc.c.exec(ctx, query, args)
+	rc.remember(query, res)
+	return res, err
 }
 
 func (rc *routedConn) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
@@ -121,6 +126,14 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 			return rows, err
 		}
 		return streamRows(rc.c.read(ctx, query, args))
+	}
+	if rc.pinned == nil {
+		if row := rc.lastRow(query); row != nil {
+			return row, nil
+		}
+		if err := rc.c.refuseForeignLast(query); err != nil {
+			return nil, err
+		}
 	}
 	if conn, err := rc.pin(ctx, query); err != nil || conn != nil {
 		if err != nil {
@@ -163,6 +176,9 @@ func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) 
 	conn, err := rc.c.ownConn(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if err := rc.seed(ctx, conn); err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
 	rc.pinned = conn
 	return conn, nil
@@ -274,6 +290,7 @@ func (rc *routedConn) Close() error {
 
 // ResetSession gives a pinned connection back before the connection is used by somebody else.
 func (rc *routedConn) ResetSession(context.Context) error {
+	rc.last = lastWrite{}
 	if rc.pinned != nil {
 		drop(rc.pinned) // its settings must not leak into the pool
 		rc.pinned = nil

@@ -91,24 +91,24 @@ type classified struct {
 type classifiedText struct {
 	text string
 	kind sqlclass.Kind
+	asks bool // for the last change of its connection; see refuseForeignLast
 }
 
 const classifiedMax = 4 << 10 // longer texts are not worth keeping
 
-func (k *classified) kind(d sqlclass.Dialect, text string) sqlclass.Kind {
-	if len(text) > classifiedMax {
-		return sqlclass.Classify(d, text)
-	}
+func (k *classified) of(d sqlclass.Dialect, text string) *classifiedText {
 	slot := &k.slots[maphash.String(k.seed, text)%uint64(len(k.slots))]
 	if e := slot.Load(); e != nil && e.text == text {
-		return e.kind
+		return e
 	}
-	e := &classifiedText{strings.Clone(text), sqlclass.Classify(d, text)}
-	slot.Store(e)
-	return e.kind
+	e := &classifiedText{text: strings.Clone(text), kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text)}
+	if len(text) <= classifiedMax {
+		slot.Store(e)
+	}
+	return e
 }
 
-func (c *Cluster) kindOf(query string) sqlclass.Kind { return c.kinds.kind(c.class, query) }
+func (c *Cluster) kindOf(query string) sqlclass.Kind { return c.kinds.of(c.class, query).kind }
 func (c *Cluster) isRead(query string) bool          { return c.kindOf(query) == sqlclass.Read }
 func (c *Cluster) isSchema(query string) bool        { return c.kindOf(query) == sqlclass.Schema }
 

@@ -56,6 +56,9 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	case sqlclass.TxControl:
 		return nil, fmt.Errorf("ddb: %s on a pool of connections has no effect one can rely on; use Begin", sqlclass.Brief(query))
 	case sqlclass.Write:
+		if err := c.refuseForeignLast(query); err != nil {
+			return nil, err
+		}
 		c.writesN.Add(1)
 		if strings.Contains(query, ";") {
 			return c.execSeveral(ctx, query, args)

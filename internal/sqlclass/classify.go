@@ -105,6 +105,22 @@ func Dynamic(d Dialect, sql string) bool {
 	return false
 }
 
+// AsksConnection reports whether an SQLite statement calls a function that tells of its connection's last change.
+func AsksConnection(d Dialect, sql string) bool {
+	if d != SQLite {
+		return false
+	}
+	lx := newLexer(d, sql)
+	for t := lx.next(); t.kind != tokEOF && t.kind != tokBad; {
+		next := lx.next()
+		if next.is('(') && (lx.isWord(t, "LAST_INSERT_ROWID") || lx.isWord(t, "CHANGES") || lx.isWord(t, "TOTAL_CHANGES")) {
+			return true
+		}
+		t = next
+	}
+	return false
+}
+
 // firstToken skips semicolons and parentheses before a statement and returns
 // its first token, and whether parentheses were opened.
 func firstToken(lx *lexer) (t token, paren bool) {

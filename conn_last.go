@@ -1,0 +1,95 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// lastWrite is what the last write on a routed connection came to. Writes run on whatever connection of the database is
+// free, so that LAST_INSERT_ID() and its kin, asked later, would tell of somebody else's.
+type lastWrite struct {
+	any      bool
+	id, rows int64
+}
+
+var (
+	asksLast = regexp.MustCompile(`(?is)^\s*SELECT\s+((LAST_INSERT_ID|LAST_INSERT_ROWID|ROW_COUNT|CHANGES)\s*\(\s*\))(?:\s+(?:AS\s+)?(\w+))?\s*;?\s*$`)
+	inserts  = regexp.MustCompile(`(?is)^\s*(?:INSERT|REPLACE)\b`)
+)
+
+// remember notes what a write outside of pinned connections came to.
+func (rc *routedConn) remember(query string, res driver.Result) {
+	if res == nil || rc.c.kindOf(query) != sqlclass.Write {
+		return
+	}
+	rc.last.any = true
+	rc.last.rows, _ = res.RowsAffected()
+	// SQLite's driver tells the last key of the connection after any statement, MariaDB's none where none was handed out.
+	if id, err := res.LastInsertId(); err == nil && id != 0 && (rc.c.class == sqlclass.MySQL || inserts.MatchString(query)) {
+		rc.last.id = id
+	}
+}
+
+// lastRow answers a query for nothing but the last key or the number of rows changed; nil for any other.
+func (rc *routedConn) lastRow(query string) driver.Rows {
+	if len(query) > 100 || !rc.last.any {
+		return nil
+	}
+	m := asksLast.FindStringSubmatch(query)
+	if m == nil {
+		return nil
+	}
+	name, value := m[1], rc.last.id
+	if m[3] != "" {
+		name = m[3]
+	}
+	switch strings.ToUpper(m[2]) {
+	case "ROW_COUNT", "CHANGES":
+		value = rc.last.rows
+	}
+	return &oneRow{name: name, value: value}
+}
+
+// seed makes LAST_INSERT_ID() on a connection that is being pinned what it would be had the writes before run there.
+func (rc *routedConn) seed(ctx context.Context, conn *sql.Conn) error {
+	if rc.c.class != sqlclass.MySQL || rc.last.id == 0 {
+		return nil
+	}
+	_, err := conn.ExecContext(ctx, fmt.Sprintf("DO LAST_INSERT_ID(%d)", rc.last.id))
+	return err
+}
+
+// refuseForeignLast refuses a statement on SQLite that would be told of another's last key: outside of transactions
+// statements of many callers run on one connection.
+func (c *Cluster) refuseForeignLast(query string) error {
+	if e := c.kinds.of(c.class, query); !e.asks || e.kind != sqlclass.Write || strings.Contains(strings.TrimRight(query, "; \t\r\n"), ";") {
+		return nil // several statements in one text run on one connection
+	}
+	return fmt.Errorf("%w: last_insert_rowid() and changes() tell of one connection, which statements outside of a transaction share: "+
+		"use the Result's LastInsertId and RowsAffected, or a transaction: %s", ErrNotReplicable, sqlclass.Brief(query))
+}
+
+// oneRow is a result of one number.
+type oneRow struct {
+	name  string
+	value int64
+	done  bool
+}
+
+func (r *oneRow) Columns() []string { return []string{r.name} }
+func (r *oneRow) Close() error      { return nil }
+
+func (r *oneRow) Next(dest []driver.Value) error {
+	if r.done {
+		return io.EOF
+	}
+	r.done, dest[0] = true, r.value
+	return nil
+}

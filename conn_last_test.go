@@ -1,0 +1,67 @@
+package ddb_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+)
+
+// LAST_INSERT_ID() and its kin on a Conn tell of that Conn's own writes, however many others write.
+func TestConnTellsItsOwnLastKey(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 1)
+		auto, last, rows := " AUTO_INCREMENT", "LAST_INSERT_ID()", "ROW_COUNT()"
+		if engine == "sqlite" {
+			auto, last, rows = "", "last_insert_rowid()", "changes()"
+		}
+		f.do("CREATE TABLE a (id INTEGER PRIMARY KEY"+auto+", v INT)", "CREATE TABLE b (id INTEGER PRIMARY KEY"+auto+", a INT, v INT)")
+		var writers sync.WaitGroup
+		for w := range 4 {
+			writers.Go(func() {
+				c, err := []*ddb.Cluster{f.m.Cluster, f.replicas[0].Cluster}[w%2].Conn(f.ctx)
+				if !assert.NoError(t, err) {
+					return
+				}
+				defer c.Close()
+				for i := range 20 {
+					res, err := c.ExecContext(f.ctx, "INSERT INTO a (v) VALUES (?)", w*1000+i)
+					if !assert.NoError(t, err) {
+						return
+					}
+					want, _ := res.LastInsertId()
+					var id, n int64
+					assert.NoError(t, c.QueryRowContext(f.ctx, "SELECT "+rows).Scan(&n))
+					assert.NoError(t, c.QueryRowContext(f.ctx, "SELECT "+last+" AS id").Scan(&id))
+					assert.Equal(t, want, id)
+					assert.EqualValues(t, 1, n)
+				}
+				if engine == "sqlite" {
+					_, err = c.ExecContext(f.ctx, "INSERT INTO b (a, v) VALUES (last_insert_rowid(), ?)", w)
+					assert.ErrorIs(t, err, ddb.ErrNotReplicable)
+					return
+				}
+				_, err = c.ExecContext(f.ctx, "INSERT INTO b (a, v) VALUES (LAST_INSERT_ID(), ?)", w*1000+19)
+				assert.NoError(t, err)
+			})
+		}
+		writers.Wait()
+		f.level()
+		require.Equal(t, "0", f.one(f.m, "SELECT COUNT(*) FROM b JOIN a ON a.id = b.a WHERE a.v <> b.v"))
+		if engine == "sqlite" {
+			tx, err := f.m.Begin()
+			require.NoError(t, err)
+			_, err = tx.Exec("INSERT INTO a (v) VALUES (77)")
+			require.NoError(t, err)
+			_, err = tx.Exec("INSERT INTO b (a, v) VALUES (last_insert_rowid(), 77)")
+			require.NoError(t, err)
+			require.NoError(t, tx.Commit())
+			f.do("INSERT INTO a (v) VALUES (88); INSERT INTO b (a, v) VALUES (last_insert_rowid(), 88)")
+			require.Equal(t, "77,88", fmt.Sprint(f.one(f.m, "SELECT group_concat(v) FROM (SELECT a.v FROM b JOIN a ON a.id = b.a AND a.v = b.v ORDER BY 1)")))
+		}
+	})
+}
