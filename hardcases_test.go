@@ -469,3 +469,32 @@ func TestIndexes(t *testing.T) {
 		f.level()
 	}
 }
+
+// What another client does to views, routines and tables of any name is noticed, and so is the loss of a trigger of ddb's.
+func TestBypassedObjects(t *testing.T) {
+	f := newCluster(t, "mariadb", 1)
+	f.do("CREATE TABLE `tägliche größe` (id INT PRIMARY KEY)", "CREATE TABLE `Таблица` (id INT PRIMARY KEY)", "CREATE TABLE t (id INT PRIMARY KEY)",
+		"INSERT INTO `tägliche größe` VALUES (1)", "INSERT INTO `Таблица` VALUES (1)", "INSERT INTO t VALUES (1)",
+		"CREATE VIEW v AS SELECT id FROM t WHERE id > 10", "CREATE FUNCTION f() RETURNS INT DETERMINISTIC RETURN 1")
+	f.level()
+	f.bypass("TRUNCATE `tägliche größe`", "TRUNCATE `Таблица`", "ALTER VIEW v AS SELECT id FROM t WHERE id > 0", "CREATE OR REPLACE FUNCTION f() RETURNS INT DETERMINISTIC RETURN 2")
+	f.level()
+	r := f.replicas[0]
+	require.Equal(t, "1", f.one(r, "SELECT COUNT(*) FROM v"))
+	require.Equal(t, "2", f.one(r, "SELECT f()"))
+	dropInsertTrigger := func() {
+		f.bypass("DROP TRIGGER "+f.one(f.m, "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = 't' AND EVENT_MANIPULATION = 'INSERT'"),
+			"INSERT INTO t SELECT MAX(id) + 1 FROM t")
+	}
+	dropInsertTrigger()
+	f.level()
+	f.m.close()
+	dropInsertTrigger()
+	f.openMaster()
+	require.NoError(t, r.WaitReady(f.ctx))
+	f.level()
+	require.Equal(t, "3", f.one(r, "SELECT COUNT(*) FROM t"))
+	before := f.m.Position()
+	f.level() // what was noticed once is not found again
+	require.Equal(t, before, f.m.Position())
+}

@@ -223,7 +223,7 @@ func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *catalogue) er
 	}
 	before := len(rec.Tables)
 	for _, t := range cat.replicated() {
-		if t.Incarnation == dialect.Bare {
+		if t.Bare {
 			delete(rec.Tables, m.name(t).String())
 		}
 	}

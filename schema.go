@@ -88,7 +88,7 @@ func (n *node) shippable(objects []dialect.Object) []dialect.Object {
 
 // identity changes with a table's definition, and when other rows have come into it unseen.
 func identity(t *dialect.Table) string {
-	if t.Incarnation == "" || t.Incarnation == dialect.Bare {
+	if t.Incarnation == "" {
 		return t.Fingerprint
 	}
 	return t.Fingerprint + " " + t.Incarnation
@@ -123,7 +123,7 @@ func compare(rec schemaRecord, st *schemaState, hints []dialect.Statement) diffe
 	var changed []*dialect.Table
 	for _, t := range st.cat.replicated() {
 		name := st.node.name(t).String()
-		if !t.Own && (rec.Tables[name] != now.Tables[name] || t.Incarnation == dialect.Bare) {
+		if !t.Own && (rec.Tables[name] != now.Tables[name] || t.Bare) {
 			changed = append(changed, t)
 		}
 	}

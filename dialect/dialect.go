@@ -145,18 +145,16 @@ type Table struct {
 	// Fingerprint changes whenever the table's definition does.
 	Fingerprint string
 	// Incarnation changes when another table takes this one's place, or all its rows are removed
-	// unseen by triggers, though the definition stays the same. [Bare] if that can only be
-	// told from what is missing.
+	// unseen by triggers, though the definition stays the same. "" where that can only be told by Bare.
 	Incarnation string
+	// Bare says that the table's capture has got lost, so that rows may have changed unseen.
+	Bare bool
 	// Refusal says why the table cannot be replicated, and the statement that would
 	// change that; "" for a table that can.
 	Refusal string
 	// Own marks ddb's own replicated tables, see OwnReplicated.
 	Own bool
 }
-
-// Bare is the Incarnation of a table whose capture has got lost, so that rows may have changed unseen.
-const Bare = "bare"
 
 // Row is the state of one row: its key, and its stored values or nil for "absent".
 // The slices are valid only during the call that passes them, unless said otherwise.

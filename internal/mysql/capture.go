@@ -60,7 +60,7 @@ func (c column) declare(wide bool) string {
 // unseen in between.
 func (e *engine) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
 	err := e.neutral(ctx, q, func(q dialect.Querier) error {
-		in := installer{e: e, q: q, images: mode == dialect.Images, wanted: map[string]bool{}}
+		in := installer{e: e, q: q, images: mode == dialect.Images, wanted: map[string]bool{}, counts: map[string]int{}}
 		return in.install(ctx, tables)
 	})
 	if err != nil {
@@ -76,6 +76,7 @@ type installer struct {
 	catalog  *catalog
 	triggers []trigger       // that exist
 	wanted   map[string]bool // quoted names of the triggers that stay
+	counts   map[string]int  // of these, by database
 }
 
 func (in *installer) install(ctx context.Context, tables []*dialect.Table) error {
@@ -123,6 +124,7 @@ func (in *installer) install(ctx context.Context, tables []*dialect.Table) error
 	if err := in.e.sweep(ctx, in.q, in.triggers, in.wanted, keep); err != nil {
 		return err
 	}
+	in.e.installed.Store(&in.counts)
 	if !in.e.cfg.Guard {
 		return nil
 	}
@@ -179,6 +181,7 @@ func (in *installer) capture(ctx context.Context, t *table) error {
 	}
 	for _, tr := range want {
 		in.wanted[qualified(tr.db, tr.name)] = true
+		in.counts[tr.db]++
 		if slices.ContainsFunc(in.triggers, func(o trigger) bool {
 			return o.db == tr.db && o.name == tr.name && o.table == tr.table && o.timing == tr.timing && o.event == tr.event && o.body == tr.body
 		}) {
@@ -260,6 +263,7 @@ func (e *engine) RemoveCapture(ctx context.Context, q dialect.Querier) error {
 		if err := e.setGuards(ctx, q, all, false, func(tableName) bool { return true }); err != nil {
 			return err
 		}
+		e.installed.Store(nil)
 		return e.sweep(ctx, q, all, nil, nil)
 	})
 	if err != nil {

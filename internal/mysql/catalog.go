@@ -84,7 +84,7 @@ func digest(s string) string {
 // Tables reads the catalogue: one query for each kind of thing and database, since
 // the server looks into all databases' files for anything less plain.
 func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Table, error) {
-	b := catalogBuilder{e: e, tables: map[tableName]*table{}, prints: map[tableName]*strings.Builder{}}
+	b := catalogBuilder{e: e, tables: map[tableName]*table{}, prints: map[tableName]*strings.Builder{}, acting: map[string]tableName{}}
 	var ids []outbox
 	err := e.neutral(ctx, q, func(q dialect.Querier) (err error) {
 		for _, db := range append(slices.Clone(e.databases()), e.own) {
@@ -101,7 +101,7 @@ func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Tabl
 	c, list := b.finish()
 	for _, o := range ids {
 		if t := c.tables[o.table]; t != nil {
-			t.ID = o.id
+			t.ID, t.Bare = o.id, !b.captures(o)
 		}
 		c.images = c.images || o.images()
 	}
@@ -113,7 +113,18 @@ type catalogBuilder struct {
 	e      *engine
 	tables map[tableName]*table
 	prints map[tableName]*strings.Builder
-	born   map[string]string // of the database at hand, by table: see incarnations
+	born   map[string]string    // of the database at hand, by table or file: see incarnations
+	acting map[string]tableName // ddb's own triggers, by name
+}
+
+// captures reports whether all triggers that note the changes of a table are there, and on it.
+func (b *catalogBuilder) captures(o outbox) bool {
+	for _, suffix := range noting {
+		if b.acting[ownTriggerName(o.id, suffix)] != o.table {
+			return false
+		}
+	}
+	return true
 }
 
 func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string) error {
@@ -121,7 +132,8 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 		query string
 		add   func(db string, r []sql.NullString)
 	}{
-		{"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COLLATION, CREATE_OPTIONS FROM information_schema.TABLES WHERE TABLE_SCHEMA=%s", b.addTable},
+		{"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COLLATION, CREATE_OPTIONS, " + b.e.fileName("TABLE_NAME") +
+			" FROM information_schema.TABLES WHERE TABLE_SCHEMA=%s", b.addTable},
 		{"SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, DATA_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, GENERATION_EXPRESSION" +
 			" FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=%s ORDER BY TABLE_NAME, ORDINAL_POSITION", b.addColumn},
 		{"SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_TYPE" +
@@ -131,6 +143,7 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 			" ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION", b.addReference},
 		{"SELECT TABLE_NAME, CONSTRAINT_NAME, UPDATE_RULE, DELETE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS" +
 			" WHERE CONSTRAINT_SCHEMA=%s", b.addRules},
+		{"SELECT EVENT_OBJECT_TABLE, TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=%s", b.addTrigger},
 	}
 	if err := b.incarnations(ctx, q, db); err != nil {
 		return err
@@ -178,7 +191,7 @@ func (b *catalogBuilder) addTable(db string, r []sql.NullString) {
 	}
 	t := &table{Table: &dialect.Table{Database: db, Name: name, Own: own, Incarnation: b.born[name]}}
 	if b.e.process {
-		t.Incarnation = b.born[fileName(name)]
+		t.Incarnation = b.born[r[5].String]
 	}
 	full := t.sqlName()
 	switch {
@@ -285,18 +298,36 @@ func (b *catalogBuilder) incarnations(ctx context.Context, q dialect.Querier, db
 		}
 		return err
 	}
-	dict := "INNODB_TABLES"
-	if b.e.mariadb {
-		dict = "INNODB_SYS_TABLES"
-	}
-	prefix := fileName(db) + "/"
-	rows, err := texts(ctx, q, "SELECT NAME, TABLE_ID FROM information_schema."+dict+" WHERE NAME LIKE "+
-		text(strings.ReplaceAll(prefix, "_", "\\_")+"%")+" ORDER BY TABLE_ID")
+	rows, err := texts(ctx, q, b.e.tableIDs(db))
 	for _, r := range rows {
-		name, _, _ := strings.Cut(strings.TrimPrefix(r[0].String, prefix), "#") // a partition's goes on with #
+		_, name, _ := strings.Cut(r[0].String, "/")
+		name, _, _ = strings.Cut(name, "#") // a partition's goes on with #
 		b.born[name] += "." + r[1].String
 	}
 	return err
+}
+
+// tableIDs asks InnoDB's dictionary for the numbers of a database's tables.
+func (e *engine) tableIDs(db string) string {
+	dict := "INNODB_TABLES"
+	if e.mariadb {
+		dict = "INNODB_SYS_TABLES"
+	}
+	return "SELECT NAME, TABLE_ID FROM information_schema." + dict + " WHERE BINARY SUBSTRING_INDEX(NAME,'/',1)=" + e.fileName(text(db)) + " ORDER BY TABLE_ID"
+}
+
+// fileName is the expression for a name as the server writes it in its files and InnoDB in its dictionary.
+func (e *engine) fileName(expression string) string {
+	if !e.process {
+		return "NULL" // nobody will ask
+	}
+	return "CONVERT(CONVERT(" + expression + " USING filename) USING binary)"
+}
+
+func (b *catalogBuilder) addTrigger(db string, r []sql.NullString) {
+	if ownTrigger.MatchString(r[1].String) {
+		b.acting[r[1].String] = tableName{db, r[0].String}
+	}
 }
 
 func (b *catalogBuilder) addCheck(db string, r []sql.NullString) { b.note(db, "check", r) }
@@ -391,27 +422,27 @@ func (c *catalog) ordered() []*table {
 
 // Version hashes what the server tells cheaply about definitions. The time of
 // creation has seconds only, so columns count too and, where the user may read
-// them, InnoDB's own numbers, which TRUNCATE changes as well.
+// them, InnoDB's own numbers, which TRUNCATE changes as well. Of ddb's own triggers only the lack of one counts.
 func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error) {
 	var all strings.Builder
 	for _, db := range e.databases() {
 		queries := []string{
 			"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME+0 FROM information_schema.TABLES WHERE TABLE_SCHEMA=" + text(db),
-			"SELECT COUNT(*), SUM(CRC32(CONCAT_WS('|', TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, EXTRA, COLLATION_NAME, COLUMN_KEY)))" +
-				" FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=" + text(db),
+			sums(text(db)),
 		}
 		if e.process {
-			dict := "INNODB_TABLES"
-			if e.mariadb {
-				dict = "INNODB_SYS_TABLES"
-			}
-			queries = append(queries, "SELECT NAME, TABLE_ID FROM information_schema."+dict+" WHERE NAME LIKE "+
-				text(strings.ReplaceAll(fileName(db), "_", "\\_")+"/%")+" ORDER BY TABLE_ID")
+			queries = append(queries, e.tableIDs(db))
 		}
-		for _, query := range queries {
+		for i, query := range queries {
 			rows, err := texts(ctx, q, query)
 			if err != nil {
 				return "", fmt.Errorf("mysql: schema version: %w", wrap(err))
+			}
+			if i == 1 {
+				last := rows[len(rows)-1]
+				if installed := e.installed.Load(); installed == nil || atoi(last[0].String) >= (*installed)[db] {
+					last[0].String = ""
+				}
 			}
 			for _, r := range rows {
 				for _, v := range r {
@@ -423,15 +454,18 @@ func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error)
 	return digest(all.String()), nil
 }
 
-// fileName encodes a database name as the server names its folder.
-func fileName(db string) string {
-	var b strings.Builder
-	for _, r := range db {
-		if r < 128 && (r == '_' || r >= '0' && r <= '9' || r|0x20 >= 'a' && r|0x20 <= 'z') {
-			b.WriteRune(r)
-		} else {
-			fmt.Fprintf(&b, "@%04x", r)
-		}
+// sums asks for numbers and checksums of a database's columns, views and routines, and in its last row for the number
+// of ddb's own triggers and the checksum of the others.
+func sums(db string) string {
+	of := func(what, columns, condition string) string {
+		return "SELECT COUNT(*), SUM(CRC32(CONCAT_WS('|', " + columns + "))) FROM information_schema." + what + " WHERE " + condition
 	}
-	return b.String()
+	const own = "TRIGGER_NAME REGEXP '^ddb_[0-9]+_(ai|au|ad|bu|bd)$'"
+	return strings.Join([]string{
+		of("COLUMNS", "TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, EXTRA, COLLATION_NAME, COLUMN_KEY", "TABLE_SCHEMA="+db),
+		of("VIEWS", "TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, DEFINER, SECURITY_TYPE", "TABLE_SCHEMA="+db),
+		of("ROUTINES", "ROUTINE_NAME, ROUTINE_TYPE, LAST_ALTERED, ROUTINE_DEFINITION, DEFINER", "ROUTINE_SCHEMA="+db),
+		"SELECT SUM(" + own + "), IFNULL(SUM(IF(" + own + ", 0, CRC32(CONCAT_WS('|', TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER, ACTION_STATEMENT, SQL_MODE, DEFINER)))), 0)" +
+			" FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=" + db,
+	}, " UNION ALL ")
 }

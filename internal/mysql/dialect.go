@@ -49,6 +49,8 @@ type engine struct {
 	catalog atomic.Pointer[catalog]  // what Tables returned last
 	lock    atomic.Pointer[nodeLock] // nil without one
 
+	installed atomic.Pointer[map[string]int] // how many triggers InstallCapture has left, by database; nil for none
+
 	mu    sync.Mutex
 	conns map[*sql.Conn]*session // connections handed out by Conn
 }
@@ -219,7 +221,12 @@ func (e *engine) checkPrivileges(ctx context.Context, q dialect.Querier) error {
 	if err != nil || len(g) == 0 {
 		return nil // the statements themselves will tell
 	}
-	e.process = g.allows("", "PROCESS")
+	if g.allows("", "PROCESS") {
+		e.process = true
+		if _, err := texts(ctx, q, "SELECT "+e.fileName("'a'")); err != nil {
+			e.process = false // the server does not tell how the dictionary spells names
+		}
+	}
 	check := func(db string, want []string) error {
 		var missing []string
 		for _, p := range want {

@@ -246,7 +246,11 @@ func TestVersionSeesEverything(t *testing.T) {
 	look(true, "CREATE")
 	n.install(dialect.Images)
 	look(false, "InstallCapture")
-	for _, s := range []string{"ALTER TABLE t MODIFY v BIGINT", "TRUNCATE t", "TRUNCATE t", "ALTER TABLE t ADD COLUMN w INT", "CREATE TABLE u (id INT)", "RENAME TABLE u TO w", "DROP TABLE w", "CREATE VIEW w AS SELECT * FROM t"} {
+	for _, s := range []string{"ALTER TABLE t MODIFY v BIGINT", "TRUNCATE t", "TRUNCATE t", "ALTER TABLE t ADD COLUMN w INT", "CREATE TABLE u (id INT)", "RENAME TABLE u TO w", "DROP TABLE w", "CREATE VIEW w AS SELECT * FROM t",
+		"ALTER VIEW w AS SELECT id FROM t", "CREATE FUNCTION f() RETURNS INT RETURN 1", "CREATE OR REPLACE FUNCTION f() RETURNS INT RETURN 2",
+		"CREATE TRIGGER mine BEFORE INSERT ON t FOR EACH ROW SET NEW.v = 1", "CREATE OR REPLACE TRIGGER mine BEFORE INSERT ON t FOR EACH ROW SET NEW.v = 2",
+		"CREATE TABLE `grüße #1` (id INT PRIMARY KEY)", "TRUNCATE `grüße #1`", "CREATE TABLE `Таблица` (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 2",
+		"TRUNCATE `Таблица`", "DROP TRIGGER ddb_1_ai"} {
 		n.exec(s)
 		look(true, s)
 		look(false, "nothing after "+s)

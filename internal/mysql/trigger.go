@@ -22,6 +22,13 @@ type trigger struct {
 
 var ownTrigger = regexp.MustCompile(`^ddb_\d+_(ai|au|ad|bu|bd)$`)
 
+// noting are the suffixes of the triggers that every captured table has.
+var noting = []string{"ai", "au", "ad"}
+
+func ownTriggerName(outbox int64, suffix string) string {
+	return fmt.Sprintf("ddb_%d_%s", outbox, suffix)
+}
+
 // triggers lists all triggers of the database in the order in which they act.
 func (e *engine) triggers(ctx context.Context, q dialect.Querier, db string) ([]trigger, error) {
 	rows, err := texts(ctx, q, "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT,"+
@@ -181,7 +188,7 @@ func (e *engine) ownTrigger(t *table, images bool, suffix, timing, event, statem
 		}
 	}
 	return trigger{
-		db: t.Database, name: fmt.Sprintf("ddb_%d_%s", t.ID, suffix), table: t.Name, timing: timing, event: event, body: body,
+		db: t.Database, name: ownTriggerName(t.ID, suffix), table: t.Name, timing: timing, event: event, body: body,
 	}
 }
 

@@ -356,7 +356,7 @@ func loadBare(ctx context.Context, q dialect.Querier, byName map[string]*table) 
 	}
 	for name, tb := range byName {
 		if tb.ID != 0 && !held[name] {
-			tb.Incarnation = dialect.Bare
+			tb.Bare = true
 		}
 	}
 	return nil
