@@ -13,6 +13,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/transport"
 	"github.com/ddb-project/ddb/transport/inmem"
 	"github.com/ddb-project/ddb/transport/tcp"
 )
@@ -259,6 +262,42 @@ func TestDatabaseOfAnother(t *testing.T) {
 		level(t, f)
 		require.Equal(t, "1", f.one(f.m, "SELECT count(*) FROM t"))
 	})
+}
+
+// A snap's database is opened under the snap's own id only, by which the master counts its batches.
+func TestSnapUnderAnotherID(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, "CREATE TABLE t (id INTEGER PRIMARY KEY)", "a")
+	require.NoError(t, s.nodes["a"].Close())
+	o := s.opts["a"]
+	o.ID = "b"
+	_, err := ddb.Open(s.ctx, s.dbs["a"], o)
+	wantError(t, err, ddb.ErrWrongRole, "snap a", `ID "a"`, "Detach")
+	s.open("a", s.opts["a"])
+}
+
+// countedDials fails each dial, with a text that differs each time as that of a connection's ports does.
+type countedDials struct {
+	transport.Transport
+	dials atomic.Int64
+}
+
+func (c *countedDials) Dial(context.Context, string) (net.Conn, error) {
+	n := c.dials.Add(1)
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Source: &net.TCPAddr{Port: int(n)}, Err: syscall.ECONNREFUSED}
+}
+
+// A follower that cannot reach its master says so in the log: at once, with the address and the reason, and once.
+func TestUnreachableMasterIsLogged(t *testing.T) {
+	var log safeBuffer
+	dials := new(countedDials)
+	c, err := ddb.Open(t.Context(), openSQLite(t), ddb.Options{ID: "r1", Role: ddb.Replica, Master: "nowhere:1", Transport: dials,
+		Heartbeat: time.Millisecond, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: &log})})
+	require.NoError(t, err)
+	closedBy(t, c)
+	require.Eventually(t, func() bool { return dials.dials.Load() > 3 }, patience, time.Millisecond)
+	require.Equal(t, 1, strings.Count(log.String(), "no link to the master"), log.String())
+	require.Contains(t, log.String(), "nowhere:1")
+	require.Contains(t, log.String(), "refused")
 }
 
 // Of two followers with one id the second stays out and says so; the first goes on.

@@ -12,8 +12,8 @@ var (
 	ErrOptions = errors.New("ddb: bad option")
 	// ErrSecondMaster: another process already runs a ddb node on this database.
 	ErrSecondMaster = errors.New("ddb: the database already has a ddb node")
-	// ErrWrongRole: the database belongs to a node of another role.
-	ErrWrongRole = errors.New("ddb: the database belongs to a node of another role")
+	// ErrWrongRole: the database belongs to a node of another role, or to another snap.
+	ErrWrongRole = errors.New("ddb: the database belongs to a node of another role or id")
 	// ErrPrivilege: the database user or the server's settings forbid what ddb needs.
 	ErrPrivilege = dialect.ErrPrivilege
 )

@@ -77,6 +77,12 @@ func openFollower(ctx context.Context, n *node) (*follower, error) {
 		}
 		return nil, fmt.Errorf("%w: it is a %s's; open it with Role %q, or Detach it first%s", ErrWrongRole, was, was, hint)
 	}
+	if id, ok, err := n.meta(ctx, n.db, metaNode); err != nil {
+		return nil, err
+	} else if ok && was == Snap && string(id) != n.opts.ID {
+		// The master counts each batch once by the snap's id and the batch's number.
+		return nil, fmt.Errorf("%w: it is that of snap %s; open it with ID %q, or Detach it first", ErrWrongRole, id, id)
+	}
 	if !known {
 		if err := f.refuseForeignData(ctx); err != nil {
 			return nil, err
@@ -194,8 +200,11 @@ func (f *follower) follow(ctx context.Context) {
 			f.end(Failed, err)
 			backoff = maxBackoff
 		default:
-			if s := f.state.load().status.State; s != Inactive && s != Failed {
-				f.log.Warn("the link to the master is lost", "lsn", f.state.load().pos.LSN, "error", err)
+			switch s := f.state.load(); {
+			case s.status.State != Inactive && s.status.State != Failed:
+				f.log.Warn("the link to the master is lost", "lsn", s.pos.LSN, "error", err)
+			case !sameCause(s.cause, err): // once for each reason, however long it lasts
+				f.log.Warn("no link to the master", "master", f.opts.Master, "lsn", s.pos.LSN, "error", err)
 			}
 			f.end(Inactive, err)
 		}
@@ -205,6 +214,19 @@ func (f *follower) follow(ctx context.Context) {
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}
+}
+
+// sameCause reports whether two connections failed for the same reason. Texts would differ by the ports of this side.
+func sameCause(a, b error) bool {
+	return a != nil && b != nil && rootCause(a) == rootCause(b)
+}
+
+func rootCause(err error) string {
+	var network *net.OpError
+	if errors.As(err, &network) {
+		return network.Op + ": " + network.Err.Error()
+	}
+	return err.Error()
 }
 
 // once is one connection from dial to end.

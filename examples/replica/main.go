@@ -31,6 +31,9 @@ stops it in good order; it goes on where it stood when it is started again.`)
 	if *id < 1 || *id > maxID {
 		return cli.Usage("--id %d is not between 1 and %d", *id, maxID)
 	}
+	if err := cli.CheckAddress("--master", *master); err != nil {
+		return err
+	}
 	node.Fill(fmt.Sprintf("sqlite:ddb-data/r%d.db", *id), cli.PortPlus(baseHTTP, *id))
 	o, err := node.Options(ddb.Replica)
 	if err != nil {
@@ -44,6 +47,6 @@ stops it in good order; it goes on where it stood when it is started again.`)
 	defer db.Close()
 	defer cluster.Close()
 	return node.Serve(ctx, cluster, func(url string) {
-		fmt.Printf("replica %s: follows %s; console: %s; Ctrl-C stops\n", o.ID, *master, url)
+		fmt.Printf("replica %s: looks for its master at %s; console: %s; Ctrl-C stops\n", o.ID, *master, url)
 	})
 }

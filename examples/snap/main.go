@@ -59,6 +59,9 @@ can be reached, and say on stderr what is pending still.`)
 	if s.exec != nil && *s.exec == "" {
 		return s, cli.Usage("--exec wants a statement")
 	}
+	if err := cli.CheckAddress("--master", s.master); err != nil {
+		return s, err
+	}
 	s.node.Fill("sqlite:ddb-data/"+s.id+".db", "off")
 	if s.screen() && s.node.LogLevel != "off" && term.IsTerminal(int(os.Stderr.Fd())) {
 		return s, cli.Usage("--log-level %s would write across the screen; add 2>FILE to send the log to a file", s.node.LogLevel)
@@ -133,7 +136,9 @@ func (s settings) front(ctx context.Context, cluster *ddb.Cluster, watcher *live
 	store := records.New(cluster, dialect)
 	switch {
 	case s.exec != nil:
-		err := watcher.Synced(ctx, func(reason string) { fmt.Fprintf(os.Stderr, "snap %s: waiting for the first copy: %s\n", s.id, reason) })
+		err := watcher.Synced(ctx, func(reason string) {
+			fmt.Fprintf(os.Stderr, "snap %s: waiting for the first copy: %s\n", s.id, cli.Words(reason))
+		})
 		if err == nil {
 			if err = store.Run(ctx, os.Stdout, *s.exec); err == nil {
 				s.exchange(ctx, watcher)

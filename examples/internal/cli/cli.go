@@ -39,8 +39,18 @@ func Main(name string, run func(ctx context.Context, args []string) error) {
 	os.Exit(1)
 }
 
-// Line returns the error's text on one line.
-func Line(err error) string {
+// flagWords are the library's words for what has a flag here.
+var flagWords = strings.NewReplacer("Options.Key", "--key", "set Rejoin", "add --rejoin", "open it with ID ", "give --id ", "set Master to its address", "give its address as --master",
+	"open it with Role \"replica\"", "run the program replica on it", "open it with Role \"snap\"", "run the program snap on it", "open it with Role \"master\"", "run the program master on it", "open it with Role Snap", "run the program snap on it",
+	"; use Begin", "; only a program can keep a transaction open")
+
+// Line returns the error's text on one line, in the words of the command line.
+func Line(err error) string { return Words(oneLine(err)) }
+
+// Words puts the flags in place of the options that a text of the library names.
+func Words(text string) string { return flagWords.Replace(text) }
+
+func oneLine(err error) string {
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
 	return strings.Join(lines, "; ")
 }

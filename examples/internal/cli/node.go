@@ -131,6 +131,15 @@ func explainOpen(db, listen string, err error) error {
 	return err
 }
 
+// CheckAddress refuses an address that nobody could be reached at; flag is its name.
+func CheckAddress(flag, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 || host == "" {
+		return Usage("%s %q is not HOST:PORT", flag, address)
+	}
+	return nil
+}
+
 // PortPlus adds n to the port of an address.
 func PortPlus(address string, n int) string {
 	host, port, ok := strings.Cut(address, ":")
