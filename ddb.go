@@ -399,7 +399,11 @@ func (c *Cluster) tell(list []NodeStatus) {
 		if c.f != nil && !s.Local {
 			level = hclog.Debug // hearsay: the master logs it itself
 		}
-		c.log.Log(level, "node state", "id", s.ID, "state", s.State, "was", was, "reason", s.Reason, "lsn", s.LSN)
+		args := []any{"id", s.ID, "state", s.State, "reason", s.Reason, "lsn", s.LSN}
+		if known {
+			args = append(args, "was", was)
+		}
+		c.log.Log(level, "node state", args...)
 		if c.opts.OnHealth != nil {
 			c.notices.add(s)
 		}

@@ -39,9 +39,9 @@ type NodeStatus struct {
 	Reason       string        `cbor:"4,keyasint,omitempty"` // of the last change of state
 	Since        time.Time     `cbor:"5,keyasint"`           // of the last change of state
 	Epoch        uint64        `cbor:"6,keyasint"`
-	LSN          LSN           `cbor:"7,keyasint"` // last entry that the node has durably
+	LSN          LSN           `cbor:"7,keyasint"` // last entry that the node has durably; 0 while Pending is PendingUnknown
 	Lag          time.Duration `cbor:"8,keyasint"` // age of the oldest entry it lacks; LagUnknown if it cannot be told
-	Pending      int64         `cbor:"9,keyasint"` // entries queued for a replica; of a snap its batches that the master has not accepted yet
+	Pending      int64         `cbor:"9,keyasint"` // entries queued for a replica; of a snap its batches that the master has not accepted yet; PendingUnknown if it cannot be told
 	PendingBytes int64         `cbor:"10,keyasint"`
 	PendingAge   time.Duration `cbor:"11,keyasint"`
 	Address      string        `cbor:"12,keyasint,omitempty"`
@@ -53,6 +53,9 @@ type NodeStatus struct {
 
 // LagUnknown is the lag of a node about which nothing is known. It counts as unhealthy.
 const LagUnknown time.Duration = -1
+
+// PendingUnknown is what waits for a node that has not come back since the master started.
+const PendingUnknown int64 = -1
 
 // Report is what a HealthChecker found out about a node.
 type Report struct {

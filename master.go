@@ -71,7 +71,7 @@ func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, e
 	}
 	m.start(func() { m.retain(run) })
 	n.log.Info("master is up", "cluster", n.clusterID, "epoch", s.epoch, "lsn", s.state.load().pos.LSN,
-		"listen", n.opts.Listen, "tables", len(n.tables.Load().replicated()))
+		"listen", n.opts.Listen, "tables", n.tables.Load().users())
 	return m, nil
 }
 
@@ -156,6 +156,10 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		}
 		m.log.Warn("a replica becomes the master", "epoch", m.epoch, "lsn", m.state.load().pos.LSN)
 	}
+	old, _, err := m.meta(ctx, c, metaNode)
+	if err != nil {
+		return err
+	}
 	cat, err := m.loadTables(ctx, c)
 	if err != nil {
 		return err
@@ -191,6 +195,11 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		if !recorded {
 			if err = m.setMetaValue(ctx, c, metaSchema, st.record(0)); err != nil {
 				return err
+			}
+			if was == Replica {
+				if err = m.retire(ctx, c, string(old)); err != nil {
+					return err
+				}
 			}
 			// The first entry of a history, so that every position names one; the first of a
 			// reign, so that whoever has it follows no older master.

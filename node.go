@@ -100,6 +100,16 @@ func (c *catalogue) replicated() []*dialect.Table {
 	return list
 }
 
+// users returns how many tables of the user's are replicated.
+func (c *catalogue) users() (n int) {
+	for _, t := range c.replicated() {
+		if !t.Own {
+			n++
+		}
+	}
+	return n
+}
+
 // dialectOf finds the dialect from the driver of the database.
 func dialectOf(db *sql.DB) (dialect.Dialect, error) {
 	name := reflect.TypeOf(db.Driver()).String()

@@ -52,7 +52,7 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 		if r.role != "" && id != m.opts.ID {
 			m.mu.Lock()
 			f := m.follower(id)
-			f.role = r.role
+			f.role, f.unheard = r.role, true
 			f.status = NodeStatus{State: Inactive, Reason: "has not come back since the master started", Since: m.since}
 			m.mu.Unlock()
 		}
@@ -61,6 +61,23 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 		m.registry.shared.Store(true)
 	}
 	return rows.Err()
+}
+
+// retire takes the id that this node had as a follower off the list, now that it is the master: nobody will come back by it.
+func (m *master) retire(ctx context.Context, q dialect.Querier, old string) error {
+	if old == m.opts.ID {
+		return nil
+	}
+	if _, err := q.ExecContext(ctx, "UPDATE "+m.engine.Own("followers")+" SET role = '' WHERE id = ?", old); err != nil {
+		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", m.opts.ID, old, err)
+	}
+	if r, ok := m.registry.known[old]; ok {
+		m.registry.known[old] = registered{number: r.number}
+	}
+	m.mu.Lock()
+	delete(m.followers, old)
+	m.mu.Unlock()
+	return nil
 }
 
 // register notes a follower that is new, or that comes in another role, and returns its number.

@@ -80,6 +80,9 @@ func TestForget(t *testing.T) {
 		return ids
 	}
 	require.Equal(t, []string{"master", "r1", "r2"}, known())
+	gone := f.m.Nodes()[1]
+	require.Equal(t, ddb.PendingUnknown, gone.Pending, "nothing is known of a node that has not come back")
+	require.Equal(t, ddb.LagUnknown, gone.Lag)
 	require.NoError(t, f.m.Forget(f.ctx, "r1"))
 	require.Equal(t, []string{"master", "r2"}, known())
 	f.m.close()
@@ -88,6 +91,28 @@ func TestForget(t *testing.T) {
 	f.openReplica(f.replicas[0])
 	f.level()
 	require.Equal(t, []string{"master", "r1", "r2"}, known())
+}
+
+// A replica that becomes the master under another name does not miss itself, and neither does who is promoted next.
+func TestPromotedUnderAnotherName(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 2)
+		f.m.close()
+		f.replicas[0].close()
+		promoted := f.replicas[0]
+		require.NoError(t, f.open(promoted, func(o *ddb.Options) { o.ID, o.Listen, o.Transport = "master", "master", f.net }))
+		waitFor(t, promoted.Cluster, "r2", isActive)
+		known := func() (ids []string) {
+			for _, n := range promoted.Nodes() {
+				ids = append(ids, n.ID)
+			}
+			return ids
+		}
+		require.Equal(t, []string{"master", "r2"}, known())
+		promoted.close()
+		require.NoError(t, f.open(promoted, func(o *ddb.Options) { o.ID, o.Listen, o.Transport = "master", "master", f.net }))
+		require.Equal(t, []string{"master", "r2"}, known())
+	})
 }
 
 // A follower that was forgotten and comes back serves the master's reads again.

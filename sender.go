@@ -32,6 +32,7 @@ type sender struct {
 	heard   time.Time
 	every   time.Duration // the follower's heartbeat interval
 	hold    bool          // in maintenance
+	unheard bool          // it is known from the registry only
 }
 
 // link is a follower's connection.
@@ -64,7 +65,7 @@ func (m *master) enlist(h hello, w welcome, address string) (*sender, *link, err
 		}
 		f.link.close(ErrDuplicateID)
 	}
-	f.role, f.heard = h.Role, time.Now()
+	f.role, f.heard, f.unheard = h.Role, time.Now(), false
 	f.link = &link{address: address}
 	if f.base = 0; w.Snapshot {
 		f.base = 1 // until the snapshot's is known: the follower has nothing to read
@@ -380,7 +381,7 @@ func (f *sender) lag() time.Duration {
 	at := LSN(f.acked.Load())
 	f.mu.Lock()
 	silent := time.Since(f.heard) > 3*max(f.every, f.m.opts.Heartbeat)
-	base := f.base
+	base, silent := f.base, silent || f.unheard
 	f.mu.Unlock()
 	switch {
 	case silent || base > 0:
@@ -468,11 +469,15 @@ func (f *sender) snapshot() NodeStatus {
 	s := f.status
 	s.ID, s.Role, s.LSN, s.Lag, s.Epoch = f.id, f.role, LSN(f.acked.Load()), lag, f.m.epoch
 	s.Maintenance = f.hold
-	batches := f.pending
+	batches, unheard := f.pending, f.unheard
 	if f.link != nil {
 		s.Address = f.link.address
 	}
 	f.mu.Unlock()
+	if unheard {
+		s.Pending = PendingUnknown
+		return s
+	}
 	if s.Role == Snap {
 		s.Pending = batches // as it said itself
 		return s
