@@ -119,6 +119,11 @@ func TestViews(t *testing.T) {
 		code, _, _ = h.call("POST", "/api/nodes/nobody", map[string]bool{"maintenance": false})
 		require.Equal(t, 404, code)
 
+		code, _, _ = h.call("DELETE", "/api/nodes/nobody", nil)
+		require.Equal(t, 404, code)
+		code, _, _ = h.call("DELETE", "/api/nodes/r1", nil)
+		require.Equal(t, 409, code, "it is connected")
+
 		_, _, body = h.call("GET", "/api/tables", nil)
 		require.Contains(t, string(body), `"name":"orders","rows":240`)
 		require.NotContains(t, string(body), "_ddb_")

@@ -93,6 +93,7 @@ func (h *Handler) routes() {
 		"GET /api/conflicts":       {Read, h.conflicts},
 		"POST /api/conflicts/{id}": {Write, h.settleConflict},
 		"POST /api/nodes/{id}":     {Admin, h.setNode},
+		"DELETE /api/nodes/{id}":   {Admin, h.forgetNode},
 		"GET /api/export.sql":      {Read, h.export},
 		"POST /api/import":         {Admin, h.importFile},
 	} {

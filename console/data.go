@@ -220,7 +220,10 @@ func (h *Handler) journal(w http.ResponseWriter, r *http.Request) {
 	}
 	out := make([]entry, 0, len(list))
 	for _, e := range list {
-		j := entry{e.Epoch, e.LSN, e.At, e.Bytes, e.Schema, nil, e.Batches}
+		j := entry{e.Epoch, e.LSN, e.At, e.Bytes, nil, nil, e.Batches}
+		for _, s := range e.Schema {
+			j.Schema = append(j.Schema, sqlclass.Public(s))
+		}
 		for _, t := range e.Tables {
 			j.Tables = append(j.Tables, table{t.Table, t.Present, t.Absent})
 		}
@@ -314,4 +317,22 @@ func (h *Handler) setNode(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, map[string]any{"id": r.PathValue("id"), "maintenance": *in.Maintenance})
+}
+
+// forgetNode takes a node that will not come back off the list.
+func (h *Handler) forgetNode(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	ctx, cancel := context.WithTimeout(r.Context(), h.opts.Timeout)
+	defer cancel()
+	err := h.c.Forget(ctx, id)
+	switch {
+	case errors.Is(err, ddb.ErrOptions):
+		fail(w, http.StatusNotFound, err.Error())
+	case errors.Is(err, ddb.ErrBusy): // it is connected
+		fail(w, http.StatusConflict, err.Error())
+	case err != nil:
+		failWith(w, err)
+	default:
+		reply(w, http.StatusOK, map[string]any{"id": id, "forgotten": true})
+	}
 }

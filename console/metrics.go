@@ -33,9 +33,9 @@ func newMetrics(c *ddb.Cluster) http.Handler {
 		lsn:         desc("lsn", "Last entry of this node's journal."),
 		up:          desc("node_readable", "1 if reads are sent to the node.", node...),
 		state:       desc("node_state", "1 for the state that the node is in.", "id", "role", "state"),
-		nodeLSN:     desc("node_lsn", "Last entry that the node has durably.", node...),
+		nodeLSN:     desc("node_lsn", "Last entry that the node has durably. Absent if unknown.", node...),
 		lag:         desc("node_lag_seconds", "Age of the oldest entry that the node lacks. Absent if unknown.", node...),
-		pending:     desc("node_pending_entries", "Entries that wait for the node.", node...),
+		pending:     desc("node_pending_entries", "Entries that wait for the node. Absent if unknown.", node...),
 		pendBytes:   desc("node_pending_bytes", "Bytes that wait for the node.", node...),
 		pendAge:     desc("node_pending_age_seconds", "Age of the oldest of what waits for the node.", node...),
 		maintenance: desc("node_maintenance", "1 if a person has taken the node out.", node...),
@@ -72,11 +72,13 @@ func (m *collector) Collect(out chan<- prometheus.Metric) {
 			gauge(m.state, truth(n.State == s), id, role, string(s))
 		}
 		gauge(m.up, truth(readable(n, -1)), id, role)
-		gauge(m.nodeLSN, float64(n.LSN), id, role)
+		if n.Pending != ddb.PendingUnknown {
+			gauge(m.nodeLSN, float64(n.LSN), id, role)
+			gauge(m.pending, float64(n.Pending), id, role)
+		}
 		if n.Lag != ddb.LagUnknown {
 			gauge(m.lag, n.Lag.Seconds(), id, role)
 		}
-		gauge(m.pending, float64(n.Pending), id, role)
 		gauge(m.pendBytes, float64(n.PendingBytes), id, role)
 		gauge(m.pendAge, n.PendingAge.Seconds(), id, role)
 		gauge(m.maintenance, truth(n.Maintenance), id, role)

@@ -51,8 +51,13 @@ func TestPage(t *testing.T) {
 		require.NoError(t, r2.Close())
 		until(t, ctx, `document.querySelector('[data-node="r2"]').dataset.state === 'inactive' && document.querySelector('[data-link="r2"]').dataset.broken === 'true'`)
 		shoot(t, ctx, e.name+"-fallen")
+
+		// A node that is gone can be forgotten, after a question, and comes back as a node that is known.
+		require.False(t, eval[bool](t, ctx, `document.querySelector('[data-maintain="r2"]') !== null`))
+		do(t, ctx, chromedp.Click(`[data-forget="r2"]`), chromedp.WaitVisible("#ask-yes"), chromedp.Click("#ask-yes"))
+		until(t, ctx, `document.querySelectorAll('.n-row').length === 2 && document.getElementById('health').textContent === 'all well'`)
 		h.follow(ddb.Replica, "r2", r2db)
-		until(t, ctx, `document.querySelector('[data-node="r2"]').dataset.state === 'active' && document.querySelector('[data-link="r2"]').dataset.broken === 'false'`)
+		until(t, ctx, `document.querySelector('[data-node="r2"]')?.dataset.state === 'active' && document.querySelector('[data-link="r2"]').dataset.broken === 'false'`)
 
 		// Maintenance: no reads are sent to the node.
 		do(t, ctx, chromedp.Click(`[data-maintain="r1"]`))

@@ -17,9 +17,9 @@ type nodeJSON struct {
 	Role         ddb.Role  `json:"role"`
 	State        ddb.State `json:"state"`
 	Reason       string    `json:"reason"`
-	LSN          ddb.LSN   `json:"lsn"`
+	LSN          *ddb.LSN  `json:"lsn"`
 	LagMs        *float64  `json:"lagMs"`
-	Pending      int64     `json:"pending"`
+	Pending      *int64    `json:"pending"`
 	PendingBytes int64     `json:"pendingBytes"`
 	Address      string    `json:"address"`
 	Since        time.Time `json:"since"`
@@ -50,9 +50,13 @@ func makeStatus(c *ddb.Cluster, list []ddb.NodeStatus) statusJSON {
 	pos := c.Position()
 	st := statusJSON{Epoch: pos.Epoch, LSN: pos.LSN, Node: c.ID(), At: time.Now(), Nodes: make([]nodeJSON, 0, len(list))}
 	for _, n := range list {
-		st.Nodes = append(st.Nodes, nodeJSON{ID: n.ID, Role: n.Role, State: n.State, Reason: n.Reason, LSN: n.LSN, LagMs: lagMs(n.Lag),
-			Pending: n.Pending, PendingBytes: n.PendingBytes, Address: n.Address, Since: n.Since, Maintenance: n.Maintenance,
-			Reads: n.Reads, Writes: n.Writes, Local: n.Local})
+		j := nodeJSON{ID: n.ID, Role: n.Role, State: n.State, Reason: n.Reason, LagMs: lagMs(n.Lag),
+			PendingBytes: n.PendingBytes, Address: n.Address, Since: n.Since, Maintenance: n.Maintenance,
+			Reads: n.Reads, Writes: n.Writes, Local: n.Local}
+		if n.Pending != ddb.PendingUnknown {
+			j.LSN, j.Pending = &n.LSN, &n.Pending
+		}
+		st.Nodes = append(st.Nodes, j)
 	}
 	return st
 }

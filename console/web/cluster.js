@@ -1,4 +1,4 @@
-import { $, el, api, fmt, session, toast } from './core.js';
+import { $, el, api, ask, fmt, session, toast } from './core.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const svg = (tag, props = {}, ...children) => {
@@ -28,7 +28,9 @@ export async function startCluster() {
   source.onerror = () => { setHealth('bad', 'console not reachable'); if (source.readyState === EventSource.CLOSED) setTimeout(startCluster, 3000); };
 }
 
-const level = n => n.maintenance ? 'out' : n.state === 'active' ? 'ok' : n.state === 'inactive' || n.state === 'failed' ? 'bad' : 'warn';
+// A snap that is offline is doing what snaps do: away, not down.
+const gone = n => n.state === 'inactive' || n.state === 'failed';
+const level = n => n.role === 'snap' && n.state === 'inactive' ? 'away' : n.maintenance ? 'out' : n.state === 'active' ? 'ok' : gone(n) ? 'bad' : 'warn';
 const last = () => points[points.length - 1] || { writes: 0, entries: 0, nodes: {} };
 
 function setHealth(kind, text) { $('health').className = 'pill ' + kind; $('health').textContent = text; }
@@ -36,8 +38,10 @@ function setHealth(kind, text) { $('health').className = 'pill ' + kind; $('heal
 function draw() {
   const list = status.nodes, bad = list.filter(n => level(n) === 'bad'), warn = list.filter(n => ['warn', 'out'].includes(level(n)));
   for (const n of list) if (!order.includes(n.id)) order.push(n.id);
-  if (bad.length) setHealth('bad', bad.map(n => n.id).slice(0, 3).join(', ') + ' ' + (bad.length > 1 ? 'are down' : bad[0].state));
-  else if (warn.length) setHealth('warn', warn.map(n => n.id + ' ' + (n.maintenance ? 'in maintenance' : n.state)).slice(0, 2).join(', '));
+  const some = (all, most) => all.slice(0, most).join(', ') + (all.length > most ? ` and ${all.length - most} more` : '');
+  if (bad.length) setHealth('bad', some(bad.map(n => n.id), 3) + ' ' + (bad.length > 1 ? 'are down' : bad[0].state));
+  else if (warn.length) setHealth('warn', some(warn.map(n => n.id + ' ' + (n.maintenance ? 'in maintenance' : n.state)), 2));
+  else if (list.some(n => level(n) === 'away')) setHealth('ok', 'all well, ' + some(list.filter(n => level(n) === 'away').map(n => n.id), 2) + ' offline');
   else setHealth('ok', 'all well');
   figures(); table(list); topology(list); picker(list);
 }
@@ -56,16 +60,16 @@ function figures() {
 
 const cell = (label, cls, ...c) => el('div', { class: cls, role: 'cell', 'data-label': label }, ...c);
 function table(list) {
-  const held = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.maintain : null;
+  const focus = document.activeElement && document.activeElement.dataset || {}, held = focus.maintain || focus.forget;
   const rows = [el('div', { class: 'n-head', role: 'row' }, ...['Node', 'State', 'Address', 'LSN', 'Lag', 'Pending', 'Reads/s', ''].map((t, i) =>
     el('div', { role: 'columnheader', class: i > 2 && i < 7 ? 'num' : '' }, t)))];
   for (const n of list) {
     const kind = level(n), reads = (last().nodes[n.id] || { reads: 0 }).reads;
-    const button = n.role === 'master' || session.access !== 'admin' ? '' : el('button', { class: 'small', 'data-maintain': n.id, title: n.maintenance ? 'Send reads to it again' : 'Send it no reads', onclick: () => maintain(n) }, n.maintenance ? 'Let in' : 'Take out');
+    const button = action(n, list);
     const row = el('div', { class: 'n-row ' + kind, role: 'row', 'data-node': n.id, 'data-state': n.state },
       el('div', { class: 'id', role: 'cell' }, el('div', { class: 'name' }, n.id), el('div', { class: 'sub' }, n.role + (n.local ? ' · this node' : ''))),
-      cell('State', '', el('span', { class: 'state ' + kind }, n.maintenance ? 'maintenance' : n.state), el('div', { class: 'sub', 'data-since': n.since }, 'for ' + fmt.ago(n.since))),
-      cell('Address', 'mono', el('span', { title: n.address }, n.address || '–')),
+      cell('State', '', el('span', { class: 'state ' + kind }, n.maintenance ? 'maintenance' : kind === 'away' ? 'offline' : n.state), el('div', { class: 'sub', 'data-since': n.since }, 'for ' + fmt.ago(n.since))),
+      cell('Address', 'mono address', el('span', { title: n.address }, n.address || '–')),
       cell('LSN', 'num', fmt.count(n.lsn)),
       cell('Lag', 'num', n.role === 'master' ? '–' : n.state === 'inactive' || n.lagMs === null ? '–' : fmt.ms(n.lagMs)),
       cell('Pending', 'num', fmt.count(n.pending), n.pendingBytes ? el('div', { class: 'sub' }, fmt.bytes(n.pendingBytes)) : ''),
@@ -75,11 +79,25 @@ function table(list) {
     rows.push(row);
   }
   $('nodes').replaceChildren(...rows);
-  if (held) { const b = $('nodes').querySelector('[data-maintain="' + CSS.escape(held) + '"]'); if (b) b.focus(); }
+  if (held) { const b = $('nodes').querySelector('[data-node="' + CSS.escape(held) + '"] button'); if (b) b.focus(); }
 }
 function rates() {
   for (const e of document.querySelectorAll('[data-reads]')) e.textContent = fmt.rate((last().nodes[e.dataset.reads] || { reads: 0 }).reads);
   for (const e of document.querySelectorAll('[data-since]')) e.textContent = 'for ' + fmt.ago(e.dataset.since);
+}
+// action is the button for what can be done to a node: one that is gone can be forgotten, on the master, and only
+// replicas get reads that can be sent elsewhere.
+function action(n, list) {
+  if (n.role === 'master' || session.access !== 'admin') return '';
+  const small = (props, text) => el('button', { class: 'small', ...props }, text);
+  if (gone(n) && list.some(m => m.local && m.role === 'master')) return small({ 'data-forget': n.id, title: 'Take it off the list: it will not come back', onclick: () => forget(n) }, 'Forget');
+  if (n.role !== 'replica' || gone(n) && !n.maintenance) return '';
+  return small({ 'data-maintain': n.id, title: n.maintenance ? 'Send reads to it again' : 'Send it no reads', onclick: () => maintain(n) }, n.maintenance ? 'Let in' : 'Take out');
+}
+async function forget(n) {
+  const pending = n.role === 'snap' ? ' What it has not handed over yet counts if it comes back.' : '';
+  if (!await ask('Forget ' + n.id + '?', 'It is taken off the list of nodes. If it comes back, it is let in as before.' + pending, '', 'Forget it')) return;
+  try { await api('nodes/' + encodeURIComponent(n.id), undefined, undefined, 'DELETE'); toast(n.id + ' is forgotten'); } catch (e) { toast(e.message); }
 }
 async function maintain(n) {
   try { await api('nodes/' + encodeURIComponent(n.id), { maintenance: !n.maintenance }); toast(n.id + (n.maintenance ? ' gets reads again' : ' gets no more reads')); } catch (e) { toast(e.message); }
@@ -115,17 +133,17 @@ function topology(list) {
   }
   for (const n of list) {
     const t = s.querySelector('[data-sub="' + CSS.escape(n.id) + '"]');
-    if (t) t.textContent = n === master ? 'LSN ' + fmt.count(n.lsn) : n.maintenance ? 'maintenance' : n.state !== 'active' ? n.state : fmt.ms(n.lagMs);
+    if (t) t.textContent = n === master ? 'LSN ' + fmt.count(n.lsn) : n.maintenance ? 'maintenance' : level(n) === 'away' ? 'offline' : n.state !== 'active' ? n.state : fmt.ms(n.lagMs);
   }
 }
 function link(x1, y1, x2, y2, n) {
-  const g = svg('g', { 'data-link': n.id, 'data-broken': level(n) === 'bad' }), kind = level(n);
+  const g = svg('g', { 'data-link': n.id, 'data-broken': ['bad', 'away'].includes(level(n)) }), kind = level(n);
   const d = Math.hypot(x2 - x1, y2 - y1), ux = (x2 - x1) / d, uy = (y2 - y1) / d;
   const at = r => [x1 + ux * r, y1 + uy * r], line = (a, b, cls) => { const [ax, ay] = at(a), [bx, by] = at(b); return svg('path', { class: 'link ' + cls, d: `M${ax} ${ay}L${bx} ${by}` }); };
-  if (kind === 'bad') { // the two ends hang loose
+  if (kind === 'bad' || kind === 'away') { // the two ends hang loose
     const m = (d + 8) / 2, [mx, my] = at(m);
-    g.append(line(27, m - 14, 'bad'), line(m + 14, d - 19, 'bad'));
-    for (const [a, b] of [[1, 1], [1, -1]]) g.append(svg('path', { class: 'cut', d: `M${mx - 5 * a} ${my - 5 * b}L${mx + 5 * a} ${my + 5 * b}` }));
+    g.append(line(27, m - 14, kind), line(m + 14, d - 19, kind));
+    for (const [a, b] of [[1, 1], [1, -1]]) g.append(svg('path', { class: 'cut ' + kind, d: `M${mx - 5 * a} ${my - 5 * b}L${mx + 5 * a} ${my + 5 * b}` }));
     return g;
   }
   g.append(line(27, d - 19, 'base ' + kind));

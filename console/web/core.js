@@ -28,8 +28,8 @@ export function parse(text) {
   return JSON.parse(marked, (k, v) => v && typeof v === 'object' && '\u0000n' in v ? new Big(v['\u0000n']) : v);
 }
 
-export async function api(path, body, signal) {
-  const options = { signal, headers: {} };
+export async function api(path, body, signal, method = 'GET') {
+  const options = { signal, method, headers: {} };
   if (body !== undefined) Object.assign(options, { method: 'POST', body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } });
   const response = await fetch('api/' + path, options);
   const text = await response.text();

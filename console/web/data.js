@@ -67,7 +67,11 @@ async function loadJournal() {
 }
 function what(e) {
   const parts = (e.schema || []).map(s => el('code', { class: 'mono' }, s.length > 200 ? s.slice(0, 200) + '…' : s));
-  for (const t of e.tables || []) parts.push(el('span', { class: 'tag' }, t.table + ' ', t.written ? el('span', { class: 'plus', title: 'rows written' }, '+' + fmt.count(t.written)) : '', t.written && t.deleted ? ' ' : '', t.deleted ? el('span', { class: 'minus', title: 'rows deleted' }, '−' + fmt.count(t.deleted)) : ''));
+  const rows = n => fmt.count(n) + (n === 1 ? ' row ' : ' rows ');
+  for (const t of e.tables || []) { // written: inserted or changed, as an entry holds what is, not what was done
+    const own = t.table.startsWith('%ddb.'), name = own ? 'ddb’s own ' + t.table.slice(5) : t.table;
+    parts.push(el('span', { class: own ? 'tag muted' : 'tag' }, name + ': ', t.written ? rows(t.written) + 'written' : '', t.written && t.deleted ? ', ' : '', t.deleted ? el('span', { class: 'minus' }, rows(t.deleted) + 'deleted') : ''));
+  }
   return parts.length ? parts : [el('span', { class: 'muted' }, 'nothing, or a snapshot')];
 }
 const from = e => e.batches && Object.keys(e.batches).length ? Object.entries(e.batches).map(([id, n]) => `${id} #${n}`).join(', ') : 'master';

@@ -220,7 +220,11 @@ func printNodes(out io.Writer, nodes []ddb.NodeStatus) error {
 		if n.Lag == ddb.LagUnknown {
 			lag = "unknown"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d/%d\t%s\t%d\t%d\t%d\t%s\n", n.ID, n.Role, n.State, n.Epoch, n.LSN, lag, n.Pending, n.Reads, n.Writes, n.Reason)
+		at, pending := fmt.Sprintf("%d/%d", n.Epoch, n.LSN), fmt.Sprint(n.Pending)
+		if n.Pending == ddb.PendingUnknown {
+			at, pending = "unknown", "unknown"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", n.ID, n.Role, n.State, at, lag, pending, n.Reads, n.Writes, n.Reason)
 	}
 	return w.Flush()
 }
