@@ -40,6 +40,8 @@ type applier struct {
 	mine func(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error)
 	// loosely applies rows that may clash with local changes. It is set where mine is.
 	loosely func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error
+	// wrote is told, inside the transaction, which rows have been written. Nil: no interest.
+	wrote func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error
 	// includes is told, inside the transaction, which batches of snaps an entry holds. Nil: no interest.
 	includes func(ctx context.Context, q dialect.Querier, batches map[string]uint64) error
 	// schemaRan is told when schema statements have been run. Nil: no interest.
@@ -378,6 +380,9 @@ func (a *applier) flush(ctx context.Context, c *coalescer, mixed bool) error {
 	}
 	for _, t := range c.order {
 		rows := c.rows[t].list
+		write := func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
+			return a.engine.Apply(ctx, c, t, rows, mode)
+		}
 		if a.mine != nil {
 			var err error
 			var loose bool
@@ -385,17 +390,19 @@ func (a *applier) flush(ctx context.Context, c *coalescer, mixed bool) error {
 				return err
 			}
 			if loose {
-				if err := a.loosely(ctx, a.conn, t, rows, mode); err != nil {
-					return fmt.Errorf("ddb: node %s: apply to table %s: %w", a.opts.ID, t.Name, err)
-				}
-				continue
+				write = a.loosely
 			}
 		}
 		if len(rows) == 0 {
 			continue
 		}
-		if err := a.engine.Apply(ctx, a.conn, t, rows, mode); err != nil {
+		if err := write(ctx, a.conn, t, rows, mode); err != nil {
 			return fmt.Errorf("ddb: node %s: apply to table %s: %w", a.opts.ID, t.Name, err)
+		}
+		if a.wrote != nil {
+			if err := a.wrote(ctx, a.conn, t, rows); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -25,7 +25,8 @@ import (
 //	N5  pendingKeys names exactly the rows of the batches that are committed: a row named in
 //	    vain would never be written again.
 //	N6  Entries and local transactions take turns (turns), and an entry's turn begins with the batches that are
-//	    not made yet, so that no local change is overwritten between its commit and its entering pendingKeys.
+//	    not made yet, so that no local change is overwritten between its commit and its entering pendingKeys. Clients that bypass ddb
+//	    take no turns: what they have committed before an entry has locked a row by writing it is shown again (overtaken).
 type snapSide struct {
 	*follower
 	w     *groupWriter // nil where the database has many writers
@@ -76,6 +77,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	f := c.f
 	s := &snapSide{follower: f, batch: c.node.engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[tableName]map[string][]any)}
 	s.flight.went, s.wake, s.passes = make(chan struct{}, 1), make(chan struct{}, 1), newPassConn()
+	s.aside = newPassConn()
 	if err := s.load(ctx); err != nil {
 		return err
 	}
@@ -88,6 +90,9 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	f.apply.enter, f.apply.opened = s.enter, s.opened
 	f.apply.emptied = func() { s.empty.Store(true) }
 	f.apply.includes, f.apply.mine, f.apply.loosely = s.includes, s.mine, s.loosely
+	f.apply.wrote = func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error {
+		return s.overtaken(ctx, c, t, rows, rows)
+	}
 	f.apply.schemaRan, f.apply.restored = s.schemaRan, s.restored
 	f.snap = s
 	if !c.node.singleWriter() {

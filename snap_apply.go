@@ -113,11 +113,11 @@ func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
 	if s.empty.Load() {
 		return nil // a snapshot is being loaded: there is nothing of anybody's
 	}
-	gather := s.make
 	if s.w == nil {
-		gather = s.gatherTransactions
+		_, err := s.passAside(ctx, s.tables.Load().replicated())
+		return err
 	}
-	made, err := gather(ctx, s.quick(c))
+	made, err := s.make(ctx, s.quick(c))
 	s.apply.queue.made = append(s.apply.queue.made, made...)
 	return err
 }
@@ -140,11 +140,12 @@ func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) 
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	where, limit := " WHERE number <= ?", int64(through)
 	if s.w != nil {
-		where, limit = " WHERE id <= ?", list[len(list)-1].id
+		_, err = q.ExecContext(ctx, "DELETE FROM "+s.batch+" WHERE id <= ?", list[len(list)-1].id)
+	} else {
+		err = s.transactions.DropBatches(ctx, q, idsOf(list))
 	}
-	if _, err := q.ExecContext(ctx, "DELETE FROM "+s.batch+where, limit); err != nil {
+	if err != nil {
 		return fmt.Errorf("ddb: node %s: drop batches: %w", s.opts.ID, err)
 	}
 	s.mu.Lock()
@@ -168,6 +169,14 @@ func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) 
 		}
 	}
 	return nil
+}
+
+func idsOf(list []*madeBatch) []int64 {
+	ids := make([]int64, len(list))
+	for i, m := range list {
+		ids[i] = m.id
+	}
+	return ids
 }
 
 // mine leaves out the rows that a batch which stays has changed (N4). loose says that local
@@ -293,7 +302,11 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
 	}
 	for _, t := range gathered.order {
-		if err := s.show(ctx, c, t, gathered.rows[t].list); err != nil {
+		err := s.show(ctx, c, t, gathered.rows[t].list)
+		if err == nil {
+			err = s.overtaken(ctx, c, t, gathered.rows[t].list, nil)
+		}
+		if err != nil {
 			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.opts.ID, s.name(t), err)
 		}
 	}

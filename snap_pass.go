@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // transactionReader is what an engine has beside Capture where many write at once, and notes tell whose they are.
@@ -17,6 +18,8 @@ type transactionReader interface {
 	Mark(transaction bool) string
 	// MostBytes is how large a batch the database stores.
 	MostBytes() int
+	// DropBatches deletes the batches with those ids, which exist, and locks nothing else.
+	DropBatches(ctx context.Context, q dialect.Querier, ids []int64) error
 	// CollectTransactions emits, table by table, what each transaction has done whose notes q sees: for each row that it has
 	// changed the row before and after it. tx counts the transactions from 0 in an order in which they could have run
 	// one after another. Of more than most notes, whole transactions are left for another call, and more is true.
@@ -29,6 +32,7 @@ type notePasses struct {
 	transactions transactionReader
 
 	passes passConn // held before turns
+	aside  passConn // of who has the turn alone
 
 	written, covered atomic.Uint64 // local writes, and those of them that are in batches
 	wake             chan struct{} // capacity 1
@@ -95,6 +99,7 @@ func (s *snapSide) runPasses(ctx context.Context) {
 		s.pass(last)
 	}
 	s.passes.close(s.node)
+	s.aside.close(s.node)
 }
 
 // pass makes batches of what was committed before it.
@@ -118,7 +123,7 @@ func (s *snapSide) pass(ctx context.Context) error {
 		if err := s.sure(ctx); err != nil {
 			return err
 		}
-		if err := s.passOn(ctx, c); err != nil {
+		if _, err := s.passOn(ctx, c); err != nil {
 			return err
 		}
 		s.covered.Store(before)
@@ -126,10 +131,10 @@ func (s *snapSide) pass(ctx context.Context) error {
 	})
 }
 
-// passOn is pass for its owner.
-func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) error {
+// passOn is pass for its owner. It returns the batches made.
+func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch, err error) {
 	var made []*madeBatch
-	err := s.txOn(ctx, c, dialect.Pass, func() (err error) {
+	err = s.txOn(ctx, c, dialect.Pass, func() (err error) {
 		made, err = s.gatherTransactions(ctx, c)
 		return err
 	})
@@ -137,11 +142,69 @@ func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) error {
 	defer s.mu.Unlock()
 	if err != nil {
 		s.stale = true // what stands is not known: the queue tells
-		return err
+		return nil, err
+	}
+	for _, m := range made {
+		list = append(list, m.batch)
 	}
 	s.queued(made)
 	signal(s.more)
-	return nil
+	return list, nil
+}
+
+// passAside is a pass for who has the turn alone, if any of the tables has notes: a transaction of its own, which sees
+// nothing of the one that is being applied.
+func (s *snapSide) passAside(ctx context.Context, tables []*dialect.Table) (made []*batch, err error) {
+	err = s.aside.with(ctx, s.node, func(c *sql.Conn) error {
+		noted, err := s.engine.Noted(ctx, c, tables)
+		if err != nil || len(noted) == 0 {
+			return err
+		}
+		made, err = s.passOn(ctx, c)
+		return err
+	})
+	return made, err
+}
+
+// overtaken shows those of rows again that clients which bypass ddb have changed before they were written, seen by no
+// pass (N6). To write a row is to lock it: who comes later waits, and notes what he found then. master are the
+// rows if they are the master's (N4), nil if they are local changes.
+func (s *snapSide) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table, rows, master []dialect.Row) error {
+	if s.w != nil || len(rows) == 0 || s.empty.Load() {
+		return nil
+	}
+	made, err := s.passAside(ctx, []*dialect.Table{t})
+	if err != nil || len(made) == 0 {
+		return err
+	}
+	latest := make(map[string]dialect.Row)
+	for _, b := range made {
+		for _, change := range b.Changes {
+			if (tableName{change.Database, change.Table}) != s.name(t) {
+				continue
+			}
+			err := change.each(func(r dialect.Row) error {
+				latest[string(wire.AppendRow(nil, r.Key))] = dialect.Row{Key: r.Key, Values: r.Values}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	if _, _, err := s.settled(t, master); err != nil { // notes what is withheld
+		return err
+	}
+	var again []dialect.Row
+	for _, r := range rows {
+		if is, ok := latest[string(wire.AppendRow(nil, r.Key))]; ok {
+			again = append(again, is)
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	return s.show(ctx, c, t, again)
 }
 
 // gatherTransactions stores a batch of each transaction whose notes q sees, and clears the notes. What is too large for

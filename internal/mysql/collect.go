@@ -223,7 +223,20 @@ func (e *engine) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) 
 	if n.Count == 0 {
 		return nil
 	}
-	out := e.outboxName(n.Table.ID)
+	return e.deleteIDs(ctx, q, e.outboxName(n.Table.ID), n.Ranges)
+}
+
+// DropBatches deletes the batches with those ids.
+func (e *engine) DropBatches(ctx context.Context, q dialect.Querier, ids []int64) error {
+	ranges := make([][2]int64, len(ids))
+	for i, id := range ids {
+		ranges[i] = [2]int64{id, id}
+	}
+	return e.deleteIDs(ctx, q, e.Own("batches"), ranges)
+}
+
+// deleteIDs deletes rows by their ids, see Clear.
+func (e *engine) deleteIDs(ctx context.Context, q dialect.Querier, table string, ranges [][2]int64) error {
 	var b []byte
 	count := 0
 	flush := func() error {
@@ -231,11 +244,11 @@ func (e *engine) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) 
 			return nil
 		}
 		_, err := q.ExecContext(ctx, "DELETE o FROM JSON_TABLE('["+string(b)+"]', '$[*]' COLUMNS (id BIGINT UNSIGNED PATH '$')) d"+
-			" STRAIGHT_JOIN "+out+" o FORCE INDEX (PRIMARY) ON o.id=d.id")
+			" STRAIGHT_JOIN "+table+" o FORCE INDEX (PRIMARY) ON o.id=d.id")
 		b, count = b[:0], 0
 		return err
 	}
-	for _, r := range n.Ranges {
+	for _, r := range ranges {
 		for id := r[0]; id <= r[1]; id++ {
 			if count > 0 {
 				b = append(b, ',')
@@ -243,13 +256,13 @@ func (e *engine) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) 
 			b = strconv.AppendInt(b, id, 10)
 			if count++; count == clearChunk {
 				if err := flush(); err != nil {
-					return fmt.Errorf("mysql: clear notes: %w", wrap(err))
+					return fmt.Errorf("mysql: delete from %s: %w", table, wrap(err))
 				}
 			}
 		}
 	}
 	if err := flush(); err != nil {
-		return fmt.Errorf("mysql: clear notes: %w", wrap(err))
+		return fmt.Errorf("mysql: delete from %s: %w", table, wrap(err))
 	}
 	return nil
 }
