@@ -91,6 +91,9 @@ func (c *Cluster) readKilled(ctx context.Context, query string, args []any) (row
 			c.failed(m, err)
 			return nil, false, nil
 		}
+		if ctx.Err() == nil && ruleOf(ctx).node == "" && c.knows(m, err) != nil {
+			return nil, false, nil
+		}
 		return nil, true, err
 	}
 	rows.(*streamedRows).ctx, rows.(*streamedRows).after = ctx, func() error { return giveBack(conn, release) }

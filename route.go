@@ -239,8 +239,18 @@ func (c *Cluster) read(ctx context.Context, query string, args []any) (*sql.Rows
 		}
 	}
 	rows, err := c.readOn(ctx, m, query, args)
-	if err == nil || rule.node != "" || ctx.Err() != nil || !nodeFailed(err) {
+	if err == nil || rule.node != "" || ctx.Err() != nil {
 		return rows, err
+	}
+	if master := c.knows(m, err); master != nil {
+		rows, masterErr := c.readOn(ctx, master, query, args)
+		if masterErr != nil && nodeFailed(masterErr) {
+			return nil, errors.Join(err, masterErr)
+		}
+		return rows, masterErr
+	}
+	if !nodeFailed(err) {
+		return nil, err
 	}
 	c.failed(m, err)
 	other, chooseErr := c.choose(rule, m)
@@ -248,6 +258,14 @@ func (c *Cluster) read(ctx context.Context, query string, args []any) (*sql.Rows
 		return nil, errors.Join(err, chooseErr)
 	}
 	return c.readOn(ctx, other, query, args)
+}
+
+// knows returns the master, if it may have what a read that failed on the node m did not find there.
+func (c *Cluster) knows(m *member, err error) *member {
+	if m.master || !unknownThere(err) {
+		return nil
+	}
+	return c.view.Load().master
 }
 
 // readOn runs the query on the node and keeps its moving average of latency (1/8 of each new value).

@@ -40,6 +40,7 @@ type schemaState struct {
 	node    *node
 	cat     *catalogue
 	objects []dialect.Object
+	kept    []string // names of what followers do not get
 }
 
 func (n *node) schemaState(ctx context.Context, q dialect.Querier) (*schemaState, error) {
@@ -51,7 +52,9 @@ func (n *node) schemaState(ctx context.Context, q dialect.Querier) (*schemaState
 	if err != nil {
 		return nil, fmt.Errorf("ddb: node %s: read schema: %w", n.opts.ID, err)
 	}
-	return &schemaState{node: n, cat: cat, objects: n.shippable(objects)}, nil
+	st := &schemaState{node: n, cat: cat}
+	st.objects, st.kept = n.shippable(cat, objects)
+	return st, nil
 }
 
 func (s *schemaState) record(lsn LSN) schemaRecord {
@@ -68,22 +71,6 @@ func (s *schemaState) record(lsn LSN) schemaRecord {
 		}
 	}
 	return r
-}
-
-// shippable leaves out what every node has by itself, and names databases as entries do.
-func (n *node) shippable(objects []dialect.Object) []dialect.Object {
-	var list []dialect.Object
-	for _, o := range objects {
-		if o.Kind == "database" && o.Name == n.primary {
-			continue
-		}
-		o.Database = n.logical(o.Database)
-		if o.Kind == "database" {
-			o.Database = ""
-		}
-		list = append(list, o)
-	}
-	return list
 }
 
 // identity changes with a table's definition, and when other rows have come into it unseen.
@@ -305,7 +292,7 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 	for i := range hints {
 		hints[i].Database = s.logical(hints[i].Database)
 	}
-	if mixed || !s.repeatable(before, st.cat, statements) {
+	if mixed || !s.repeatable(before, st.cat, statements) || concernsKept(before, st, rec, statements) {
 		hints = nil
 	}
 	if len(hints) > 0 {

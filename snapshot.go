@@ -39,7 +39,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 		} else if head.Objects, err = m.engine.Objects(ctx, c); err != nil {
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
 		}
-		head.Objects = m.shippable(head.Objects)
+		head.Objects, _ = m.shippable(cat, head.Objects)
 		if e, ok := m.engine.(counters); ok && !head.Resume { // higher ones follow with the entries after base
 			list, err := e.Counters(ctx, c)
 			if err != nil {

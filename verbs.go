@@ -178,7 +178,11 @@ func (c *Cluster) QueryRowContext(ctx context.Context, query string, args ...any
 		if err == nil && (m.local || m.master) {
 			m.reads.Add(1)
 			answered(ctx, m.id)
-			return m.db.QueryRowContext(ctx, query, args...)
+			row := m.db.QueryRowContext(ctx, query, args...)
+			if rule.node == "" && c.knows(m, row.Err()) != nil {
+				return c.sqlDB.QueryRowContext(context.WithValue(ctx, chosenKey{}, m), query, args...)
+			}
+			return row
 		}
 		if err == nil {
 			ctx = context.WithValue(ctx, chosenKey{}, m) // one read takes one turn of the picker
@@ -253,22 +257,24 @@ func (c *Cluster) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, erro
 	if err != nil {
 		return nil, err
 	}
-	o := *opts
-	if c.class == sqlclass.SQLite {
-		o = sql.TxOptions{} // its driver knows no options; plainTx keeps the promise
+	begin := func(m *member) (*sql.Tx, error) {
+		if c.class == sqlclass.SQLite && (m.local || c.node == nil) {
+			return m.db.BeginTx(ctx, nil) // its driver knows no options; plainTx keeps the promise
+		}
+		return m.db.BeginTx(ctx, opts)
 	}
 	m.reads.Add(1)
-	tx, err := m.db.BeginTx(ctx, &o)
+	tx, err := begin(m)
 	if err != nil && nodeFailed(err) && rule.node == "" {
 		c.failed(m, err)
 		if m, err = c.choose(rule, m); err == nil {
-			tx, err = m.db.BeginTx(ctx, &o)
+			tx, err = begin(m)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	t := &plainTx{c: c, tx: tx, readOnly: true}
+	t := &plainTx{c: c, tx: tx, readOnly: true, on: m, begin: begin}
 	if m.local || c.node == nil {
 		t.db = m.db
 	}

@@ -40,6 +40,11 @@ type plainTx struct {
 	tx       *sql.Tx
 	db       *sql.DB // that it is on; nil for a remote one
 	readOnly bool
+
+	// Of a transaction that only reads:
+	on    *member
+	begin func(*member) (*sql.Tx, error)
+	used  bool // it has read
 }
 
 func (t *plainTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
@@ -56,7 +61,35 @@ func (t *plainTx) query(ctx context.Context, query string, args []any) (*sql.Row
 	if t.readOnly && !t.c.isRead(query) {
 		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
 	}
-	return t.tx.QueryContext(ctx, query, args...)
+	rows, err := t.tx.QueryContext(ctx, query, args...)
+	if t.on == nil || t.c.knows(t.on, err) == nil || ctx.Err() != nil || ruleOf(ctx).node != "" {
+		t.used = true
+		return rows, err
+	}
+	// The table may be one that is not replicated. A transaction that has read nothing yet moves to the master.
+	if t.used || t.c.kills(ctx, t.db) {
+		return nil, fmt.Errorf("%w; if it is not replicated, read it in a transaction on the master: begin it WithConsistency(ctx, Strong)", err)
+	}
+	if err := t.move(t.c.knows(t.on, err)); err != nil {
+		return nil, err
+	}
+	return t.query(ctx, query, args)
+}
+
+// move begins the transaction again on the master.
+func (t *plainTx) move(master *member) error {
+	tx, err := t.begin(master)
+	if err != nil {
+		return err
+	}
+	if err := t.tx.Rollback(); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	t.tx, t.on, t.db = tx, master, nil
+	if master.local || t.c.node == nil {
+		t.db = master.db
+	}
+	return nil
 }
 
 func (t *plainTx) commit() error   { return t.tx.Commit() }

@@ -13,7 +13,7 @@ import (
 )
 
 // Objects lists databases, tables with parents first, routines, views that need
-// others after them, and the user's triggers without guards. Where the meaning of a
+// others after them but none whose tables are gone, and the user's triggers without guards. Where the meaning of a
 // statement depends on a sql_mode or a character set, it starts with a comment that
 // Run reads; see withSurroundings.
 func (e *engine) Objects(ctx context.Context, q dialect.Querier) (list []dialect.Object, err error) {
@@ -155,6 +155,10 @@ func (o *objects) addViews(ctx context.Context) error {
 			}
 		}
 		for _, r := range rows {
+			// One that misses a table or a column could not be made on another server.
+			if _, err := texts(ctx, o.q, "SELECT 1 FROM "+qualified(db, r[0].String)+" LIMIT 0"); errno(err) == erViewInvalid {
+				continue
+			}
 			row, err := o.show(ctx, "VIEW", qualified(db, r[0].String))
 			if err != nil {
 				return err

@@ -70,6 +70,7 @@ func exec(ctx context.Context, q dialect.Querier, statements ...string) error {
 const (
 	erDupEntry      = 1062
 	erNoSuchTable   = 1146
+	erViewInvalid   = 1356
 	erBadDB         = 1049
 	erBadField      = 1054
 	erValueCount    = 1136

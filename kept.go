@@ -1,0 +1,162 @@
+package ddb
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// A table that cannot be replicated stays on the master, and so does a view that may read it: followers do not get them.
+// So a read of such a table, whatever way it takes to it, fails on a follower for want of a table, and is then
+// sent to the master; no node needs a list of these names.
+
+// shippable lists what followers get of the objects, with databases named as in entries: without what every node has by
+// itself, and without what is kept on the master, whose names it returns too.
+func (n *node) shippable(cat *catalogue, objects []dialect.Object) (list []dialect.Object, kept []string) {
+	refused := make(map[tableName]bool)
+	for _, t := range cat.list {
+		if t.Refusal != "" {
+			refused[n.name(t)] = true
+			kept = append(kept, t.Name)
+		}
+	}
+	kept, views := keptViews(objects, kept)
+	for _, o := range objects {
+		on := tableName{n.logical(o.Database), o.Name}
+		if o.Kind == "index" || o.Kind == "trigger" {
+			info, _ := sqlclass.ParseSchema(classOf(n.dialect.Name()), o.SQL)
+			on.table = info.On.Name
+		}
+		switch {
+		case o.Kind == "database" && o.Name == n.primary:
+			continue
+		case o.Kind == "database":
+			o.Database = ""
+			list = append(list, o)
+			continue
+		case o.Kind != "function" && o.Kind != "procedure" && (n.among(refused, on) || n.among(views, tableName{o.Database, on.table})):
+			continue
+		}
+		o.Database = n.logical(o.Database)
+		list = append(list, o)
+	}
+	return list, kept
+}
+
+// among reports whether a name is one of the set, as the database tells names apart that it writes itself.
+func (n *node) among(set map[tableName]bool, name tableName) bool {
+	if n.dialect.Name() != "sqlite" {
+		return set[name]
+	}
+	for has := range set {
+		if strings.EqualFold(has.table, name.table) {
+			return true
+		}
+	}
+	return false
+}
+
+// keptViews finds the views that mention one of names, or a view that does, and adds theirs.
+func keptViews(objects []dialect.Object, names []string) ([]string, map[tableName]bool) {
+	views := make(map[tableName]bool)
+	for more := len(names) > 0; more; {
+		more = false
+		for _, o := range objects {
+			if name := (tableName{o.Database, o.Name}); o.Kind == "view" && !views[name] && mentions(o.SQL, names) {
+				views[name], more = true, true
+				names = append(names, o.Name)
+			}
+		}
+	}
+	return names, views
+}
+
+// mentions reports whether a text may contain one of the names.
+func mentions(text string, names []string) bool {
+	text = strings.ToLower(text)
+	return slices.ContainsFunc(names, func(name string) bool {
+		if strings.ContainsAny(name, "`\"]") {
+			return true // it can be written in more ways than one
+		}
+		name = strings.ToLower(name)
+		for at := 0; ; at++ {
+			i := strings.Index(text[at:], name)
+			if i < 0 {
+				return false
+			}
+			at += i
+			if !inName(text, at-1) && !inName(text, at+len(name)) {
+				return true
+			}
+		}
+	})
+}
+
+// inName reports whether the byte at i can be part of an unquoted name.
+func inName(text string, i int) bool {
+	if i < 0 || i >= len(text) {
+		return false
+	}
+	c := text[i]
+	return c == '_' || c == '$' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z'
+}
+
+// concernsKept reports whether statements are about what is kept on the master, or have made a view one that is kept,
+// or one that is not, in passing: followers cannot run them, and are told of what has changed instead.
+func concernsKept(before *catalogue, st *schemaState, rec schemaRecord, statements []dialect.Statement) bool {
+	names := slices.Clone(st.kept)
+	for _, t := range before.list {
+		if t.Refusal != "" {
+			names = append(names, t.Name)
+		}
+	}
+	var views []string // that the statements name
+	for _, s := range statements {
+		if mentions(s.SQL, names) {
+			return true
+		}
+		info, err := sqlclass.ParseSchema(classOf(st.node.dialect.Name()), s.SQL)
+		if err != nil || info.Object != "VIEW" {
+			continue
+		}
+		for _, n := range append(info.More, sqlclass.Name{Database: info.Database, Name: info.Name}) {
+			views = append(views, n.Name)
+			if n.Database == "" {
+				n.Database = s.Database
+			}
+			_, known := rec.Objects[objectRecord{Kind: "view", Database: st.node.logical(n.Database), Name: n.Name}.key()]
+			if info.Verb != "CREATE" && !known {
+				return true
+			}
+		}
+	}
+	now := st.record(0)
+	came := func(from, to schemaRecord) bool {
+		for key, o := range to.Objects {
+			_, there := from.Objects[key]
+			if o.Kind == "view" && !there && !now.without(o.Database) && !slices.Contains(views, o.Name) {
+				return true
+			}
+		}
+		return false
+	}
+	return came(rec, now) || came(now, rec)
+}
+
+// unknownThere tells the error of a node that does not have a table, a view's table or a database.
+func unknownThere(err error) bool {
+	var my *mysql.MySQLError
+	if errors.As(err, &my) {
+		switch my.Number {
+		case 1049, 1146, 1356: // unknown database, no such table, a view without its tables
+			return true
+		}
+		return false
+	}
+	return err != nil && strings.Contains(err.Error(), "no such table: ")
+}
