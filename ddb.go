@@ -464,6 +464,9 @@ func (m *master) runSchema(ctx context.Context, query string, args []any) error 
 	if len(args) > 0 {
 		return fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 	}
+	if err := m.refuseKind(query); err != nil {
+		return err
+	}
 	return m.exclusive(ctx, func(c *sql.Conn) error {
 		if err := m.lookAgainOn(ctx, c); err != nil {
 			return err

@@ -12,6 +12,27 @@ import (
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
+// stays reports whether objects of that kind are not replicated.
+func stays(object string) bool {
+	return object == "EVENT" || object == "SEQUENCE" || strings.HasPrefix(object, "PACKAGE")
+}
+
+// refuseKind refuses to make what followers would not get.
+func (n *node) refuseKind(query string) error {
+	info, err := sqlclass.ParseSchema(classOf(n.dialect.Name()), query)
+	if err != nil || info.Verb != "CREATE" || !stays(info.Object) {
+		return nil // others may be changed and dropped where they are
+	}
+	reason := "create it as functions and procedures"
+	switch info.Object {
+	case "EVENT":
+		reason = "it would run on every node; create it on the master's own *sql.DB, and again on a node that becomes the master"
+	case "SEQUENCE":
+		reason = "its values are handed out apart from transactions; use an AUTO_INCREMENT column, or create it on the master's own *sql.DB, where it stays"
+	}
+	return fmt.Errorf("%w: %s %s: %s", ErrNotReplicable, strings.ToLower(info.Object), info.Name, reason)
+}
+
 // refuse undoes a statement that made a table which cannot be replicated, and no other table: only one that was not
 // there before is dropped. What was refused before may be changed as its owner likes.
 func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, st *schemaState, statements []dialect.Statement) error {

@@ -392,6 +392,8 @@ func portable(dialectName, query string) bool {
 		return false
 	}
 	switch {
+	case stays(info.Object):
+		return false
 	case info.AsSelect && info.Object == "TABLE":
 		return false
 	case info.Object == "DATABASE" && info.IfNotExists:

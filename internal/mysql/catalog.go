@@ -84,7 +84,8 @@ func digest(s string) string {
 // Tables reads the catalogue: one query for each kind of thing and database, since
 // the server looks into all databases' files for anything less plain.
 func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Table, error) {
-	b := catalogBuilder{e: e, tables: map[tableName]*table{}, prints: map[tableName]*strings.Builder{}, acting: map[string]tableName{}}
+	b := catalogBuilder{e: e, tables: map[tableName]*table{}, prints: map[tableName]*strings.Builder{},
+		acting: map[string]tableName{}, moments: map[tableName]map[string]int{}}
 	var ids []outbox
 	err := e.neutral(ctx, q, func(q dialect.Querier) (err error) {
 		for _, db := range append(slices.Clone(e.databases()), e.own) {
@@ -110,11 +111,12 @@ func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Tabl
 }
 
 type catalogBuilder struct {
-	e      *engine
-	tables map[tableName]*table
-	prints map[tableName]*strings.Builder
-	born   map[string]string    // of the database at hand, by table or file: see incarnations
-	acting map[string]tableName // ddb's own triggers, by name
+	e       *engine
+	tables  map[tableName]*table
+	prints  map[tableName]*strings.Builder
+	born    map[string]string            // of the database at hand, by table or file: see incarnations
+	acting  map[string]tableName         // ddb's own triggers, by name
+	moments map[tableName]map[string]int // by unique index: how many moments its columns end with
 }
 
 // captures reports whether all triggers that note the changes of a table are there, and on it.
@@ -164,7 +166,7 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 			s.add(db, r)
 		}
 	}
-	return nil
+	return b.refusePeriods(ctx, q, db)
 }
 
 // note adds what a row says to the table's fingerprint; it returns nil for things
@@ -221,6 +223,10 @@ func (b *catalogBuilder) addColumn(db string, r []sql.NullString) {
 	if c.Nullable && c.Default == "NULL" {
 		c.Default = ""
 	}
+	if strings.Contains(c.Default, "nextval(`") && t.Refusal == "" {
+		t.Refusal = fmt.Sprintf("column %s of table %s takes its values from a sequence, which is not replicated: ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT, or MODIFY it to AUTO_INCREMENT",
+			ident(c.Name), t.sqlName(), t.sqlName(), ident(c.Name))
+	}
 	t.Columns = append(t.Columns, c)
 	if c.Generated {
 		return
@@ -238,6 +244,7 @@ func (b *catalogBuilder) addIndex(db string, r []sql.NullString) {
 	if t == nil || r[2].String != "0" {
 		return
 	}
+	b.noteMoment(t, r[1].String, r[3].String)
 	if r[1].String != "PRIMARY" {
 		t.unique = true
 		return

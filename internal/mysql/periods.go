@@ -1,0 +1,53 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// A key over periods of time, WITHOUT OVERLAPS, is one by whose rows others cannot be replaced: the server knows neither
+// REPLACE nor ON DUPLICATE KEY UPDATE there. Of the catalogue only a table's whole text tells of
+// it, which is read where a unique index ends with two moments, as such a key does.
+
+// noteMoment counts the moments that a unique index ends with; it is called for each column in turn.
+func (b *catalogBuilder) noteMoment(t *table, index, column string) {
+	n := tableName{t.Database, t.Name}
+	if b.moments[n] == nil {
+		b.moments[n] = map[string]int{}
+	}
+	count := b.moments[n][index] + 1
+	for _, c := range t.stored {
+		if c.name == column && !strings.HasPrefix(c.typ, "date") && !strings.HasPrefix(c.typ, "timestamp") {
+			count = 0
+		}
+	}
+	b.moments[n][index] = count
+}
+
+// refusePeriods refuses the tables of a database that have such a key.
+func (b *catalogBuilder) refusePeriods(ctx context.Context, q dialect.Querier, db string) error {
+	for n, indexes := range b.moments {
+		t, candidate := b.tables[n], false
+		for _, count := range indexes {
+			candidate = candidate || count >= 2
+		}
+		if n.db != db || !candidate || t.Refusal != "" {
+			continue
+		}
+		rows, err := texts(ctx, q, "SHOW CREATE TABLE "+t.sqlName())
+		if errno(err) == erNoSuchTable {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if strings.Contains(rows[0][1].String, "` WITHOUT OVERLAPS)") {
+			t.Refusal = fmt.Sprintf("table %s has a key WITHOUT OVERLAPS, whose rows cannot be replaced: "+
+				"drop that key, and ALTER TABLE %s ADD PRIMARY KEY or UNIQUE (...) of plain columns", t.sqlName(), t.sqlName())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,36 @@
+package ddb_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+)
+
+// What followers would not get, or could not follow, is refused by name; what is there already is the master's own.
+func TestRefusedKinds(t *testing.T) {
+	f := newCluster(t, "mariadb", 1)
+	f.bypass("CREATE SEQUENCE s", "CREATE EVENT e ON SCHEDULE EVERY 1 HOUR DO DO 1")
+	for statement, name := range map[string]string{
+		"CREATE SEQUENCE seq": "sequence seq",
+		"CREATE OR REPLACE EVENT ev ON SCHEDULE EVERY 1 HOUR DO DELETE FROM t":                                                          "event ev",
+		"CREATE TABLE a (id BIGINT PRIMARY KEY DEFAULT NEXT VALUE FOR s)":                                                               "sequence",
+		"CREATE TABLE a (id INT, s DATE, e DATE, PERIOD FOR p (s, e), PRIMARY KEY (id, p WITHOUT OVERLAPS))":                            "WITHOUT OVERLAPS",
+		"CREATE TABLE a (id INT PRIMARY KEY, s DATETIME, e DATETIME, PERIOD FOR p (s, e), UNIQUE (id, p WITHOUT OVERLAPS))":             "WITHOUT OVERLAPS",
+		"CREATE TABLE a (i INT, s TIMESTAMP(3), e TIMESTAMP(3), PERIOD FOR p (s, e), UNIQUE(i, p WITHOUT OVERLAPS), v INT PRIMARY KEY)": "WITHOUT OVERLAPS",
+	} {
+		_, err := f.m.Exec(statement)
+		require.ErrorIs(t, err, ddb.ErrNotReplicable, statement)
+		require.ErrorContains(t, err, name)
+	}
+	f.do("CREATE TABLE a (id INT PRIMARY KEY, s DATE, e DATE, PERIOD FOR p (s, e), UNIQUE (id, s, e))", "INSERT INTO a VALUES (1, '2020-01-01', '2020-12-31')",
+		"DELETE FROM a FOR PORTION OF p FROM '2020-03-01' TO '2020-04-01' WHERE id = 0", "ALTER SEQUENCE s RESTART 5", "ALTER EVENT e DISABLE", "DROP EVENT e")
+	f.level()
+	require.Equal(t, "0", f.one(f.replicas[0], "SELECT COUNT(*) FROM information_schema.events WHERE event_schema = ?", f.replicas[0].name))
+	require.Equal(t, "5", f.one(f.m, "SELECT NEXT VALUE FOR s"))
+	_, err := f.replicas[0].raw.Exec("SELECT 1 FROM s")
+	require.Error(t, err)
+	f.do("DROP SEQUENCE s")
+	f.level()
+}
