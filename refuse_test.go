@@ -3,6 +3,7 @@ package ddb_test
 import (
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
@@ -33,4 +34,28 @@ func TestRefusedKinds(t *testing.T) {
 	require.Error(t, err)
 	f.do("DROP SEQUENCE s")
 	f.level()
+}
+
+// Accounts belong to a server: statements about them run on the master's, and are in no entry and in no log.
+func TestAccountsAreNotShipped(t *testing.T) {
+	f := newFixture(t, "mariadb", 1)
+	var log safeBuffer
+	f.tune = func(o *ddb.Options) {
+		o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &log})
+	}
+	f.openAll()
+	account := f.m.name + "@localhost"
+	t.Cleanup(func() {
+		f.m.raw.Exec("DROP USER IF EXISTS " + account)
+		f.m.raw.Exec("DROP ROLE IF EXISTS " + f.m.name + "_role")
+	})
+	before := f.m.Position().LSN
+	f.do("CREATE USER "+account+" IDENTIFIED BY 'topsecret'", "ALTER USER "+account+" IDENTIFIED BY 'topsecret2'", "CREATE ROLE "+f.m.name+"_role")
+	_, err := f.replicas[0].Exec("RENAME USER " + account + " TO " + f.m.name + "@'127.0.0.1'")
+	require.NoError(t, err)
+	f.do("DROP USER " + f.m.name + "@'127.0.0.1'")
+	f.level()
+	require.Equal(t, before, f.m.Position().LSN)
+	require.Equal(t, ddb.Active, f.replicas[0].Nodes()[0].State)
+	require.NotContains(t, log.String(), "topsecret")
 }

@@ -38,7 +38,8 @@ const (
 	// Write may change rows, depends on the writer's connection, or is not
 	// plainly anything else. Several statements in one string are a Write too.
 	Write
-	// Schema is CREATE, ALTER, DROP, RENAME and MySQL's TRUNCATE. See [ParseSchema].
+	// Schema is CREATE, ALTER, DROP, RENAME and MySQL's TRUNCATE of what belongs to a
+	// database. See [ParseSchema].
 	Schema
 	// TxControl begins, ends or marks a transaction.
 	TxControl
@@ -47,7 +48,7 @@ const (
 	Session
 	// Other is an empty statement, or administration that changes neither rows
 	// nor schema and often refuses to run in a transaction: VACUUM, FLUSH, KILL,
-	// GRANT, OPTIMIZE TABLE.
+	// GRANT, OPTIMIZE TABLE. CREATE USER and what else is a server's own counts too.
 	Other
 )
 
@@ -171,7 +172,7 @@ func verbKind(lx *lexer, first token, paren bool) Kind {
 	}
 	switch string(word) {
 	case "CREATE", "ALTER":
-		return Schema
+		return schemaKind(*lx)
 	case "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE":
 		return TxControl
 	case "EXPLAIN":
@@ -205,9 +206,9 @@ func mysqlKind(lx *lexer, first token, word string) Kind {
 		if lx.isWord(lx.peek(), "PREPARE") {
 			return Session
 		}
-		return Schema
+		return schemaKind(*lx)
 	case "TRUNCATE", "RENAME":
-		return Schema
+		return schemaKind(*lx)
 	case "BEGIN":
 		if t := lx.peek(); t.kind == tokEOF || t.is(';') || lx.isWord(t, "WORK") {
 			return TxControl
@@ -237,6 +238,25 @@ func mysqlKind(lx *lexer, first token, word string) Kind {
 		return Other
 	}
 	return Write
+}
+
+// schemaKind tells what belongs to a server, accounts and the like, from what belongs to a
+// database. lx stands behind the verb.
+func schemaKind(lx lexer) Kind {
+	if lx.dialect != MySQL {
+		return Schema
+	}
+	t := lx.next()
+	if lx.isWord(t, "OR") { // REPLACE
+		lx.next()
+		t = lx.next()
+	}
+	for _, word := range [...]string{"USER", "ROLE", "SERVER", "INSTANCE", "TABLESPACE", "UNDO", "LOGFILE"} {
+		if lx.isWord(t, word) {
+			return Other
+		}
+	}
+	return Schema
 }
 
 // analyzeKind tells ANALYZE TABLE from MariaDB's ANALYZE, which runs the
