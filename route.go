@@ -262,7 +262,7 @@ func (c *Cluster) read(ctx context.Context, query string, args []any) (*sql.Rows
 
 // knows returns the master, if it may have what a read that failed on the node m did not find there.
 func (c *Cluster) knows(m *member, err error) *member {
-	if m.master || !unknownThere(err) {
+	if err == nil || m.master || !unknownThere(err) {
 		return nil
 	}
 	return c.view.Load().master
