@@ -11,7 +11,7 @@ import (
 // A key of an AUTOINCREMENT column that was used once is never handed out again, by a promoted replica either: not one
 // deleted before the replica's snapshot, nor one that came and went between two entries. Whether the file or the rows travelled.
 func TestAutoincrementAfterPromotion(t *testing.T) {
-	for name, extra := range map[string]string{"rows": "CREATE TABLE nokey (v INT)", "file": "CREATE TABLE keyed (id INTEGER PRIMARY KEY)"} {
+	for name, extra := range map[string]string{"rows": "CREATE VIRTUAL TABLE words USING fts5(v)", "file": "CREATE TABLE keyed (id INTEGER PRIMARY KEY)"} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, "sqlite", 1)
 			f.bypass("CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, v INT)", "CREATE TABLE \"b's\" (id INTEGER PRIMARY KEY AUTOINCREMENT, v INT)",

@@ -3,6 +3,7 @@ package ddb_test
 import (
 	"database/sql"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,6 +13,7 @@ import (
 // keeping opens a cluster whose master has tables that cannot be replicated, with views of them, beside a good one.
 func keeping(t *testing.T, engine string) *fixture {
 	f := newFixture(t, engine, 1)
+	f.tune = func(o *ddb.Options) { o.Heartbeat = 5 * time.Second } // a busy machine is no lost link
 	keyless := "CREATE TABLE older (a INT, b INT, c INT)"
 	if engine == "sqlite" {
 		keyless = "CREATE TABLE older (_rowid_ INT, rowid INT, oid INT)" // all three names of the rowid are hidden

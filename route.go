@@ -261,8 +261,9 @@ func (c *Cluster) read(ctx context.Context, query string, args []any) (*sql.Rows
 }
 
 // knows returns the master, if it may have what a read that failed on the node m did not find there.
+// Where somebody else replicates, every node has all tables.
 func (c *Cluster) knows(m *member, err error) *member {
-	if err == nil || m.master || !unknownThere(err) {
+	if err == nil || m.master || c.node == nil || !unknownThere(err) {
 		return nil
 	}
 	return c.view.Load().master
