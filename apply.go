@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -204,12 +205,8 @@ func (a *applier) some(ctx context.Context, parts []Part, bodies []*body) error 
 			}
 		}
 	}
-	for _, b := range bodies {
-		if a.includes != nil && len(b.Batches) > 0 {
-			if err := a.includes(ctx, a.conn, b.Batches); err != nil {
-				return err
-			}
-		}
+	if err := a.batches(ctx, bodies); err != nil {
+		return err
 	}
 	if err := a.rows(ctx, bodies); err != nil {
 		return err
@@ -249,6 +246,24 @@ func (a *applier) some(ctx context.Context, parts []Part, bodies []*body) error 
 	}
 	a.pos = last.Position()
 	return nil
+}
+
+// batches notes which batches of snaps the bodies hold: a replica that is promoted must know as well as the
+// master before it which it has.
+func (a *applier) batches(ctx context.Context, bodies []*body) error {
+	received := make(map[string]uint64)
+	for _, b := range bodies {
+		if a.includes != nil && len(b.Batches) > 0 {
+			if err := a.includes(ctx, a.conn, b.Batches); err != nil {
+				return err
+			}
+		}
+		maps.Copy(received, b.Batches)
+	}
+	if a.opts.Role == Snap {
+		return nil
+	}
+	return a.setReceived(ctx, a.quick(a.conn), received)
 }
 
 // file puts parts whose rows are in the database into a journal that is not, as soon as

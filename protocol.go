@@ -64,7 +64,7 @@ type hello struct {
 	Proof    []byte   `cbor:"7,keyasint,omitempty"`
 	Rejoin   bool     `cbor:"8,keyasint,omitempty"`
 	Cursor   *cursor  `cbor:"9,keyasint,omitempty"`  // of a snapshot that was cut off
-	Number   uint64   `cbor:"10,keyasint,omitempty"` // of a snap: the last batch it has made
+	Number   uint64   `cbor:"10,keyasint,omitempty"` // of a snap: the last batch that has left its queue
 }
 
 // welcome lets the follower in.

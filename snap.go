@@ -400,8 +400,19 @@ func (s *snapSide) stats() QueueStats {
 	return q
 }
 
-// number returns the highest number given to a batch.
-func (s *snapSide) number(context.Context) (uint64, error) {
+// number returns the highest number of a batch that has left the queue: the one before the first that waits, if any has a number.
+func (s *snapSide) number(ctx context.Context) (uint64, error) {
+	first := "SELECT MIN(number) FROM " + s.batch
+	if s.w != nil { // numbers rise with ids, and have no index
+		first = "SELECT (SELECT number FROM " + s.batch + " ORDER BY id LIMIT 1)"
+	}
+	var number sql.NullInt64
+	if err := scanOne(ctx, s.db, []any{&number}, first); err != nil {
+		return 0, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+	}
+	if number.Valid {
+		return uint64(number.Int64) - 1, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last, nil

@@ -94,6 +94,16 @@ func (m *master) received(ctx context.Context, q dialect.Querier, snap string) (
 	return uint64(number), nil
 }
 
+// setReceived stores the numbers of the last batches that this node has from snaps.
+func (n *node) setReceived(ctx context.Context, q dialect.Querier, numbers map[string]uint64) error {
+	for snap, number := range numbers {
+		if _, err := q.ExecContext(ctx, "REPLACE INTO "+n.engine.Own("received")+" (snap, number) VALUES (?, ?)", snap, int64(number)); err != nil {
+			return fmt.Errorf("ddb: node %s: note received batches: %w", n.opts.ID, err)
+		}
+	}
+	return nil
+}
+
 // judgeSnap tells a snap what the master has of it, and its small number.
 func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, error) {
 	if h.Role != Snap {
@@ -103,10 +113,37 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 		return w, fmt.Errorf("%w: Options.Snaps of the master accepts none", ErrUnknownSnap)
 	}
 	err := m.exclusive(ctx, func(c *sql.Conn) (err error) {
-		w.Number, err = m.received(ctx, c, h.ID)
-		return err
+		if w.Number, err = m.received(ctx, c, h.ID); err != nil || h.Number <= w.Number {
+			return err
+		}
+		// A master before this one had accepted more, in entries that were lost with it: the snap's queue begins behind them.
+		m.log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
+		w.Number = h.Number
+		return m.raiseReceived(ctx, c, h.ID, h.Number)
 	})
 	return w, err
+}
+
+// raiseReceived makes a batch the last one that the master has from a snap. The caller is inside exclusive.
+func (m *master) raiseReceived(ctx context.Context, c *sql.Conn, snap string, number uint64) error {
+	store := func(c *sql.Conn) error {
+		m.commits.Add(1)
+		return m.setReceived(ctx, c, map[string]uint64{snap: number})
+	}
+	defer m.commits.Add(1)
+	if m.writer != nil {
+		return m.txOn(ctx, c, dialect.Batch, func() error { return store(c) })
+	}
+	return m.withTx(ctx, dialect.Batch, store)
+}
+
+// listAll makes the next entry list how far every snap's batches have come, for a follower that knows none of it.
+func (m *master) listAll(ctx context.Context) error {
+	return m.exclusive(ctx, func(*sql.Conn) error {
+		clear(m.known)
+		m.commits.Add(1)
+		return nil
+	})
 }
 
 // job is a message with batches that waits to be settled.
@@ -350,10 +387,8 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		for _, a := range fresh {
 			through[a.snap] = a.number
 		}
-		for id, number := range through {
-			if _, err := c.ExecContext(ctx, "REPLACE INTO "+s.engine.Own("received")+" (snap, number) VALUES (?, ?)", id, int64(number)); err != nil {
-				return fmt.Errorf("ddb: node %s: note received batches: %w", s.opts.ID, err)
-			}
+		if err := s.setReceived(ctx, c, through); err != nil {
+			return err
 		}
 		s.commits.Add(1)
 		if s.writer != nil {

@@ -80,6 +80,9 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 	if err != nil {
 		return 0, err
 	}
+	if err := m.listAll(ctx); err != nil {
+		return 0, err
+	}
 	// What has committed by now is in an entry no later than through.
 	if err := m.pass(ctx); err != nil {
 		return 0, err

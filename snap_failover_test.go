@@ -1,0 +1,104 @@
+package ddb_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/transport/fault"
+)
+
+// replica opens a replica and waits until it has its snapshot.
+func (s *shop) replica(id string) {
+	s.t.Helper()
+	s.links[id] = fault.New(s.net)
+	c := s.open(id, ddb.Options{Role: ddb.Replica, Master: "master", Transport: s.links[id]})
+	require.NoError(s.t, c.WaitReady(s.ctx))
+}
+
+// promote makes a replica the master in the place of the one there is, whose database is left.
+func (s *shop) promote(id string) {
+	s.t.Helper()
+	require.NoError(s.t, s.nodes["master"].Close())
+	require.NoError(s.t, s.nodes[id].Close())
+	delete(s.nodes, id)
+	s.dbs["master"] = s.dbs[id]
+	o := s.opts["master"]
+	o.ID, o.Logger, o.Heartbeat = id, s.log(), 100*time.Millisecond
+	m, err := ddb.Open(s.ctx, s.dbs["master"], o)
+	require.NoError(s.t, err)
+	s.nodes["master"] = m
+}
+
+// waitFor waits until the query answers that on the master.
+func (s *shop) waitFor(want, query string) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return s.rows("master", query) == want }, testPatience, time.Millisecond, query)
+}
+
+// A replica that becomes the master knows which batches of snaps it has, from entries or from its snapshot: new ones are
+// taken, and one that the old master had accepted counts once.
+func TestSnapFailover(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		for _, late := range []bool{false, true} {
+			s := newShop(t, e, ddb.Options{}, pairSchema)
+			if !late {
+				s.replica("r")
+			}
+			s.snap("a", ddb.Options{})
+			s.exec("a", "INSERT INTO p VALUES (1, 1, 'early', 0)")
+			s.exchange("a")
+			if late {
+				s.replica("r")
+			}
+			s.exec("a", "UPDATE p SET w = w + 1 WHERE id = 1")
+			s.waitFor("[1]", "SELECT w FROM p WHERE id = 1")
+			s.cut("a") // perhaps before it hears of it
+			s.exec("master", "INSERT INTO p VALUES (7, 7, '', 0)")
+			require.NoError(t, ddb.WaitLSN(s.ctx, s.nodes["r"], s.nodes["master"]))
+			s.promote("r")
+			s.heal("a")
+			s.exec("a", "INSERT INTO p VALUES (2, 2, 'next', 0)")
+			s.exchange("a")
+			s.same("p")
+			require.Empty(t, s.conflicts("master"))
+			require.Equal(t, "[1]", s.rows("master", "SELECT w FROM p WHERE id = 1"))
+		}
+	})
+}
+
+// Batches that only the old master had accepted are lost with it. The snap takes a new snapshot, and what waits in
+// its queue, which begins behind them, is taken.
+func TestSnapFailoverBehind(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		for _, pending := range []bool{false, true} {
+			s := newShop(t, e, ddb.Options{}, pairSchema)
+			s.replica("r")
+			s.snap("a", ddb.Options{})
+			s.cut("r")
+			s.exec("a", "INSERT INTO p VALUES (1, 1, 'lost', 0)")
+			s.exec("a", "INSERT INTO p VALUES (2, 2, 'lost', 0)")
+			s.exchange("a")
+			s.cut("a")
+			if pending {
+				s.exec("a", "INSERT INTO p VALUES (3, 3, 'pending', 0)")
+			}
+			s.promote("r")
+			require.NoError(t, s.nodes["a"].Close())
+			o := s.opts["a"]
+			o.Rejoin = true
+			s.heal("a")
+			require.NoError(t, s.open("a", o).WaitReady(s.ctx))
+			s.exec("a", "INSERT INTO p VALUES (4, 4, 'new', 0)")
+			s.exchange("a")
+			s.same("p")
+			want := `[4,4,"new",0]`
+			if pending {
+				want = `[3,3,"pending",0]` + "\n" + want
+			}
+			require.Equal(t, want, s.rows("master", "SELECT * FROM p"))
+		}
+	})
+}
