@@ -194,6 +194,7 @@ const (
 	metaIntent   = "intent"   // of a follower: the schema entry that is being run
 	metaNode     = "nodeid"   // id of the node
 	metaNumber   = "number"   // of a snap: the number of the last batch handed to the master
+	metaQueue    = "queue"    // of a snap: the name of its queue
 	metaNodeNum  = "nodenum"  // of a snap: its number, for handed-out keys
 	metaDatabase = "database" // databases added by CREATE DATABASE
 )

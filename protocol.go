@@ -24,7 +24,7 @@ import (
 // opened by whichever side wants to query the other.
 
 // protocolVersion rises when a node could misread another's messages.
-const protocolVersion = 1
+const protocolVersion = 2
 
 // Kinds of messages.
 const (
@@ -65,6 +65,15 @@ type hello struct {
 	Rejoin   bool     `cbor:"8,keyasint,omitempty"`
 	Cursor   *cursor  `cbor:"9,keyasint,omitempty"`  // of a snapshot that was cut off
 	Number   uint64   `cbor:"10,keyasint,omitempty"` // of a snap: the last batch that has left its queue
+	Queue    string   `cbor:"11,keyasint,omitempty"` // of a snap: tells its queue from that of another database under the same id
+}
+
+// queueName names a snap's queue in the table received and in entries. An id cannot hold a slash.
+func queueName(id, queue string) string {
+	if queue == "" { // made before queues had names
+		return id
+	}
+	return id + "/" + queue
 }
 
 // welcome lets the follower in.

@@ -343,6 +343,7 @@ func (f *follower) hello(ctx context.Context, g greeting) (hello, error) {
 		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", ErrOldEpoch, g.Master, g.Epoch, f.apply.pos.Epoch)
 	}
 	if f.snap != nil {
+		h.Queue = f.snap.queue
 		h.Number, err = f.snap.number(ctx)
 	}
 	return h, err

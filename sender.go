@@ -42,6 +42,7 @@ type link struct {
 	w       *wire.Conn
 	wmu     sync.Mutex // wire.Conn takes one writer at a time: entries, beats and verdicts take turns
 	address string
+	queue   string // of a snap: queueName
 	cancel  context.CancelCauseFunc
 }
 
@@ -66,7 +67,7 @@ func (m *master) enlist(h hello, w welcome, address string) (*sender, *link, err
 		f.link.close(ErrDuplicateID)
 	}
 	f.role, f.heard, f.unheard = h.Role, time.Now(), false
-	f.link = &link{address: address}
+	f.link = &link{address: address, queue: queueName(h.ID, h.Queue)}
 	if f.base = 0; w.Snapshot {
 		f.base = 1 // until the snapshot's is known: the follower has nothing to read
 		f.acked.Store(0)

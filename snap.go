@@ -2,6 +2,7 @@ package ddb
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"fmt"
 	"sync"
@@ -32,6 +33,7 @@ type snapSide struct {
 	w     *groupWriter // nil where the database has many writers
 	turns turns        // used where w is nil
 	batch string       // name of the table
+	queue string       // tells these numbers from those of another database that was, or is, this snap's
 
 	own          ownConns
 	notes        noteReader    // nil where the notes are read after each statement
@@ -134,7 +136,18 @@ func (s *snapSide) load(ctx context.Context) error {
 		return err
 	}
 	s.numberOfNode.Store(num)
-	return s.recount(ctx, s.db)
+	if err := s.recount(ctx, s.db); err != nil {
+		return err
+	}
+	queue, ok, err := s.meta(ctx, s.db, metaQueue)
+	if err != nil || ok {
+		s.queue = string(queue)
+		return err
+	}
+	if s.apply.pos.LSN == 0 && s.last == 0 && s.count == 0 {
+		s.queue = rand.Text()
+	}
+	return s.setMeta(ctx, s.db, metaQueue, []byte(s.queue))
 }
 
 // sure reads the queue again if what stands in it is not known.

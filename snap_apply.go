@@ -124,7 +124,7 @@ func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
 
 // includes drops this snap's batches that an entry includes (N3).
 func (s *snapSide) includes(ctx context.Context, q dialect.Querier, batches map[string]uint64) error {
-	through, ok := batches[s.opts.ID]
+	through, ok := batches[queueName(s.opts.ID, s.queue)]
 	if !ok {
 		return nil
 	}

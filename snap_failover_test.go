@@ -102,3 +102,30 @@ func TestSnapFailoverBehind(t *testing.T) {
 		}
 	})
 }
+
+// A second machine is given a snap's id while the first is away with a pending batch: neither's batches count for the other's.
+func TestSnapSameID(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, pairSchema, "a")
+		s.exec("a", "INSERT INTO p VALUES (1, 1, 'early', 0)")
+		s.exchange("a")
+		s.cut("a")
+		s.exec("a", "INSERT INTO p VALUES (2, 2, 'first', 0)")
+		s.dbs["second"], s.links["second"] = e.db(t, "second"), fault.New(s.net)
+		o := s.opts["a"]
+		o.Transport = s.links["second"]
+		second, err := ddb.Open(s.ctx, s.dbs["second"], o)
+		require.NoError(t, err)
+		s.nodes["second"] = second
+		require.NoError(t, second.WaitReady(s.ctx))
+		s.exec("second", "INSERT INTO p VALUES (3, 3, 'second', 0)")
+		s.exchange("second")
+		require.NoError(t, second.Close())
+		delete(s.nodes, "second")
+		s.heal("a")
+		s.exec("a", "INSERT INTO p VALUES (4, 4, 'first', 0)")
+		s.exchange("a")
+		s.same("p")
+		require.Equal(t, "[4]", s.rows("master", "SELECT COUNT(*) FROM p"))
+	})
+}

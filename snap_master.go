@@ -84,10 +84,10 @@ func (s *sequencer) listed(r *passResult) {
 	}
 }
 
-// received returns the number of the last batch that the master has from a snap.
-func (m *master) received(ctx context.Context, q dialect.Querier, snap string) (uint64, error) {
+// received returns the number of the last batch that the master has from a snap's queue.
+func (m *master) received(ctx context.Context, q dialect.Querier, queue string) (uint64, error) {
 	var number int64
-	err := scanOne(ctx, q, []any{&number}, "SELECT number FROM "+m.engine.Own("received")+" WHERE snap = ?", snap)
+	err := scanOne(ctx, q, []any{&number}, "SELECT number FROM "+m.engine.Own("received")+" WHERE snap = ?", queue)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, fmt.Errorf("ddb: node %s: read received batches: %w", m.opts.ID, err)
 	}
@@ -96,8 +96,8 @@ func (m *master) received(ctx context.Context, q dialect.Querier, snap string) (
 
 // setReceived stores the numbers of the last batches that this node has from snaps.
 func (n *node) setReceived(ctx context.Context, q dialect.Querier, numbers map[string]uint64) error {
-	for snap, number := range numbers {
-		if _, err := q.ExecContext(ctx, "REPLACE INTO "+n.engine.Own("received")+" (snap, number) VALUES (?, ?)", snap, int64(number)); err != nil {
+	for queue, number := range numbers {
+		if _, err := q.ExecContext(ctx, "REPLACE INTO "+n.engine.Own("received")+" (snap, number) VALUES (?, ?)", queue, int64(number)); err != nil {
 			return fmt.Errorf("ddb: node %s: note received batches: %w", n.opts.ID, err)
 		}
 	}
@@ -112,23 +112,29 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 	if !m.opts.acceptsSnaps() {
 		return w, fmt.Errorf("%w: Options.Snaps of the master accepts none", ErrUnknownSnap)
 	}
+	if h.Queue != "" {
+		if err := checkID(h.Queue); err != nil {
+			return w, err
+		}
+	}
+	queue := queueName(h.ID, h.Queue)
 	err := m.exclusive(ctx, func(c *sql.Conn) (err error) {
-		if w.Number, err = m.received(ctx, c, h.ID); err != nil || h.Number <= w.Number {
+		if w.Number, err = m.received(ctx, c, queue); err != nil || h.Number <= w.Number {
 			return err
 		}
 		// A master before this one had accepted more, in entries that were lost with it: the snap's queue begins behind them.
 		m.log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
 		w.Number = h.Number
-		return m.raiseReceived(ctx, c, h.ID, h.Number)
+		return m.raiseReceived(ctx, c, queue, h.Number)
 	})
 	return w, err
 }
 
-// raiseReceived makes a batch the last one that the master has from a snap. The caller is inside exclusive.
-func (m *master) raiseReceived(ctx context.Context, c *sql.Conn, snap string, number uint64) error {
+// raiseReceived makes a batch the last one that the master has from a queue. The caller is inside exclusive.
+func (m *master) raiseReceived(ctx context.Context, c *sql.Conn, queue string, number uint64) error {
 	store := func(c *sql.Conn) error {
 		m.commits.Add(1)
-		return m.setReceived(ctx, c, map[string]uint64{snap: number})
+		return m.setReceived(ctx, c, map[string]uint64{queue: number})
 	}
 	defer m.commits.Add(1)
 	if m.writer != nil {
@@ -295,7 +301,7 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 		j.refused = nil
 		list = append(list, j.list...)
 		if len(j.list) == 0 {
-			relist = append(relist, j.f.id)
+			relist = append(relist, j.l.queue)
 		}
 	}
 	if len(list) > 0 {
@@ -385,7 +391,7 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		}
 		through := make(map[string]uint64)
 		for _, a := range fresh {
-			through[a.snap] = a.number
+			through[a.job.l.queue] = a.number
 		}
 		if err := s.setReceived(ctx, c, through); err != nil {
 			return err
@@ -414,16 +420,17 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 	have := make(map[string]uint64)
 	for _, a := range list {
 		a.refused, a.reason = false, ""
-		number, ok := have[a.snap]
+		queue := a.job.l.queue
+		number, ok := have[queue]
 		if !ok {
-			if number, err = s.received(ctx, c, a.snap); err != nil {
+			if number, err = s.received(ctx, c, queue); err != nil {
 				return nil, nil, err
 			}
 		}
 		switch {
 		case a.number <= number:
-			if !slices.Contains(repeated, a.snap) {
-				repeated = append(repeated, a.snap)
+			if !slices.Contains(repeated, queue) {
+				repeated = append(repeated, queue)
 			}
 		case a.number == number+1:
 			number++
@@ -432,7 +439,7 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 			// A connection that was cut has left a hole; the snap sends from there again.
 			a.job.l.close(fmt.Errorf("%w: batch %d of snap %s came after %d", ErrGap, a.number, a.snap, number))
 		}
-		have[a.snap] = number
+		have[queue] = number
 	}
 	return fresh, repeated, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -81,7 +82,11 @@ func describe(list []EntryInfo, p *Part) ([]EntryInfo, error) {
 		e.Schema = append(e.Schema, s.SQL)
 	}
 	if len(b.Batches) > 0 {
-		e.Batches = b.Batches
+		e.Batches = make(map[string]uint64, len(b.Batches))
+		for queue, number := range b.Batches {
+			id, _, _ := strings.Cut(queue, "/")
+			e.Batches[id] = max(e.Batches[id], number)
+		}
 	}
 	for _, c := range b.Changes {
 		e.add(tableName{c.Database, c.Table}.String(), c)

@@ -292,7 +292,7 @@ type Copy interface {
 //	           bytes int64, hash blob(32), payload blob)  seq = LSN<<20 | part
 //	followers (id text(190), role text, number int64, at int64)   every node that has followed the cluster; replicated
 //	batches   (id int64 handed out ascending (AUTO_INCREMENT, INTEGER PRIMARY KEY), number int64 null, at int64, records int64, bytes int64, payload blob)
-//	received  (snap text(190) primary key, number int64)  highest batch included, on a master
+//	received  (snap text(190) primary key, number int64)  highest batch included of a snap's queue, on a master and its replicas
 //	deferred  (id int64 handed out, kind text, db text, name text, body text) objects a replica keeps for the day it is promoted
 //	conflicts (id text(64) primary key, at int64, db text, tbl text, rowkey text, base text, local text, remote text,
 //	           origin text, batch int64, policy text, outcome text, reason text, state text)   replicated like a user's table
