@@ -42,7 +42,7 @@ type Collision struct {
 }
 
 // PolicyFunc returns a policy that asks resolve which row to store: all columns, or nil to
-// delete it. The key columns must stay as they are. An error refuses the snap's whole transaction and
+// delete it. The key columns must stay as they are. An error, or a panic, refuses the snap's whole transaction and
 // becomes the reason. It is called within the master's transaction: it must be quick and must not use the Cluster.
 func PolicyFunc(name string, resolve func(Collision) (map[string]any, error)) Policy {
 	return Policy{name: name, resolve: resolve}

@@ -221,7 +221,7 @@ func (st *settlement) merge(o *outcome, cr *conflictRow) {
 
 // ask lets the program's function settle the row.
 func (st *settlement) ask(a *arrived, o *outcome, cr *conflictRow, p Policy) error {
-	row, err := p.resolve(Collision{Database: cr.table.database, Table: cr.table.table, Base: rowMap(o.t, o.base),
+	row, err := p.call(Collision{Database: cr.table.database, Table: cr.table.table, Base: rowMap(o.t, o.base),
 		Local: rowMap(o.t, o.local), Remote: rowMap(o.t, o.state.values), Origin: a.snap, At: time.Unix(0, a.at)})
 	var values []any
 	if err == nil {
@@ -233,6 +233,16 @@ func (st *settlement) ask(a *arrived, o *outcome, cr *conflictRow, p Policy) err
 	}
 	o.values, cr.outcome = values, "function"
 	return nil
+}
+
+// call runs the program's function. A panic of its is an error: it must not end in the middle of the master's transaction.
+func (p Policy) call(c Collision) (row map[string]any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			row, err = nil, fmt.Errorf("it panicked: %v", r)
+		}
+	}()
+	return p.resolve(c)
 }
 
 func rowMap(t *dialect.Table, values []any) map[string]any {
