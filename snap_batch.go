@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -86,6 +87,19 @@ func (c *batchChange) each(f func(dialect.Row) error) error {
 			return fmt.Errorf("%w: batch: rows of %s: %w", ErrDamaged, c.Table, err)
 		}
 		if err := f(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check finds what no snap sends: one malformed batch must not stop those of others that are settled with it.
+func (b *batch) check() error {
+	for _, c := range b.Changes {
+		if c == nil || len(c.Key) == 0 || slices.ContainsFunc(c.Key, func(k int) bool { return k < 0 || k >= len(c.Columns) }) {
+			return fmt.Errorf("%w: batch: a table without a key", ErrDamaged)
+		}
+		if err := c.each(func(dialect.Row) error { return nil }); err != nil {
 			return err
 		}
 	}

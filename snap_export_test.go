@@ -2,8 +2,11 @@ package ddb
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // WaitExchanged waits until the snaps' queues are empty and they have all that the master has.
@@ -60,4 +63,22 @@ func SetKeyWatch(every, tick time.Duration) (undo func()) {
 	e, t := keyWatchEvery, keyWatchTick
 	keyWatchEvery, keyWatchTick = every, tick
 	return func() { keyWatchEvery, keyWatchTick = e, t }
+}
+
+// DamageBatch makes the only batch that waits in a snap's SQLite database tell of a row more than it has.
+func DamageBatch(db *sql.DB) error {
+	var payload []byte
+	if err := db.QueryRow("SELECT payload FROM _ddb_batches").Scan(&payload); err != nil {
+		return err
+	}
+	b, err := wire.Decode[batch](payload)
+	if err != nil {
+		return err
+	}
+	b.Changes[0].Count++
+	if payload, err = wire.Marshal(&b); err != nil {
+		return err
+	}
+	_, err = db.Exec("UPDATE _ddb_batches SET payload = ?", payload)
+	return err
 }

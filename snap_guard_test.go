@@ -1,6 +1,7 @@
 package ddb_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,4 +25,61 @@ func TestSnapFuncPanics(t *testing.T) {
 		require.Len(t, s.conflicts("a"), 1)
 		require.Contains(t, s.conflicts("a")[0].Reason, "panicked")
 	})
+}
+
+// A malformed batch stops the snap that sends it, visibly, and no other.
+func TestSnapMalformedBatch(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, pairSchema, "a", "b")
+	s.exchange("a", "b")
+	s.cut("a")
+	s.exec("a", "INSERT INTO p VALUES (1, 1, 'fine', 0)")
+	require.NoError(t, ddb.DamageBatch(s.dbs["a"]))
+	s.heal("a")
+	require.Eventually(t, func() bool {
+		for _, n := range s.nodes["a"].Nodes() {
+			if n.ID == "a" && strings.Contains(n.Reason, ddb.ErrDamaged.Error()) {
+				return true
+			}
+		}
+		return false
+	}, testPatience, testStep)
+	s.exec("b", "INSERT INTO p VALUES (2, 2, 'other', 0)")
+	s.exchange("b")
+}
+
+// A snap may settle conflicts, whatever else it may do, but neither delete nor rewrite what others have lost.
+func TestSnapAccessConflicts(t *testing.T) {
+	e := sqliteEngine(t)
+	s := newShop(t, e, ddb.Options{Snaps: map[string]ddb.SnapAccess{"a": {}, "reader": {Tables: map[string]ddb.Ops{}}}}, pairSchema, "a", "reader")
+	s.cut("a")
+	s.exec("a", "INSERT INTO p VALUES (1, 1, 'lost', 0)")
+	s.exec("master", "INSERT INTO p VALUES (1, 1, 'won', 0)")
+	s.heal("a")
+	s.exchange("a", "reader")
+	for _, query := range []string{"DELETE FROM _ddb_conflicts", "UPDATE _ddb_conflicts SET local = ''"} {
+		s.exec("reader", query)
+		s.exchange("reader")
+		s.same("p")
+		require.Len(t, s.conflicts("reader"), 1)
+		require.Contains(t, s.conflicts("reader")[0].Local, "lost")
+	}
+	require.NoError(t, s.nodes["reader"].DismissConflict(s.ctx, s.conflicts("reader")[0].ID))
+	s.exchange("reader")
+	require.Empty(t, s.conflicts("master"))
+}
+
+// A value that does not fit a column which the master has narrowed meanwhile is refused and kept, not cut off.
+func TestSnapNarrowedColumn(t *testing.T) {
+	s := newShop(t, mariadbEngine(t), ddb.Options{}, "CREATE TABLE s (id INT NOT NULL PRIMARY KEY, v VARCHAR(20), n INT)", "a")
+	s.exec("master", "INSERT INTO s VALUES (1, 'one', 1), (2, 'two', 2)")
+	s.exchange("a")
+	s.cut("a")
+	s.exec("a", "UPDATE s SET v = 'a long text' WHERE id = 1")
+	s.exec("a", "UPDATE s SET n = 100000 WHERE id = 2")
+	s.exec("master", "ALTER TABLE s MODIFY v VARCHAR(5), MODIFY n TINYINT")
+	s.heal("a")
+	s.exchange("a")
+	s.same("s")
+	require.Equal(t, "[1,\"one\",1]\n[2,\"two\",2]", s.rows("master", "SELECT * FROM s"))
+	require.Len(t, s.conflicts("a"), 2)
 }

@@ -105,7 +105,8 @@ func (st *settlement) outcome(a *arrived, name tableName, sh *shape, c *batchCha
 	}
 	o.base, o.local, o.values = base, local, remote
 	cr.theirs, cr.columns, cr.keyAt, cr.remote, cr.base, cr.local = sh.t.Stored, sh.t.Stored, sh.t.Key, remote, base, local
-	if why == "" && !st.opts.Snaps[a.snap].allows(name, opOf(base, local)) {
+	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.opts.Snaps[a.snap].allows(name, opOf(base, local))
+	if why == "" && !allowed {
 		why = fmt.Sprintf("snap %s may not do this to table %s (Options.Snaps of the master)", a.snap, name)
 	}
 	switch {
@@ -132,6 +133,19 @@ func (st *settlement) outcome(a *arrived, name tableName, sh *shape, c *batchCha
 		}
 	}
 	return o, nil
+}
+
+// settles reports whether a change of a conflict does what a person may do with one on any snap: say that it is settled.
+func settles(t *dialect.Table, base, local []any) bool {
+	if base == nil || local == nil || !slices.Contains(t.Stored, "state") {
+		return false
+	}
+	for i, column := range t.Stored {
+		if column != "state" && !equalValues(base[i], local[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 func opOf(base, local []any) Ops {

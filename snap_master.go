@@ -188,8 +188,13 @@ func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) erro
 	now := time.Now().UnixNano()
 	for i, body := range msg.Bodies {
 		a := &arrived{job: j, snap: f.id, number: msg.First + uint64(i)}
-		if err := wire.Unmarshal(body, &a.batch); err != nil {
-			return fmt.Errorf("%w: batch %d of snap %s: %w", ErrDamaged, a.number, f.id, err)
+		err := wire.Unmarshal(body, &a.batch)
+		if err == nil {
+			err = a.batch.check()
+		}
+		if err != nil {
+			err = fmt.Errorf("%w: batch %d of snap %s: %w", ErrDamaged, a.number, f.id, err)
+			return errors.Join(err, l.write(msgRefusal, refusalOf(err)))
 		}
 		a.at = corrected(a.batch.Clock, msg.Now, now)
 		j.list = append(j.list, a)

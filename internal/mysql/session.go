@@ -24,9 +24,13 @@ const sqlMode = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTIO
 
 // setup is the one statement that prepares a connection for a purpose.
 func (e *engine) setup(p dialect.Purpose) string {
+	mode := sqlMode
+	if p == dialect.Batch {
+		mode += ",STRICT_ALL_TABLES" // a snap's value that does not fit is refused, not cut off
+	}
 	set := []string{
 		"NAMES utf8mb4 COLLATE utf8mb4_bin", "character_set_results=NULL",
-		"time_zone='+00:00'", "sql_mode='" + sqlMode + "'", "autocommit=1",
+		"time_zone='+00:00'", "sql_mode='" + mode + "'", "autocommit=1",
 		"sql_safe_updates=0", "sql_select_limit=DEFAULT", "sql_auto_is_null=0", "sql_big_selects=1",
 		"sql_quote_show_create=1", "wait_timeout=2147483", "net_write_timeout=3600", "net_read_timeout=3600",
 		"unique_checks=1",
