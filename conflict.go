@@ -62,9 +62,17 @@ func (c *conflictRow) values(t *dialect.Table, id string, at int64) []any {
 const conflictColumns = "id, at, db, tbl, rowkey, base, local, remote, origin, batch, policy, outcome, reason, state"
 
 // Conflicts lists the conflicts that are open, as this node knows them, the newest
-// first, at most 1000.
+// first, at most 1000. ConflictsAfter lists those that follow.
 func (c *Cluster) Conflicts(ctx context.Context) ([]Conflict, error) {
 	list, err := c.conflicts(ctx, "state = 'open' ORDER BY at DESC, id LIMIT 1000")
+	return list, wrapError("conflicts", err)
+}
+
+// ConflictsAfter is Conflicts for what follows one of them, which may be settled by now, in the same order: called with
+// the last of what it returned until it returns none, it lists all.
+func (c *Cluster) ConflictsAfter(ctx context.Context, last Conflict) ([]Conflict, error) {
+	at := last.At.UnixNano()
+	list, err := c.conflicts(ctx, "state = 'open' AND (at < ? OR at = ? AND id > ?) ORDER BY at DESC, id LIMIT 1000", at, at, last.ID)
 	return list, wrapError("conflicts", err)
 }
 

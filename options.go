@@ -88,7 +88,8 @@ type Options struct {
 	// ("table" or "database.table"); "" is the default for the others. Default MasterWins.
 	Conflicts map[string]Policy
 	// QueueMaxBatches, QueueMaxBytes and QueueMaxAge limit a snap's pending queue;
-	// at 80 % it warns, when full local writes fail with ErrQueueFull. Defaults 100,000, 256 MiB and 30 days.
+	// the age counts from its oldest batch, or from the last entry of the master's if that came later.
+	// At 80 % it warns, when full local writes fail with ErrQueueFull. Defaults 100,000, 256 MiB and 30 days.
 	QueueMaxBatches int64
 	QueueMaxBytes   int64
 	QueueMaxAge     time.Duration

@@ -57,6 +57,7 @@ type snapSide struct {
 	count    int64
 	bytes    int64
 	oldest   int64 // unix nanoseconds; 0 for an empty queue
+	stood    int64 // by the master's clock, the time of the entry that this node stood at when it was opened
 	warned   bool
 	stale    bool          // a commit has failed that may stand all the same: the queue must be read again
 	staged   []*madeBatch  // of the local transaction that is open
@@ -138,6 +139,15 @@ func (s *snapSide) load(ctx context.Context) error {
 	s.numberOfNode.Store(num)
 	if err := s.recount(ctx, s.db); err != nil {
 		return err
+	}
+	if at := s.apply.pos.LSN; at > 0 {
+		parts, err := s.journal.Read(ctx, at, -1, 1)
+		if err != nil {
+			return err
+		}
+		if len(parts) > 0 && parts[0].LSN == at {
+			s.stood = parts[0].At
+		}
 	}
 	queue, ok, err := s.meta(ctx, s.db, metaQueue)
 	if err != nil || ok {
@@ -273,7 +283,7 @@ func (s *snapSide) fill() (full float64, what string) {
 	if s.count == 0 {
 		return 0, ""
 	}
-	age := time.Since(time.Unix(0, s.oldest))
+	age := s.age()
 	for _, l := range []struct {
 		share float64
 		what  string
@@ -287,6 +297,16 @@ func (s *snapSide) fill() (full float64, what string) {
 		}
 	}
 	return full, what
+}
+
+// age returns how long the queue has waited, or the node for an entry if that is shorter: a clock that stood decades
+// behind when the oldest batch was made must not stop all writes when it is put right. The caller holds mu.
+func (s *snapSide) age() time.Duration {
+	since := time.Unix(0, max(s.oldest, s.stood))
+	if applied := s.state.load().applied; applied.After(since) {
+		since = applied
+	}
+	return max(0, time.Since(since))
 }
 
 // beforeCommit makes the batches that are not made yet, and returns what makes them count once they are committed (N5).
@@ -408,7 +428,7 @@ func (s *snapSide) stats() QueueStats {
 	defer s.mu.Unlock()
 	q := QueueStats{Length: s.count + s.unmade(), Bytes: s.bytes}
 	if s.count > 0 {
-		q.Age = max(0, time.Since(time.Unix(0, s.oldest)))
+		q.Age = s.age()
 	}
 	return q
 }

@@ -17,6 +17,7 @@ type batch struct {
 	Clock   int64          `cbor:"1,keyasint"` // hybrid logical clock, nanoseconds
 	Seen    LSN            `cbor:"2,keyasint"` // the snap's position when it was made
 	Changes []*batchChange `cbor:"3,keyasint"`
+	Wall    int64          `cbor:"4,keyasint,omitempty"` // what the clock on the wall showed, nanoseconds
 
 	// While it is made:
 	table   *dialect.Table // of the last change
@@ -91,6 +92,15 @@ func (c *batchChange) each(f func(dialect.Row) error) error {
 		}
 	}
 	return nil
+}
+
+// madeAt returns when the batch was made by the snap's clock. The hybrid clock does not go back when the one on the wall,
+// which was far ahead once, is put right.
+func (b *batch) madeAt() int64 {
+	if b.Wall != 0 && b.Clock-b.Wall > clockSkew {
+		return b.Wall
+	}
+	return b.Clock
 }
 
 // check finds what no snap sends: one malformed batch must not stop those of others that are settled with it.

@@ -236,6 +236,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 	var made []*madeBatch
 	var args []any
 	seen := s.state.load().pos.LSN
+	now := time.Now()
 	s.mu.Lock()
 	number, id := s.last, s.lastID
 	for _, m := range slices.Concat(s.staged, before) {
@@ -244,7 +245,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 	for _, b := range list {
 		if b.records > 0 {
 			id++
-			m := &madeBatch{batch: b, id: id, at: s.clock.next(time.Now())}
+			m := &madeBatch{batch: b, id: id, at: s.clock.next(now)}
 			if number++; s.numbering {
 				m.number = number
 			}
@@ -253,7 +254,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 	}
 	s.mu.Unlock()
 	for _, m := range made {
-		m.batch.Clock, m.batch.Seen = m.at, seen
+		m.batch.Clock, m.batch.Wall, m.batch.Seen = m.at, now.UnixNano(), seen
 		payload, err := wire.Marshal(m.batch)
 		if err != nil {
 			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.opts.ID, err)

@@ -3,6 +3,7 @@ package ddb_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -82,4 +83,67 @@ func TestSnapNarrowedColumn(t *testing.T) {
 	s.same("s")
 	require.Equal(t, "[1,\"one\",1]\n[2,\"two\",2]", s.rows("master", "SELECT * FROM s"))
 	require.Len(t, s.conflicts("a"), 2)
+}
+
+// More conflicts than one list holds can all be reached.
+func TestConflictsAfter(t *testing.T) {
+	const n = 1500
+	e := sqliteEngine(t)
+	s := newShop(t, e, ddb.Options{}, pairSchema, "a")
+	s.exec("master", "INSERT INTO p VALUES (1, -1, 'one', 0)")
+	s.exchange("a")
+	s.cut("a")
+	tx, err := s.nodes["a"].Begin()
+	require.NoError(t, err)
+	_, err = tx.Exec("WITH RECURSIVE n (i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO p SELECT i, i, 'snap', 0 FROM n", n+9)
+	require.NoError(t, err)
+	_, err = tx.Exec("UPDATE p SET v = 'mine' WHERE id = 1")
+	require.NoError(t, err)
+	require.NoError(t, tx.Commit())
+	s.exec("master", "UPDATE p SET v = 'theirs' WHERE id = 1")
+	s.heal("a")
+	s.exchange("a")
+	seen := make(map[string]bool)
+	for list := s.conflicts("a"); len(list) > 0; {
+		for _, c := range list {
+			seen[c.Key] = true
+		}
+		list, err = s.nodes["a"].ConflictsAfter(s.ctx, list[len(list)-1])
+		require.NoError(t, err)
+	}
+	require.Len(t, seen, n+1)
+}
+
+// A clock that was decades behind when a batch was made does not fill the queue once it is right.
+func TestSnapClockBehind(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, pairSchema, "a")
+	s.cut("a")
+	s.exec("a", "INSERT INTO p VALUES (1, 1, 'made in 1970', 0)")
+	require.NoError(t, s.nodes["a"].Close())
+	_, err := s.dbs["a"].Exec("UPDATE _ddb_batches SET at = 1000000000")
+	require.NoError(t, err)
+	s.open("a", s.opts["a"])
+	s.exec("a", "INSERT INTO p VALUES (2, 2, 'now', 0)")
+	s.heal("a")
+	s.exchange("a")
+	s.same("p")
+}
+
+// What is written after a clock that was years ahead has been put right gains nothing by it under newest wins.
+func TestSnapClockWasAhead(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.NewestWins}}, pairSchema, "a")
+	s.exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0)")
+	s.exchange("a")
+	s.cut("a")
+	s.exec("a", "INSERT INTO p VALUES (3, 3, 'made in 2099', 0)")
+	require.NoError(t, s.nodes["a"].Close())
+	_, err := s.dbs["a"].Exec("UPDATE _ddb_batches SET at = ?", time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano())
+	require.NoError(t, err)
+	s.open("a", s.opts["a"])
+	s.exec("a", "UPDATE p SET v = 'older' WHERE id = 1")
+	s.exec("master", "UPDATE p SET v = 'newer' WHERE id = 1")
+	s.heal("a")
+	s.exchange("a")
+	s.same("p")
+	require.Equal(t, `["newer"]`, s.rows("master", "SELECT v FROM p WHERE id = 1"))
 }

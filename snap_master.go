@@ -196,7 +196,7 @@ func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) erro
 			err = fmt.Errorf("%w: batch %d of snap %s: %w", ErrDamaged, a.number, f.id, err)
 			return errors.Join(err, l.write(msgRefusal, refusalOf(err)))
 		}
-		a.at = corrected(a.batch.Clock, msg.Now, now)
+		a.at = corrected(a.batch.madeAt(), msg.Now, now)
 		j.list = append(j.list, a)
 	}
 	j.msg.Bodies = nil
