@@ -31,6 +31,9 @@ type incoming struct {
 	// commits is raised before a transaction that changes received commits, so that a snapshot that
 	// sees it is known to, and again after, so that one that does not is followed by another.
 	commits atomic.Uint64
+	// committing counts such transactions from the first of the two to the second: a snapshot that is opened meanwhile
+	// may see one that another, which counts as listed, did not.
+	committing atomic.Int64
 	// Owned by exclusive:
 	before uint64            // commits before the pass's snapshot was opened
 	done   uint64            // commits that are listed
@@ -38,7 +41,9 @@ type incoming struct {
 }
 
 // unlisted reports whether received may have changed since the last entry.
-func (in *incoming) unlisted() bool { return in.commits.Load() != in.done }
+func (in *incoming) unlisted() bool {
+	return in.committing.Load() > 0 || in.commits.Load() != in.done
+}
 
 // look notes what a snapshot that is about to be opened will see.
 func (in *incoming) look() { in.before = in.commits.Load() }
@@ -384,6 +389,7 @@ func (s *settler) release() {
 func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeated []string, err error) {
 	var done *passResult
 	var covered uint64
+	committing := false
 	err = s.txOn(ctx, c, dialect.Batch, func() error {
 		covered = s.written.Load() // before anything is read (S4)
 		fresh, again, err := s.fresh(ctx, c, list)
@@ -404,9 +410,16 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		s.commits.Add(1)
 		if s.writer != nil {
 			done, err = s.collect(ctx, c, nil)
+			return err
 		}
-		return err
+		s.committing.Add(1)
+		committing = true
+		return nil
 	})
+	if committing { // and perhaps committed, even after an error
+		s.commits.Add(1)
+		s.committing.Add(-1)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -414,7 +427,6 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		s.publish(done, covered)
 		return repeated, nil
 	}
-	s.commits.Add(1)
 	s.written.Add(1)
 	s.wakeUp()
 	return repeated, nil
