@@ -45,6 +45,8 @@ type applier struct {
 	wrote func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error
 	// includes is told, inside the transaction, which batches of snaps an entry holds. Nil: no interest.
 	includes func(ctx context.Context, q dialect.Querier, batches map[string]uint64) error
+	// schemaRuns is told, inside a transaction, that schema statements are about to be run. Nil: no interest.
+	schemaRuns func(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error
 	// schemaRan is told when schema statements have been run. Nil: no interest.
 	schemaRan func(ctx context.Context, c *sql.Conn) error
 	// rebuilds is told that tables are about to be made anew, which shows until the entry is applied. Nil: no interest.
@@ -195,6 +197,9 @@ func (a *applier) some(ctx context.Context, parts []Part, bodies []*body) error 
 	if len(schema) > 0 {
 		if bodies[0].Rebuild && a.rebuilds != nil && !a.engine.Transactional() {
 			a.rebuilds(parts[0].LSN)
+		}
+		if err := a.beforeSchema(ctx, schema); err != nil {
+			return err
 		}
 		if err := a.schema(ctx, parts[0].LSN, schema); err != nil {
 			return err

@@ -18,6 +18,18 @@ type intent struct {
 	Mark string `cbor:"3,keyasint"` // of the schema before the statement at Step
 }
 
+// beforeSchema lets schemaRuns prepare the rows, in the entry's transaction or, where schema statements are in none, in its own.
+func (a *applier) beforeSchema(ctx context.Context, statements []dialect.Statement) error {
+	if a.schemaRuns == nil {
+		return nil
+	}
+	run := func() error { return a.schemaRuns(ctx, a.conn, statements) }
+	if a.open {
+		return run()
+	}
+	return a.tx(ctx, run)
+}
+
 // schema runs the statements of an entry.
 func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Statement) error {
 	done := 0

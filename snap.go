@@ -96,7 +96,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	f.apply.wrote = func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error {
 		return s.overtaken(ctx, c, t, rows, rows)
 	}
-	f.apply.schemaRan, f.apply.restored = s.schemaRan, s.restored
+	f.apply.schemaRuns, f.apply.schemaRan, f.apply.restored = s.schemaRuns, s.schemaRan, s.restored
 	f.snap = s
 	if !c.node.singleWriter() {
 		var ok bool

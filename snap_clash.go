@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -76,12 +78,7 @@ func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) e
 	var missing []dialect.Row
 	for _, key := range order {
 		r := first[key]
-		s.mu.Lock()
-		master, known := s.withheld[s.name(t)][key]
-		s.mu.Unlock()
-		if !known {
-			master = r.Base
-		}
+		master := s.masters(t, key, r)
 		if !there[key] && r.Values != nil && master != nil {
 			missing = append(missing, dialect.Row{Key: r.Key, Values: master})
 		}
@@ -90,6 +87,48 @@ func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) e
 		return nil
 	}
 	return s.show(ctx, c, t, missing)
+}
+
+// schemaRuns puts the master's rows in the place of pending ones in the tables that the statements name: it is those
+// that the statements have been run on, and local changes may stand in their way. What is still pending of a table
+// that keeps its name and columns is shown again after it (restored); the rest is bound to be refused.
+func (s *snapSide) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
+	if s.empty.Load() || s.pending() == 0 && len(s.apply.queue.made) == 0 {
+		return nil
+	}
+	for _, t := range s.tables.Load().replicated() {
+		names := func(st dialect.Statement) bool {
+			return strings.ContainsAny(t.Name, "\"'`]") || strings.Contains(strings.ToLower(st.SQL), strings.ToLower(t.Name))
+		}
+		if t.Own || !slices.ContainsFunc(statements, names) {
+			continue
+		}
+		pending, order, err := s.pendingRows(ctx, c, t)
+		if err != nil {
+			return err
+		}
+		rows := make([]dialect.Row, 0, len(order))
+		for _, key := range order {
+			rows = append(rows, dialect.Row{Key: pending[key].Key, Values: s.masters(t, key, pending[key])})
+		}
+		if len(rows) == 0 {
+			continue
+		}
+		if err := s.engine.Apply(ctx, c, t, rows, dialect.Replace); err != nil {
+			return fmt.Errorf("ddb: node %s: take pending changes of table %s back: %w", s.opts.ID, s.name(t), err)
+		}
+	}
+	return nil
+}
+
+// masters returns the row as the master has it, as far as that is known; nil if it has none.
+func (s *snapSide) masters(t *dialect.Table, key string, pending dialect.Row) []any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if master, known := s.withheld[s.name(t)][key]; known {
+		return master
+	}
+	return pending.Base
 }
 
 // pendingRows returns the pending rows of a table by key: as they were before the first pending batch, and
