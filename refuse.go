@@ -66,8 +66,12 @@ func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, 
 				continue
 			}
 			refusal := fmt.Errorf("%w: table %s: %s", ErrNotReplicable, t.Name, t.Refusal)
-			if info.Verb == "CREATE" && !s.engine.Transactional() && before.byName[s.name(t)] == nil {
+			switch {
+			case s.engine.Transactional(): // it is rolled back
+			case info.Verb == "CREATE" && before.byName[s.name(t)] == nil:
 				refusal = errors.Join(refusal, dropNew(ctx, c, t, info))
+			default:
+				refusal = fmt.Errorf("%w; the statement has run, and until then the table is on the master only", refusal)
 			}
 			return refusal
 		}

@@ -36,6 +36,22 @@ func TestRefusedKinds(t *testing.T) {
 	f.level()
 }
 
+// MariaDB cannot undo an ALTER: the refusal says that it has run, and the table is the master's own until it is put right.
+func TestRefusedButDone(t *testing.T) {
+	f := newCluster(t, "mariadb", 1)
+	f.do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	_, err := f.m.Exec("ALTER TABLE t DROP PRIMARY KEY")
+	require.ErrorIs(t, err, ddb.ErrNotReplicable)
+	require.ErrorContains(t, err, "has run")
+	f.do("INSERT INTO t VALUES (2)")
+	require.NoError(t, f.m.WaitLevel(f.ctx))
+	var n int
+	require.NoError(t, f.replicas[0].QueryRow("SELECT COUNT(*) FROM t").Scan(&n))
+	require.Equal(t, 2, n)
+	f.do("ALTER TABLE t ADD PRIMARY KEY (id)")
+	f.level()
+}
+
 // Accounts belong to a server: statements about them run on the master's, and are in no entry and in no log.
 func TestAccountsAreNotShipped(t *testing.T) {
 	f := newFixture(t, "mariadb", 1)
