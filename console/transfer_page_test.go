@@ -61,12 +61,12 @@ func TestTransferPage(t *testing.T) {
 	})
 }
 
-// saved waits until the browser has written the file whole: it has another name before.
+// saved waits until the browser has written the file whole: it has another name before, beside an empty file that holds its name.
 func saved(t *testing.T, path string) string {
 	t.Helper()
 	wait(t, path, func() bool {
-		_, err := os.Stat(path)
-		return err == nil
+		f, err := os.Stat(path)
+		return err == nil && f.Size() > 0
 	})
 	return path
 }
