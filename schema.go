@@ -138,15 +138,17 @@ func compare(rec schemaRecord, st *schemaState, hints []dialect.Statement) diffe
 	for _, t := range changed {
 		d.statements = append(d.statements, dropStatement("table", st.node.logical(t.Database), t.Name))
 	}
+	views := make(map[tableName]bool) // those made anew
 	for _, o := range st.objects {
-		_, known := rec.Objects[objectKey(o)]
-		switch {
-		case partOfTable(o):
-			if !slices.ContainsFunc(changed, func(t *dialect.Table) bool { return st.belongs(o, t) }) {
-				continue
-			}
-		case known && rec.Objects[objectKey(o)].Hash == now.Objects[objectKey(o)].Hash:
+		was, known := rec.Objects[objectKey(o)]
+		same := known && was.Hash == now.Objects[objectKey(o)].Hash
+		// What is on a table or a view went with it.
+		anew := slices.ContainsFunc(changed, func(t *dialect.Table) bool { return st.belongs(o, t) }) || views[tableName{o.Database, o.Table}]
+		if !anew && (same || partOfTable(o)) {
 			continue
+		}
+		if o.Kind == "view" {
+			views[tableName{o.Database, o.Name}] = true
 		}
 		d.statements = append(d.statements, dialect.Statement{SQL: o.SQL, Database: o.Database})
 	}
@@ -199,7 +201,7 @@ func (s *schemaState) hasDatabases() bool {
 		slices.ContainsFunc(s.objects, func(o dialect.Object) bool { return o.Database != "" })
 }
 
-// belongs reports whether the object makes the table or one of its indexes.
+// belongs reports whether the object makes the table, or an index or a trigger on it.
 func (s *schemaState) belongs(o dialect.Object, t *dialect.Table) bool {
 	if o.Database != s.node.logical(t.Database) {
 		return false

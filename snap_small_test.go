@@ -194,3 +194,40 @@ func TestSnapKeyAndWarning(t *testing.T) {
 	require.Error(t, b.WaitReady(s.ctx))
 	require.Equal(t, ddb.Failed, b.Nodes()[0].State)
 }
+
+// A table that comes to a snap anew keeps its triggers there, those on a view made anew too, and the connection that
+// writes knows its new columns at once.
+func TestSnapTableMadeAnew(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newFixture(t, engine, 0)
+		f.openMaster()
+		snap := f.newNode("snap")
+		require.NoError(t, f.open(snap, func(o *ddb.Options) { o.Role, o.Master = ddb.Snap, "master" }))
+		require.NoError(t, snap.WaitReady(f.ctx))
+		f.do("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "CREATE TABLE log (id INT PRIMARY KEY, w INT)",
+			"CREATE TRIGGER tr AFTER INSERT ON t FOR EACH ROW BEGIN INSERT INTO log VALUES (new.id, 1); END")
+		into := "t"
+		if engine == "sqlite" {
+			into = "w"
+			f.do("CREATE VIEW w AS SELECT * FROM t", "CREATE TRIGGER wt INSTEAD OF INSERT ON w BEGIN INSERT INTO t VALUES (new.id, new.v, new.z); END")
+		}
+		require.NoError(t, f.m.WaitLevel(f.ctx))
+		_, err := snap.Exec("INSERT INTO log VALUES (-1, 1)")
+		require.NoError(t, err)
+		f.bypass("ALTER TABLE t ADD COLUMN z INT")
+		if engine == "sqlite" {
+			f.tx("DROP VIEW w", "CREATE VIEW w AS SELECT id, v, z FROM t",
+				"CREATE TRIGGER wt INSTEAD OF INSERT ON w BEGIN INSERT INTO t VALUES (new.id, new.v, new.z); END")
+		}
+		require.Eventually(t, func() bool {
+			_, err := snap.raw.ExecContext(f.ctx, "SELECT z FROM t")
+			return err == nil
+		}, patience, testStep)
+		require.NoError(t, f.m.WaitLevel(f.ctx))
+		_, err = snap.Exec("INSERT INTO t VALUES (2, 1, 1)")
+		require.NoError(t, err)
+		_, err = snap.Exec("INSERT INTO " + into + " VALUES (3, 1, 1)")
+		require.NoError(t, err)
+		require.Equal(t, "3", f.one(snap, "SELECT COUNT(*) FROM log"))
+	})
+}

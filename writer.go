@@ -215,7 +215,16 @@ func (w *groupWriter) ready(r *writeRequest) error {
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
-	return w.connect(r.ctx)
+	if err := w.connect(r.ctx); err != nil {
+		return err
+	}
+	if !w.forgetOutdated() {
+		return nil
+	}
+	// Another connection may have changed tables. SQLite compiles statements by what a connection knows of them, and
+	// learns better only when one is run: without that an INSERT into a new column would fail.
+	_, _, err := w.meta(r.ctx, w.conn, metaNode)
+	return err
 }
 
 // serve runs a request and those that it may share a commit with. The caller holds turn.

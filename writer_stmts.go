@@ -55,10 +55,7 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 // prepared returns the request's statement from the cache, or nil for one that is better run directly: several
 // statements in one string, or one never seen before.
 func (w *groupWriter) prepared(r *writeRequest) (*preparedWrite, error) {
-	if cat := w.tables.Load(); cat != w.cat {
-		w.forgetStatements()
-		w.cat = cat
-	}
+	w.forgetOutdated()
 	s, known := w.stmts[r.query]
 	switch {
 	case s != nil:
@@ -97,6 +94,17 @@ func (w *groupWriter) compile(r *writeRequest) (_ *preparedWrite, err error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// forgetOutdated empties the cache if tables have changed since it was filled, which it reports.
+func (w *groupWriter) forgetOutdated() bool {
+	cat := w.tables.Load()
+	if cat == w.cat {
+		return false
+	}
+	w.forgetStatements()
+	w.cat = cat
+	return true
 }
 
 // forgetStatements empties the cache, since tables have changed.

@@ -200,6 +200,7 @@ func (o *objects) addTriggers(ctx context.Context) error {
 			statement := "CREATE " + tr.definerClause() + "TRIGGER " + ident(tr.name) + " " + tr.timing + " " + tr.event +
 				" ON " + ident(tr.table) + " FOR EACH ROW " + tr.body
 			o.add("trigger", db, tr.name, withSurroundings(tr.mode, tr.collation, statement))
+			o.list[len(o.list)-1].Table = tr.table
 		}
 	}
 	return nil
