@@ -58,7 +58,7 @@ func plainArgs(named []driver.NamedValue) []any {
 
 func (rc *routedConn) ExecContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Result, error) {
 	res, err := rc.exec(ctx, query, plainArgs(named))
-	return res, ended(ctx, err)
+	return res, rc.c.explain(ended(ctx, err))
 }
 
 func (rc *routedConn) exec(ctx context.Context, query string, args []any) (driver.Result, error) {
@@ -101,7 +101,7 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 
 func (rc *routedConn) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
 	rows, err := rc.query(ctx, query, plainArgs(named))
-	return rows, ended(ctx, err)
+	return rows, rc.c.explain(ended(ctx, err))
 }
 
 func (rc *routedConn) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
@@ -252,7 +252,7 @@ type routedTx struct{ rc *routedConn }
 
 func (t routedTx) Commit() error {
 	defer func() { t.rc.tx = nil }()
-	return t.rc.tx.commit()
+	return t.rc.c.explain(t.rc.tx.commit())
 }
 
 func (t routedTx) Rollback() error {

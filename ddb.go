@@ -56,7 +56,7 @@ func init() {
 		remote.RegisterError("ddb."+code, err)
 	}
 	for code, err := range map[string]error{"readonly": ErrReadOnly, "notmaster": ErrNotMaster, "notconfirmed": ErrNotConfirmed,
-		"busy": ErrBusy, "notreplicable": ErrNotReplicable, "stale": ErrStale, "queuefull": ErrQueueFull, "noconflict": ErrNoConflict} {
+		"busy": ErrBusy, "notreplicable": ErrNotReplicable, "stale": ErrStale, "diskfull": ErrDiskFull, "queuefull": ErrQueueFull, "noconflict": ErrNoConflict} {
 		remote.RegisterError("ddb."+code, err)
 	}
 }

@@ -42,11 +42,14 @@ var (
 // result code, that came from the other end of the stream. Errors of MySQL and
 // MariaDB arrive as *mysql.MySQLError instead.
 type Error struct {
-	Code    int
+	Number  int
 	Message string
 }
 
 func (e *Error) Error() string { return e.Message }
+
+// Code returns the number, by the name under which the driver's own error has it.
+func (e *Error) Code() int { return e.Number }
 
 var registry = struct {
 	sync.RWMutex
@@ -100,15 +103,12 @@ func newWireError(err error) wireError {
 	w := wireError{Text: err.Error()}
 	var my *mysql.MySQLError
 	var coded interface{ Code() int }
-	var relayed *Error
 	switch {
 	case errors.As(err, &my):
 		w.MySQL, w.Message = my.Number, my.Message
 		if my.SQLState != [5]byte{} {
 			w.SQLState = string(my.SQLState[:])
 		}
-	case errors.As(err, &relayed): // this server is itself a client
-		w.HasCode, w.Code, w.Message = true, int64(relayed.Code), relayed.Message
 	case errors.As(err, &coded):
 		w.HasCode, w.Code, w.Message = true, int64(coded.Code()), w.Text
 		if e, ok := coded.(error); ok {
@@ -144,7 +144,7 @@ func (w wireError) err() error {
 		copy(my.SQLState[:], w.SQLState)
 		wraps = append(wraps, my)
 	case w.HasCode:
-		wraps = append(wraps, &Error{Code: int(w.Code), Message: w.Message})
+		wraps = append(wraps, &Error{Number: int(w.Code), Message: w.Message})
 	}
 	registry.RLock()
 	for _, code := range w.Codes {

@@ -29,8 +29,11 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	if got.Error() != wrapped.Error() || !errors.As(got, &my) || my.Number != 1062 || !errors.Is(got, context.DeadlineExceeded) {
 		t.Errorf("got %v, want %v", got, wrapped)
 	}
-	var coded *Error
-	if got := cross(cross(fmt.Errorf("outer: %w", codedError(2067)))); !errors.As(got, &coded) || coded.Code != 2067 || coded.Message != "code 2067" {
+	var coded interface {
+		error
+		Code() int
+	}
+	if got := cross(cross(fmt.Errorf("outer: %w", codedError(2067)))); !errors.As(got, &coded) || coded.Code() != 2067 || coded.Error() != "code 2067" {
 		t.Errorf("got %#v", got)
 	}
 	if got := cross(context.Canceled); got != context.Canceled {
