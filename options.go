@@ -158,6 +158,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Floor == 0 {
 		o.Floor = 1
 	}
+	if err := o.checkLimits(); err != nil {
+		return o, err
+	}
 	setDefault(&o.WaitTimeout, 5*time.Second)
 	setDefault(&o.MaxLag, 10*time.Second)
 	setDefault(&o.Heartbeat, time.Second)
@@ -169,6 +172,30 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.QueueMaxBytes, 256<<20)
 	setDefault(&o.QueueMaxAge, 30*24*time.Hour)
 	return o, nil
+}
+
+// checkLimits refuses what is less than nothing.
+func (o *Options) checkLimits() error {
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"WaitTimeout", o.WaitTimeout}, {"MaxLag", o.MaxLag}, {"Heartbeat", o.Heartbeat}, {"PollInterval", o.PollInterval},
+		{"BusyTimeout", o.BusyTimeout}, {"JournalMaxAge", o.JournalMaxAge}, {"QueueMaxAge", o.QueueMaxAge},
+	} {
+		if d.value < 0 {
+			return fmt.Errorf("%w: %s is %v; give a positive duration, or 0 for the default", ErrOptions, d.name, d.value)
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{{"JournalMaxBytes", o.JournalMaxBytes}, {"QueueMaxBatches", o.QueueMaxBatches}, {"QueueMaxBytes", o.QueueMaxBytes}} {
+		if n.value < 0 {
+			return fmt.Errorf("%w: %s is %d; give a positive number, or 0 for the default", ErrOptions, n.name, n.value)
+		}
+	}
+	return nil
 }
 
 func setDefault[T ~int64](v *T, d T) {
