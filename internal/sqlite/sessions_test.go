@@ -16,9 +16,10 @@ func TestBind(t *testing.T) {
 		conns int
 		want  string
 	}{
-		{":memory:", 0, "SetMaxOpenConns(1)"},
-		{":memory:", 2, "SetMaxOpenConns(1)"},
-		{":memory:", 1, ""},
+		{":memory:", 0, "cache=shared"},
+		{":memory:", 2, "cache=shared"},
+		{":memory:", 1, "SetMaxOpenConns"},
+		{"file:" + t.TempDir() + "/one.db", 1, "SetMaxOpenConns"},
 		{"file:bindtest?mode=memory&cache=shared", 0, ""},
 		{"file:/bindtest?vfs=memdb", 0, ""},
 		{"file:" + t.TempDir() + "/a.db", 0, ""},

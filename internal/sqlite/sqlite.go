@@ -42,6 +42,11 @@ func (Dialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialec
 	if len(cfg.Databases) > 1 || (len(cfg.Databases) == 1 && cfg.Databases[0] != "" && cfg.Databases[0] != "main") {
 		return nil, fmt.Errorf("sqlite: a SQLite node has one database, \"main\"; leave Databases empty instead of %q", cfg.Databases)
 	}
+	if db.Stats().MaxOpenConnections == 1 {
+		// What writes keeps its connection, and reads would wait for it for ever.
+		return nil, errors.New("sqlite: the pool allows 1 open connection, which ddb keeps for writing, so that no read would ever get one: " +
+			"raise SetMaxOpenConns; a database in memory that connections share is \"file:name?mode=memory&cache=shared\"")
+	}
 	e := &engine{db: db, cfg: cfg, known: make(map[string]*table), settings: make(map[*sql.Conn]settings), quick: make(map[*sql.Conn]*quickConn)}
 	if err := e.check(ctx); err != nil {
 		return nil, err
@@ -88,7 +93,7 @@ func (e *engine) check(ctx context.Context) error {
 	if _, isTime := v.(time.Time); isTime {
 		return errors.New("sqlite: the DSN's _texttotime turns text that looks like a date into another text; open the database without it")
 	}
-	if e.file == "" && e.db.Stats().MaxOpenConnections != 1 {
+	if e.file == "" {
 		return e.checkShared(ctx, c)
 	}
 	return nil
@@ -117,7 +122,7 @@ func (e *engine) checkShared(ctx context.Context, c *sql.Conn) (err error) {
 		return fmt.Errorf("sqlite: bind: %w", err)
 	}
 	if seen != mark {
-		return errors.New("sqlite: each connection of the pool has an in-memory database of its own; call db.SetMaxOpenConns(1), or use a file, or \"file:name?mode=memory&cache=shared\"")
+		return errors.New("sqlite: each connection of the pool has an in-memory database of its own; use a file, or \"file:name?mode=memory&cache=shared\"")
 	}
 	return nil
 }
