@@ -498,3 +498,33 @@ func TestBypassedObjects(t *testing.T) {
 	f.level() // what was noticed once is not found again
 	require.Equal(t, before, f.m.Position())
 }
+
+// The numbers that programs keep in a SQLite file are replicated, in snapshots of either kind too.
+func TestUserVersion(t *testing.T) {
+	f := newCluster(t, "sqlite", 1)
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "PRAGMA user_version = 7", "PRAGMA main.application_id(-8)")
+	require.Equal(t, []string{"7"}, f.strings(f.m.DB(), "PRAGMA user_version"))
+	numbers := func(want ...string) {
+		t.Helper()
+		f.level()
+		for _, n := range append(f.replicas, f.m) {
+			require.Equal(t, want, []string{f.one(n, "PRAGMA user_version"), f.one(n, "PRAGMA application_id")}, n.id)
+		}
+	}
+	numbers("7", "-8")
+	f.tx("PRAGMA application_id = 0", "INSERT INTO t VALUES (1)", "PRAGMA user_version = 0x10")
+	numbers("16", "0")
+	_, err := f.replicas[0].Exec("PRAGMA user_version = 9")
+	require.ErrorIs(t, err, ddb.ErrNotMaster)
+	for _, virtual := range []bool{false, true} { // with one the rows travel, not the file
+		if virtual {
+			f.bypass("CREATE VIRTUAL TABLE words USING fts5(w)")
+		}
+		r := f.newNode(fmt.Sprint("late", virtual))
+		_, err = r.raw.Exec("PRAGMA application_id = 5")
+		require.NoError(t, err)
+		f.openReplica(r)
+		f.replicas = append(f.replicas, r)
+		numbers("16", "0")
+	}
+}

@@ -183,8 +183,11 @@ func names(hints []dialect.Statement, o objectRecord, st *schemaState) bool {
 
 // dropStatement drops an object of a database, as entries name it.
 func dropStatement(kind, database, name string) dialect.Statement {
-	if kind == "database" {
+	switch kind {
+	case "database":
 		database = ""
+	case "pragma":
+		return dialect.Statement{SQL: "PRAGMA " + name + " = 0"}
 	}
 	return dialect.Statement{Database: database, SQL: "DROP " + strings.ToUpper(kind) + " IF EXISTS " + quoteName("", name)}
 }

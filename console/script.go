@@ -143,8 +143,11 @@ var (
 
 // givesRows reports whether a statement is to be run as a query.
 func givesRows(st sqlclass.Statement) bool {
-	if st.Kind == sqlclass.Read {
+	switch st.Kind {
+	case sqlclass.Read:
 		return true
+	case sqlclass.Schema:
+		return false
 	}
 	switch firstWord(st.SQL) {
 	case "SELECT", "SHOW", "EXPLAIN", "DESCRIBE", "DESC", "VALUES", "TABLE", "CALL", "PRAGMA", "CHECK", "CHECKSUM", "ANALYZE", "OPTIMIZE", "REPAIR":

@@ -167,7 +167,7 @@ type Row struct {
 
 // Object is one thing of a schema and the statement that makes it.
 type Object struct {
-	Kind     string // "database", "table", "index", "view", "function", "procedure", "trigger", "counter"
+	Kind     string // "database", "table", "index", "view", "function", "procedure", "trigger", "counter", "pragma"
 	Database string
 	Name     string
 	SQL      string

@@ -39,12 +39,13 @@ const (
 	// plainly anything else. Several statements in one string are a Write too.
 	Write
 	// Schema is CREATE, ALTER, DROP, RENAME and MySQL's TRUNCATE of what belongs to a
-	// database. See [ParseSchema].
+	// database (see [ParseSchema]), and a PRAGMA that sets what is part of SQLite's
+	// file: user_version and application_id.
 	Schema
 	// TxControl begins, ends or marks a transaction.
 	TxControl
 	// Session changes the state of the connection: SET, USE, PREPARE, ATTACH,
-	// a PRAGMA that sets something.
+	// a PRAGMA that sets anything else.
 	Session
 	// Other is an empty statement, or administration that changes neither rows
 	// nor schema and often refuses to run in a transaction: VACUUM, FLUSH, KILL,
@@ -368,7 +369,10 @@ func explainKind(at lexer) Kind {
 func pragmaKind(lx lexer) Kind {
 	name := lx.next()
 	after := lx.next()
+	main := true
 	if after.is('.') {
+		var buf foldBuf
+		main = string(fold(&buf, inner(lx.text(name)))) == "MAIN"
 		name, after = lx.next(), lx.next()
 	}
 	var buf foldBuf
@@ -380,6 +384,8 @@ func pragmaKind(lx lexer) Kind {
 		return Other
 	case string(word) == "OPTIMIZE" || string(word) == "INCREMENTAL_VACUUM" || string(word) == "DATA_VERSION":
 		return Write
+	case setting && main && (string(word) == "USER_VERSION" || string(word) == "APPLICATION_ID"):
+		return Schema
 	case setting || string(word) == "SHRINK_MEMORY":
 		return Session
 	}

@@ -162,7 +162,7 @@ func copyRows(ctx context.Context, c *sql.Conn, name string) error {
 // copyMarks copies what a database has beside its tables: the AUTOINCREMENT counters
 // and the program's user_version and application_id.
 func copyMarks(ctx context.Context, c *sql.Conn) error {
-	for _, p := range []string{"user_version", "application_id"} {
+	for _, p := range marks {
 		v, err := integer(ctx, c, "PRAGMA "+source+"."+p)
 		if err == nil {
 			err = run(ctx, c, fmt.Sprintf("PRAGMA main.%s = %d", p, v))

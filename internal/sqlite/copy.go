@@ -100,10 +100,14 @@ func (e *engine) wipe(ctx context.Context, q dialect.Querier) error {
 	}
 	for i := len(objects) - 1; i >= 0; i-- { // triggers, views, indexes, tables
 		o := objects[i]
-		if o.Kind == "index" {
+		drop := "DROP " + strings.ToUpper(o.Kind) + " IF EXISTS main." + quote(o.Name)
+		switch o.Kind {
+		case "index":
 			continue // goes with its table
+		case "pragma":
+			drop = "PRAGMA main." + o.Name + " = 0"
 		}
-		if err := run(ctx, q, "DROP "+strings.ToUpper(o.Kind)+" IF EXISTS main."+quote(o.Name)); err != nil {
+		if err := run(ctx, q, drop); err != nil {
 			return err
 		}
 	}

@@ -63,10 +63,26 @@ func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error)
 func (e *engine) Transactional() bool { return true }
 
 // Objects lists tables, then indexes, views and triggers, each as they were made.
-// Virtual tables are not replicated and so not listed.
+// Virtual tables are not replicated and so not listed. Then come the program's numbers in the file, where they are not 0.
 func (e *engine) Objects(ctx context.Context, q dialect.Querier) ([]dialect.Object, error) {
-	return e.objects(ctx, q, "main")
+	list, err := e.objects(ctx, q, "main")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range marks {
+		v, err := integer(ctx, q, "PRAGMA main."+name)
+		if err != nil {
+			return nil, fmt.Errorf("sqlite: objects: %w", err)
+		}
+		if v != 0 {
+			list = append(list, dialect.Object{Kind: "pragma", Name: name, SQL: fmt.Sprintf("PRAGMA %s = %d", name, v)})
+		}
+	}
+	return list, nil
 }
+
+// marks are the numbers that programs keep in a database file, beside its tables.
+var marks = []string{"user_version", "application_id"}
 
 // objects is Objects for an attached database.
 func (e *engine) objects(ctx context.Context, q dialect.Querier, schema string) ([]dialect.Object, error) {
