@@ -39,6 +39,6 @@ needs a few connections of the pool for itself: do not limit it to fewer than ei
 
 Triggers of the user's own act where the write is made and are kept back on replicas;
 events, sequences, temporary and virtual tables are not replicated. TRUNCATE and ALTER by
-clients that bypass ddb are noticed within a second, and the table is then shipped whole.
+clients that bypass ddb are noticed on a master within a second, and the table is then shipped whole.
 */
 package ddb

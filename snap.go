@@ -75,6 +75,10 @@ type madeBatch struct {
 	batch  *batch
 }
 
+// snapPool is how many connections a snap with many writers may need at once: for the lock, a pass, an entry, the pass
+// beside it, the numbers of batches and a read.
+const snapPool = 6
+
 // openSnap turns the follower into a snap.
 func (c *Cluster) openSnap(ctx context.Context) error {
 	f := c.f
@@ -102,6 +106,9 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 		var ok bool
 		if s.transactions, ok = c.node.engine.(transactionReader); !ok {
 			return fmt.Errorf("%w: a snap cannot be on dialect %q: its engine has many writers, but does not tell their transactions apart (CollectTransactions)", ErrOptions, c.node.dialect.Name())
+		}
+		if n := c.node.db.Stats().MaxOpenConnections; n > 0 && n < snapPool {
+			return fmt.Errorf("%w: a snap needs at least %d connections to its database, and SetMaxOpenConns allows %d", ErrOptions, snapPool, n)
 		}
 		c.writes = &snapWrites{c, s}
 		return nil

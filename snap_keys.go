@@ -17,7 +17,7 @@ import (
 // triggers per table notice a key that was handed out beyond this node's range and
 // move the row to the range's next key; Result.LastInsertId tells the key moved to, last_insert_rowid(),
 // RETURNING and the user's own AFTER INSERT triggers the one before. That happens only
-// when another node's keys are the highest: the next key follows the one moved to.
+// while another node's keys are the highest in the table.
 //
 // MariaDB gets auto_increment_increment and auto_increment_offset on the connections through
 // which ddb writes.
