@@ -2,6 +2,7 @@ package ddb
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -11,7 +12,8 @@ import (
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
-// A table that cannot be replicated stays on the master, and so does a view that may read it: followers do not get them.
+// A table that cannot be replicated stays on the master, and so does a view that may read it, or that calls a stored
+// function that may write, since to read such a view is to write: followers do not get them.
 // So a read of such a table, whatever way it takes to it, fails on a follower for want of a table, and is then
 // sent to the master; no node needs a list of these names.
 
@@ -61,9 +63,20 @@ func (n *node) among(set map[tableName]bool, name tableName) bool {
 	return false
 }
 
-// keptViews finds the views that mention one of names, or a view that does, and adds theirs.
+// mayWrite finds what a stored function may write with. REPLACE( and INSERT( are functions of text.
+var mayWrite = regexp.MustCompile(`(?is)\b(?:(?:INSERT|UPDATE|DELETE|REPLACE)\b\s*[^(\s]|(?:CALL|NEXTVAL|SETVAL|NEXT\s+VALUE)\b)`)
+
+// keptViews finds the views that mention one of names, a function that may write, or such a view, and adds their names.
 func keptViews(objects []dialect.Object, names []string) ([]string, map[tableName]bool) {
 	views := make(map[tableName]bool)
+	for more := true; more; {
+		more = false
+		for _, o := range objects {
+			if o.Kind == "function" && !slices.Contains(names, o.Name) && (mayWrite.MatchString(o.SQL) || mentions(o.SQL, names)) {
+				names, more = append(names, o.Name), true
+			}
+		}
+	}
 	for more := len(names) > 0; more; {
 		more = false
 		for _, o := range objects {

@@ -95,6 +95,28 @@ func TestStatementsOnKeptTables(t *testing.T) {
 	})
 }
 
+// To read a view that calls a function which writes is to write: it is done on the master, wherever it is asked for.
+func TestViewThatWrites(t *testing.T) {
+	f := newCluster(t, "mariadb", 1)
+	r := f.replicas[0]
+	f.do("CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY)", "CREATE TABLE one (id INT PRIMARY KEY)", "INSERT INTO one VALUES (1)",
+		"CREATE FUNCTION noted() RETURNS INT BEGIN INSERT INTO t VALUES (); RETURN 1; END",
+		"CREATE FUNCTION through() RETURNS INT RETURN noted()", "CREATE FUNCTION pure(a INT) RETURNS INT RETURN REPLACE(a, 1, 2)",
+		"CREATE VIEW w AS SELECT noted() AS n FROM one", "CREATE VIEW x AS SELECT through() AS n FROM one", "CREATE VIEW p AS SELECT pure(id) AS n FROM one")
+	require.NoError(t, f.m.WaitLevel(f.ctx))
+	for _, c := range []*ddb.Cluster{f.m.Cluster, r.Cluster} {
+		for _, view := range []string{"w", "x"} {
+			var n int
+			require.NoError(t, c.QueryRowContext(f.ctx, "SELECT n FROM "+view).Scan(&n))
+			require.Equal(t, 1, n)
+		}
+	}
+	require.NoError(t, f.m.WaitLevel(f.ctx))
+	require.Equal(t, "4", f.one(f.m, "SELECT COUNT(*) FROM t"))
+	require.Equal(t, "4", f.one(r, "SELECT COUNT(*) FROM t"))
+	require.Equal(t, "2", f.one(r, "SELECT n FROM p"))
+}
+
 // A view whose table is gone stops neither a replica nor a new one, and is there again when its table is.
 func TestViewWithoutItsTable(t *testing.T) {
 	f := newFixture(t, "mariadb", 2)
