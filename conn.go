@@ -68,6 +68,9 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 	if err := rc.c.refuseHidden(query); err != nil {
 		return nil, err
 	}
+	if rc.tx != nil && rc.c.isSchema(query) && !temporary(rc.c.class, query) {
+		return rc.tx.exec(ctx, query, args) // which no KILL may meet
+	}
 	if rc.tx != nil {
 		release, err := rc.killBound(ctx)
 		if err != nil {
@@ -77,6 +80,10 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 		res, err := rc.tx.exec(ctx, query, args)
 		rc.remember(query, res)
 		return res, err
+	}
+	if rc.pinned != nil && rc.c.isSchema(query) && !temporary(rc.c.class, query) {
+		rc.c.writesN.Add(1)
+		return rc.c.writes.schema(ctx, rc.pinned, query, args)
 	}
 	if conn, err := rc.pin(ctx, query); err != nil || conn != nil {
 		if err != nil {
@@ -223,7 +230,7 @@ func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 			return nil, err
 		}
 		if tx, err = rc.pinned.BeginTx(ctx, o); err == nil {
-			rc.tx = &pinnedTx{plainTx{c: rc.c, tx: tx}}
+			rc.tx = rc.pinnedTx(ctx, o, tx)
 		}
 	case opts.ReadOnly:
 		rc.tx, err = rc.c.beginRead(ctx, o)
@@ -237,8 +244,35 @@ func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 	return routedTx{rc}, nil
 }
 
-// pinnedTx is a transaction on a pinned connection of the master.
-type pinnedTx struct{ plainTx }
+func (rc *routedConn) pinnedTx(ctx context.Context, opts *sql.TxOptions, tx *sql.Tx) txn {
+	if p, ok := rc.c.writes.(*pooledWrites); ok {
+		return &poolTx{conn: rc.pinned, pinned: true, tx: tx, ctx: ctx, opts: opts, p: p}
+	}
+	return &pinnedTx{plainTx{c: rc.c, tx: tx}, rc.pinned}
+}
+
+// pinnedTx is a transaction on a pinned connection elsewhere than on a master with many writers.
+type pinnedTx struct {
+	plainTx
+	conn *sql.Conn
+}
+
+func (t *pinnedTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if !t.c.isSchema(query) || t.c.node == nil {
+		return t.tx.ExecContext(ctx, query, args...)
+	}
+	if t.c.m == nil {
+		return t.plainTx.exec(ctx, query, args)
+	}
+	hidden, err := t.c.node.hides(ctx, t.conn, query)
+	switch {
+	case err != nil:
+		return nil, err
+	case hidden, temporary(t.c.class, query):
+		return t.tx.ExecContext(ctx, query, args...)
+	}
+	return nil, fmt.Errorf("%w: a transaction on a connection that has a state of its own takes no schema statements; run it outside: %s", ErrNotReplicable, sqlclass.Brief(query))
+}
 
 func (t *pinnedTx) commit() error {
 	if err := t.tx.Commit(); err != nil {

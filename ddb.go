@@ -13,7 +13,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -445,37 +444,4 @@ func (c *Cluster) Close() error {
 // notMaster is the error for a schema statement elsewhere than on the master.
 func (c *Cluster) notMaster(query string) error {
 	return fmt.Errorf("%w: %s %s does not change the schema; run it on the master, at %s: %s", ErrNotMaster, c.opts.Role, c.opts.ID, c.opts.Master, sqlclass.Brief(query))
-}
-
-// changeSchema runs a schema statement on the master. Like a write it is seen by this Cluster's reads from then
-// on, and waits for as many replicas as were asked for.
-func (c *Cluster) changeSchema(ctx context.Context, query string, args []any) error {
-	err := c.m.runSchema(ctx, query, args)
-	pos := c.m.state.load().pos
-	c.session.sees(uint64(pos.LSN)) // part of it may stand even after an error
-	if err != nil || c.opts.WaitReplicas == 0 {
-		return err
-	}
-	return c.m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
-}
-
-// runSchema runs a schema statement on the master and ships it.
-func (m *master) runSchema(ctx context.Context, query string, args []any) error {
-	if len(args) > 0 {
-		return fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
-	}
-	if err := m.refuseKind(query); err != nil {
-		return err
-	}
-	return m.exclusive(ctx, func(c *sql.Conn) error {
-		if err := m.lookAgainOn(ctx, c); err != nil {
-			return err
-		}
-		if m.writer != nil {
-			m.writer.forgetStatements()
-		}
-		return m.surround(ctx, c, query, func(s dialect.Statement) error {
-			return m.changeSchema(ctx, c, []dialect.Statement{s})
-		})
-	})
 }

@@ -2,12 +2,10 @@ package ddb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
 // Dialect returns the name of the kind of database: "sqlite" or "mysql" for those that ddb brings.
@@ -60,21 +58,4 @@ type surroundingsKey struct{}
 // are accepted, because such a file may name them in any order.
 func WithSurroundings(ctx context.Context, s dialect.Statement) context.Context {
 	return context.WithValue(ctx, surroundingsKey{}, s)
-}
-
-// surround runs f with the statement as it is to run in ctx.
-func (m *master) surround(ctx context.Context, c *sql.Conn, query string, f func(dialect.Statement) error) (err error) {
-	s, ok := ctx.Value(surroundingsKey{}).(dialect.Statement)
-	s.SQL = query
-	if !ok || m.dialect.Name() != sqlclass.MySQL.String() {
-		return f(s)
-	}
-	if _, err := c.ExecContext(ctx, "SET foreign_key_checks=0"); err != nil {
-		return err
-	}
-	defer func() {
-		_, back := c.ExecContext(context.WithoutCancel(ctx), "SET foreign_key_checks=1")
-		err = errors.Join(err, back)
-	}()
-	return f(s)
 }

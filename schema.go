@@ -218,17 +218,17 @@ func (s *schemaState) belongs(o dialect.Object, t *dialect.Table) bool {
 // reconcile ships what the database's schema shows beyond the record. The caller is inside exclusive.
 func (s *sequencer) reconcile(ctx context.Context, c *sql.Conn) error {
 	s.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.load().pos.LSN)
-	return s.changeSchema(ctx, c, nil)
+	return s.changeSchema(ctx, c, c, false)
 }
 
-// changeSchema runs schema statements, if there are any, and ships what has
-// changed as an entry of its own. The caller is inside exclusive.
-func (s *sequencer) changeSchema(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
+// changeSchema runs schema statements on the connection on, if there are any, and ships what has changed as an entry of
+// its own. mixed is settleSchema's. The caller is inside exclusive.
+func (s *sequencer) changeSchema(ctx context.Context, c, on *sql.Conn, mixed bool, statements ...dialect.Statement) error {
 	var done *passResult
 	covered := s.written.Load()
 	run := func() error {
 		for i := range statements {
-			if err := s.node.run(ctx, c, &statements[i]); err != nil {
+			if err := s.node.run(ctx, on, &statements[i]); err != nil {
 				return err
 			}
 		}
@@ -240,11 +240,11 @@ func (s *sequencer) changeSchema(ctx context.Context, c *sql.Conn, statements []
 			if err := run(); err != nil {
 				return err
 			}
-			done, err = s.settleSchema(ctx, c, statements, false)
+			done, err = s.settleSchema(ctx, c, statements, mixed)
 			return err
 		})
 	} else if err = run(); err == nil {
-		done, err = s.settleSchema(ctx, c, statements, false)
+		done, err = s.settleSchema(ctx, c, statements, mixed)
 	}
 	if err != nil {
 		if _, e := s.loadTables(context.WithoutCancel(ctx), s.db); e != nil {
@@ -267,8 +267,9 @@ func (s *sequencer) unsettle() {
 }
 
 // settleSchema installs the capture for what the schema has become, and appends the
-// entry that tells followers. mixed says that the transaction changed rows as well, whose
-// notes a changed table may have lost, so that changed tables are shipped whole.
+// entry that tells followers. mixed says that followers may not run the statements themselves, so that changed
+// tables are shipped whole: the transaction changed rows as well, whose notes a changed table may have lost, or
+// the statements name tables that only the program's session has.
 func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []dialect.Statement, mixed bool) (done *passResult, err error) {
 	before := s.tables.Load()
 	st, err := s.schemaState(ctx, c)
@@ -331,6 +332,9 @@ func (s *sequencer) repeatable(before, after *catalogue, statements []dialect.St
 		was := before.byName[s.name(t)]
 		if was != nil && (was.Refusal != "" || !slices.Equal(keyNames(was), keyNames(t))) {
 			return false // rows are named by other keys now, or were never shipped
+		}
+		if zoned(statements, was, t) {
+			return false
 		}
 	}
 	return len(statements) > 0

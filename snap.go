@@ -117,7 +117,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	s.w = newGroupWriter(c.node, writeHooks{admit: s.admit, each: s.each, commit: s.beforeCommit, result: s.result})
 	c.writes = &groupedWrites{c: c, w: s.w,
 		wrote:  func(context.Context, Position) error { return nil },
-		change: func(_ context.Context, query string, _ []any) error { return c.notMaster(query) }}
+		change: func(_ context.Context, _ *sql.Conn, query string, _ []any) error { return c.notMaster(query) }}
 	return nil
 }
 

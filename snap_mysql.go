@@ -84,7 +84,7 @@ func (w *snapWrites) query(ctx context.Context, query string, args []any) (drive
 	return queryAlone(ctx, w, query, args)
 }
 
-func (w *snapWrites) schema(_ context.Context, query string, _ []any) (sql.Result, error) {
+func (w *snapWrites) schema(_ context.Context, _ *sql.Conn, query string, _ []any) (sql.Result, error) {
 	return nil, w.c.notMaster(query)
 }
 

@@ -52,7 +52,7 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 			return nil, fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
 		}
 		c.writesN.Add(1)
-		return c.writes.schema(ctx, query, args)
+		return c.writes.schema(ctx, nil, query, args)
 	case sqlclass.TxControl:
 		return nil, fmt.Errorf("ddb: %s on a pool of connections has no effect one can rely on; use Begin", sqlclass.Brief(query))
 	case sqlclass.Write:

@@ -23,8 +23,8 @@ type writePath interface {
 	query(ctx context.Context, query string, args []any) (driver.Rows, error)
 	// begin opens a transaction that may write.
 	begin(ctx context.Context, opts *sql.TxOptions) (txn, error)
-	// schema runs a schema statement.
-	schema(ctx context.Context, query string, args []any) (sql.Result, error)
+	// schema runs a schema statement: on the program's own connection on, where it has one, or on any if that is nil.
+	schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error)
 }
 
 // txn is an open transaction. It is used by one goroutine at a time.
@@ -124,8 +124,8 @@ func (p *pooledWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, err
 	return &poolTx{conn: c.Conn, tx: tx, ctx: ctx, opts: opts, p: p}, nil
 }
 
-func (p *pooledWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
-	return noResult{}, p.c.changeSchema(ctx, query, args)
+func (p *pooledWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
+	return noResult{}, p.c.changeSchema(ctx, on, query, args)
 }
 
 // poolTx is a transaction of pooledWrites.
@@ -135,23 +135,16 @@ type poolTx struct {
 	ctx  context.Context
 	opts *sql.TxOptions
 	p    *pooledWrites
+
+	pinned    bool // conn is the program's own
+	temporary bool // conn may hold temporary tables of the transaction
 }
 
 func (t *poolTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if !t.p.c.isSchema(query) {
-		return t.tx.ExecContext(ctx, query, args...)
+	if t.p.c.isSchema(query) {
+		return t.schema(ctx, query, args)
 	}
-	// The server would commit implicitly before and after a schema statement; so does ddb.
-	if err := t.commit(); err != nil {
-		return nil, err
-	}
-	res, err := t.p.schema(ctx, query, args)
-	next, beginErr := t.p.begin(t.ctx, t.opts)
-	if beginErr != nil {
-		return res, errors.Join(err, beginErr)
-	}
-	*t = *next.(*poolTx)
-	return res, err
+	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *poolTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
@@ -160,7 +153,7 @@ func (t *poolTx) query(ctx context.Context, query string, args []any) (*sql.Rows
 
 func (t *poolTx) commit() error {
 	err := t.tx.Commit()
-	t.conn.Close() // nobody may miss it while this one waits for replicas
+	t.leave() // nobody may miss it while this one waits for replicas
 	if err != nil {
 		t.p.c.noted() // it may stand all the same
 		return err
@@ -169,8 +162,19 @@ func (t *poolTx) commit() error {
 }
 
 func (t *poolTx) rollback() error {
-	defer t.conn.Close()
+	defer t.leave()
 	return t.tx.Rollback()
+}
+
+// leave gives the connection back, without temporary tables that would stand in front of the next user's.
+func (t *poolTx) leave() {
+	if t.pinned {
+		return
+	}
+	if t.temporary {
+		drop(t.conn)
+	}
+	t.conn.Close()
 }
 
 // groupedWrites writes on a database with one writer.
@@ -178,7 +182,7 @@ type groupedWrites struct {
 	c      *Cluster
 	w      *groupWriter
 	wrote  func(ctx context.Context, pos Position) error // after each commit
-	change func(ctx context.Context, query string, args []any) error
+	change func(ctx context.Context, on *sql.Conn, query string, args []any) error
 	// settle ships schema statements that a transaction has run, before its commit.
 	settle func(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() Position, error)
 }
@@ -191,8 +195,17 @@ func (g *groupedWrites) exec(ctx context.Context, query string, args []any) (sql
 	return res, g.wrote(ctx, pos)
 }
 
-func (g *groupedWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
-	return noResult{}, g.change(ctx, query, args)
+func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
+	if on != nil {
+		hidden, err := g.w.node.hides(ctx, on, query)
+		if err != nil {
+			return nil, err
+		}
+		if hidden {
+			return on.ExecContext(ctx, query, args...)
+		}
+	}
+	return noResult{}, g.change(ctx, on, query, args)
 }
 
 func (g *groupedWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
@@ -298,6 +311,9 @@ func (t *leaseTx) check(err error) error {
 func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
 	if t.lost != nil {
 		return nil, t.lost
+	}
+	if temporary(t.g.c.class, query) {
+		return nil, fmt.Errorf("%w: a temporary object would be one of all that write here; create it on a connection got from Cluster.Conn, and begin the transaction there", ErrNotReplicable)
 	}
 	if t.g.c.isSchema(query) && t.g.settle == nil {
 		return nil, t.g.c.notMaster(query)

@@ -30,7 +30,7 @@ func (f *forwardedWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, 
 	return &plainTx{c: f.c, tx: tx}, nil
 }
 
-func (f *forwardedWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
+func (f *forwardedWrites) schema(_ context.Context, _ *sql.Conn, query string, _ []any) (sql.Result, error) {
 	return nil, f.c.notMaster(query)
 }
 
@@ -51,7 +51,7 @@ func (t *plainTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if t.readOnly && !t.c.isRead(query) {
 		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
 	}
-	if t.c.isSchema(query) {
+	if t.c.isSchema(query) && !temporary(t.c.class, query) {
 		return nil, t.c.notMaster(query)
 	}
 	return t.tx.ExecContext(ctx, query, args...)
@@ -153,7 +153,11 @@ func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, e
 	return &externalTx{c: e.c, tx: tx}, nil
 }
 
-func (e *externalWrites) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
+func (e *externalWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
+	if on != nil {
+		defer e.c.session.wroteAt(e.c)
+		return on.ExecContext(ctx, query, args...)
+	}
 	return e.exec(ctx, query, args)
 }
 

@@ -182,6 +182,7 @@ type Statement struct {
 	Charset   string `cbor:"4,keyasint,omitempty"`
 	Collation string `cbor:"5,keyasint,omitempty"`
 	Timestamp int64  `cbor:"6,keyasint,omitempty"` // unix nanoseconds that NOW() gave
+	TimeZone  string `cbor:"7,keyasint,omitempty"` // as the distance from UTC that it had then, such as +05:30
 }
 
 // Schema reads and changes table definitions.

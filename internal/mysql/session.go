@@ -20,6 +20,9 @@ type session struct {
 // rollbackTimeout bounds the clean-up of a transaction whose context is over.
 const rollbackTimeout = 5 * time.Second
 
+// lockWait is how many seconds a schema statement waits for an open transaction while all passes wait behind it.
+const lockWait = 10
+
 const sqlMode = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
 
 // setup is the one statement that prepares a connection for a purpose.
@@ -51,20 +54,30 @@ func (e *engine) setup(p dialect.Purpose) string {
 	default:
 		// A trigger or ALTER behind somebody's open transaction must not stop all passes
 		// for the day that is the server's default: it fails and is tried again.
-		set = append(set, "foreign_key_checks=1", "@ddb_apply=NULL", "lock_wait_timeout=10")
+		set = append(set, "foreign_key_checks=1", "@ddb_apply=NULL", fmt.Sprintf("lock_wait_timeout=%d", lockWait))
 	}
 	return "SET " + strings.Join(set, ", ")
 }
 
-// Conn takes a connection from the pool. One for Write stays as the user's DSN made it.
+// Conn takes a connection from the pool. One for Write stays as the user's DSN made it. One for another purpose
+// is none that a program has left temporary tables on, which would stand in front of those that ddb is to read.
 func (e *engine) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error) {
-	c, err := e.db.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("mysql: connect: %w", wrap(err))
-	}
-	if p != dialect.Write {
-		if _, err := c.ExecContext(ctx, e.setup(p)); err != nil {
+	var c *sql.Conn
+	for hidden := true; hidden; {
+		var err error
+		if c, err = e.db.Conn(ctx); err != nil {
+			return nil, fmt.Errorf("mysql: connect: %w", wrap(err))
+		}
+		if p == dialect.Write {
+			break
+		}
+		if _, err = c.ExecContext(ctx, e.setup(p)); err == nil {
+			hidden, err = e.HasTemporary(ctx, c)
+		}
+		if err != nil || hidden {
 			discard(c)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("mysql: set up connection: %w", wrap(err))
 		}
 	}

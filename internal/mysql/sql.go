@@ -85,6 +85,8 @@ const (
 	erDeadlock      = 1213
 	erNeedReprepare = 1615
 	erUnknownStmt   = 1243
+	erUnpreparable  = 1295
+	erNotLocked     = 1100
 )
 
 func errno(err error) uint16 {

@@ -1,0 +1,48 @@
+package mysql
+
+import (
+	"context"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// A temporary table stands in front of a table of its name, in its session only. No table of the server tells of it
+// before MariaDB 11.2, and a program can make one in a procedure, so that its text does not tell either. The
+// server counts them.
+
+// HasTemporary reports whether the session has ever made a temporary table. MySQL counts others with them.
+func (e *engine) HasTemporary(ctx context.Context, q dialect.Querier) (bool, error) {
+	counter := "Com_create_temporary_table"
+	if !e.mariadb {
+		counter = "Com_create_table"
+	}
+	rows, err := texts(ctx, q, "SHOW SESSION STATUS LIKE "+text(counter))
+	if err != nil {
+		return false, err
+	}
+	return len(rows) > 0 && rows[0][1].String != "0", nil
+}
+
+// IsTemporary reports whether the name stands for a temporary table in the session. An empty database is the session's own.
+func (e *engine) IsTemporary(ctx context.Context, q dialect.Querier, database, name string) (bool, error) {
+	if database != "" {
+		name = qualified(database, name)
+	} else {
+		name = ident(name)
+	}
+	rows, err := texts(ctx, q, "SHOW CREATE TABLE "+name)
+	if errno(err) != 0 {
+		return false, nil // there is no such table, or it is locked as none that is temporary can be
+	}
+	if err != nil || len(rows) == 0 || len(rows[0]) < 2 {
+		return false, err
+	}
+	return strings.HasPrefix(rows[0][1].String, "CREATE TEMPORARY TABLE"), nil
+}
+
+// NotLocked reports whether a session that has locked tables was asked for another.
+func NotLocked(err error) bool { return errno(err) == erNotLocked }
+
+// Unpreparable reports whether the server refuses to prepare a statement that it may run.
+func Unpreparable(err error) bool { return errno(err) == erUnpreparable }
