@@ -202,6 +202,14 @@ func TestServerGoesAway(t *testing.T) {
 	_, err = m.ExecContext(ctx, "INSERT INTO t VALUES (3)")
 	require.NoError(t, err)
 	require.NoError(t, m.WaitLevel(ctx))
+	for r.Position().LSN < m.Position().LSN { // it may not have been connected, which nobody waits for
+		_, changed := r.Watch()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			require.NoError(t, ctx.Err(), "%+v", r.Nodes())
+		}
+	}
 	for _, db := range []*sql.DB{mdb, rdb} {
 		var n int
 		require.NoError(t, db.QueryRowContext(ctx, "SELECT count(*) FROM t WHERE id IN (1, 3)").Scan(&n))
