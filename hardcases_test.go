@@ -528,3 +528,29 @@ func TestUserVersion(t *testing.T) {
 		numbers("16", "0")
 	}
 }
+
+// A cascade is followed when several of its ways meet in one key, when a user's trigger changes the row that starts it, and
+// when another client has just made the foreign key.
+func TestCascadesThatMeet(t *testing.T) {
+	f := newCluster(t, "mariadb", 1)
+	f.do("CREATE TABLE p (id INT PRIMARY KEY, x INT UNIQUE, y INT UNIQUE, v INT)",
+		"CREATE TABLE c (a INT, b INT, PRIMARY KEY (a, b), FOREIGN KEY (a) REFERENCES p (x) ON UPDATE CASCADE, FOREIGN KEY (b) REFERENCES p (y) ON UPDATE CASCADE)",
+		"CREATE TABLE m1 (x INT PRIMARY KEY, FOREIGN KEY (x) REFERENCES p (id) ON UPDATE CASCADE ON DELETE CASCADE)",
+		"CREATE TABLE m2 (x INT PRIMARY KEY, FOREIGN KEY (x) REFERENCES p (id) ON UPDATE CASCADE)",
+		"CREATE TABLE d (a INT, b INT, PRIMARY KEY (a, b), FOREIGN KEY (a) REFERENCES m1 (x) ON UPDATE CASCADE, FOREIGN KEY (b) REFERENCES m2 (x) ON UPDATE CASCADE)",
+		"INSERT INTO p VALUES (1, 1, 1, 0), (2, 2, 2, 0), (3, 3, 3, 0)", "INSERT INTO c VALUES (1, 1), (1, 2)", "INSERT INTO m1 VALUES (1), (2), (3)", "INSERT INTO m2 VALUES (1), (2)", "INSERT INTO d VALUES (1, 1), (1, 2)")
+	f.level()
+	f.do("UPDATE p SET id = 10, x = 10, y = 20 WHERE id = 1")
+	f.level()
+	f.do("CREATE TRIGGER moves BEFORE UPDATE ON p FOR EACH ROW SET NEW.id = OLD.id + NEW.v, NEW.x = OLD.x + NEW.v",
+		"CREATE TRIGGER brings BEFORE DELETE ON p FOR EACH ROW UPDATE m1 SET x = OLD.id WHERE x = 4", "INSERT INTO p VALUES (4, 4, 4, 0)", "INSERT INTO m1 VALUES (4)")
+	f.level()
+	f.do("UPDATE p SET v = 100 WHERE id <= 10 AND id <> 4", "DELETE FROM m1 WHERE x = 103", "DELETE FROM p WHERE id = 103")
+	f.level()
+	f.do("CREATE TABLE e (id INT PRIMARY KEY, v INT)", "CREATE TABLE g (id INT PRIMARY KEY, e INT, FOREIGN KEY (e) REFERENCES e (id) ON DELETE CASCADE)",
+		"INSERT INTO e VALUES (1, 102), (2, 110)", "INSERT INTO g VALUES (1, 1), (2, 2)", "DELETE FROM c", "DELETE FROM d", "DELETE FROM m1", "DELETE FROM m2")
+	f.level()
+	f.bypass("ALTER TABLE e ADD FOREIGN KEY (v) REFERENCES p (id) ON DELETE CASCADE", "DELETE FROM p WHERE id = 110")
+	f.level()
+	require.Equal(t, "1", f.one(f.m, "SELECT COUNT(*) FROM g"))
+}

@@ -106,12 +106,20 @@ func (in *installer) install(ctx context.Context, tables []*dialect.Table) error
 		setID(tables, t)
 	}
 	in.e.catalog.Store(in.catalog)
-	for _, db := range append(slices.Clone(in.e.databases()), in.e.own) {
-		trs, err := in.e.triggers(ctx, in.q, db)
+	if in.triggers, err = in.e.allTriggers(ctx, in.q); err != nil {
+		return err
+	}
+	if in.e.cfg.Guard {
+		// Before ddb's own triggers, which must act last.
+		err := in.e.setGuards(ctx, in.q, in.triggers, true, func(n tableName) bool {
+			return slices.ContainsFunc(list, func(t *table) bool { return n == tableName{t.Database, t.Name} })
+		})
 		if err != nil {
 			return err
 		}
-		in.triggers = append(in.triggers, trs...)
+		if in.triggers, err = in.e.allTriggers(ctx, in.q); err != nil {
+			return err
+		}
 	}
 	for _, t := range list {
 		if err := in.capture(ctx, t); err != nil {
@@ -125,12 +133,7 @@ func (in *installer) install(ctx context.Context, tables []*dialect.Table) error
 		return err
 	}
 	in.e.installed.Store(&in.counts)
-	if !in.e.cfg.Guard {
-		return nil
-	}
-	return in.e.setGuards(ctx, in.q, in.triggers, true, func(n tableName) bool {
-		return slices.ContainsFunc(list, func(t *table) bool { return n == tableName{t.Database, t.Name} })
-	})
+	return nil
 }
 
 // setID tells the caller's own copies of the table about its outbox.
@@ -182,9 +185,10 @@ func (in *installer) capture(ctx context.Context, t *table) error {
 	for _, tr := range want {
 		in.wanted[qualified(tr.db, tr.name)] = true
 		in.counts[tr.db]++
-		if slices.ContainsFunc(in.triggers, func(o trigger) bool {
+		have := slices.IndexFunc(in.triggers, func(o trigger) bool {
 			return o.db == tr.db && o.name == tr.name && o.table == tr.table && o.timing == tr.timing && o.event == tr.event && o.body == tr.body
-		}) {
+		})
+		if have >= 0 && !overtaken(in.triggers[have+1:], tr) {
 			continue
 		}
 		if slices.ContainsFunc(in.triggers, func(o trigger) bool { return o.db == tr.db && o.name == tr.name && o.table != tr.table }) {
@@ -252,13 +256,9 @@ func (e *engine) sweep(ctx context.Context, q dialect.Querier, all []trigger, tr
 // RemoveCapture takes away all that InstallCapture made.
 func (e *engine) RemoveCapture(ctx context.Context, q dialect.Querier) error {
 	err := e.neutral(ctx, q, func(q dialect.Querier) error {
-		var all []trigger
-		for _, db := range append(slices.Clone(e.databases()), e.own) {
-			trs, err := e.triggers(ctx, q, db)
-			if err != nil {
-				return err
-			}
-			all = append(all, trs...)
+		all, err := e.allTriggers(ctx, q)
+		if err != nil {
+			return err
 		}
 		if err := e.setGuards(ctx, q, all, false, func(tableName) bool { return true }); err != nil {
 			return err

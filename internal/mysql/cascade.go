@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -138,8 +137,8 @@ func (s step) effect(parent map[string]string) (changed map[string]string, ok bo
 	return changed, true
 }
 
-// from is the FROM and WHERE of the rows at the path's end; the last table is xN.
-func (p path) from() string {
+// from is the FROM and WHERE of the rows at the path's end, from the parent's row OLD or NEW; the last table is xN.
+func (p path) from(row string) string {
 	var from, where strings.Builder
 	for i, s := range p.steps {
 		if i > 0 {
@@ -154,7 +153,7 @@ func (p path) from() string {
 				if j > 0 {
 					where.WriteString(" AND ")
 				}
-				fmt.Fprintf(&where, "x1.%s=OLD.%s", ident(col), ident(s.key.refs[j]))
+				fmt.Fprintf(&where, "x1.%s=%s.%s", ident(col), row, ident(s.key.refs[j]))
 				continue
 			}
 			if j > 0 {
@@ -166,29 +165,68 @@ func (p path) from() string {
 	return " FROM " + from.String() + " WHERE " + where.String()
 }
 
-// notes returns the statements that note the rows at the path's end, under the key
-// that they have and, where the key changes with the parent's, the one they will have.
-func (e *engine) notes(p path, images bool) []string {
+// note returns the statement that notes the rows at the path's end, before they change.
+func (e *engine) note(p path, images bool) string { return e.noteRows(p, images, "OLD", true) }
+
+// noteMoved returns the statement that notes the same rows when they have changed, or "" if none gets another key.
+// Several paths may change one key, so it is read from the row rather than told by the path. All steps
+// of one that changes a key are CASCADE, and lead from the new row to the changed ones.
+func (e *engine) noteMoved(p path, images bool) string {
 	t := p.last()
-	alias := fmt.Sprintf("x%d", len(p.steps))
-	into := "INSERT INTO " + e.outboxName(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") SELECT "
-	old := make([]string, len(t.stored))
-	for i, c := range t.stored {
-		old[i] = alias + "." + ident(c.name)
-	}
-	list := []string{into + strings.Join(e.noteValues(t, images, old, true), ",") + p.from()}
-	moved := maps.Clone(p.changed)
 	for _, k := range t.Key {
-		if v := moved[t.Stored[k]]; v == "" || v == "NULL" {
+		if v := p.changed[t.Stored[k]]; v != "" && v != "NULL" {
+			return e.noteRows(p, images, "NEW", false)
+		}
+	}
+	return ""
+}
+
+func (e *engine) noteRows(p path, images bool, row string, existed bool) string {
+	t := p.last()
+	stored := make([]string, len(t.stored))
+	for i, c := range t.stored {
+		stored[i] = fmt.Sprintf("x%d.%s", len(p.steps), ident(c.name))
+	}
+	return "INSERT INTO " + e.outboxName(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") SELECT " +
+		strings.Join(e.noteValues(t, images, stored, existed), ",") + p.from(row)
+}
+
+// uncascaded marks the tables whose rows a cascade may have changed unseen: a parent has no trigger that notes them, since
+// another client has just made the foreign key, or one that acts before a trigger of the user's, which may change the row.
+func (e *engine) uncascaded(c *catalog, triggers []trigger) error {
+	acts := map[string]string{} // bodies by name of those that act last
+	for i, tr := range triggers {
+		if !overtaken(triggers[i+1:], tr) {
+			acts[qualified(tr.db, tr.name)] = tr.body
+		}
+	}
+	for _, t := range c.tables {
+		if t.ID == 0 || t.Refusal != "" {
 			continue
 		}
-		renamed := slices.Clone(old)
-		for i, name := range t.Stored {
-			if v := moved[name]; v != "" {
-				renamed[i] = v
+		effects, err := c.cascades(t)
+		if err != nil {
+			return err
+		}
+		body := func(suffix string) string { return acts[qualified(t.Database, ownTriggerName(t.ID, suffix))] }
+		for _, p := range effects.deletes {
+			if p.last().ID != 0 && !strings.Contains(body("bd"), e.note(p, c.images)) {
+				p.last().Bare = true
 			}
 		}
-		return append(list, into+strings.Join(e.noteValues(t, images, renamed, false), ",")+p.from())
+		for _, p := range effects.updates {
+			if p.last().ID != 0 && (!strings.Contains(body("bu"), e.ifMoved(p, e.note(p, c.images))) || !strings.Contains(body("au"), e.ifMoved(p, e.noteMoved(p, c.images)))) {
+				p.last().Bare = true
+			}
+		}
 	}
-	return list
+	return nil
+}
+
+// overtaken reports whether a trigger of the user's among later ones, in the order in which they act, acts after tr on
+// what tr tells of a row.
+func overtaken(later []trigger, tr trigger) bool {
+	return tr.timing == "BEFORE" && slices.ContainsFunc(later, func(o trigger) bool {
+		return o.db == tr.db && o.table == tr.table && o.timing == tr.timing && o.event == tr.event && !ownTrigger.MatchString(o.name)
+	})
 }

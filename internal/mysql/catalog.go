@@ -84,27 +84,38 @@ func digest(s string) string {
 // Tables reads the catalogue: one query for each kind of thing and database, since
 // the server looks into all databases' files for anything less plain.
 func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Table, error) {
-	b := catalogBuilder{e: e, tables: map[tableName]*table{}, prints: map[tableName]*strings.Builder{},
-		acting: map[string]tableName{}, moments: map[tableName]map[string]int{}}
+	b := catalogBuilder{e: e, tables: map[tableName]*table{}, prints: map[tableName]*strings.Builder{}, moments: map[tableName]map[string]int{}}
 	var ids []outbox
+	var triggers []trigger
 	err := e.neutral(ctx, q, func(q dialect.Querier) (err error) {
 		for _, db := range append(slices.Clone(e.databases()), e.own) {
 			if err := b.read(ctx, q, db); err != nil {
 				return fmt.Errorf("database %q: %w", db, err)
 			}
 		}
-		ids, err = e.captured(ctx, q)
+		if ids, err = e.captured(ctx, q); err == nil && len(ids) > 0 {
+			triggers, err = e.allTriggers(ctx, q)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mysql: read schema: %w", wrap(err))
 	}
 	c, list := b.finish()
+	on := make(map[string]tableName)
+	for _, tr := range triggers {
+		if ownTrigger.MatchString(tr.name) {
+			on[tr.name] = tableName{tr.db, tr.table}
+		}
+	}
 	for _, o := range ids {
 		if t := c.tables[o.table]; t != nil {
-			t.ID, t.Bare = o.id, !b.captures(o)
+			t.ID, t.Bare = o.id, !captures(o, on)
 		}
 		c.images = c.images || o.images()
+	}
+	if err := e.uncascaded(c, triggers); err != nil {
+		return nil, fmt.Errorf("mysql: read schema: %w", err)
 	}
 	e.catalog.Store(c)
 	return list, nil
@@ -115,14 +126,13 @@ type catalogBuilder struct {
 	tables  map[tableName]*table
 	prints  map[tableName]*strings.Builder
 	born    map[string]string            // of the database at hand, by table or file: see incarnations
-	acting  map[string]tableName         // ddb's own triggers, by name
 	moments map[tableName]map[string]int // by unique index: how many moments its columns end with
 }
 
 // captures reports whether all triggers that note the changes of a table are there, and on it.
-func (b *catalogBuilder) captures(o outbox) bool {
+func captures(o outbox, triggers map[string]tableName) bool {
 	for _, suffix := range noting {
-		if b.acting[ownTriggerName(o.id, suffix)] != o.table {
+		if triggers[ownTriggerName(o.id, suffix)] != o.table {
 			return false
 		}
 	}
@@ -145,7 +155,6 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 			" ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION", b.addReference},
 		{"SELECT TABLE_NAME, CONSTRAINT_NAME, UPDATE_RULE, DELETE_RULE FROM information_schema.REFERENTIAL_CONSTRAINTS" +
 			" WHERE CONSTRAINT_SCHEMA=%s", b.addRules},
-		{"SELECT EVENT_OBJECT_TABLE, TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=%s", b.addTrigger},
 	}
 	if err := b.incarnations(ctx, q, db); err != nil {
 		return err
@@ -329,12 +338,6 @@ func (e *engine) fileName(expression string) string {
 		return "NULL" // nobody will ask
 	}
 	return "CONVERT(CONVERT(" + expression + " USING filename) USING binary)"
-}
-
-func (b *catalogBuilder) addTrigger(db string, r []sql.NullString) {
-	if ownTrigger.MatchString(r[1].String) {
-		b.acting[r[1].String] = tableName{db, r[0].String}
-	}
 }
 
 func (b *catalogBuilder) addCheck(db string, r []sql.NullString) { b.note(db, "check", r) }

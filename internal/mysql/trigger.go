@@ -47,6 +47,19 @@ func (e *engine) triggers(ctx context.Context, q dialect.Querier, db string) ([]
 	return list, nil
 }
 
+// allTriggers lists the triggers of all databases.
+func (e *engine) allTriggers(ctx context.Context, q dialect.Querier) ([]trigger, error) {
+	var all []trigger
+	for _, db := range append(slices.Clone(e.databases()), e.own) {
+		list, err := e.triggers(ctx, q, db)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
 // noteColumns are the columns of an outbox that a trigger fills.
 func noteColumns(t *table, images bool) []string {
 	var cols []string
@@ -106,28 +119,36 @@ func (e *engine) captureTriggers(c *catalog, t *table, images bool) ([]trigger, 
 	for _, col := range t.keyColumns() {
 		same = append(same, fmt.Sprintf("OLD.%s<=>NEW.%s", ident(col.name), ident(col.name)))
 	}
-	list := []trigger{
-		e.ownTrigger(t, images, "ai", "AFTER", "INSERT", e.refuseLarge(t, images, "NEW")+into+values("NEW", false)),
-		e.ownTrigger(t, images, "ad", "AFTER", "DELETE", e.refuseLarge(t, images, "OLD")+into+values("OLD", true)),
-		e.ownTrigger(t, images, "au", "AFTER", "UPDATE", e.refuseLarge(t, images, "OLD", "NEW")+into+values("OLD", true)+"; IF NOT ("+strings.Join(same, " AND ")+") THEN "+
-			into+values("NEW", false)+"; END IF"),
-	}
 	effects, err := c.cascades(t)
 	if err != nil {
 		return nil, err
 	}
-	var deletes []string
+	var deletes, updates, moved []string
 	for _, p := range effects.deletes {
-		if p.last().ID == 0 {
-			continue // not among the tables that are captured
+		if p.last().ID != 0 { // it is among the tables that are captured
+			deletes = append(deletes, e.note(p, images))
 		}
-		deletes = append(deletes, e.notes(p, images)...)
+	}
+	for _, p := range effects.updates {
+		if p.last().ID == 0 {
+			continue
+		}
+		updates = append(updates, e.ifMoved(p, e.note(p, images)))
+		if s := e.ifMoved(p, e.noteMoved(p, images)); s != "" {
+			moved = append(moved, "; "+s)
+		}
+	}
+	list := []trigger{
+		e.ownTrigger(t, images, "ai", "AFTER", "INSERT", e.refuseLarge(t, images, "NEW")+into+values("NEW", false)),
+		e.ownTrigger(t, images, "ad", "AFTER", "DELETE", e.refuseLarge(t, images, "OLD")+into+values("OLD", true)),
+		e.ownTrigger(t, images, "au", "AFTER", "UPDATE", e.refuseLarge(t, images, "OLD", "NEW")+into+values("OLD", true)+"; IF NOT ("+strings.Join(same, " AND ")+") THEN "+
+			into+values("NEW", false)+"; END IF"+strings.Join(moved, "")),
 	}
 	if len(deletes) > 0 {
 		list = append(list, e.ownTrigger(t, images, "bd", "BEFORE", "DELETE", strings.Join(deletes, "; ")))
 	}
-	if body := e.updateBody(effects.updates, images); body != "" {
-		list = append(list, e.ownTrigger(t, images, "bu", "BEFORE", "UPDATE", body))
+	if len(updates) > 0 {
+		list = append(list, e.ownTrigger(t, images, "bu", "BEFORE", "UPDATE", strings.Join(updates, "; ")))
 	}
 	return list, nil
 }
@@ -160,21 +181,17 @@ func (e *engine) refuseLarge(t *table, images bool, rows ...string) string {
 	return "IF " + strings.Join(conditions, " OR ") + " THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT=" + text(reason+string(name)) + "; END IF; "
 }
 
-// updateBody notes the rows that follow a change of the columns that they refer to.
-func (e *engine) updateBody(updates []path, images bool) string {
-	var parts []string
-	for _, p := range updates {
-		if p.last().ID == 0 {
-			continue
-		}
-		var same []string
-		for _, ref := range p.steps[0].key.refs {
-			// Byte for byte, since InnoDB passes on a change of letter case too.
-			same = append(same, fmt.Sprintf("BINARY OLD.%s<=>BINARY NEW.%s", ident(ref), ident(ref)))
-		}
-		parts = append(parts, "IF NOT ("+strings.Join(same, " AND ")+") THEN "+strings.Join(e.notes(p, images), "; ")+"; END IF")
+// ifMoved runs the statement, if there is one, when columns change that the path's first step refers to.
+func (e *engine) ifMoved(p path, statement string) string {
+	if statement == "" {
+		return ""
 	}
-	return strings.Join(parts, "; ")
+	var same []string
+	for _, ref := range p.steps[0].key.refs {
+		// Byte for byte, since InnoDB passes on a change of letter case too.
+		same = append(same, fmt.Sprintf("BINARY OLD.%s<=>BINARY NEW.%s", ident(ref), ident(ref)))
+	}
+	return "IF NOT (" + strings.Join(same, " AND ") + ") THEN " + statement + "; END IF"
 }
 
 // ownTrigger wraps the statements of a capture trigger. Nothing is noted in Replay on a
