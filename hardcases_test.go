@@ -533,7 +533,7 @@ func TestUserVersion(t *testing.T) {
 // when another client has just made the foreign key.
 func TestCascadesThatMeet(t *testing.T) {
 	f := newCluster(t, "mariadb", 1)
-	f.do("CREATE TABLE p (id INT PRIMARY KEY, x INT UNIQUE, y INT UNIQUE, v INT)",
+	f.do("CREATE TABLE p (id INT PRIMARY KEY, x INT NOT NULL UNIQUE, y INT NOT NULL UNIQUE, v INT)",
 		"CREATE TABLE c (a INT, b INT, PRIMARY KEY (a, b), FOREIGN KEY (a) REFERENCES p (x) ON UPDATE CASCADE, FOREIGN KEY (b) REFERENCES p (y) ON UPDATE CASCADE)",
 		"CREATE TABLE m1 (x INT PRIMARY KEY, FOREIGN KEY (x) REFERENCES p (id) ON UPDATE CASCADE ON DELETE CASCADE)",
 		"CREATE TABLE m2 (x INT PRIMARY KEY, FOREIGN KEY (x) REFERENCES p (id) ON UPDATE CASCADE)",
