@@ -140,6 +140,9 @@ func openNode(ctx context.Context, db *sql.DB, opts Options) (*node, error) {
 	if n.unlock, err = engine.Lock(ctx); err != nil {
 		return nil, n.lockError(err)
 	}
+	if w, ok := engine.(interface{ Warning() string }); ok && opts.Role != Replica && w.Warning() != "" {
+		n.log.Warn(w.Warning())
+	}
 	if err := n.prepare(ctx); err != nil {
 		return nil, errors.Join(err, n.unlock())
 	}

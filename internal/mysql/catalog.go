@@ -372,6 +372,12 @@ func (b *catalogBuilder) finish() (*catalog, []*dialect.Table) {
 }
 
 func (b *catalogBuilder) refusal(t *table) string {
+	for _, c := range t.keyColumns() {
+		if members, ok := strings.CutPrefix(c.typ, "set('"); ok && slices.Contains(strings.Split(strings.TrimSuffix(members, "')"), "','"), "") {
+			return fmt.Sprintf("column %s in the primary key of table %s is a SET with an empty member, which reads like no member at all: "+
+				"ALTER TABLE %s MODIFY %s SET(...) without ''", ident(c.name), t.sqlName(), t.sqlName(), ident(c.name))
+		}
+	}
 	if len(t.Key) == 0 {
 		return fmt.Sprintf("table %s has no primary key: ALTER TABLE %s ADD PRIMARY KEY (...) of the columns that identify a row, "+
 			"or ALTER TABLE %s ADD COLUMN id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY", t.sqlName(), t.sqlName(), t.sqlName())

@@ -42,6 +42,7 @@ type engine struct {
 	mariadb   bool
 	fold      bool        // lower_case_table_names != 0
 	process   bool        // the user may read InnoDB's dictionary
+	user      string      // the server's CURRENT_USER
 	statement int         // limit of a statement's size, bytes
 	packet    int         // max_allowed_packet, bytes
 	noLoad    atomic.Bool // LOAD DATA LOCAL has been refused
@@ -80,7 +81,7 @@ func (Dialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialec
 }
 
 func (e *engine) identify(ctx context.Context, q dialect.Querier) error {
-	rows, err := texts(ctx, q, "SELECT VERSION(), DATABASE(), @@lower_case_table_names, @@max_allowed_packet")
+	rows, err := texts(ctx, q, "SELECT VERSION(), DATABASE(), @@lower_case_table_names, @@max_allowed_packet, CURRENT_USER()")
 	if err != nil {
 		return fmt.Errorf("mysql: connect: %w", wrap(err))
 	}
@@ -97,6 +98,7 @@ func (e *engine) identify(ctx context.Context, q dialect.Querier) error {
 	}
 	e.fold = r[2].String != "0"
 	e.packet = atoi(r[3].String)
+	e.user = r[4].String
 	e.statement = min(maxStatement, e.packet/2)
 	bound := slices.Clone(e.cfg.Databases)
 	if len(bound) == 0 && r[1].Valid {
@@ -256,6 +258,16 @@ func (e *engine) checkPrivileges(ctx context.Context, q dialect.Querier) error {
 		return errTrust
 	}
 	return nil
+}
+
+// Warning says what the node cannot notice with the privileges that its user has; "" if it notices everything.
+func (e *engine) Warning() string {
+	if e.process {
+		return ""
+	}
+	name, host, _ := strings.Cut(e.user, "@")
+	return "a TRUNCATE by a client that bypasses ddb stays unseen, and the other nodes keep the rows, because the database user lacks a privilege: " +
+		"GRANT PROCESS ON *.* TO " + ident(name) + "@" + ident(host)
 }
 
 var errTrust = fmt.Errorf("mysql: the server writes a binary log and then lets only users with SUPER create triggers: "+

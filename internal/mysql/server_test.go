@@ -25,6 +25,8 @@ func TestRefusals(t *testing.T) {
 		"CREATE TABLE isam (id INT PRIMARY KEY) ENGINE=MyISAM",
 		"CREATE TABLE versioned (id INT PRIMARY KEY) WITH SYSTEM VERSIONING",
 		"CREATE SEQUENCE seq",
+		"CREATE TABLE members (k SET('x','it''s','') PRIMARY KEY)",
+		"CREATE TABLE quoted (k SET('it''s','''','(''') PRIMARY KEY, v SET(''))",
 		"CREATE TABLE child (id INT PRIMARY KEY, o INT, FOREIGN KEY (o) REFERENCES "+qualified(other, "outside")+" (id) ON DELETE CASCADE)",
 		"CREATE TABLE quiet (id INT PRIMARY KEY, o INT, FOREIGN KEY (o) REFERENCES "+qualified(other, "outside")+" (id))",
 		"CREATE TABLE loops (id INT PRIMARY KEY, a INT, b INT, FOREIGN KEY (a) REFERENCES loops (id) ON DELETE CASCADE, FOREIGN KEY (b) REFERENCES loops (id) ON DELETE CASCADE)",
@@ -33,7 +35,7 @@ func TestRefusals(t *testing.T) {
 	defer n.exec("DROP TABLE child, quiet")
 	want := map[string]string{
 		"fine": "", "quiet": "", "conflicts": "", "followers": "", "keyless": "ADD PRIMARY KEY", "prefix": "whole columns", "isam": "ENGINE=InnoDB",
-		"versioned": "DROP SYSTEM VERSIONING", "seq": "DROP SEQUENCE", "child": "DROP FOREIGN KEY", "loops": "CASCADE",
+		"versioned": "DROP SYSTEM VERSIONING", "seq": "DROP SEQUENCE", "child": "DROP FOREIGN KEY", "loops": "CASCADE", "members": "empty member", "quoted": "",
 	}
 	for _, tab := range n.tables() {
 		w, ok := want[tab.Name]
@@ -87,6 +89,9 @@ func TestBindErrors(t *testing.T) {
 	// The server says the same if ddb gets as far as its triggers.
 	mustExec(t, root, "SET GLOBAL log_bin_trust_function_creators=1", "CREATE TABLE app.t (id INT PRIMARY KEY)")
 	n := bindNode(t, openAs(t, s, "u", "sesame", "app"), dialect.Config{})
+	if w := n.eng.Warning(); !strings.Contains(w, "GRANT PROCESS ON *.* TO `u`@`%`") {
+		t.Errorf("without PROCESS the warning is %q", w)
+	}
 	mustExec(t, root, "SET GLOBAL log_bin_trust_function_creators=0")
 	check(n.eng.InstallCapture(t.Context(), n.db, n.tables(), dialect.Keys), true, "log_bin_trust_function_creators=1")
 	mustExec(t, root, "SET GLOBAL log_bin_trust_function_creators=1")
