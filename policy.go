@@ -14,6 +14,8 @@ type Policy struct {
 }
 
 // The policies. Whatever loses is kept in the conflicts table; see [Cluster.Conflicts].
+// Under each, a snap's whole transaction is refused where a constraint refuses it, or where a
+// foreign key would take along rows that the snap did not have.
 //
 // NewestWins compares when the two changes were made, by hybrid logical clocks; at a
 // tie the node whose id is greater wins. A snap's clock that is off is put right by what its

@@ -111,7 +111,7 @@ func (s *settler) attempt(ctx context.Context, c *sql.Conn, list []*arrived, for
 			return err
 		}
 	}
-	if err := st.write(); err != nil {
+	if err := st.writeExactly(); err != nil {
 		return err
 	}
 	if err := st.record(); err != nil {

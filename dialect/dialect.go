@@ -121,6 +121,13 @@ type Compiler interface {
 	Compile(ctx context.Context, c *sql.Conn, query string, args []any) (Stmt, Program, error)
 }
 
+// Cascader may be implemented by an Engine whose foreign keys change rows besides those that a statement names.
+type Cascader interface {
+	// Cascaded returns a function that calls emit for each row that q's transaction has changed since Cascaded was called, or may
+	// have, in those of tables that foreign keys may change so: with its key, and its values as they are then. nil if there is no such table.
+	Cascaded(ctx context.Context, q Querier, tables []*Table) (changed func(emit func(*Table, Row) error) error, err error)
+}
+
 // Column is one column of a table.
 type Column struct {
 	Name          string

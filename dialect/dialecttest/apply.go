@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -127,6 +128,23 @@ func testBatchForeignKeys(t *testing.T, h Harness) {
 		t.Error("a Batch wrote a child without a parent")
 	}
 	w.holds("c", "1 1")
+	w.in(dialect.Batch, func(conn *sql.Conn) {
+		casc, ok := w.eng.(dialect.Cascader)
+		if !ok {
+			return
+		}
+		changed, err := casc.Cascaded(w.ctx, conn, []*dialect.Table{p, c})
+		w.ok(err)
+		w.ok(w.eng.Apply(w.ctx, conn, p, []dialect.Row{{Key: []any{int64(1)}}}, dialect.Strict))
+		var got []string
+		w.ok(changed(func(t *dialect.Table, r dialect.Row) error {
+			got = append(got, change{table: t, key: r.Key, values: r.Values}.String())
+			return nil
+		}))
+		if !slices.Equal(got, []string{"c(1) gone"}) {
+			t.Errorf("Cascaded tells of %v, want c(1) gone", got)
+		}
+	})
 }
 
 // Rows are inserted, changed and deleted by key, however often.

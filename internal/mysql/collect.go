@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -145,15 +146,20 @@ func (e *engine) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Tab
 	if err != nil {
 		return dialect.Notes{Table: dt}, err
 	}
-	r := &rowReader{t: t}
-	r.key("o")
-	r.add(present(t), flagColumn)
-	at := r.stored("t")
-	query := "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT DISTINCT " + t.keyNames() + " FROM " + e.outboxName(t.ID) + ") o LEFT JOIN " +
-		t.sqlName() + " t ON " + t.match("t", "o")
+	r, query, at := e.collectQuery(t, "")
 	n, err = e.emitNoted(ctx, q, r, "", query, at, emit)
 	n.Table = dt
 	return n, err
+}
+
+// collectQuery joins the keys of the notes that the condition selects with their rows, whose values begin at.
+func (e *engine) collectQuery(t *table, where string) (r *rowReader, query string, at int) {
+	r = &rowReader{t: t}
+	r.key("o")
+	r.add(present(t), flagColumn)
+	at = r.stored("t")
+	return r, "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT DISTINCT " + t.keyNames() + " FROM " + e.outboxName(t.ID) + where + ") o LEFT JOIN " +
+		t.sqlName() + " t ON " + t.match("t", "o"), at
 }
 
 // emitNoted emits what the query of r gives for the notes that the condition selects. The row's values begin at.
@@ -334,4 +340,44 @@ func (e *engine) touch(ctx context.Context, q dialect.Querier, t *table, keys []
 		}
 	}
 	return st.flush()
+}
+
+// Cascaded tells by the notes that have come since. What others note meanwhile is not in the transaction's snapshot, which
+// its first look at an outbox makes if it has none yet.
+func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dialect.Table) (func(func(*dialect.Table, dialect.Row) error) error, error) {
+	type watched struct {
+		dt    *dialect.Table
+		t     *table
+		since string // condition
+	}
+	var list []watched
+	for _, dt := range tables {
+		if dt.ID == 0 || dt.Refusal != "" {
+			continue
+		}
+		t, err := e.info(ctx, q, dt)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(t.foreign, func(f foreignKey) bool { return acts(f.onDelete) || acts(f.onUpdate) }) {
+			continue
+		}
+		rows, err := texts(ctx, q, "SELECT COALESCE(MAX(id),0) FROM "+e.outboxName(t.ID))
+		if err != nil {
+			return nil, fmt.Errorf("mysql: cascaded %s: %w", t.sqlName(), wrap(err))
+		}
+		list = append(list, watched{dt, t, " WHERE id>" + rows[0][0].String})
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	return func(emit func(*dialect.Table, dialect.Row) error) error {
+		for _, w := range list {
+			r, query, at := e.collectQuery(w.t, w.since)
+			if _, err := e.emitNoted(ctx, q, r, w.since, query, at, func(r dialect.Row) error { return emit(w.dt, r) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, nil
 }

@@ -30,6 +30,7 @@ type table struct {
 	rowidName    string // a name by which the rowid can be had that is not the key, "" if none
 	parents      []string
 	isParent     bool // another table's foreign key names it
+	cascaded     bool // a foreign key of its own may change it
 }
 
 // unique is a unique index besides the key's.
@@ -295,11 +296,13 @@ func loadParents(ctx context.Context, q dialect.Querier, byName map[string]*tabl
 		lower[strings.ToLower(name)] = tb
 	}
 	var name, parent string
-	return each(ctx, q, `SELECT m.name, f."table" FROM main.sqlite_schema m, pragma_foreign_key_list(m.name, 'main') f
+	var acts bool
+	return each(ctx, q, `SELECT m.name, f."table", f.on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT') OR f.on_update IN ('CASCADE', 'SET NULL', 'SET DEFAULT') FROM main.sqlite_schema m, pragma_foreign_key_list(m.name, 'main') f
 		WHERE m.type = 'table' AND m.rootpage <> 0 ORDER BY m.name, f.id, f.seq`,
-		[]any{&name, &parent}, func() error {
+		[]any{&name, &parent, &acts}, func() error {
 			if tb, p := byName[name], lower[strings.ToLower(parent)]; tb != nil && p != nil {
 				tb.parents = append(tb.parents, p.Name)
+				tb.cascaded = tb.cascaded || acts
 				p.isParent = true
 			}
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -263,4 +264,40 @@ func (e *engine) Touch(ctx context.Context, q dialect.Querier, t *dialect.Table,
 		return fmt.Errorf("sqlite: touch %s: %w", t.Name, err)
 	}
 	return nil
+}
+
+// Cascaded tells by the notes that have come since. SQLite has one writer, so they are all the transaction's own.
+func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dialect.Table) (func(func(*dialect.Table, dialect.Row) error) error, error) {
+	type watched struct {
+		t    *dialect.Table
+		tb   *table
+		last int64 // note before
+	}
+	var list []watched
+	for _, t := range tables {
+		if t.ID == 0 || t.Refusal != "" {
+			continue
+		}
+		w := watched{t: t}
+		var err error
+		if w.tb, err = e.info(ctx, q, t); err == nil && w.tb.cascaded {
+			err = each(ctx, q, "SELECT coalesce(max(id), 0) FROM "+outbox(t.ID), []any{&w.last}, func() error { return nil })
+			list = append(list, w)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("sqlite: cascaded: %w", err)
+		}
+	}
+	if len(list) == 0 {
+		return nil, nil
+	}
+	return func(emit func(*dialect.Table, dialect.Row) error) error {
+		for _, w := range list {
+			err := e.emitNoted(ctx, q, w.tb, w.tb.collectSQL(w.t.ID, false), []any{w.last + 1, int64(math.MaxInt64)}, false, func(r dialect.Row) error { return emit(w.t, r) })
+			if err != nil {
+				return fmt.Errorf("sqlite: cascaded %s: %w", w.t.Name, err)
+			}
+		}
+		return nil
+	}, nil
 }
