@@ -28,7 +28,8 @@ type applier struct {
 	through LSN
 
 	// enter is called before each transaction, and what it returns after it; opened is
-	// called inside it, first. Nil: no interest.
+	// called inside it, first. A schema entry that takes more than a transaction has one turn all the
+	// same: nothing may be written to tables that have no triggers yet. Nil: no interest.
 	enter  func(ctx context.Context) (leave func(committed bool), err error)
 	opened func(ctx context.Context, c *sql.Conn) error
 	leave  func(committed bool)
@@ -123,8 +124,8 @@ func (a *applier) close() {
 func (a *applier) abort() {
 	if a.open {
 		rollback(a.conn)
-		a.closed(false)
 	}
+	a.closed(false)
 	a.prev, a.unfiled = a.pos.anchor(), nil
 }
 
@@ -291,7 +292,7 @@ func (a *applier) file(ctx context.Context, parts []Part) error {
 }
 
 func (a *applier) begin(ctx context.Context) (err error) {
-	if a.enter != nil {
+	if a.enter != nil && a.leave == nil {
 		if a.leave, err = a.enter(ctx); err != nil {
 			return err
 		}
@@ -307,7 +308,7 @@ func (a *applier) begin(ctx context.Context) (err error) {
 	return nil
 }
 
-// closed notes that the transaction has ended.
+// closed notes that the transaction has ended, and the turn with it.
 func (a *applier) closed(committed bool) {
 	a.open = false
 	if a.leave != nil {

@@ -18,16 +18,26 @@ type intent struct {
 	Mark string `cbor:"3,keyasint"` // of the schema before the statement at Step
 }
 
-// beforeSchema lets schemaRuns prepare the rows, in the entry's transaction or, where schema statements are in none, in its own.
+// beforeSchema lets schemaRuns prepare the rows, in the entry's transaction or, where schema statements are in none, in
+// its own. The turn goes on until the entry's is over.
 func (a *applier) beforeSchema(ctx context.Context, statements []dialect.Statement) error {
 	if a.schemaRuns == nil {
 		return nil
 	}
-	run := func() error { return a.schemaRuns(ctx, a.conn, statements) }
 	if a.open {
-		return run()
+		return a.schemaRuns(ctx, a.conn, statements)
 	}
-	return a.tx(ctx, run)
+	if err := a.begin(ctx); err != nil {
+		return err
+	}
+	if err := a.schemaRuns(ctx, a.conn, statements); err != nil {
+		return err
+	}
+	if err := a.engine.Commit(ctx, a.conn, dialect.Replay); err != nil {
+		return fmt.Errorf("ddb: node %s: prepare for schema statements: %w", a.opts.ID, err)
+	}
+	a.open = false
+	return nil
 }
 
 // schema runs the statements of an entry.

@@ -28,6 +28,8 @@ import (
 //	N6  Entries and local transactions take turns (turns), and an entry's turn begins with the batches that are
 //	    not made yet, so that no local change is overwritten between its commit and its entering pendingKeys. Clients that bypass ddb
 //	    take no turns: what they have committed before an entry has locked a row by writing it is shown again (overtaken).
+//	    An entry with schema statements has one turn, in however many transactions it is applied, and if it fails
+//	    the turn ends with triggers on the tables that there are, or else with no local writes (halfway).
 type snapSide struct {
 	*follower
 	w     *groupWriter // nil where the database has many writers
@@ -39,6 +41,7 @@ type snapSide struct {
 	notes        noteReader    // nil where the notes are read after each statement
 	notePasses                 // where w is nil
 	marks        marks         // of the writer's goroutine
+	halfway      atomic.Bool   // schema statements have begun, and tables may be without triggers
 	empty        atomic.Bool   // there are no rows of anybody's: the first snapshot, or another, is being loaded
 	numberOfNode atomic.Int64  // 0 until the master has given one
 	more         chan struct{} // capacity 1: there may be something to push
@@ -265,8 +268,7 @@ const warnAt = 0.8
 
 // admit refuses a local write when there is no data yet or the queue is full.
 func (s *snapSide) admit() error {
-	st := s.state.load()
-	if st.pos.LSN == 0 || st.through == loading {
+	if !s.readable() {
 		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", ErrBusy, s.opts.ID)
 	}
 	s.mu.Lock()

@@ -46,13 +46,28 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 	s.apply.queue = &applying{written: s.written.Load()}
 	was := s.tables.Load()
 	return func(committed bool) {
-		if !committed {
+		if !committed && s.engine.Transactional() {
 			s.tables.Store(was) // a schema statement, if there was one, is undone
 		}
 		s.settleQueue(committed)
+		if !committed && s.halfway.Load() {
+			s.halt(ctx)
+		}
 		release()
 		signal(s.more)
 	}, nil
+}
+
+// halt gives the tables their triggers as they stand after schema statements of which not all have been run. Without them
+// there are no local writes until they have.
+func (s *snapSide) halt(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	if err := s.capture(ctx, s.db); err != nil {
+		s.log.Error("local writes are refused until the schema statements of an entry have been run", "error", err)
+		return
+	}
+	s.halfway.Store(false)
 }
 
 func (s *snapSide) takeTurn(ctx context.Context) (release func(), err error) {
@@ -261,7 +276,11 @@ func (s *snapSide) schemaRan(ctx context.Context, c *sql.Conn) error {
 	if s.w != nil {
 		s.w.forgetStatements() // its goroutine waits for us (N6)
 	}
-	return s.capture(ctx, c)
+	if err := s.capture(ctx, c); err != nil {
+		return err
+	}
+	s.halfway.Store(false)
+	return nil
 }
 
 // restored makes the local changes that are still pending show again, after a snapshot or

@@ -93,6 +93,7 @@ func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) e
 // that the statements have been run on, and local changes may stand in their way. What is still pending of a table
 // that keeps its name and columns is shown again after it (restored); the rest is bound to be refused.
 func (s *snapSide) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
+	s.halfway.Store(!s.engine.Transactional())
 	if s.empty.Load() || s.pending() == 0 && len(s.apply.queue.made) == 0 {
 		return nil
 	}

@@ -44,11 +44,28 @@ func (w *snapWrites) admit(ctx context.Context) error {
 	return w.s.admit()
 }
 
-func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+// turn waits for the turn of a write. An entry that it has waited for may have left tables that must not be written to.
+func (w *snapWrites) turn(ctx context.Context) (done func(), err error) {
 	if err := w.admit(ctx); err != nil {
 		return nil, err
 	}
-	done, err := w.s.turns.write(ctx)
+	if done, err = w.s.turns.write(ctx); err != nil {
+		return nil, err
+	}
+	switch {
+	case !w.s.readable():
+		err = fmt.Errorf("%w: a snapshot from the master has begun to replace the data of snap %s; try again when it is loaded", ErrBusy, w.s.opts.ID)
+	case w.s.halfway.Load():
+		err = fmt.Errorf("%w: snap %s has run a schema statement of the master by half; try again when its state is not failed", ErrBusy, w.s.opts.ID)
+	default:
+		return done, nil
+	}
+	done()
+	return nil, err
+}
+
+func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	done, err := w.turn(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -89,10 +106,7 @@ func (w *snapWrites) schema(_ context.Context, _ *sql.Conn, query string, _ []an
 }
 
 func (w *snapWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
-	if err := w.admit(ctx); err != nil {
-		return nil, err
-	}
-	done, err := w.s.turns.write(ctx)
+	done, err := w.turn(ctx)
 	if err != nil {
 		return nil, err
 	}
