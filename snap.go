@@ -45,6 +45,7 @@ type snapSide struct {
 	empty        atomic.Bool   // there are no rows of anybody's: the first snapshot, or another, is being loaded
 	numberOfNode atomic.Int64  // 0 until the master has given one
 	more         chan struct{} // capacity 1: there may be something to push
+	found        int64         // the last batch that another process has left, until its rows are recalled; of the applier
 	flight       flight
 
 	mu     sync.Mutex // guards what follows
@@ -55,7 +56,8 @@ type snapSide struct {
 	numbering bool
 	clock     hybrid
 	keys      pendingKeys
-	// withheld has the master's rows that were left out for pending ones (N4), as far as this process has seen them.
+	// withheld has the master's rows that were left out for pending ones (N4), as far as this process has seen them
+	// or has recalled them.
 	withheld map[tableName]map[string][]any
 	count    int64
 	bytes    int64
@@ -150,6 +152,7 @@ func (s *snapSide) load(ctx context.Context) error {
 	if err := s.recount(ctx, s.db); err != nil {
 		return err
 	}
+	s.found = s.lastID
 	if at := s.apply.pos.LSN; at > 0 {
 		parts, err := s.journal.Read(ctx, at, -1, 1)
 		if err != nil {

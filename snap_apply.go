@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -22,6 +23,9 @@ type applying struct {
 	removed []removedKey
 	own     []pendingKeys // of the batches dropped
 	written uint64        // local writes before it
+
+	mentioned []tableName                    // by the schema statements
+	withheld  map[tableName]map[string][]any // of these as it was before the statements
 }
 
 type removedKey struct {
@@ -106,6 +110,9 @@ func (s *snapSide) settleQueue(committed bool) {
 	if !committed {
 		for _, r := range q.removed {
 			r.rows[r.key] = r.id
+		}
+		if s.engine.Transactional() {
+			maps.Copy(s.withheld, q.withheld)
 		}
 		s.stale = s.stale || len(q.made)+len(q.dropped) > 0
 		return
@@ -280,7 +287,7 @@ func (s *snapSide) schemaRan(ctx context.Context, c *sql.Conn) error {
 		return err
 	}
 	s.halfway.Store(false)
-	return nil
+	return s.afresh(ctx, c)
 }
 
 // restored makes the local changes that are still pending show again, after a snapshot or

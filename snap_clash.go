@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -97,13 +95,14 @@ func (s *snapSide) schemaRuns(ctx context.Context, c *sql.Conn, statements []dia
 	if s.empty.Load() || s.pending() == 0 && len(s.apply.queue.made) == 0 {
 		return nil
 	}
+	if err := s.recall(ctx, c); err != nil {
+		return err
+	}
 	for _, t := range s.tables.Load().replicated() {
-		names := func(st dialect.Statement) bool {
-			return strings.ContainsAny(t.Name, "\"'`]") || strings.Contains(strings.ToLower(st.SQL), strings.ToLower(t.Name))
-		}
-		if t.Own || !slices.ContainsFunc(statements, names) {
+		if t.Own || !mentioned(t.Name, statements) {
 			continue
 		}
+		s.apply.queue.mentioned = append(s.apply.queue.mentioned, s.name(t))
 		pending, order, err := s.pendingRows(ctx, c, t)
 		if err != nil {
 			return err
@@ -120,16 +119,6 @@ func (s *snapSide) schemaRuns(ctx context.Context, c *sql.Conn, statements []dia
 		}
 	}
 	return nil
-}
-
-// masters returns the row as the master has it, as far as that is known; nil if it has none.
-func (s *snapSide) masters(t *dialect.Table, key string, pending dialect.Row) []any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if master, known := s.withheld[s.name(t)][key]; known {
-		return master
-	}
-	return pending.Base
 }
 
 // pendingRows returns the pending rows of a table by key: as they were before the first pending batch, and

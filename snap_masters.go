@@ -1,0 +1,186 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// What the master has of rows that are pending shows when their batch is settled: it touches every row, refused or
+// not. Only schema statements need it before, and in a table that is renamed no touch comes for it any more.
+
+// masters returns the row as the master has it, as far as that is known; nil if it has none.
+func (s *snapSide) masters(t *dialect.Table, key string, pending dialect.Row) []any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	master, known := s.withheld[s.name(t)][key]
+	if known && (master == nil || len(master) == len(t.Stored)) {
+		return master
+	}
+	return pending.Base
+}
+
+// mentioned reports whether one of the statements may be about a table of the name.
+func mentioned(name string, statements []dialect.Statement) bool {
+	return slices.ContainsFunc(statements, func(st dialect.Statement) bool {
+		return strings.ContainsAny(name, "\"'`]") || strings.Contains(strings.ToLower(st.SQL), strings.ToLower(name))
+	})
+}
+
+// afresh notes what schema statements have made of the master's rows, which schemaRuns had put in the place of
+// pending ones. The entry's own rows, of a table that is made anew, are yet to come.
+func (s *snapSide) afresh(ctx context.Context, c *sql.Conn) error {
+	if s.apply.queue == nil { // a snapshot
+		return nil
+	}
+	cat := s.tables.Load()
+	for _, name := range s.apply.queue.mentioned {
+		now := make(map[string][]any)
+		if t := cat.byName[name]; t != nil && t.Refusal == "" {
+			pending, order, err := s.pendingRows(ctx, c, t)
+			if err != nil {
+				return err
+			}
+			keys := make([][]any, len(order))
+			for i, key := range order {
+				keys[i] = pending[key].Key
+			}
+			n := 0
+			err = s.engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
+				now[order[n]] = cloneValues(r.Values)
+				n++
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("ddb: node %s: read table %s: %w", s.opts.ID, s.name(t), err)
+			}
+		}
+		s.mu.Lock()
+		if s.apply.queue.withheld == nil {
+			s.apply.queue.withheld = make(map[tableName]map[string][]any)
+		}
+		s.apply.queue.withheld[name] = s.withheld[name]
+		s.withheld[name] = now
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// recallBytes is how much of the journal recall reads at a time.
+const recallBytes = 4 << 20
+
+// recall reads in the journal what the master has of rows that another process has left pending.
+func (s *snapSide) recall(ctx context.Context, c *sql.Conn) error {
+	if s.found == 0 {
+		return nil
+	}
+	var left int64
+	if err := scanOne(ctx, c, []any{&left}, "SELECT COUNT(*) FROM "+s.batch+" WHERE id <= ?", s.found); err != nil {
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+	}
+	first, _, err := s.journal.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	states := make(map[tableName]map[string][]any)
+	for at, index := first.LSN, -1; left > 0; {
+		parts, err := s.journal.Read(ctx, at, index, recallBytes)
+		if err != nil {
+			return err
+		}
+		if len(parts) == 0 {
+			break
+		}
+		for i := range parts {
+			if err := s.recallPart(&parts[i], states); err != nil {
+				return err
+			}
+			at, index = parts[i].LSN, parts[i].Index
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, rows := range states {
+		if s.withheld[name] == nil {
+			s.withheld[name] = make(map[string][]any)
+		}
+		for key, values := range rows {
+			if _, known := s.withheld[name][key]; !known {
+				s.withheld[name][key] = values
+			}
+		}
+	}
+	s.found = 0
+	return nil
+}
+
+// recallPart adds to states what a part of the journal says of pending rows.
+func (s *snapSide) recallPart(p *Part, states map[tableName]map[string][]any) error {
+	if p.Anchor() {
+		return nil
+	}
+	b, err := decodeBody(p)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range b.Schema {
+		s.recallSchema(&b.Schema[i], states)
+	}
+	cat := s.tables.Load()
+	for _, c := range b.Changes {
+		name := tableName{c.Database, c.Table}
+		t, pending := cat.byName[name], s.keys[name]
+		if t == nil || len(pending) == 0 || c.sameColumns(t) != nil {
+			continue
+		}
+		if states[name] == nil {
+			states[name] = make(map[string][]any)
+		}
+		err := c.each(func(r dialect.Row) error {
+			if key := wire.AppendRow(nil, r.Key); pending[string(key)] != 0 {
+				states[name][string(key)] = cloneValues(r.Values)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recallSchema adds to states what a schema statement says of pending rows: a table that has been made or emptied holds
+// what has come since, and of one that had another name nothing is known.
+func (s *snapSide) recallSchema(st *dialect.Statement, states map[tableName]map[string][]any) {
+	info, err := sqlclass.ParseSchema(classOf(s.dialect.Name()), st.SQL)
+	if err != nil || info.Object != "TABLE" || info.IfNotExists {
+		return
+	}
+	for name, pending := range s.keys {
+		is := func(o sqlclass.Name) bool {
+			database := st.Database
+			if o.Database != "" && s.primary != "" {
+				database = s.logical(o.Database)
+			}
+			return strings.EqualFold(o.Name, name.table) && database == name.database
+		}
+		first, more := is(sqlclass.Name{Database: info.Database, Name: info.Name}), slices.ContainsFunc(info.More, is)
+		switch {
+		case (info.Verb == "RENAME" || info.Verb == "ALTER") && more:
+			delete(states, name)
+		case info.Verb != "ALTER" && (first || more):
+			states[name] = make(map[string][]any)
+			for key := range pending {
+				states[name][key] = nil
+			}
+		}
+	}
+}
