@@ -48,7 +48,7 @@ func (a *applier) clearJournal(ctx context.Context) error {
 	if err := a.begin(ctx); err != nil {
 		return err
 	}
-	for _, table := range slices.Concat([]string{"journal", "deferred", "received"}, dialect.OwnReplicated) {
+	for _, table := range slices.Concat([]string{"journal", "journal_rest", "deferred", "received"}, dialect.OwnReplicated) {
 		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+a.engine.Own(table)); err != nil {
 			return err
 		}

@@ -18,7 +18,7 @@ func DefaultJournal(tb testing.TB, db *sql.DB, d dialect.Dialect) Journal {
 		tb.Fatal(err)
 	}
 	n := &node{db: db, engine: engine}
-	return newSQLJournal(db, engine.Own("journal"), n.inTx)
+	return newSQLJournal(db, engine, n.inTx)
 }
 
 // TrimJournal trims a master's journal now.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -14,6 +15,10 @@ import (
 const partBits = 20
 
 func sequence(lsn LSN, index int) int64 { return int64(lsn)<<partBits + int64(index) }
+
+// maxPiece is how much of a part is stored in one row where the database takes no row of any size. What does not
+// fit follows in rows of the table journal_rest: a part may be larger than any value that the database takes.
+const maxPiece = 8 << 20
 
 // sqlJournal is the default Journal: a table in the node's own database.
 type sqlJournal struct {
@@ -28,15 +33,27 @@ type sqlJournal struct {
 	before string
 	last   string
 	clear  string
+	piece  int // bytes of a part in one row
+
+	more     string
+	rest     string
+	trimRest string
+	wipe     string
 }
 
-// newSQLJournal returns the journal in the table; tx runs a function in one durable transaction.
-func newSQLJournal(db dialect.Querier, table string, tx func(context.Context, func(dialect.Querier) error) error) *sqlJournal {
+// newSQLJournal returns the journal in the engine's tables; tx runs a function in one durable transaction.
+func newSQLJournal(db dialect.Querier, e dialect.Engine, tx func(context.Context, func(dialect.Querier) error) error) *sqlJournal {
+	table, rest := e.Own("journal"), e.Own("journal_rest")
+	piece := mostValue(e)
+	if piece < math.MaxInt {
+		piece = min(piece/2, maxPiece) // in the text of a statement it may take twice the room
+	}
 	const columns = "seq, epoch, at, final, records, bytes, hash, payload"
 	return &sqlJournal{
 		db:     db,
 		tx:     tx,
 		clear:  "DELETE FROM " + table,
+		piece:  piece,
 		insert: "INSERT INTO " + table + " (" + columns + ") VALUES (?,?,?,?,?,?,?,?)",
 		read:   "SELECT " + columns + " FROM " + table + " WHERE seq > ? ORDER BY seq LIMIT ?",
 		sizes:  "SELECT bytes FROM " + table + " WHERE seq > ? ORDER BY seq LIMIT 1024",
@@ -45,6 +62,11 @@ func newSQLJournal(db dialect.Querier, table string, tx func(context.Context, fu
 		trim:   "DELETE FROM " + table + " WHERE seq < ? AND seq < (SELECT m FROM (SELECT MAX(seq) AS m FROM " + table + " WHERE final = 1) AS x) >> 20 << 20",
 		size:   "SELECT COALESCE(SUM(final),0), COALESCE(SUM(bytes),0), COALESCE(MIN(at),0) FROM " + table + " WHERE seq >= ?",
 		before: "SELECT COALESCE(MAX(seq),0) FROM " + table + " WHERE at < ? AND final = 1",
+
+		more:     "INSERT INTO " + rest + " (seq, n, payload) VALUES (?,?,?)",
+		rest:     "SELECT payload FROM " + rest + " WHERE seq = ? ORDER BY n",
+		trimRest: "DELETE FROM " + rest + " WHERE seq < (SELECT MIN(seq) FROM " + table + ")",
+		wipe:     "DELETE FROM " + rest,
 	}
 }
 
@@ -54,15 +76,26 @@ func (j *sqlJournal) AppendIn(ctx context.Context, q dialect.Querier, p Part) er
 		return fmt.Errorf("ddb: entry %d has more than %d parts", p.LSN, 1<<partBits)
 	}
 	if p.Anchor() {
-		if _, err := q.ExecContext(ctx, j.clear); err != nil {
-			return fmt.Errorf("ddb: journal: begin anew at entry %d: %w", p.LSN, err)
+		for _, statement := range []string{j.clear, j.wipe} {
+			if _, err := q.ExecContext(ctx, statement); err != nil {
+				return fmt.Errorf("ddb: journal: begin anew at entry %d: %w", p.LSN, err)
+			}
 		}
 	}
 	final := 0
 	if p.Final {
 		final = 1
 	}
-	_, err := q.ExecContext(ctx, j.insert, sequence(p.LSN, p.Index), int64(p.Epoch), p.At, final, p.Records, len(p.Payload), p.Hash[:], p.Payload)
+	piece, rest := p.Payload, []byte(nil)
+	if len(piece) > j.piece {
+		piece, rest = piece[:j.piece], piece[j.piece:]
+	}
+	_, err := q.ExecContext(ctx, j.insert, sequence(p.LSN, p.Index), int64(p.Epoch), p.At, final, p.Records, len(p.Payload), p.Hash[:], piece)
+	for n := 1; err == nil && len(rest) > 0; n++ {
+		piece = rest[:min(j.piece, len(rest))]
+		rest = rest[len(piece):]
+		_, err = q.ExecContext(ctx, j.more, sequence(p.LSN, p.Index), n, piece)
+	}
 	if err != nil {
 		return fmt.Errorf("ddb: journal: append entry %d: %w", p.LSN, err)
 	}
@@ -91,6 +124,7 @@ func (j *sqlJournal) Read(ctx context.Context, lsn LSN, index int, limit int) ([
 	}
 	defer rows.Close()
 	var parts []Part
+	var pieces []int // parts of which more is to be read, and the bytes that they have then
 	for rows.Next() {
 		var (
 			p              Part
@@ -104,6 +138,9 @@ func (j *sqlJournal) Read(ctx context.Context, lsn LSN, index int, limit int) ([
 		p.LSN, p.Index = LSN(seq>>partBits), int(seq&(1<<partBits-1))
 		p.Epoch, p.Final, p.Records = uint64(epoch), final == 1, int(n)
 		copy(p.Hash[:], hash)
+		if len(p.Payload) < int(blen) {
+			pieces = append(pieces, len(parts), int(blen))
+		}
 		parts = append(parts, p)
 	}
 	if err := rows.Err(); err != nil {
@@ -112,7 +149,37 @@ func (j *sqlJournal) Read(ctx context.Context, lsn LSN, index int, limit int) ([
 	if len(parts) > 0 && (parts[0].LSN > lsn+1 || parts[0].LSN == lsn+1 && parts[0].Index != 0) {
 		return nil, fmt.Errorf("%w: entry %d is gone, the first is %d", ErrTrimmed, lsn+1, parts[0].LSN)
 	}
+	for i := 0; i < len(pieces); i += 2 {
+		if err := j.complete(ctx, &parts[pieces[i]], pieces[i+1]); err != nil {
+			return nil, err
+		}
+	}
 	return parts, nil
+}
+
+// complete reads what of a part is stored apart.
+func (j *sqlJournal) complete(ctx context.Context, p *Part, bytes int) error {
+	rows, err := j.db.QueryContext(ctx, j.rest, sequence(p.LSN, p.Index))
+	if err != nil {
+		return fmt.Errorf("ddb: journal: read: %w", err)
+	}
+	defer rows.Close()
+	payload := append(make([]byte, 0, bytes), p.Payload...)
+	for rows.Next() {
+		var piece []byte
+		if err := rows.Scan(&piece); err != nil {
+			return fmt.Errorf("ddb: journal: read: %w", err)
+		}
+		payload = append(payload, piece...)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("ddb: journal: read: %w", err)
+	}
+	if len(payload) != bytes {
+		return fmt.Errorf("%w: entry %d is going while it is read", ErrTrimmed, p.LSN)
+	}
+	p.Payload = payload
+	return nil
 }
 
 // fit returns how many parts after seq fit in limit bytes, at least one if there is any. A server
@@ -167,7 +234,11 @@ func (j *sqlJournal) end(ctx context.Context, query string) (Position, error) {
 
 func (j *sqlJournal) Trim(ctx context.Context, through LSN) error {
 	return j.tx(ctx, func(q dialect.Querier) error {
-		if _, err := q.ExecContext(ctx, j.trim, sequence(through+1, 0)); err != nil {
+		_, err := q.ExecContext(ctx, j.trim, sequence(through+1, 0))
+		if err == nil {
+			_, err = q.ExecContext(ctx, j.trimRest)
+		}
+		if err != nil {
 			return fmt.Errorf("ddb: journal: trim: %w", err)
 		}
 		return nil
@@ -203,4 +274,12 @@ func scanOne(ctx context.Context, q dialect.Querier, into []any, query string, a
 		return err
 	}
 	return errors.Join(rows.Close(), rows.Err())
+}
+
+// mostValue is how large a value the engine's database stores, as far as the engine tells.
+func mostValue(e dialect.Engine) int {
+	if e, ok := e.(interface{ MostBytes() int }); ok {
+		return e.MostBytes()
+	}
+	return math.MaxInt
 }

@@ -154,7 +154,7 @@ func (n *node) prepare(ctx context.Context) error {
 		return fmt.Errorf("ddb: node %s: create ddb's own tables: %w", n.opts.ID, err)
 	}
 	if n.journal = n.opts.Journal; n.journal == nil {
-		n.journal = newSQLJournal(n.db, n.engine.Own("journal"), n.inTx)
+		n.journal = newSQLJournal(n.db, n.engine, n.inTx)
 	}
 	if err := n.findPrimary(ctx); err != nil {
 		return err

@@ -298,6 +298,7 @@ type Copy interface {
 //	meta      (k text(190), v blob)                       settings and marks of this node
 //	journal   (seq int64 primary key, epoch int64, at int64, final int64, records int64,
 //	           bytes int64, hash blob(32), payload blob)  seq = LSN<<20 | part
+//	journal_rest (seq int64, n int64, payload blob; primary key seq, n)   what of a part is too large for one row
 //	followers (id text(190), role text, number int64, at int64)   every node that has followed the cluster; replicated
 //	batches   (id int64 handed out ascending (AUTO_INCREMENT, INTEGER PRIMARY KEY), number int64 null, at int64, records int64, bytes int64, payload blob)
 //	received  (snap text(190) primary key, number int64)  highest batch included of a snap's queue, on a master and its replicas
@@ -305,7 +306,7 @@ type Copy interface {
 //	conflicts (id text(64) primary key, at int64, db text, tbl text, rowkey text, base text, local text, remote text,
 //	           origin text, batch int64, policy text, outcome text, reason text, state text)   replicated like a user's table
 //	captured  (id int64 primary key, db text, name text, fingerprint text)   the dialect's own: which table has which outbox
-var OwnTables = []string{"meta", "journal", "followers", "batches", "received", "deferred", "conflicts", "captured"}
+var OwnTables = []string{"meta", "journal", "journal_rest", "followers", "batches", "received", "deferred", "conflicts", "captured"}
 
 // OwnReplicated lists those of OwnTables that are replicated like a user's tables.
 var OwnReplicated = []string{"conflicts", "followers"}

@@ -17,6 +17,7 @@ func testOwn(t *testing.T, h Harness) {
 	w.exec(
 		"INSERT INTO "+w.eng.Own("meta")+" (k, v) VALUES ('a', x'00ff')",
 		"INSERT INTO "+w.eng.Own("journal")+" (seq, epoch, at, final, records, bytes, hash, payload) VALUES (9223372036854775807, 1, 2, 3, 4, 5, x'00', x'01')",
+		"INSERT INTO "+w.eng.Own("journal_rest")+" (seq, n, payload) VALUES (9223372036854775807, 1, x'02'), (9223372036854775807, 2, x'03')",
 		"INSERT INTO "+w.eng.Own("followers")+" (id, role, number, at) VALUES ('f', 'replica', 1, 2)",
 		"INSERT INTO "+w.eng.Own("batches")+" (number, at, records, bytes, payload) VALUES (NULL, 1, 2, 3, x'00'), (7, 1, 2, 3, x'00')",
 		"INSERT INTO "+w.eng.Own("received")+" (snap, number) VALUES ('s', 7)",

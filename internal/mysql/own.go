@@ -13,7 +13,8 @@ var ownColumns = map[string]string{
 	"meta": "k VARCHAR(190) NOT NULL PRIMARY KEY, v LONGBLOB",
 	"journal": "seq BIGINT NOT NULL PRIMARY KEY, epoch BIGINT NOT NULL, at BIGINT NOT NULL, final BIGINT NOT NULL," +
 		" records BIGINT NOT NULL, bytes BIGINT NOT NULL, hash VARBINARY(32), payload LONGBLOB",
-	"followers": "id VARCHAR(190) NOT NULL PRIMARY KEY, role VARCHAR(16) NOT NULL, number BIGINT NOT NULL, at BIGINT NOT NULL",
+	"journal_rest": "seq BIGINT NOT NULL, n BIGINT NOT NULL, payload LONGBLOB, PRIMARY KEY (seq, n)",
+	"followers":    "id VARCHAR(190) NOT NULL PRIMARY KEY, role VARCHAR(16) NOT NULL, number BIGINT NOT NULL, at BIGINT NOT NULL",
 	"batches": "id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, number BIGINT NULL, at BIGINT, records BIGINT, bytes BIGINT, payload LONGBLOB," +
 		" UNIQUE KEY number (number)",
 	"received": "snap VARCHAR(190) NOT NULL PRIMARY KEY, number BIGINT",

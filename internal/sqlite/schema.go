@@ -18,10 +18,11 @@ var ownTables = map[string]string{
 	"meta": "k TEXT NOT NULL PRIMARY KEY, v BLOB",
 	"journal": "seq INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, at INTEGER NOT NULL, final INTEGER NOT NULL, " +
 		"records INTEGER NOT NULL, bytes INTEGER NOT NULL, hash BLOB, payload BLOB",
-	"followers": "id TEXT NOT NULL PRIMARY KEY, role TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL",
-	"batches":   "id INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER, at INTEGER NOT NULL, records INTEGER NOT NULL, bytes INTEGER NOT NULL, payload BLOB",
-	"received":  "snap TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL",
-	"deferred":  "id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, db TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL",
+	"journal_rest": "seq INTEGER NOT NULL, n INTEGER NOT NULL, payload BLOB, PRIMARY KEY (seq, n)",
+	"followers":    "id TEXT NOT NULL PRIMARY KEY, role TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL",
+	"batches":      "id INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER, at INTEGER NOT NULL, records INTEGER NOT NULL, bytes INTEGER NOT NULL, payload BLOB",
+	"received":     "snap TEXT NOT NULL PRIMARY KEY, number INTEGER NOT NULL",
+	"deferred":     "id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, db TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL",
 	"conflicts": "id TEXT NOT NULL PRIMARY KEY, at INTEGER, db TEXT, tbl TEXT, rowkey TEXT, base TEXT, local TEXT, remote TEXT, " +
 		"origin TEXT, batch INTEGER, policy TEXT, outcome TEXT, reason TEXT, state TEXT",
 	"captured": "id INTEGER PRIMARY KEY AUTOINCREMENT, db TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT NOT NULL",
