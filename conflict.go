@@ -18,15 +18,17 @@ type Conflict struct {
 	Database string
 	Table    string
 	Key      string // JSON object: column name to value
-	Base     string // JSON object: the row that the snap had changed; "" if there was none
-	Local    string // JSON object: the row as the snap wrote it; "" if it deleted it
-	Remote   string // JSON object: the master's row at that moment; "" if there was none
-	Origin   string // id of the snap
-	Batch    uint64 // its batch number
-	Policy   string
-	Outcome  string // "master", "snap", "merged", "function" or "refused": whose values stand
-	Reason   string
-	State    string // "open", "retried" or "dismissed"
+	// Base, Local and Remote tell what they leave out for want of room in a member "$left out"; the values that lost, which
+	// RetryConflict writes, are always there in full.
+	Base    string // JSON object: the row that the snap had changed; "" if there was none
+	Local   string // JSON object: the row as the snap wrote it; "" if it deleted it
+	Remote  string // JSON object: the master's row at that moment; "" if there was none
+	Origin  string // id of the snap
+	Batch   uint64 // its batch number
+	Policy  string
+	Outcome string // "master", "snap", "merged", "function" or "refused": whose values stand
+	Reason  string
+	State   string // "open", "retried" or "dismissed"
 }
 
 // conflictRow is a conflict that is about to be stored.
@@ -43,20 +45,60 @@ type conflictRow struct {
 	reason              string
 }
 
-// values returns the row of the conflicts table.
-func (c *conflictRow) values(t *dialect.Table, id string, at int64) []any {
+// maxConflictBytes limits the images of a conflict: it travels in one message.
+const maxConflictBytes = frameBytes * 3 / 4
+
+// images returns the rows of the conflict as JSON. One that is larger than most, or for which there is no room, is left out
+// if it did not lose; if it did there is an error: what is lost must be found again.
+func (c *conflictRow) images(most int) (map[string]any, error) {
+	list := make(map[string]any)
+	room := maxConflictBytes
+	add := func(name string, columns []string, values []any, lost bool) error {
+		image := rowJSON(columns, values)
+		if size := len(image); size > min(most, room) {
+			if lost {
+				return fmt.Errorf("a row of table %s is too large to be kept as a conflict (%d bytes, written as JSON): raise max_allowed_packet "+
+					"on the master and its followers, or keep such rows smaller", c.table, size)
+			}
+			image = fmt.Sprintf(`{"$left out":"%d bytes"}`, size)
+		}
+		room -= len(image)
+		list[name] = image
+		return nil
+	}
+	local := func() error { return add("local", c.columns, c.local, c.outcome != "snap") }
+	remote := func() error { return add("remote", c.theirs, c.remote, c.outcome == "snap" || c.outcome == "function") }
+	first, second := local, remote
+	if c.outcome == "snap" {
+		first, second = remote, local // the loser first
+	}
+	if err := first(); err != nil {
+		return nil, err
+	}
+	if err := second(); err != nil {
+		return nil, err
+	}
+	return list, add("base", c.columns, c.base, false)
+}
+
+// values returns the row of the conflicts table; see images.
+func (c *conflictRow) values(t *dialect.Table, id string, at int64, most int) ([]any, error) {
+	images, err := c.images(most)
+	if err != nil {
+		return nil, err
+	}
 	keyNames := make([]string, len(c.keyAt))
 	for i, k := range c.keyAt {
 		keyNames[i] = c.columns[k]
 	}
 	fields := map[string]any{"id": id, "at": at, "db": c.table.database, "tbl": c.table.table, "rowkey": rowJSON(keyNames, c.key),
-		"base": rowJSON(c.columns, c.base), "local": rowJSON(c.columns, c.local), "remote": rowJSON(c.theirs, c.remote),
+		"base": images["base"], "local": images["local"], "remote": images["remote"],
 		"origin": c.a.snap, "batch": int64(c.a.number), "policy": c.policy, "outcome": c.outcome, "reason": c.reason, "state": "open"}
 	values := make([]any, len(t.Stored))
 	for i, name := range t.Stored {
 		values[i] = fields[name]
 	}
-	return values
+	return values, nil
 }
 
 const conflictColumns = "id, at, db, tbl, rowkey, base, local, remote, origin, batch, policy, outcome, reason, state"

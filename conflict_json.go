@@ -12,8 +12,11 @@ import (
 
 // A row in the conflicts table is a JSON object in the order of the columns. What JSON cannot tell
 // stands as an object with one member: {"$bytes": base64} for binary data,
-// {"$text": base64} for text that is not UTF-8, {"$float": "NaN"} for what is no number.
+// {"$text": base64} for text that is not UTF-8 or would be much longer in JSON, {"$float": "NaN"} for what is no number.
 // A floating-point number always has a point or an exponent, so that it reads back as one.
+
+// largeText is the size from which text whose characters JSON must write as \u0000 is written as base64.
+const largeText = 64 << 10
 
 // rowJSON returns the row as a JSON object, "" for a row that does not exist.
 func rowJSON(columns []string, values []any) string {
@@ -59,6 +62,9 @@ func valueJSON(v any) string {
 			return `{"$text":"` + base64.StdEncoding.EncodeToString([]byte(v)) + `"}`
 		}
 		s, _ := json.Marshal(v)
+		if len(s) > largeText && len(s) > base64.StdEncoding.EncodedLen(len(v)) {
+			return `{"$text":"` + base64.StdEncoding.EncodeToString([]byte(v)) + `"}`
+		}
 		return string(s)
 	}
 	return fmt.Sprintf("%q", fmt.Sprint(v))

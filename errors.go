@@ -70,6 +70,8 @@ var (
 var (
 	// ErrQueueFull: the snap's pending queue has reached its limit; nothing was written.
 	ErrQueueFull = errors.New("ddb: the pending queue is full")
+	// ErrUnsettled: the master can neither apply a batch nor keep it as a conflict. The snap keeps it in its pending queue.
+	ErrUnsettled = errors.New("ddb: the master cannot settle a batch")
 	// ErrNoConflict: there is no conflict of that id, or it is settled already.
 	ErrNoConflict = errors.New("ddb: no such conflict")
 )

@@ -137,6 +137,7 @@ type snapshotEnd struct {
 var refusalCodes = map[string]error{
 	"version": ErrVersion, "cluster": ErrOtherCluster, "forked": ErrForked, "epoch": ErrOldEpoch,
 	"snap": ErrUnknownSnap, "duplicate": ErrDuplicateID, "options": ErrOptions, "closed": ErrClosed, "damaged": ErrDamaged,
+	"unsettled": ErrUnsettled,
 }
 
 func refusalOf(err error) refusal {

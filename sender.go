@@ -44,6 +44,8 @@ type link struct {
 	address string
 	queue   string // of a snap: queueName
 	cancel  context.CancelCauseFunc
+	// unsettled is why a batch that came over it can be neither settled nor refused; owned by the settler.
+	unsettled error
 }
 
 func (l *link) write(kind uint8, msg any) error {

@@ -293,6 +293,14 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 		if len(j.list) == 0 {
 			continue
 		}
+		if err := j.l.unsettled; err != nil {
+			m.start(func() {
+				if j.l.write(msgRefusal, refusalOf(err)) != nil { // the snap ends the connection when it has read this
+					j.l.close(err)
+				}
+			})
+			continue
+		}
 		v := verdict{Through: j.list[len(j.list)-1].number, Refused: j.refused}
 		m.start(func() {
 			if err := j.l.write(msgVerdict, &v); err != nil {
@@ -362,8 +370,12 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 		return repeated, nil
 	case !refusable(err):
 		return nil, err
-	case len(list) == 1 && list[0].refused:
-		return nil, err // even the refusal cannot be written
+	case len(list) == 1 && (list[0].refused || s.forced != nil):
+		// Even the refusal cannot be written. The snap keeps the batch; the others go on.
+		a := list[0]
+		a.job.l.unsettled = fmt.Errorf("%w: batch %d cannot be settled, nor kept as a conflict: %w", ErrUnsettled, a.number, err)
+		s.log.Error("a batch of a snap cannot be settled, nor kept as a conflict", "id", a.snap, "batch", a.number, "error", err)
+		return nil, nil
 	case len(list) == 1:
 		s.forced = err
 		defer func() { s.forced = nil }()
@@ -452,6 +464,7 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 		case a.number == number+1:
 			number++
 			fresh = append(fresh, a)
+		case a.job.l.unsettled != nil: // it waits behind one that could not be settled
 		default:
 			// A connection that was cut has left a hole; the snap sends from there again.
 			a.job.l.close(fmt.Errorf("%w: batch %d of snap %s came after %d", ErrGap, a.number, a.snap, number))

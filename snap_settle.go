@@ -111,6 +111,13 @@ func (s *settler) attempt(ctx context.Context, c *sql.Conn, list []*arrived, for
 			return err
 		}
 	}
+	if forced != nil {
+		for _, cr := range st.conflicts { // those that have a reason of their own have lost for this one
+			if why := reasonOf(forced); cr.reason != why {
+				cr.reason += "; " + why
+			}
+		}
+	}
 	if err := st.writeExactly(); err != nil {
 		return err
 	}
@@ -298,9 +305,13 @@ func (st *settlement) record() error {
 	if t == nil || t.Refusal != "" {
 		return fmt.Errorf("ddb: node %s has no table of conflicts", st.opts.ID)
 	}
+	most := mostValue(st.engine)
 	rows := make([]dialect.Row, len(st.conflicts))
 	for i, c := range st.conflicts {
-		values := c.values(t, rand.Text(), time.Now().UnixNano())
+		values, err := c.values(t, rand.Text(), time.Now().UnixNano(), most)
+		if err != nil {
+			return err
+		}
 		rows[i] = dialect.Row{Key: pick(values, t.Key), Values: values}
 	}
 	return st.engine.Apply(st.ctx, st.c, t, rows, dialect.Strict)

@@ -84,7 +84,7 @@ func (s *shop) open(id string, o ddb.Options) *ddb.Cluster {
 	if s.dbs[id] == nil {
 		s.dbs[id] = s.engine.db(s.t, id)
 	}
-	o.ID, o.Logger, o.Heartbeat = id, s.log(), 100*time.Millisecond
+	o.ID, o.Logger, o.Heartbeat = id, s.log(), max(o.Heartbeat, 100*time.Millisecond)
 	c, err := ddb.Open(s.ctx, s.dbs[id], o)
 	require.NoError(s.t, err)
 	s.nodes[id], s.opts[id] = c, o
