@@ -84,16 +84,23 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 	return nil
 }
 
-// schemaMark tells two states of the schema apart by their text: unlike the dialect's
-// version, which may count in seconds, it shows every statement.
+// schemaMark tells two states of the schema apart by their text and by the tables' incarnations: unlike the dialect's
+// version, which may count in seconds, it shows every statement, and one that makes tables change places too.
 func (a *applier) schemaMark(ctx context.Context) (string, error) {
 	objects, err := a.engine.Objects(ctx, a.conn)
+	if err != nil {
+		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.opts.ID, err)
+	}
+	tables, err := a.engine.Tables(ctx, a.conn)
 	if err != nil {
 		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.opts.ID, err)
 	}
 	h := sha256.New()
 	for _, o := range objects {
 		fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", o.Kind, o.Database, o.Name, o.SQL)
+	}
+	for _, t := range tables {
+		fmt.Fprintf(h, "%s\x00%s\x00%s\x00", t.Database, t.Name, identity(t))
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -89,6 +89,9 @@ func (n *node) run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error
 		}
 		return n.engine.Run(ctx, c, s)
 	}
+	if info.Name == "" {
+		return fmt.Errorf("%w: ALTER DATABASE without a name means the current one: name the database", ErrNotReplicable)
+	}
 	if info.Name == n.primary || info.Name == n.primary+"_ddb" {
 		return fmt.Errorf("%w: database %s is the one that the node lives in, under a name that may differ from node to node", ErrNotReplicable, info.Name)
 	}

@@ -217,7 +217,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		m.publish(done, 0)
 		return nil
 	}
-	if d := compare(rec, st, nil); len(d.statements)+len(d.rebuild) > 0 {
+	if d := compare(rec, st, told{}); len(d.statements)+len(d.rebuild) > 0 {
 		return m.reconcile(ctx, c)
 	}
 	return nil
@@ -233,7 +233,7 @@ func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *catalogue) er
 	before := len(rec.Tables)
 	for _, t := range cat.replicated() {
 		if t.Bare {
-			delete(rec.Tables, m.name(t).String())
+			delete(rec.Tables, m.name(t).key())
 		}
 	}
 	if len(rec.Tables) == before {

@@ -81,6 +81,22 @@ func (n tableName) String() string {
 	return n.database + "." + n.table
 }
 
+// key is a text that tells every two names apart, as String, with dots in names, does not.
+func (n tableName) key() string {
+	if n.database == "" {
+		return n.table
+	}
+	return n.database + "\x00" + n.table
+}
+
+// nameOfKey is the inverse of tableName.key.
+func nameOfKey(key string) tableName {
+	if database, table, ok := strings.Cut(key, "\x00"); ok {
+		return tableName{database, table}
+	}
+	return tableName{"", key}
+}
+
 func (n *node) newCatalogue(version string, list []*dialect.Table) *catalogue {
 	c := &catalogue{version: version, list: list, byName: make(map[tableName]*dialect.Table, len(list))}
 	for _, t := range list {

@@ -7,24 +7,26 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
 // Schema statements are settled by comparison, never by trust in what was
 // intended: the master records, in the transaction of the journal entry, the schema that its
-// followers have been told of. What the database shows beyond that is shipped:
-// as the statement that made it when ddb ran it and it means the same everywhere, else as the whole
+// followers have been told of. What the database shows beyond that is shipped (schema_diff.go):
+// as the statement that made it where ddb ran it and it certainly does the same everywhere, else as the whole
 // table, definition and rows in one entry. So a crash between a statement and its entry, an ALTER by
 // another client and a table that existed before ddb all end the same way.
 
 // schemaRecord is the schema as followers know it.
 type schemaRecord struct {
-	Tables  map[string]string       `cbor:"1,keyasint"` // by tableName: fingerprint
+	Tables  map[string]string       `cbor:"1,keyasint"` // by tableName.key: identity
 	Objects map[string]objectRecord `cbor:"2,keyasint"` // by kind and name: everything but tables
 	LSN     LSN                     `cbor:"3,keyasint"` // last entry with a schema statement
 }
@@ -33,7 +35,7 @@ type objectRecord struct {
 	Kind, Database, Name, Hash string
 }
 
-func (o objectRecord) key() string { return o.Kind + " " + tableName{o.Database, o.Name}.String() }
+func (o objectRecord) key() string { return o.Kind + " " + tableName{o.Database, o.Name}.key() }
 
 // schemaState is the schema as the database shows it.
 type schemaState struct {
@@ -61,7 +63,7 @@ func (s *schemaState) record(lsn LSN) schemaRecord {
 	r := schemaRecord{Tables: make(map[string]string), Objects: make(map[string]objectRecord), LSN: lsn}
 	for _, t := range s.cat.replicated() {
 		if !t.Own {
-			r.Tables[s.node.name(t).String()] = identity(t)
+			r.Tables[s.node.name(t).key()] = identity(t)
 		}
 	}
 	for _, o := range s.objects {
@@ -96,125 +98,6 @@ func quoteName(database, name string) string {
 	return q
 }
 
-// difference is what must be shipped to bring followers from a record to a state.
-type difference struct {
-	statements []dialect.Statement
-	rebuild    []*dialect.Table
-}
-
-// compare finds the difference. Hints, if there are any, made the change and mean the
-// same everywhere, so they are shipped themselves.
-func compare(rec schemaRecord, st *schemaState, hints []dialect.Statement) difference {
-	var d difference
-	now := st.record(0)
-	var changed []*dialect.Table
-	for _, t := range st.cat.replicated() {
-		name := st.node.name(t).String()
-		if !t.Own && (rec.Tables[name] != now.Tables[name] || t.Bare) {
-			changed = append(changed, t)
-		}
-	}
-	if len(hints) > 0 {
-		d.statements = append(slices.Clone(hints), inPassing(rec, now, st, hints)...)
-		return d
-	}
-	for _, o := range rec.Objects {
-		if n, ok := now.Objects[o.key()]; ok && (n.Hash == o.Hash || o.Kind == "database") || now.without(o.Database) {
-			continue
-		}
-		d.statements = append(d.statements, dropStatement(o.Kind, o.Database, o.Name))
-	}
-	for name := range rec.Tables {
-		if _, ok := now.Tables[name]; !ok {
-			database, table, found := strings.Cut(name, ".")
-			if !found || !st.hasDatabases() {
-				database, table = "", name
-			}
-			if !now.without(database) {
-				d.statements = append(d.statements, dropStatement("table", database, table))
-			}
-		}
-	}
-	for _, t := range changed {
-		d.statements = append(d.statements, dropStatement("table", st.node.logical(t.Database), t.Name))
-	}
-	views := make(map[tableName]bool) // those made anew
-	for _, o := range st.objects {
-		was, known := rec.Objects[objectKey(o)]
-		same := known && was.Hash == now.Objects[objectKey(o)].Hash
-		// What is on a table or a view went with it.
-		anew := slices.ContainsFunc(changed, func(t *dialect.Table) bool { return st.belongs(o, t) }) || views[tableName{o.Database, o.Table}]
-		if !anew && (same || partOfTable(o)) {
-			continue
-		}
-		if o.Kind == "view" {
-			views[tableName{o.Database, o.Name}] = true
-		}
-		d.statements = append(d.statements, dialect.Statement{SQL: o.SQL, Database: o.Database})
-	}
-	d.rebuild = changed
-	return d
-}
-
-// inPassing lists what followers must be told besides the hints because of what those did to triggers in passing: DROP TABLE
-// takes them along, and RENAME rewrites them. A replica cannot see that, as it keeps them back; see applier.runSchema.
-func inPassing(rec, now schemaRecord, st *schemaState, hints []dialect.Statement) (list []dialect.Statement) {
-	for _, o := range rec.Objects {
-		if n, ok := now.Objects[o.key()]; o.Kind != "trigger" || ok && n.Hash == o.Hash || now.without(o.Database) || names(hints, o, st) {
-			continue
-		}
-		list = append(list, dropStatement(o.Kind, o.Database, o.Name))
-		for _, object := range st.objects {
-			if objectKey(object) == o.key() {
-				list = append(list, dialect.Statement{SQL: object.SQL, Database: object.Database})
-			}
-		}
-	}
-	return list
-}
-
-// names reports whether a hint is about the trigger itself.
-func names(hints []dialect.Statement, o objectRecord, st *schemaState) bool {
-	return slices.ContainsFunc(hints, func(s dialect.Statement) bool {
-		info, err := sqlclass.ParseSchema(classOf(st.node.dialect.Name()), s.SQL)
-		return err == nil && info.Object == "TRIGGER" && info.Name == o.Name
-	})
-}
-
-// dropStatement drops an object of a database, as entries name it.
-func dropStatement(kind, database, name string) dialect.Statement {
-	switch kind {
-	case "database":
-		database = ""
-	case "pragma":
-		return dialect.Statement{SQL: "PRAGMA " + name + " = 0"}
-	}
-	return dialect.Statement{Database: database, SQL: "DROP " + strings.ToUpper(kind) + " IF EXISTS " + quoteName("", name)}
-}
-
-// without reports whether a database of that name was dropped: what was in it is gone with it, and a statement about it
-// would run in another database.
-func (r schemaRecord) without(database string) bool {
-	_, there := r.Objects[objectRecord{Kind: "database", Name: database}.key()]
-	return database != "" && !there
-}
-
-func (s *schemaState) hasDatabases() bool {
-	return slices.ContainsFunc(s.cat.list, func(t *dialect.Table) bool { return t.Database != "" }) ||
-		slices.ContainsFunc(s.objects, func(o dialect.Object) bool { return o.Database != "" })
-}
-
-// belongs reports whether the object makes the table, or an index or a trigger on it.
-func (s *schemaState) belongs(o dialect.Object, t *dialect.Table) bool {
-	if o.Database != s.node.logical(t.Database) {
-		return false
-	}
-	if o.Kind == "table" {
-		return o.Name == t.Name
-	}
-	return o.Table == t.Name
-}
-
 // reconcile ships what the database's schema shows beyond the record. The caller is inside exclusive.
 func (s *sequencer) reconcile(ctx context.Context, c *sql.Conn) error {
 	s.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.load().pos.LSN)
@@ -226,24 +109,20 @@ func (s *sequencer) reconcile(ctx context.Context, c *sql.Conn) error {
 func (s *sequencer) changeSchema(ctx context.Context, c, on *sql.Conn, mixed bool, statements ...dialect.Statement) error {
 	var done *passResult
 	covered := s.written.Load()
-	run := func() error {
-		for i := range statements {
-			if err := s.node.run(ctx, on, &statements[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
 	var err error
 	if s.engine.Transactional() {
 		err = s.txOn(ctx, c, dialect.Write, func() error {
-			if err := run(); err != nil {
+			level, err := s.isLevel(ctx, c)
+			if err != nil {
 				return err
 			}
-			done, err = s.settleSchema(ctx, c, statements, mixed)
+			if err := s.runAll(ctx, on, statements); err != nil {
+				return err
+			}
+			done, err = s.settleSchema(ctx, c, statements, mixed || !level)
 			return err
 		})
-	} else if err = run(); err == nil {
+	} else if err = s.runAll(ctx, on, statements); err == nil {
 		done, err = s.settleSchema(ctx, c, statements, mixed)
 	}
 	if err != nil {
@@ -255,6 +134,44 @@ func (s *sequencer) changeSchema(ctx context.Context, c, on *sql.Conn, mixed boo
 	}
 	s.publish(done, covered)
 	return nil
+}
+
+// errTableBusy: a schema statement was not run, because transactions that use its table have not ended.
+var errTableBusy = errors.New("other transactions use the table")
+
+// schemaPatience is how long a schema statement waits for other transactions, in tries of a second each.
+const schemaPatience = 30 * time.Second
+
+// runAll runs schema statements. One that would wait long for a lock gives up, since no pass is made meanwhile.
+func (s *sequencer) runAll(ctx context.Context, on *sql.Conn, statements []dialect.Statement) (err error) {
+	if len(statements) == 1 && s.dialect.Name() == sqlclass.MySQL.String() {
+		if _, err := on.ExecContext(ctx, "SET @ddb_wait=@@lock_wait_timeout, lock_wait_timeout=1"); err != nil {
+			return err
+		}
+		defer func() {
+			_, back := on.ExecContext(context.WithoutCancel(ctx), "SET lock_wait_timeout=@ddb_wait")
+			err = errors.Join(err, back)
+		}()
+	}
+	for i := range statements {
+		if err := s.node.run(ctx, on, &statements[i]); mysql.LockLost(err) {
+			return fmt.Errorf("%w: %w", errTableBusy, err)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isLevel reports whether neither rows nor the schema have changed since the last pass, as seen in the transaction that c is in.
+func (s *sequencer) isLevel(ctx context.Context, c *sql.Conn) (bool, error) {
+	cat := s.tables.Load()
+	version, err := s.engine.Version(ctx, c)
+	if err != nil || version != cat.version {
+		return false, err
+	}
+	noted, err := s.engine.Noted(ctx, c, cat.replicated())
+	return len(noted) == 0, err
 }
 
 // unsettle makes the next pass compare the schema with the record, whatever has been read of it
@@ -285,9 +202,8 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 	if err := s.installKeys(ctx, c, st.cat.replicated()); err != nil {
 		return nil, err
 	}
-	// Triggers count in the version of some schemas, so it is read again.
-	if st.cat.version, err = s.engine.Version(ctx, c); err != nil {
-		return nil, fmt.Errorf("ddb: schema version: %w", err)
+	if err := s.renewVersion(ctx, c, st); err != nil {
+		return nil, err
 	}
 	s.tables.Store(st.cat)
 	rec, _, err := metaValue[schemaRecord](ctx, s.node, c, metaSchema)
@@ -298,75 +214,64 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 	for i := range hints {
 		hints[i].Database = s.logical(hints[i].Database)
 	}
-	if mixed || !s.repeatable(before, st.cat, statements) || concernsKept(before, st, rec, statements) {
-		hints = nil
+	if !s.engine.Transactional() {
+		err = s.txOn(ctx, c, dialect.Pass, func() error {
+			noted, err := s.engine.Noted(ctx, c, st.cat.replicated())
+			if err != nil {
+				return fmt.Errorf("ddb: pass: look for notes: %w", err)
+			}
+			t := told{}
+			if !mixed {
+				t = tell(rec, before, st, hints, noted)
+			}
+			done, err = s.shipSchema(ctx, c, rec, st, t)
+			return err
+		})
+		return done, err
 	}
-	if len(hints) > 0 {
-		// Rows may have come between a table and its triggers.
-		for _, t := range st.cat.replicated() {
-			if before.byName[s.name(t)] == nil || s.renames(statements, t) {
-				if err := s.engine.Touch(ctx, c, t, nil); err != nil {
-					return nil, fmt.Errorf("ddb: touch table %s: %w", t.Name, err)
-				}
+	if mixed || !s.repeatable(before, st.cat, statements) || concernsKept(before, st, rec, statements) {
+		return s.shipSchema(ctx, c, rec, st, told{})
+	}
+	// Rows may have come between a table and its triggers.
+	for _, t := range st.cat.replicated() {
+		if before.byName[s.name(t)] == nil {
+			if err := s.engine.Touch(ctx, c, t, nil); err != nil {
+				return nil, fmt.Errorf("ddb: touch table %s: %w", t.Name, err)
 			}
 		}
 	}
-	if s.engine.Transactional() {
-		return s.shipSchema(ctx, c, rec, st, hints)
-	}
-	err = s.txOn(ctx, c, dialect.Pass, func() error {
-		done, err = s.shipSchema(ctx, c, rec, st, hints)
-		return err
-	})
-	return done, err
+	return s.shipSchema(ctx, c, rec, st, told{statements: hints})
 }
 
-// repeatable reports whether followers may run the statements themselves.
-func (s *sequencer) repeatable(before, after *catalogue, statements []dialect.Statement) bool {
-	for _, st := range statements {
-		if !portable(s.dialect.Name(), st.SQL) {
-			return false
-		}
+// renewVersion reads the version again, since the triggers that were made may count in it, unless the schema has changed
+// meanwhile: then the next pass looks at it.
+func (s *sequencer) renewVersion(ctx context.Context, c *sql.Conn, st *schemaState) error {
+	version, err := s.engine.Version(ctx, c)
+	if err != nil {
+		return fmt.Errorf("ddb: schema version: %w", err)
 	}
-	for _, t := range after.replicated() {
-		was := before.byName[s.name(t)]
-		if was != nil && (was.Refusal != "" || !slices.Equal(keyNames(was), keyNames(t))) {
-			return false // rows are named by other keys now, or were never shipped
-		}
-		if zoned(statements, was, t) {
-			return false
-		}
+	if version == st.cat.version {
+		return nil
 	}
-	return len(statements) > 0
-}
-
-// renames reports whether a statement moved the table to its name. Its triggers moved along, and what they
-// noted until they were made anew stands under another table's name.
-func (s *sequencer) renames(statements []dialect.Statement, t *dialect.Table) bool {
-	for _, st := range statements {
-		info, err := sqlclass.ParseSchema(classOf(s.dialect.Name()), st.SQL)
-		if err != nil || s.engine.Transactional() || info.Object != "TABLE" || info.Verb != "RENAME" && info.Verb != "ALTER" {
-			continue
+	if !s.engine.Transactional() {
+		again, err := s.schemaState(ctx, c) // which reads the version first
+		if err != nil {
+			return err
 		}
-		if slices.ContainsFunc(info.More, func(n sqlclass.Name) bool { return strings.EqualFold(n.Name, t.Name) }) {
-			return true
+		was, is := st.record(0), again.record(0)
+		if !maps.Equal(was.Tables, is.Tables) || !maps.Equal(was.Objects, is.Objects) {
+			return nil
 		}
+		version = again.cat.version
 	}
-	return false
-}
-
-func keyNames(t *dialect.Table) []string {
-	var names []string
-	for _, k := range t.Key {
-		names = append(names, t.Stored[k])
-	}
-	return names
+	st.cat.version = version
+	return nil
 }
 
 // shipSchema appends the entry and the new record, in the transaction that c is in.
-func (s *sequencer) shipSchema(ctx context.Context, c *sql.Conn, rec schemaRecord, st *schemaState, hints []dialect.Statement) (*passResult, error) {
-	d := compare(rec, st, hints)
-	res, err := s.collect(ctx, c, &extra{schema: d.statements, rebuild: d.rebuild})
+func (s *sequencer) shipSchema(ctx context.Context, c *sql.Conn, rec schemaRecord, st *schemaState, t told) (*passResult, error) {
+	d := compare(rec, st, t)
+	res, err := s.collect(ctx, c, &extra{schema: d.statements, rebuild: d.rebuild, replaces: d.replaces})
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
@@ -38,11 +39,21 @@ func (c *Cluster) changeSchema(ctx context.Context, on *sql.Conn, query string, 
 	return c.m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 }
 
-// runSchema runs a schema statement on the master and ships it.
+// runSchema runs a schema statement on the master and ships it. While another transaction keeps it waiting, passes go on
+// between one try and the next.
 func (m *master) runSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
 	if err := m.plainSchema(query, args); err != nil {
 		return err
 	}
+	for start := time.Now(); ; {
+		err := m.trySchema(ctx, on, query)
+		if !errors.Is(err, errTableBusy) || time.Since(start) > schemaPatience || sleep(ctx, mostRest) != nil {
+			return err
+		}
+	}
+}
+
+func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) error {
 	return m.exclusive(ctx, func(c *sql.Conn) error {
 		if err := m.lookAgainOn(ctx, c); err != nil {
 			return err

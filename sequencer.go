@@ -233,9 +233,10 @@ type passResult struct {
 
 // extra is what an entry holds beside noted rows.
 type extra struct {
-	schema  []dialect.Statement
-	rebuild []*dialect.Table // tables whose every row the entry brings
-	first   bool             // the entry that starts the history may be empty
+	schema   []dialect.Statement
+	rebuild  []*dialect.Table // tables whose every row the entry brings
+	replaces bool             // followers have some of them, with rows
+	first    bool             // the entry that starts the history may be empty
 }
 
 // collect builds the next entry from the notes that q sees, appends it to the
@@ -275,7 +276,7 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 	b.body.Batches = res.batches
 	if x != nil {
 		b.body.Schema = x.schema
-		b.body.Rebuild = len(x.rebuild) > 0
+		b.body.Rebuild = x.replaces
 		for _, t := range x.rebuild {
 			if err := s.addWhole(ctx, q, t, b); err != nil {
 				return nil, err

@@ -156,6 +156,9 @@ type Table struct {
 	Incarnation string
 	// Bare says that the table's capture has got lost, so that rows may have changed unseen.
 	Bare bool
+	// Follows are the tables, each by database and name, whose changed rows change rows of this one by a foreign key that
+	// fires no trigger.
+	Follows [][2]string
 	// Refusal says why the table cannot be replicated, and the statement that would
 	// change that; "" for a table that can.
 	Refusal string

@@ -349,6 +349,9 @@ func (b *catalogBuilder) finish() (*catalog, []*dialect.Table) {
 		p := b.prints[n]
 		for _, f := range t.foreign {
 			fmt.Fprintf(p, "rule|%s|%s|%s", f.name, f.onUpdate, f.onDelete)
+			if acts(f.onUpdate) || acts(f.onDelete) {
+				t.Follows = append(t.Follows, [2]string{f.db, f.table})
+			}
 		}
 		t.Fingerprint = digest(p.String())
 		t.ExactKey = exactKey(t)

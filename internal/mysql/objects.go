@@ -217,6 +217,9 @@ var surroundings = regexp.MustCompile(`^/\* sql_mode=([A-Z0-9_,]*) collation=([a
 // definer matches the clause in front of an object's kind.
 var definer = regexp.MustCompile("(?is)^(\\s*CREATE\\s+(?:OR\\s+REPLACE\\s+)?(?:ALGORITHM\\s*=\\s*\\w+\\s+)?)DEFINER\\s*=\\s*(?:`[^`]*`|'[^']*'|\\w+)(?:@(?:`[^`]*`|'[^']*'|[\\w.%]+))?\\s+")
 
+// ofDatabase matches statements that may run although their default database is not there.
+var ofDatabase = regexp.MustCompile(`(?i)^\s*(CREATE|ALTER|DROP)\s+(OR\s+REPLACE\s+)?(DATABASE|SCHEMA)\b`)
+
 // Run executes a schema statement. Where the user may not create objects in another
 // user's name, they are created in its own.
 func (e *engine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
@@ -234,7 +237,7 @@ func (e *engine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) err
 	}
 	moved := s.Database != "" && s.Database != was.Database
 	if moved {
-		if _, err := c.ExecContext(ctx, "USE "+ident(s.Database)); err != nil && errno(err) != erBadDB {
+		if _, err := c.ExecContext(ctx, "USE "+ident(s.Database)); err != nil && !(errno(err) == erBadDB && ofDatabase.MatchString(statement)) {
 			return fmt.Errorf("mysql: run in database %q: %w", s.Database, wrap(err))
 		}
 	}

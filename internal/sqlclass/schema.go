@@ -16,7 +16,7 @@ type SchemaInfo struct {
 	Database, Name string // unquoted; for a DATABASE the name stands in both
 
 	On   Name   // the table of an INDEX or TRIGGER, as far as the statement names it
-	More []Name // further objects: of DROP a, b; of RENAME a TO b, c TO d all of b, c, d; of ALTER TABLE a RENAME b
+	More []Name // further objects: of DROP a, b; of RENAME a TO b, c TO d all of b, c, d; of ALTER TABLE a RENAME b or EXCHANGE ... WITH TABLE b
 
 	Temporary   bool
 	Virtual     bool // SQLite's CREATE VIRTUAL TABLE
@@ -28,6 +28,10 @@ type SchemaInfo struct {
 	// differs between two runs or two servers, such as NOW() or UUID(), or a
 	// MySQL variable. The body of a trigger or procedure counts.
 	Nondeterministic bool
+	// Additive says that an ALTER TABLE, or a statement on an INDEX, succeeds and does the same whatever rows the table holds.
+	Additive bool
+	// References says that an ALTER TABLE mentions another table that rows refer to.
+	References bool
 }
 
 // ParseSchema describes the single schema statement sql. The error is an
@@ -52,6 +56,9 @@ func ParseSchema(d Dialect, sql string) (SchemaInfo, error) {
 	}
 	if bad := p.clauses(rest, t); bad != nil {
 		return SchemaInfo{}, bad
+	}
+	if info.Object == "INDEX" {
+		info.Additive = info.Verb == "DROP" || d == MySQL && !dependsOnRows(rest, t)
 	}
 	return info, nil
 }
@@ -206,6 +213,9 @@ func (p *schemaParser) names() {
 			info.More = append(info.More, p.name())
 		}
 	case info.Verb == "ALTER":
+		if info.Object == "TABLE" {
+			info.Additive, info.References = additive(p.lx, p.cur), mentions(p.lx, p.cur, "REFERENCES")
+		}
 		if (info.Object == "TABLE" || info.Object == "EVENT") && p.renames() {
 			info.More = append(info.More, p.name())
 		}
@@ -241,7 +251,7 @@ func (p *schemaParser) nextName() bool {
 	return true
 }
 
-// renames finds RENAME [TO | AS | =] name, but not that of a column, index or key.
+// renames finds RENAME [TO | AS | =] name, but not that of a column, index or key, and WITH TABLE name.
 func (p *schemaParser) renames() bool {
 	depth := 0
 	for ; p.cur.kind != tokEOF && p.cur.kind != tokBad; p.advance() {
@@ -252,6 +262,10 @@ func (p *schemaParser) renames() bool {
 			depth--
 		case p.info.Object == "EVENT" && p.lx.isWord(p.cur, "DO"):
 			return false
+		case depth == 0 && p.lx.dialect == MySQL && p.lx.isWord(p.cur, "WITH") && p.lx.isWord(p.lx.peek(), "TABLE"):
+			p.advance()
+			p.advance()
+			return true
 		case depth == 0 && p.lx.isWord(p.cur, "RENAME"):
 			next := p.lx.peek()
 			if p.lx.isWord(next, "COLUMN") || p.lx.isWord(next, "INDEX") || p.lx.isWord(next, "KEY") {

@@ -40,7 +40,10 @@ func TestParseSchema(t *testing.T) {
 		{MySQL, "SET STATEMENT a=1 FOR CREATE TABLE t (a INT);", table},
 		{MySQL, "/*!50000 CREATE */ TABLE t (a INT)", table},
 		{MySQL, "ALTER ONLINE IGNORE TABLE IF EXISTS db.t ADD b INT",
-			SchemaInfo{Verb: "ALTER", Object: "TABLE", Database: "db", Name: "t", IfExists: true}},
+			SchemaInfo{Verb: "ALTER", Object: "TABLE", Database: "db", Name: "t", IfExists: true, Additive: true}},
+		{MySQL, "ALTER TABLE t EXCHANGE PARTITION p WITH TABLE db.s",
+			SchemaInfo{Verb: "ALTER", Object: "TABLE", Name: "t", More: []Name{{"db", "s"}}}},
+		{MySQL, "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES p (b)", SchemaInfo{Verb: "ALTER", Object: "TABLE", Name: "t", References: true}},
 		{MySQL, "ALTER TABLE t RENAME INDEX a TO b, RENAME TO u",
 			SchemaInfo{Verb: "ALTER", Object: "TABLE", Name: "t", More: []Name{{"", "u"}}}},
 		{MySQL, "ALTER TABLE t RENAME db.u", SchemaInfo{Verb: "ALTER", Object: "TABLE", Name: "t", More: []Name{{"db", "u"}}}},
@@ -52,7 +55,7 @@ func TestParseSchema(t *testing.T) {
 		{MySQL, "TRUNCATE t", SchemaInfo{Verb: "TRUNCATE", Object: "TABLE", Name: "t"}},
 		{MySQL, "CREATE UNIQUE INDEX i USING BTREE ON db.t (a)",
 			SchemaInfo{Verb: "CREATE", Object: "INDEX", Name: "i", On: Name{"db", "t"}}},
-		{MySQL, "DROP INDEX i ON t", SchemaInfo{Verb: "DROP", Object: "INDEX", Name: "i", On: Name{"", "t"}}},
+		{MySQL, "DROP INDEX i ON t", SchemaInfo{Verb: "DROP", Object: "INDEX", Name: "i", On: Name{"", "t"}, Additive: true}},
 		{MySQL, "CREATE SCHEMA IF NOT EXISTS d", SchemaInfo{Verb: "CREATE", Object: "DATABASE", Database: "d", Name: "d", IfNotExists: true}},
 		{MySQL, "ALTER DATABASE CHARACTER SET utf8", SchemaInfo{Verb: "ALTER", Object: "DATABASE"}},
 		{MySQL, "CREATE ALGORITHM=MERGE DEFINER=CURRENT_USER() SQL SECURITY INVOKER VIEW v AS SELECT 1",
@@ -77,7 +80,7 @@ func TestParseSchema(t *testing.T) {
 			SchemaInfo{Verb: "CREATE", Object: "TRIGGER", Name: "tr", On: Name{"", "t"}, Temporary: true}},
 		{SQLite, `ALTER TABLE "a""b" RENAME TO c`, SchemaInfo{Verb: "ALTER", Object: "TABLE", Name: `a"b`, More: []Name{{"", "c"}}}},
 		{SQLite, "ALTER TABLE a RENAME b TO c", SchemaInfo{Verb: "ALTER", Object: "TABLE", Name: "a"}},
-		{SQLite, "DROP INDEX main.i", SchemaInfo{Verb: "DROP", Object: "INDEX", Database: "main", Name: "i"}},
+		{SQLite, "DROP INDEX main.i", SchemaInfo{Verb: "DROP", Object: "INDEX", Database: "main", Name: "i", Additive: true}},
 		{SQLite, "CREATE INDEX main.i ON t (a)", SchemaInfo{Verb: "CREATE", Object: "INDEX", Database: "main", Name: "i", On: Name{"main", "t"}}},
 	} {
 		got, err := ParseSchema(c.dialect, c.sql)
@@ -105,6 +108,34 @@ func TestParseSchemaErrors(t *testing.T) {
 			if _, err := ParseSchema(d, sql); !errors.Is(err, want) || !errors.As(err, &at) {
 				t.Errorf("%v: ParseSchema(%q) = %v, want %v", d, sql, err, want)
 			}
+		}
+	}
+}
+
+// What looks at rows, or needs a value for those that are there, is not additive.
+func TestAdditive(t *testing.T) {
+	for sql, want := range map[string]bool{
+		"ALTER TABLE t ADD COLUMN a INT": true,
+		"ALTER TABLE t ADD a DECIMAL(10, 2) NOT NULL DEFAULT -1.5 AFTER b, ADD INDEX i (a), DROP KEY j, ALGORITHM=INSTANT": true,
+		"ALTER TABLE t ADD (a ENUM('x', 'y') NOT NULL DEFAULT 'x', `unique` INT)":                                          true,
+		"ALTER TABLE t ADD a INT NOT NULL":                           false,
+		"ALTER TABLE t ADD (a INT NOT NULL, b INT DEFAULT 3)":        false,
+		"ALTER TABLE t ADD a INT DEFAULT (b + 1)":                    false,
+		"ALTER TABLE t ADD a INT AS (b / c)":                         false,
+		"ALTER TABLE t ADD a INT UNIQUE":                             false,
+		"ALTER TABLE t ADD a INT AUTO_INCREMENT, ADD KEY (a)":        false,
+		"ALTER TABLE t ADD INDEX (a), ADD UNIQUE (b)":                false,
+		"ALTER TABLE t ADD INDEX (a), MODIFY b INT":                  false,
+		"ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)":               false,
+		"ALTER TABLE t ADD PARTITION (PARTITION p VALUES IN (1, 2))": false,
+		"ALTER TABLE t DROP COLUMN a":                                false,
+		"ALTER TABLE t ENGINE=InnoDB":                                false,
+		"CREATE INDEX i ON t (a)":                                    true,
+		"CREATE UNIQUE INDEX i ON t (a)":                             false,
+	} {
+		info, err := ParseSchema(MySQL, sql)
+		if err != nil || info.Additive != want {
+			t.Errorf("%s: additive %v, %v", sql, info.Additive, err)
 		}
 	}
 }

@@ -1,0 +1,275 @@
+package ddb
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// difference is what must be shipped to bring followers from a record to a state.
+type difference struct {
+	statements []dialect.Statement
+	rebuild    []*dialect.Table
+	replaces   bool // followers have some of the tables, with rows
+}
+
+// told is what followers hear of a change by statements that ddb ran.
+type told struct {
+	statements []dialect.Statement
+	inPlace    map[tableName]bool // tables that the statements changed while their rows stayed
+	whole      map[tableName]bool // tables to be shipped whole, even if they look as recorded
+	objects    []objectRecord     // what else the statements are about: kinds and names
+}
+
+// tell decides which statements followers run themselves, where they cannot be part of a transaction: other clients wrote,
+// and may have changed the schema, between the pass before them and the snapshot of their entry, in which the tables noted
+// have notes. An ALTER TABLE that made the table anew, which TRUNCATE by another client may also have done, is not told of,
+// nor one that may fail on followers for rows that are not there any more.
+func tell(rec schemaRecord, before *catalogue, st *schemaState, hints []dialect.Statement, noted []*dialect.Table) told {
+	t := told{inPlace: make(map[tableName]bool), whole: make(map[tableName]bool)}
+	var alters, others []dialect.Statement
+	var emptied []tableName
+	kept := concernsKept(before, st, rec, hints)
+	certain := !kept
+	for _, h := range hints {
+		info, err := sqlclass.ParseSchema(sqlclass.MySQL, h.SQL)
+		if err != nil || info.Temporary {
+			continue
+		}
+		names := st.subjects(info, h.Database)
+		switch {
+		case info.Object == "TABLE" && info.Verb == "ALTER", info.Object == "INDEX":
+			alters = append(alters, h)
+			for _, n := range names {
+				t.inPlace[n] = true
+				certain = certain && len(names) == 1 && portable("mysql", h.SQL) && changedInPlace(rec, before, st, n) &&
+					!zoned([]dialect.Statement{h}, before.byName[n], st.cat.byName[n]) &&
+					(info.Additive || !info.References && !slices.Contains(noted, st.cat.byName[n]))
+			}
+		case info.Object == "TABLE" && (info.Verb == "TRUNCATE" || info.OrReplace):
+			emptied = append(emptied, names...)
+		case info.Object == "TABLE", info.Object == "DATABASE" && info.Verb != "ALTER", kept, !portable("mysql", h.SQL): // the comparison shows all
+		default:
+			others = append(others, h)
+			for _, n := range names {
+				t.objects = append(t.objects, objectRecord{Kind: strings.ToLower(info.Object), Database: n.database, Name: n.table})
+			}
+		}
+	}
+	if !certain || len(alters) > 0 && st.differsBeside(rec, t.inPlace) {
+		t.inPlace, t.whole, alters = nil, t.inPlace, nil
+	}
+	for _, n := range emptied {
+		t.whole[n] = true
+	}
+	t.statements = append(alters, others...)
+	return t
+}
+
+// subjects lists the names of what a statement is about, as entries name them.
+func (s *schemaState) subjects(info sqlclass.SchemaInfo, database string) (list []tableName) {
+	names := append([]sqlclass.Name{{Database: info.Database, Name: info.Name}}, info.More...)
+	if info.Object == "INDEX" {
+		names = []sqlclass.Name{info.On}
+	}
+	for _, n := range names {
+		name := tableName{database, n.Name}
+		if n.Database != "" {
+			name.database = s.node.logical(n.Database)
+		}
+		if s.cat.byName[name] == nil && (info.Object == "TABLE" || info.Object == "INDEX") { // the server may take letters of both cases for the same
+			for other := range s.cat.byName {
+				if strings.EqualFold(other.database, name.database) && strings.EqualFold(other.table, name.table) {
+					name = other
+				}
+			}
+		}
+		list = append(list, name)
+	}
+	return list
+}
+
+// changedInPlace reports whether the table was known to followers before and has still the same rows, captured in the same way.
+func changedInPlace(rec schemaRecord, before *catalogue, st *schemaState, n tableName) bool {
+	was, is := before.byName[n], st.cat.byName[n]
+	return was != nil && is != nil && is.Refusal == "" && rec.Tables[n.key()] == identity(was) &&
+		was.Incarnation == is.Incarnation && !is.Bare && was.ID == is.ID && slices.Equal(keyNames(was), keyNames(is))
+}
+
+// differsBeside reports whether any table but those is not as recorded.
+func (s *schemaState) differsBeside(rec schemaRecord, but map[tableName]bool) bool {
+	now := s.record(0)
+	for key, is := range now.Tables {
+		if rec.Tables[key] != is && !but[nameOfKey(key)] {
+			return true
+		}
+	}
+	for key := range rec.Tables {
+		if _, ok := now.Tables[key]; !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// compare finds the difference, as far as followers are not told of it by statements.
+func compare(rec schemaRecord, st *schemaState, t told) difference {
+	var d difference
+	now := st.record(0)
+	if st.node.engine.Transactional() && len(t.statements) > 0 {
+		d.statements = append(slices.Clone(t.statements), inPassing(rec, now, st, t.statements)...)
+		return d
+	}
+	changed := st.changed(rec, now, t)
+	for _, o := range rec.Objects {
+		if n, ok := now.Objects[o.key()]; ok && (n.Hash == o.Hash || o.Kind == "database") || now.without(o.Database) || t.about(o) {
+			continue
+		}
+		d.statements = append(d.statements, dropStatement(o.Kind, o.Database, o.Name))
+	}
+	for key := range rec.Tables {
+		if _, ok := now.Tables[key]; !ok {
+			if n := nameOfKey(key); !now.without(n.database) {
+				d.statements = append(d.statements, dropStatement("table", n.database, n.table))
+			}
+		}
+	}
+	anew := make(map[tableName]bool) // tables and views, whose triggers go with them
+	for _, t := range changed {
+		n := st.node.name(t)
+		anew[n] = true
+		if !rec.without(n.database) { // followers have the database
+			d.statements = append(d.statements, dropStatement("table", n.database, n.table))
+		}
+		_, known := rec.Tables[n.key()]
+		d.replaces = d.replaces || known
+	}
+	for _, o := range st.objects {
+		was, known := rec.Objects[objectKey(o)]
+		switch {
+		case partOfTable(o):
+			if !slices.ContainsFunc(changed, func(t *dialect.Table) bool { return st.belongs(o, t) }) {
+				continue
+			}
+		case t.about(objectRecord{Kind: o.Kind, Database: o.Database, Name: o.Name}):
+			continue
+		case known && was.Hash == now.Objects[objectKey(o)].Hash && !(o.Kind == "trigger" && anew[tableName{o.Database, o.Table}]):
+			continue
+		case o.Kind == "view":
+			anew[tableName{o.Database, o.Name}] = true
+		}
+		d.statements = append(d.statements, dialect.Statement{SQL: o.SQL, Database: o.Database})
+	}
+	d.statements = append(d.statements, t.statements...)
+	d.rebuild = changed
+	return d
+}
+
+// changed lists the tables to be shipped whole: those that are not as recorded, and all that cascades reach from them, as
+// rows of those may have changed before there were triggers to note it.
+func (s *schemaState) changed(rec, now schemaRecord, t told) (list []*dialect.Table) {
+	seen := make(map[[2]string]bool)
+	for more := true; more; {
+		more = false
+		for _, x := range s.cat.replicated() {
+			name, place := s.node.name(x), [2]string{x.Database, x.Name}
+			differs := rec.Tables[name.key()] != now.Tables[name.key()] && !t.inPlace[name] || x.Bare || t.whole[name]
+			if !x.Own && !seen[place] && (differs || slices.ContainsFunc(x.Follows, func(p [2]string) bool { return seen[p] })) {
+				seen[place], more = true, true
+			}
+		}
+	}
+	for _, x := range s.cat.replicated() {
+		if seen[[2]string{x.Database, x.Name}] {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+// about reports whether a statement tells of the object.
+func (t told) about(o objectRecord) bool {
+	return slices.ContainsFunc(t.objects, func(s objectRecord) bool {
+		return s.Kind == o.Kind && s.Database == o.Database && strings.EqualFold(s.Name, o.Name)
+	})
+}
+
+// inPassing lists what followers must be told besides the hints because of what those did to triggers in passing: DROP TABLE
+// takes them along, and RENAME rewrites them. A replica cannot see that, as it keeps them back; see applier.runSchema.
+func inPassing(rec, now schemaRecord, st *schemaState, hints []dialect.Statement) (list []dialect.Statement) {
+	for _, o := range rec.Objects {
+		if n, ok := now.Objects[o.key()]; o.Kind != "trigger" || ok && n.Hash == o.Hash || now.without(o.Database) || names(hints, o, st) {
+			continue
+		}
+		list = append(list, dropStatement(o.Kind, o.Database, o.Name))
+		for _, object := range st.objects {
+			if objectKey(object) == o.key() {
+				list = append(list, dialect.Statement{SQL: object.SQL, Database: object.Database})
+			}
+		}
+	}
+	return list
+}
+
+// names reports whether a hint is about the trigger itself.
+func names(hints []dialect.Statement, o objectRecord, st *schemaState) bool {
+	return slices.ContainsFunc(hints, func(s dialect.Statement) bool {
+		info, err := sqlclass.ParseSchema(classOf(st.node.dialect.Name()), s.SQL)
+		return err == nil && info.Object == "TRIGGER" && info.Name == o.Name
+	})
+}
+
+// dropStatement drops an object of a database, as entries name it.
+func dropStatement(kind, database, name string) dialect.Statement {
+	switch kind {
+	case "database":
+		database = ""
+	case "pragma":
+		return dialect.Statement{SQL: "PRAGMA " + name + " = 0"}
+	}
+	return dialect.Statement{Database: database, SQL: "DROP " + strings.ToUpper(kind) + " IF EXISTS " + quoteName("", name)}
+}
+
+// without reports whether a database of that name was dropped: what was in it is gone with it, and a statement about it
+// would run in another database.
+func (r schemaRecord) without(database string) bool {
+	_, there := r.Objects[objectRecord{Kind: "database", Name: database}.key()]
+	return database != "" && !there
+}
+
+// belongs reports whether the object makes the table, or an index or a trigger on it.
+func (s *schemaState) belongs(o dialect.Object, t *dialect.Table) bool {
+	if o.Database != s.node.logical(t.Database) {
+		return false
+	}
+	if o.Kind == "table" {
+		return o.Name == t.Name
+	}
+	return o.Table == t.Name
+}
+
+// repeatable reports whether followers may run the statements themselves, where nothing else can have come between.
+func (s *sequencer) repeatable(before, after *catalogue, statements []dialect.Statement) bool {
+	for _, st := range statements {
+		if !portable(s.dialect.Name(), st.SQL) {
+			return false
+		}
+	}
+	for _, t := range after.replicated() {
+		was := before.byName[s.name(t)]
+		if was != nil && (was.Refusal != "" || !slices.Equal(keyNames(was), keyNames(t))) {
+			return false // rows are named by other keys now, or were never shipped
+		}
+	}
+	return len(statements) > 0
+}
+
+func keyNames(t *dialect.Table) []string {
+	var names []string
+	for _, k := range t.Key {
+		names = append(names, t.Stored[k])
+	}
+	return names
+}
