@@ -127,11 +127,15 @@ func (d *heldDialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) 
 	return heldEngine{e, d}, err
 }
 
-func (e heldEngine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
-	if p == dialect.Batch && e.d.held.Load() {
-		return errors.New("held")
+func (e heldEngine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
+	for p == dialect.Batch && e.d.held.Load() {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	return e.Engine.Commit(ctx, c, p)
+	return e.Engine.Begin(ctx, c, p)
 }
 
 // What the master has of rows that are pending on a snap, it has after a restart of the snap and after a schema statement
