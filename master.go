@@ -70,7 +70,7 @@ func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, e
 		m.start(func() { m.watchKeys(run, func() int64 { return firstSnapNode - 1 }) })
 	}
 	m.start(func() { m.retain(run) })
-	n.log.Info("master is up", "cluster", n.clusterID, "epoch", s.epoch, "lsn", s.state.load().pos.LSN,
+	n.log.Info("master is up", "cluster", n.clusterID, "lsn", s.state.load().pos.LSN,
 		"listen", n.opts.Listen, "tables", n.tables.Load().users())
 	return m, nil
 }
@@ -144,6 +144,7 @@ func (m *master) reign(ctx context.Context) error {
 		epoch = last.Epoch + 1
 	}
 	m.epoch = epoch
+	m.node.log = m.node.log.With("epoch", epoch)
 	m.state.update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
 	return m.exclusive(ctx, func(c *sql.Conn) error { return m.crown(ctx, c, known, Role(role)) })
 }
@@ -154,7 +155,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		if err := m.makeDeferred(ctx, c); err != nil {
 			return err
 		}
-		m.log.Warn("a replica becomes the master", "epoch", m.epoch, "lsn", m.state.load().pos.LSN)
+		m.log.Warn("a replica becomes the master", "lsn", m.state.load().pos.LSN)
 	}
 	old, _, err := m.meta(ctx, c, metaNode)
 	if err != nil {

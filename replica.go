@@ -195,16 +195,17 @@ func (f *follower) follow(ctx context.Context) {
 		switch {
 		case fatal(err):
 			if f.state.load().status.State != Failed {
-				f.log.Error("the node has stopped following", "lsn", f.state.load().pos.LSN, "reason", err)
+				at := f.state.load().pos
+				f.log.Error("the node has stopped following", "epoch", at.Epoch, "lsn", at.LSN, "reason", err)
 			}
 			f.end(Failed, err)
 			backoff = maxBackoff
 		default:
 			switch s := f.state.load(); {
 			case s.status.State != Inactive && s.status.State != Failed:
-				f.log.Warn("the link to the master is lost", "lsn", s.pos.LSN, "error", err)
+				f.log.Warn("the link to the master is lost", "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			case !sameCause(s.cause, err): // once for each reason, however long it lasts
-				f.log.Warn("no link to the master", "master", f.opts.Master, "lsn", s.pos.LSN, "error", err)
+				f.log.Warn("no link to the master", "master", f.opts.Master, "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			}
 			f.end(Inactive, err)
 		}

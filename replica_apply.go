@@ -133,7 +133,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 		f.setStatus(func(s *following) {
 			s.through, s.status.State, s.status.Reason = loading, Syncing, "taking a snapshot"
 		})
-		f.log.Info("taking a snapshot", "lsn", head.Base.LSN, "resumed", head.Resume)
+		f.log.Info("taking a snapshot", "epoch", head.Base.Epoch, "lsn", head.Base.LSN, "resumed", head.Resume)
 		return f.apply.beginSnapshot(ctx, head)
 	case msgRows:
 		r, err := ahead.rows(it)
@@ -161,7 +161,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 	if f.snap != nil {
 		f.snap.ended()
 	}
-	f.log.Info("the snapshot is loaded", "lsn", f.apply.pos.LSN, "rows", f.apply.loaded)
+	f.log.Info("the snapshot is loaded", "epoch", f.apply.pos.Epoch, "lsn", f.apply.pos.LSN, "rows", f.apply.loaded)
 	f.setStatus(func(s *following) {
 		s.pos, s.through = f.apply.pos, end.Through
 		f.settle(s)
