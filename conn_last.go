@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
 
@@ -74,22 +73,4 @@ func (c *Cluster) refuseForeignLast(query string) error {
 	}
 	return fmt.Errorf("%w: last_insert_rowid() and changes() tell of one connection, which statements outside of a transaction share: "+
 		"use the Result's LastInsertId and RowsAffected, or a transaction: %s", ErrNotReplicable, sqlclass.Brief(query))
-}
-
-// oneRow is a result of one number.
-type oneRow struct {
-	name  string
-	value int64
-	done  bool
-}
-
-func (r *oneRow) Columns() []string { return []string{r.name} }
-func (r *oneRow) Close() error      { return nil }
-
-func (r *oneRow) Next(dest []driver.Value) error {
-	if r.done {
-		return io.EOF
-	}
-	r.done, dest[0] = true, r.value
-	return nil
 }
