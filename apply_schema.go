@@ -74,7 +74,7 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 			return fmt.Errorf("%w: node %s: schema statement of entry %d: %w", ErrDiverged, a.opts.ID, lsn, err)
 		}
 	}
-	a.log.Info("schema changed", "epoch", a.pos.Epoch, "lsn", lsn, "statement", sqlclass.Brief(statements[0].SQL), "statements", len(statements))
+	a.log.Info("schema changed", "epoch", a.pos.Epoch, "lsn", lsn, "statement", sqlclass.Brief(statements[len(statements)-1].SQL), "statements", len(statements))
 	if _, err := a.loadTables(ctx, a.conn); err != nil {
 		return err
 	}

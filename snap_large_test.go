@@ -38,7 +38,7 @@ func TestConflictLargeRows(t *testing.T) {
 
 // A row of the master that could not be kept as the loser does not lose: the batch is refused, and what it wrote is kept.
 func TestConflictLoserTooLarge(t *testing.T) {
-	s := newShop(t, mariadbEngine(t), ddb.Options{Heartbeat: time.Second, Conflicts: map[string]ddb.Policy{"big": ddb.SnapWins}}, "CREATE TABLE big (id INT NOT NULL PRIMARY KEY, v LONGTEXT, b LONGBLOB)", "a")
+	s := newShop(t, mariadbEngine(t), ddb.Options{Heartbeat: 10 * time.Second, Conflicts: map[string]ddb.Policy{"big": ddb.SnapWins}}, "CREATE TABLE big (id INT NOT NULL PRIMARY KEY, v LONGTEXT, b LONGBLOB)", "a")
 	s.exec("master", "INSERT INTO big VALUES (1, 'base', '')")
 	s.exchange("a")
 	s.cut("a")

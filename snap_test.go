@@ -96,6 +96,7 @@ func (s *shop) snap(id string, o ddb.Options) *ddb.Cluster {
 	s.t.Helper()
 	s.links[id] = fault.New(s.net)
 	o.Role, o.Master, o.Transport = ddb.Snap, "master", s.links[id]
+	o.Heartbeat = max(o.Heartbeat, s.opts["master"].Heartbeat) // a slow link is no lost one at either end
 	c := s.open(id, o)
 	require.NoError(s.t, c.WaitReady(s.ctx))
 	return c
