@@ -97,20 +97,26 @@ type classifiedText struct {
 const classifiedMax = 4 << 10 // longer texts are not worth keeping
 
 func (k *classified) of(d sqlclass.Dialect, text string) *classifiedText {
+	if len(text) > classifiedMax {
+		return &classifiedText{kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text)}
+	}
 	slot := &k.slots[maphash.String(k.seed, text)%uint64(len(k.slots))]
 	if e := slot.Load(); e != nil && e.text == text {
 		return e
 	}
 	e := &classifiedText{text: strings.Clone(text), kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text)}
-	if len(text) <= classifiedMax {
-		slot.Store(e)
-	}
+	slot.Store(e)
 	return e
 }
 
-func (c *Cluster) kindOf(query string) sqlclass.Kind { return c.kinds.of(c.class, query).kind }
-func (c *Cluster) isRead(query string) bool          { return c.kindOf(query) == sqlclass.Read }
-func (c *Cluster) isSchema(query string) bool        { return c.kindOf(query) == sqlclass.Schema }
+func (c *Cluster) kindOf(query string) sqlclass.Kind {
+	if len(query) > classifiedMax {
+		return sqlclass.Classify(c.class, query)
+	}
+	return c.kinds.of(c.class, query).kind
+}
+func (c *Cluster) isRead(query string) bool   { return c.kindOf(query) == sqlclass.Read }
+func (c *Cluster) isSchema(query string) bool { return c.kindOf(query) == sqlclass.Schema }
 
 // candidates is a pool of slices, so that routing allocates nothing.
 var candidates = sync.Pool{New: func() any { return new(pickList) }}
