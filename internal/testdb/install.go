@@ -157,8 +157,17 @@ func (inst installation) initialise(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("testdb: %w", err)
 	}
+	// A server that starts deletes every "#sql" file in its temporary folder, those
+	// of another that is starting too: each has a folder of its own.
+	tmp, err := os.MkdirTemp("", "ddb")
+	if err != nil {
+		return fmt.Errorf("testdb: %w", err)
+	}
+	defer os.RemoveAll(tmp)
 	args := append([]string{"--no-defaults", "--datadir=" + dir}, installFlags()...)
-	out, err := exec.Command(inst.install, args...).CombinedOutput()
+	cmd := exec.Command(inst.install, args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("testdb: mariadb-install-db: %w\n%s", err, strings.TrimSpace(string(out)))
 	}

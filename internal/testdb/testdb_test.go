@@ -214,7 +214,7 @@ func TestDatabaseName(t *testing.T) {
 	}
 }
 
-// Two servers that are wanted at once, with no template yet, both start.
+// Servers that are wanted at once, with no template yet, all start.
 func TestTemplateRace(t *testing.T) {
 	inst, err := findInstallation()
 	if err != nil {
@@ -222,11 +222,12 @@ func TestTemplateRace(t *testing.T) {
 	}
 	cache := t.TempDir()
 	dir := filepath.Join(cache, "template")
-	errs := make(chan error, 2)
-	for range 2 {
+	const servers = 4
+	errs := make(chan error, servers)
+	for range servers {
 		go func() { errs <- inst.createTemplate(cache, dir) }()
 	}
-	for range 2 {
+	for range servers {
 		if err := <-errs; err != nil {
 			t.Error(err)
 		}
