@@ -83,17 +83,11 @@ func (n *node) run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error
 	if err != nil {
 		return n.engine.Run(ctx, c, s) // the database words it better
 	}
+	if err := n.refuseDatabase(info); err != nil {
+		return err
+	}
 	if info.Object != "DATABASE" {
-		if info.Database != "" && !n.replicates(info.Database) {
-			return fmt.Errorf("%w: database %s is not among those that are replicated; make it with CREATE DATABASE through ddb, or name it in Options.Databases", ErrNotReplicable, info.Database)
-		}
 		return n.engine.Run(ctx, c, s)
-	}
-	if info.Name == "" {
-		return fmt.Errorf("%w: ALTER DATABASE without a name means the current one: name the database", ErrNotReplicable)
-	}
-	if info.Name == n.primary || info.Name == n.primary+"_ddb" {
-		return fmt.Errorf("%w: database %s is the one that the node lives in, under a name that may differ from node to node", ErrNotReplicable, info.Name)
 	}
 	switch info.Verb {
 	case "CREATE":
@@ -109,13 +103,27 @@ func (n *node) run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error
 		}
 		return nil
 	case "DROP":
-		if !n.replicates(info.Name) {
-			return fmt.Errorf("%w: database %s is not replicated; drop it on each server", ErrNotReplicable, info.Name)
-		}
 		if err := n.engine.Run(ctx, c, s); err != nil {
 			return err
 		}
 		return n.setDatabases(ctx, c, slices.DeleteFunc(slices.Clone(n.moreDatabases()), func(m string) bool { return strings.EqualFold(m, info.Name) }))
 	}
 	return n.engine.Run(ctx, c, s)
+}
+
+// refuseDatabase refuses a schema statement for the database that it names, or is about.
+func (n *node) refuseDatabase(info sqlclass.SchemaInfo) error {
+	switch {
+	case info.Object != "DATABASE" && info.Database != "" && !n.replicates(info.Database):
+		return fmt.Errorf("%w: database %s is not among those that are replicated; make it with CREATE DATABASE through ddb, or name it in Options.Databases", ErrNotReplicable, info.Database)
+	case info.Object != "DATABASE":
+		return nil
+	case info.Name == "":
+		return fmt.Errorf("%w: ALTER DATABASE without a name means the current one: name the database", ErrNotReplicable)
+	case info.Name == n.primary || info.Name == n.primary+"_ddb":
+		return fmt.Errorf("%w: database %s is the one that the node lives in, under a name that may differ from node to node", ErrNotReplicable, info.Name)
+	case info.Verb == "DROP" && !n.replicates(info.Name):
+		return fmt.Errorf("%w: database %s is not replicated; drop it on each server", ErrNotReplicable, info.Name)
+	}
+	return nil
 }

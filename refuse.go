@@ -33,6 +33,27 @@ func (n *node) refuseKind(query string) error {
 	return fmt.Errorf("%w: %s %s: %s", ErrNotReplicable, strings.ToLower(info.Object), info.Name, reason)
 }
 
+// refuseKeyless refuses, before it is sent, to make a table whose text shows that it would have no primary key: the server
+// would commit the transaction that it is in, and then it would be undone. An IF NOT EXISTS may find the table there.
+func (m *master) refuseKeyless(ctx context.Context, query string) error {
+	if m.dialect.Name() == sqlclass.SQLite.String() || !sqlclass.Keyless(query) {
+		return nil
+	}
+	info, err := sqlclass.ParseSchema(sqlclass.MySQL, query)
+	if err != nil {
+		return nil // the database words it better
+	}
+	if info.IfNotExists && slices.ContainsFunc(m.tables.Load().list, func(t *dialect.Table) bool { return strings.EqualFold(t.Name, info.Name) }) {
+		return nil
+	}
+	var name, value string // of what makes MySQL give such a table a key of its own
+	if err := scanOne(ctx, m.db, []any{&name, &value}, "SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'"); !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	return fmt.Errorf("%w: table %s has no primary key: declare the columns that identify a row PRIMARY KEY, or add a column id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY; "+
+		"nothing has been run", ErrNotReplicable, info.Name)
+}
+
 // refuse undoes a statement that made a table which cannot be replicated, and no other table: only one that was not
 // there before is dropped. What was refused before may be changed as its owner likes.
 func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, st *schemaState, statements []dialect.Statement) error {

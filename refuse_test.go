@@ -75,3 +75,29 @@ func TestAccountsAreNotShipped(t *testing.T) {
 	require.Equal(t, ddb.Active, f.replicas[0].Nodes()[0].State)
 	require.NotContains(t, log.String(), "topsecret")
 }
+
+// A transaction goes on where a schema statement in it is refused before it is run, and where it cannot be, the error says
+// that the server has committed.
+func TestRefusedInTransaction(t *testing.T) {
+	f := newCluster(t, "mariadb", 1)
+	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+	tx, err := f.m.BeginTx(f.ctx, nil)
+	require.NoError(t, err)
+	defer tx.Rollback()
+	_, err = tx.Exec("INSERT INTO t VALUES (1)")
+	require.NoError(t, err)
+	for _, refused := range []string{"CREATE TABLE keyless (id INT, v INT UNIQUE KEY)", "CREATE TABLE IF NOT EXISTS keyless (id INT)",
+		"CREATE TABLE mysql.elsewhere (id INT PRIMARY KEY)", "DROP DATABASE mysql", "CREATE SEQUENCE s"} {
+		_, err = tx.Exec(refused)
+		require.ErrorIs(t, err, ddb.ErrNotReplicable, refused)
+	}
+	require.Equal(t, "0", f.one(f.m, "SELECT COUNT(*) FROM t"), "nothing is committed")
+	_, err = tx.Exec("CREATE TABLE apart (id INT PRIMARY KEY) ENGINE=MyISAM")
+	require.ErrorIs(t, err, ddb.ErrNotReplicable)
+	require.ErrorContains(t, err, "stands")
+	require.Equal(t, "1", f.one(f.m, "SELECT COUNT(*) FROM t"))
+	_, err = tx.Exec("CREATE TABLE IF NOT EXISTS t (id INT)")
+	require.NoError(t, err, "it is there, with a key")
+	require.NoError(t, tx.Commit())
+	f.level()
+}

@@ -42,7 +42,7 @@ func (c *Cluster) changeSchema(ctx context.Context, on *sql.Conn, query string, 
 // runSchema runs a schema statement on the master and ships it. While another transaction keeps it waiting, passes go on
 // between one try and the next.
 func (m *master) runSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
-	if err := m.plainSchema(query, args); err != nil {
+	if err := m.plainSchema(ctx, query, args); err != nil {
 		return err
 	}
 	for start := time.Now(); ; {
@@ -87,14 +87,17 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 }
 
 // plainSchema refuses what cannot be run and shipped whatever it does.
-func (m *master) plainSchema(query string, args []any) error {
+func (m *master) plainSchema(ctx context.Context, query string, args []any) error {
 	if len(args) > 0 {
 		return fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 	}
 	if temporary(classOf(m.dialect.Name()), query) {
 		return fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
 	}
-	return m.refuseKind(query)
+	if err := m.refuseKind(query); err != nil {
+		return err
+	}
+	return m.refuseKeyless(ctx, query)
 }
 
 // surround runs f with the statement as it is to run in ctx; see WithSurroundings.
@@ -214,11 +217,16 @@ func (t *poolTx) schema(ctx context.Context, query string, args []any) (sql.Resu
 	if temporary(t.p.c.class, query) {
 		return t.inPlace(ctx, query, args)
 	}
-	if err := m.plainSchema(query, args); err != nil {
+	if err := m.plainSchema(ctx, query, args); err != nil {
 		return nil, err
 	}
 	if err := m.inReplicated(ctx, t.conn, query); err != nil {
 		return nil, err
+	}
+	if info, err := sqlclass.ParseSchema(t.p.c.class, query); err == nil {
+		if err := m.refuseDatabase(info); err != nil {
+			return nil, err
+		}
 	}
 	stmt, err := t.conn.PrepareContext(ctx, query)
 	if err != nil && !mysql.Unpreparable(err) {
@@ -233,6 +241,9 @@ func (t *poolTx) schema(ctx context.Context, query string, args []any) (sql.Resu
 	}
 	if err = t.p.c.wrote(context.WithoutCancel(t.ctx)); err == nil {
 		err = t.p.c.changeSchema(ctx, t.conn, query, nil)
+		if errors.Is(err, ErrNotReplicable) {
+			err = fmt.Errorf("%w; what the transaction had done before it stands, as the server commits at a schema statement", err)
+		}
 	}
 	return noResult{}, errors.Join(err, t.again())
 }
