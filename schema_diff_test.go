@@ -140,3 +140,14 @@ func TestSchemaStatementLetsPassesGoOn(t *testing.T) {
 	})
 	f.level()
 }
+
+// What another client changes of a table's definition without touching its rows reaches the replicas: comments and options too.
+func TestCommentsBehindBack(t *testing.T) {
+	f := newCluster(t, "mariadb", 1)
+	f.do("CREATE TABLE t (id INT PRIMARY KEY, v INT, KEY k (v))", "INSERT INTO t VALUES (1, 1)")
+	for _, s := range []string{"ALTER TABLE t COMMENT 'of the table'", "ALTER TABLE t MODIFY v INT COMMENT 'of the column'",
+		"ALTER TABLE t DROP KEY k, ADD KEY k (v) COMMENT 'of the index'", "ALTER TABLE t ALTER INDEX k IGNORED", "ALTER TABLE t STATS_PERSISTENT=1"} {
+		f.bypass(s)
+		f.level()
+	}
+}

@@ -144,11 +144,11 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 		query string
 		add   func(db string, r []sql.NullString)
 	}{
-		{"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COLLATION, CREATE_OPTIONS, " + b.e.fileName("TABLE_NAME") +
+		{"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT, " + b.e.fileName("TABLE_NAME") +
 			" FROM information_schema.TABLES WHERE TABLE_SCHEMA=%s", b.addTable},
-		{"SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, DATA_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, GENERATION_EXPRESSION" +
+		{"SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, DATA_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, GENERATION_EXPRESSION, COLUMN_COMMENT" +
 			" FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=%s ORDER BY TABLE_NAME, ORDINAL_POSITION", b.addColumn},
-		{"SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_TYPE" +
+		{"SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_TYPE, INDEX_COMMENT, " + b.e.indexUse() +
 			" FROM information_schema.STATISTICS WHERE TABLE_SCHEMA=%s ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX", b.addIndex},
 		{"SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME" +
 			" FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA=%s AND REFERENCED_TABLE_NAME IS NOT NULL" +
@@ -202,7 +202,7 @@ func (b *catalogBuilder) addTable(db string, r []sql.NullString) {
 	}
 	t := &table{Table: &dialect.Table{Database: db, Name: name, Own: own, Incarnation: b.born[name]}}
 	if b.e.process {
-		t.Incarnation = b.born[r[5].String]
+		t.Incarnation = b.born[r[6].String]
 	}
 	full := t.sqlName()
 	switch {
@@ -215,7 +215,7 @@ func (b *catalogBuilder) addTable(db string, r []sql.NullString) {
 	}
 	b.tables[tableName{db, name}] = t
 	b.prints[tableName{db, name}] = &strings.Builder{}
-	b.note(db, "table", r[:4])
+	b.note(db, "table", r[:6])
 }
 
 func (b *catalogBuilder) addColumn(db string, r []sql.NullString) {
@@ -446,8 +446,8 @@ func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error)
 	var all strings.Builder
 	for _, db := range e.databases() {
 		queries := []string{
-			"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME+0 FROM information_schema.TABLES WHERE TABLE_SCHEMA=" + text(db),
-			sums(text(db)),
+			"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME+0, CREATE_OPTIONS, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=" + text(db),
+			e.sums(text(db)),
 		}
 		if e.process {
 			queries = append(queries, e.tableIDs(db))
@@ -473,18 +473,30 @@ func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error)
 	return digest(all.String()), nil
 }
 
-// sums asks for numbers and checksums of a database's columns, views and routines, and in its last row for the number
-// of ddb's own triggers and the checksum of the others.
-func sums(db string) string {
+// sums asks for numbers and checksums of a database's columns, indexes, checks, views and routines, and in its last row for
+// the number of ddb's own triggers and the checksum of the others.
+func (e *engine) sums(db string) string {
 	of := func(what, columns, condition string) string {
 		return "SELECT COUNT(*), SUM(CRC32(CONCAT_WS('|', " + columns + "))) FROM information_schema." + what + " WHERE " + condition
 	}
 	const own = "TRIGGER_NAME REGEXP '^ddb_[0-9]+_(ai|au|ad|bu|bd)$'"
-	return strings.Join([]string{
-		of("COLUMNS", "TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, EXTRA, COLLATION_NAME, COLUMN_KEY", "TABLE_SCHEMA="+db),
+	list := []string{
+		of("COLUMNS", "TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, EXTRA, COLLATION_NAME, COLUMN_KEY, COLUMN_COMMENT", "TABLE_SCHEMA="+db),
+		of("STATISTICS", "TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, COLUMN_NAME, SUB_PART, COLLATION, NON_UNIQUE, INDEX_TYPE, INDEX_COMMENT, "+e.indexUse(), "TABLE_SCHEMA="+db),
 		of("VIEWS", "TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, DEFINER, SECURITY_TYPE", "TABLE_SCHEMA="+db),
 		of("ROUTINES", "ROUTINE_NAME, ROUTINE_TYPE, LAST_ALTERED, ROUTINE_DEFINITION, DEFINER", "ROUTINE_SCHEMA="+db),
-		"SELECT SUM(" + own + "), IFNULL(SUM(IF(" + own + ", 0, CRC32(CONCAT_WS('|', TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER, ACTION_STATEMENT, SQL_MODE, DEFINER)))), 0)" +
-			" FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=" + db,
-	}, " UNION ALL ")
+	}
+	if e.mariadb {
+		list = append(list, of("CHECK_CONSTRAINTS", "TABLE_NAME, CONSTRAINT_NAME, CHECK_CLAUSE", "CONSTRAINT_SCHEMA="+db))
+	}
+	return strings.Join(append(list, "SELECT SUM("+own+"), IFNULL(SUM(IF("+own+", 0, CRC32(CONCAT_WS('|', TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER, ACTION_STATEMENT, SQL_MODE, DEFINER)))), 0)"+
+		" FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA="+db), " UNION ALL ")
+}
+
+// indexUse is the column of STATISTICS that tells whether the optimizer may use an index.
+func (e *engine) indexUse() string {
+	if e.mariadb {
+		return "IGNORED"
+	}
+	return "IS_VISIBLE"
 }
