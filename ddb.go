@@ -109,6 +109,9 @@ func (c *Cluster) run() {
 	}
 	if c.node != nil {
 		c.tasks.Go(func() { c.node.watchLock(ctx) })
+		if c.opts.HealthChecker != nil {
+			c.tasks.Go(func() { c.node.watchHealth(ctx, c.checkedUp) })
+		}
 	}
 	c.rebuild()
 	c.tasks.Go(func() {
@@ -125,6 +128,14 @@ func (c *Cluster) run() {
 			c.rebuild()
 		}
 	})
+}
+
+// checkedUp makes known what the program's checker has found.
+func (c *Cluster) checkedUp() {
+	if c.f != nil {
+		c.f.checkedUp()
+	}
+	c.refresh()
 }
 
 // refresh asks for a new view. It never blocks.

@@ -62,9 +62,23 @@ type Report struct {
 	Lag time.Duration // LagUnknown if the node cannot tell
 }
 
-// HealthChecker finds out how a node is. ddb asks it once per Options.Heartbeat
-// for the members of a Cluster made by [Wrap]; nodes that run ddb report by
-// themselves, over the connection on which they follow. An error marks the node inactive.
+// judge tells the state of a node of which a checker has given the report and the error.
+func (r Report) judge(err error, maxLag time.Duration) (s State, reason string, lag time.Duration) {
+	switch {
+	case err != nil:
+		return Inactive, err.Error(), LagUnknown
+	case r.Lag == LagUnknown:
+		return Inactive, "its lag is unknown: replication is stopped or still connecting", LagUnknown
+	case r.Lag > maxLag:
+		return Lagging, fmt.Sprintf("behind by %v", r.Lag), r.Lag
+	}
+	return Active, "within the lag limit", r.Lag
+}
+
+// HealthChecker finds out how a node is. ddb asks it once per Options.Heartbeat about the members of a
+// Cluster made by [Wrap], and, if Options.HealthChecker is set, about the database of a node made by [Open]. An
+// error marks the node inactive. An implementation must pass
+// [github.com/ddb-project/ddb/ddbtest.HealthChecker].
 type HealthChecker interface {
 	Check(ctx context.Context, id string, db *sql.DB) (Report, error)
 }

@@ -132,11 +132,12 @@ type transactional interface {
 	AppendIn(ctx context.Context, q dialect.Querier, part Part) error
 }
 
-// journalSize is what a journal may say of how much it holds, for retention.
-type journalSizer interface {
+// JournalSizer is what a Journal may say of how much it holds. A journal that does is trimmed to
+// Options.JournalMaxBytes and JournalMaxAge; another keeps everything.
+type JournalSizer interface {
 	// Size returns the bytes of the payloads of entries after lsn, how many entries they
-	// are, and the time of the oldest of them.
+	// are, and the time of the oldest of them, zero if there is none.
 	Size(ctx context.Context, after LSN) (entries int64, bytes int64, oldest time.Time, err error)
-	// Before returns the last LSN of the entries that are older than at.
+	// Before returns the LSN of the last entry that is older than at, 0 if none is.
 	Before(ctx context.Context, at time.Time) (LSN, error)
 }

@@ -14,7 +14,10 @@ import (
 // partBits is how many low bits of a journal row's number hold the part's index.
 const partBits = 20
 
-func sequence(lsn LSN, index int) int64 { return int64(lsn)<<partBits + int64(index) }
+// lastPart is a part index behind the last part of any entry.
+const lastPart = 1<<partBits - 1
+
+func sequence(lsn LSN, index int) int64 { return int64(lsn)<<partBits + int64(min(index, lastPart)) }
 
 // maxPiece is how much of a part is stored in one row where the database takes no row of any size. What does not
 // fit follows in rows of the table journal_rest: a part may be larger than any value that the database takes.
@@ -72,8 +75,8 @@ func newSQLJournal(db dialect.Querier, e dialect.Engine, tx func(context.Context
 
 // AppendIn stores a part inside the caller's transaction.
 func (j *sqlJournal) AppendIn(ctx context.Context, q dialect.Querier, p Part) error {
-	if p.Index >= 1<<partBits {
-		return fmt.Errorf("ddb: entry %d has more than %d parts", p.LSN, 1<<partBits)
+	if p.Index >= lastPart {
+		return fmt.Errorf("ddb: entry %d has more than %d parts", p.LSN, lastPart)
 	}
 	if p.Anchor() {
 		for _, statement := range []string{j.clear, j.wipe} {

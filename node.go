@@ -35,6 +35,7 @@ type node struct {
 	primary   string                   // the node's own name of the database that entries call ""
 	more      atomic.Pointer[[]string] // databases added by CREATE DATABASE
 	tables    atomic.Pointer[catalogue]
+	checked   atomic.Pointer[checkup] // nil until Options.HealthChecker has been asked
 }
 
 // ownDatabase stands in entries for the place of ddb's own replicated tables.

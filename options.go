@@ -83,6 +83,13 @@ type Options struct {
 	JournalMaxAge   time.Duration
 	// Journal replaces the table in the node's own database.
 	Journal Journal
+	// Queue makes the pending queue of each follower on a master. Default [NewPendingQueue].
+	Queue QueueFunc
+	// HealthChecker is asked once per Heartbeat about the node's own database, beside what ddb
+	// finds out by itself. While it gives an error or an unknown lag the node is inactive, while its lag is beyond
+	// MaxLag lagging, and gets reads accordingly; a master goes on taking the writes. Default: none is asked. The
+	// members of a Cluster made by [Wrap] have nothing else.
+	HealthChecker HealthChecker
 
 	// Conflicts settles conflicts between snaps and the master, per table
 	// ("table" or "database.table"); "" is the default for the others. Default MasterWins.

@@ -99,6 +99,9 @@ type beat struct {
 	Nodes    []NodeStatus `cbor:"5,keyasint,omitempty"` // from the master: the cluster as it sees it
 	Every    int64        `cbor:"6,keyasint,omitempty"` // the sender's interval, nanoseconds
 	Pending  int64        `cbor:"7,keyasint,omitempty"` // of a snap: batches not yet accepted
+	// What the sender's own HealthChecker has found wrong: Inactive or Lagging, and why.
+	Unwell       State  `cbor:"8,keyasint,omitempty"`
+	UnwellReason string `cbor:"9,keyasint,omitempty"`
 }
 
 type ack struct {

@@ -15,40 +15,66 @@ type QueueStats struct {
 	Age    time.Duration // of the oldest; 0 for an empty queue
 }
 
-// PendingQueue is what a follower has not acknowledged, in order. For a replica it
-// is a view of its master's journal; for a snap, the batches that its master has not yet
-// accepted. An implementation must pass [github.com/ddb-project/ddb/ddbtest.PendingQueue].
+// PendingQueue is what a follower has not acknowledged of the master's entries, in order: a view of
+// the journal by default, so that it needs no store of its own and outlives restarts of either side. The
+// master ships what Next returns, ahead of the acknowledgements. An implementation must pass
+// [github.com/ddb-project/ddb/ddbtest.PendingQueue] and be safe for concurrent use.
 type PendingQueue interface {
-	// Next returns parts that follow those acknowledged, as many whole entries as fit in limit
-	// bytes but at least one part; none if the queue is empty. Asking does not remove.
-	Next(ctx context.Context, limit int) ([]Part, error)
+	// Next returns the parts that follow part index of entry lsn, in order, as many as fit in limit
+	// bytes but at least one; none at the end. A part index beyond the last means the next entry. Asking
+	// does not remove. ErrTrimmed if what follows is gone: the follower needs a snapshot.
+	Next(ctx context.Context, lsn LSN, index int, limit int) ([]Part, error)
 	// Ack removes the entries up to and including lsn. An LSN that is acknowledged
 	// already is ignored; one beyond the queue's end is an error and removes nothing.
 	Ack(ctx context.Context, lsn LSN) error
-	// Stats tells how much waits.
+	// Stats tells how much is not acknowledged.
 	Stats(ctx context.Context) (QueueStats, error)
 }
+
+// QueueFunc makes the pending queue of a follower that has acknowledged everything up to and including
+// acked. The master calls it when it first lists a follower and whenever one connects; it must not block.
+type QueueFunc func(follower string, journal Journal, acked LSN) PendingQueue
 
 // NewPendingQueue returns the pending queue of a follower that has acknowledged
 // everything up to and including acked: a view of the journal.
 func NewPendingQueue(j Journal, acked LSN) PendingQueue {
-	q := &journalQueue{journal: j, acked: new(atomic.Uint64)}
+	q := &journalQueue{journal: j}
 	q.acked.Store(uint64(acked))
 	return q
 }
 
 type journalQueue struct {
 	journal Journal
-	acked   *atomic.Uint64
-	end     atomic.Uint64 // an LSN that the journal is known to have reached
+	acked   atomic.Uint64
+	// On a master, nil elsewhere:
+	recent *recentParts // the journal's end in memory
+	end    func() LSN   // an LSN that the journal is known to have reached; spares Ack a look at it
+
+	mu      sync.Mutex // guards what follows
+	counted counted
 }
 
-func (q *journalQueue) Next(ctx context.Context, limit int) ([]Part, error) {
-	return q.journal.Read(ctx, LSN(q.acked.Load()), 1<<partBits-1, limit)
+// newQueue makes the pending queue of a follower.
+func (m *master) newQueue(id string, acked LSN) PendingQueue {
+	if m.opts.Queue != nil {
+		return m.opts.Queue(id, m.journal, acked)
+	}
+	q := &journalQueue{journal: m.journal, recent: &m.recent, end: func() LSN { return m.state.load().pos.LSN }}
+	q.acked.Store(uint64(acked))
+	return q
+}
+
+func (q *journalQueue) Next(ctx context.Context, lsn LSN, index int, limit int) ([]Part, error) {
+	if q.recent != nil && index == lastPart {
+		if parts, ok := q.recent.after(lsn, limit); ok {
+			return parts, nil
+		}
+	}
+	return q.journal.Read(ctx, lsn, index, limit)
 }
 
 func (q *journalQueue) Ack(ctx context.Context, lsn LSN) error {
-	if uint64(lsn) > q.end.Load() {
+	if q.end == nil || lsn > q.end() {
 		_, last, err := q.journal.Bounds(ctx)
 		if err != nil {
 			return err
@@ -56,7 +82,6 @@ func (q *journalQueue) Ack(ctx context.Context, lsn LSN) error {
 		if lsn > last.LSN {
 			return fmt.Errorf("%w: entry %d was acknowledged, the journal ends at %d", ErrGap, lsn, last.LSN)
 		}
-		q.end.Store(uint64(last.LSN))
 	}
 	for {
 		have := q.acked.Load()
@@ -68,22 +93,48 @@ func (q *journalQueue) Ack(ctx context.Context, lsn LSN) error {
 
 func (q *journalQueue) Stats(ctx context.Context) (QueueStats, error) {
 	acked := LSN(q.acked.Load())
-	if s, ok := q.journal.(journalSizer); ok {
-		n, bytes, oldest, err := s.Size(ctx, acked)
-		if err != nil || n == 0 {
-			return QueueStats{}, err
-		}
-		return QueueStats{Length: n, Bytes: bytes, Age: max(0, time.Since(oldest))}, nil
-	}
-	_, last, err := q.journal.Bounds(ctx)
+	first, last, err := q.journal.Bounds(ctx)
 	if err != nil || last.LSN <= acked {
 		return QueueStats{}, err
 	}
-	stats := QueueStats{Length: int64(last.LSN - acked)}
-	if parts, err := q.Next(ctx, 1); err == nil && len(parts) > 0 {
-		stats.Age = max(0, time.Since(parts[0].Time()))
+	s, ok := q.journal.(JournalSizer)
+	if !ok {
+		stats := QueueStats{Length: int64(last.LSN - acked)}
+		if parts, err := q.Next(ctx, acked, lastPart, 1); err == nil && len(parts) > 0 {
+			stats.Age = max(0, time.Since(parts[0].Time()))
+		}
+		return stats, nil
 	}
-	return stats, nil
+	// A queue that grows for days is asked once per heartbeat: only what has come since is counted.
+	q.mu.Lock()
+	c := q.counted
+	q.mu.Unlock()
+	if c.acked != acked || c.first != first.LSN || c.oldest.IsZero() {
+		c = counted{acked: acked, first: first.LSN, through: max(acked, first.LSN-1)}
+	}
+	n, bytes, oldest, err := s.Size(ctx, c.through)
+	if err != nil {
+		return QueueStats{}, err
+	}
+	if c.oldest.IsZero() {
+		c.oldest = oldest
+	}
+	c.through += LSN(n) // LSNs have no gaps (J1)
+	c.entries, c.bytes = c.entries+n, c.bytes+bytes
+	q.mu.Lock()
+	q.counted = c
+	q.mu.Unlock()
+	if c.entries == 0 {
+		return QueueStats{}, nil
+	}
+	return QueueStats{Length: c.entries, Bytes: c.bytes, Age: max(0, time.Since(c.oldest))}, nil
+}
+
+// counted is what a queue was found to hold: the entries after acked, up to and including through.
+type counted struct {
+	acked, first, through LSN // first: of the journal then
+	entries, bytes        int64
+	oldest                time.Time
 }
 
 // memJournal is a Journal in memory: the twin of the default one, for tests.
@@ -179,4 +230,39 @@ func (j *memJournal) Trim(ctx context.Context, through LSN) error {
 	}
 	j.parts = kept
 	return nil
+}
+
+func (j *memJournal) Size(ctx context.Context, after LSN) (entries, bytes int64, oldest time.Time, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, 0, oldest, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, p := range j.whole() {
+		if p.LSN <= after {
+			continue
+		}
+		if oldest.IsZero() {
+			oldest = p.Time()
+		}
+		if bytes += int64(len(p.Payload)); p.Final {
+			entries++
+		}
+	}
+	return entries, bytes, oldest, nil
+}
+
+func (j *memJournal) Before(ctx context.Context, at time.Time) (LSN, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var lsn LSN
+	for _, p := range j.whole() {
+		if p.Final && p.Time().Before(at) {
+			lsn = p.LSN
+		}
+	}
+	return lsn, nil
 }

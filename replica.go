@@ -425,7 +425,9 @@ func (f *follower) beat(ctx context.Context, up *upstream) error {
 		if silent := time.Since(time.Unix(0, up.read.Load())); silent > 3*every {
 			return fmt.Errorf("%w: silent for %v", ErrNoMaster, silent.Round(time.Millisecond))
 		}
-		b := beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.opts.Heartbeat)}
+		well := f.unwell()
+		b := beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.opts.Heartbeat),
+			Unwell: well.State, UnwellReason: well.Reason}
 		if f.snap != nil {
 			b.Pending = f.snap.pending()
 		}

@@ -85,7 +85,15 @@ func (f *follower) settle(s *following) {
 		default:
 			s.status.State, s.status.Reason = Syncing, "catching up"
 		}
+		s.status.State, s.status.Reason = f.unwell().worse(s.status.State, s.status.Reason)
 	}
+}
+
+// checkedUp takes over what the program's checker has found. That all is well again shows with the next heartbeat.
+func (f *follower) checkedUp() {
+	f.setStatus(func(s *following) {
+		s.status.State, s.status.Reason = f.unwell().worse(s.status.State, s.status.Reason)
+	})
 }
 
 // loading marks that a snapshot is being loaded, so that nothing may be read yet.

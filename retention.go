@@ -30,7 +30,7 @@ func (m *master) trim(ctx context.Context) error {
 
 // trimJournal forgets entries beyond the limits of age and size, up to what needed lets go.
 func (n *node) trimJournal(ctx context.Context, needed func(LSN) LSN) error {
-	sizer, ok := n.journal.(journalSizer)
+	sizer, ok := n.journal.(JournalSizer)
 	if !ok {
 		return nil
 	}

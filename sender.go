@@ -13,8 +13,7 @@ import (
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
-// sender is what a master keeps of one follower, connected or not. Its pending queue is the
-// journal after the acknowledged LSN, so it needs no store of its own and survives restarts of either side.
+// sender is what a master keeps of one follower, connected or not.
 type sender struct {
 	m     *master
 	id    string
@@ -22,16 +21,17 @@ type sender struct {
 	acked atomic.Uint64 // the LSN that the follower has durably
 	// through: after a snapshot, the LSN from which on the follower is consistent.
 	through atomic.Uint64
-	queue   *journalQueue
 
 	mu      sync.Mutex // guards what follows
 	link    *link      // nil while not connected
+	queue   PendingQueue
 	status  NodeStatus
 	base    LSN // while a snapshot is sent: the entries after it are needed
 	pending int64
 	heard   time.Time
 	every   time.Duration // the follower's heartbeat interval
 	hold    bool          // in maintenance
+	unwell  checkup       // what the follower's own checker has found
 	unheard bool          // it is known from the registry only
 }
 
@@ -68,14 +68,16 @@ func (m *master) enlist(h hello, w welcome, address string) (*sender, *link, err
 		}
 		f.link.close(ErrDuplicateID)
 	}
-	f.role, f.heard, f.unheard = h.Role, time.Now(), false
+	f.role, f.heard, f.unheard, f.unwell = h.Role, time.Now(), false, checkup{}
 	f.link = &link{address: address, queue: queueName(h.ID, h.Queue)}
+	var acked LSN
 	if f.base = 0; w.Snapshot {
 		f.base = 1 // until the snapshot's is known: the follower has nothing to read
-		f.acked.Store(0)
 	} else {
-		f.acked.Store(uint64(h.Position.LSN))
+		acked = h.Position.LSN
 	}
+	f.acked.Store(uint64(acked))
+	f.queue = m.newQueue(h.ID, acked)
 	f.setState(Joining, "connected")
 	return f, f.link, nil
 }
@@ -84,11 +86,16 @@ func (m *master) enlist(h hello, w welcome, address string) (*sender, *link, err
 func (m *master) follower(id string) *sender {
 	f := m.followers[id]
 	if f == nil {
-		f = &sender{m: m, id: id}
-		f.queue = &journalQueue{journal: m.journal, acked: &f.acked}
+		f = &sender{m: m, id: id, queue: m.newQueue(id, 0)}
 		m.followers[id] = f
 	}
 	return f
+}
+
+func (f *sender) pendingQueue() PendingQueue {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.queue
 }
 
 func (l *link) close(err error) {
@@ -249,19 +256,10 @@ func (f *sender) send(ctx context.Context, l *link, h hello, w welcome) error {
 
 // sendEntries ships what follows entry at, as much as one read gives, and returns how far it came.
 func (f *sender) sendEntries(ctx context.Context, l *link, at LSN) (LSN, error) {
-	parts, ok := f.m.recent.after(at, sendBytes)
-	if ok {
-		for i := range parts {
-			if err := l.write(msgPart, &parts[i]); err != nil {
-				return at, err
-			}
-			at = parts[i].LSN
-		}
-		return at, nil
-	}
-	index := 1<<partBits - 1 // behind the last part of entry at
+	q := f.pendingQueue()
+	index := lastPart // of entry at
 	for {
-		parts, err := f.m.journal.Read(ctx, at, index, sendBytes)
+		parts, err := q.Next(ctx, at, index, sendBytes)
 		if err != nil {
 			return at, err
 		}
@@ -301,10 +299,10 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 			if !f.current(l) {
 				return net.ErrClosed // another connection has taken this one's place
 			}
-			raise(&f.queue.end, uint64(f.m.state.load().pos.LSN)) // spares Ack a look at the journal
-			if err := f.queue.Ack(ctx, a.LSN); err != nil {
+			if err := f.pendingQueue().Ack(ctx, a.LSN); err != nil {
 				return err
 			}
+			raise(&f.acked, uint64(a.LSN))
 			f.mu.Lock()
 			f.base = 0 // a snapshot, if one was sent, is loaded
 			f.mu.Unlock()
@@ -340,7 +338,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 
 func (f *sender) heardBeat(b beat) {
 	f.mu.Lock()
-	f.pending = b.Pending
+	f.pending, f.unwell = b.Pending, checkup{State: b.Unwell, Reason: b.UnwellReason}
 	if b.Every > 0 {
 		f.every = time.Duration(b.Every)
 	}
@@ -365,11 +363,11 @@ func (f *sender) judgeLag() {
 	case f.link == nil || was == Failed || was == Joining:
 	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.m.opts.Heartbeat && lag > f.m.opts.MaxLag/2):
 	case lag == LagUnknown:
-		f.setState(Lagging, "how far behind is not known at present")
+		f.setState(f.unwell.worse(Lagging, "how far behind is not known at present"))
 	case lag > f.m.opts.MaxLag:
-		f.setState(Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond)))
+		f.setState(f.unwell.worse(Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))))
 	default:
-		f.setState(Active, "level with the master")
+		f.setState(f.unwell.worse(Active, "level with the master"))
 	}
 	now := f.status.State
 	f.mu.Unlock()
@@ -392,12 +390,9 @@ func (f *sender) lag() time.Duration {
 	case at >= st.pos.LSN:
 		return 0
 	}
-	if parts, ok := f.m.recent.after(at, 1); ok {
-		return max(0, time.Since(parts[0].Time()))
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	parts, err := f.m.journal.Read(ctx, at, 1<<partBits-1, 1)
+	parts, err := f.pendingQueue().Next(ctx, at, lastPart, 1)
 	if err != nil || len(parts) == 0 {
 		return LagUnknown
 	}
@@ -430,8 +425,10 @@ func (m *master) nodes() []NodeStatus {
 	m.mu.Unlock()
 	st := m.state.load()
 	self := NodeStatus{ID: m.opts.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.epoch, LSN: st.pos.LSN, Address: m.opts.Listen}
-	if st.err != nil {
+	if well := m.unwell(); st.err != nil {
 		self.State, self.Reason = Failed, st.err.Error()
+	} else if well.State != "" {
+		self.State, self.Reason, self.Since = well.State, well.Reason, well.Since
 	}
 	slices.SortFunc(followers, func(a, b *sender) int { return strings.Compare(a.id, b.id) })
 	list := []NodeStatus{self}
@@ -492,7 +489,7 @@ func (f *sender) snapshot() NodeStatus {
 	s.Pending = int64(end - s.LSN) // at least that is known if counting takes too long
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if q, err := f.queue.Stats(ctx); err == nil {
+	if q, err := f.pendingQueue().Stats(ctx); err == nil {
 		s.Pending, s.PendingBytes, s.PendingAge = q.Length, q.Bytes, q.Age
 	}
 	return s

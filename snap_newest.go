@@ -161,7 +161,7 @@ func (h *history) find(st *settlement, seen LSN, t tableName, key []any, sum str
 		*h = history{from: seen, to: seen, rows: make(map[string]sinceRow)}
 	}
 	for h.to < last.LSN {
-		parts, err := st.journal.Read(st.ctx, h.to, 1<<partBits-1, sendBytes)
+		parts, err := st.journal.Read(st.ctx, h.to, lastPart, sendBytes)
 		if err != nil {
 			return 0, err
 		}

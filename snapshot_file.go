@@ -22,11 +22,12 @@ const (
 // must travel: no such database, a table among its own that is not replicated, a snap.
 func (f *sender) snapshotFile(ctx context.Context, cat *catalogue) (string, error) {
 	copier, ok := f.m.engine.(dialect.FileCopier)
-	sizer, sized := f.m.journal.(journalSizer)
+	sizer, sized := f.m.journal.(JournalSizer)
+	_, inside := f.m.journal.(transactional) // the copy must hold the journal
 	f.mu.Lock()
 	role := f.role
 	f.mu.Unlock()
-	if !ok || !sized || role != Replica {
+	if !ok || !sized || !inside || role != Replica {
 		return "", nil
 	}
 	for _, t := range cat.list {

@@ -31,6 +31,9 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 		return nil, err
 	}
 	if checker == nil {
+		checker = o.HealthChecker
+	}
+	if checker == nil {
 		return nil, fmt.Errorf("%w: Wrap needs a HealthChecker, for example MariaDBChecker{}", ErrOptions)
 	}
 	for id := range replicas {
@@ -94,15 +97,8 @@ func (c *Cluster) checkOutside(ctx context.Context) {
 
 // judge sets the state from what the checker has found. An unknown lag counts as unhealthy.
 func (o *outsider) judge(r Report, err error, maxLag time.Duration) {
-	state, reason := Active, "within the lag limit"
-	switch {
-	case err != nil:
-		state, reason, r.Lag = Inactive, err.Error(), LagUnknown
-	case r.Lag == LagUnknown:
-		state, reason = Inactive, "its lag is unknown: replication is stopped or still connecting"
-	case r.Lag > maxLag:
-		state, reason = Lagging, fmt.Sprintf("behind by %v", r.Lag)
-	}
+	state, reason, lag := r.judge(err, maxLag)
+	r.Lag = lag
 	o.lagNow.Store(int64(r.Lag))
 	if err == nil {
 		o.down.Store(0)

@@ -212,6 +212,36 @@ func Journal(t *testing.T, open func(t *testing.T) ddb.Journal, reopen func(t *t
 		readers.Wait()
 	})
 
+	// A journal that tells its size tells it of whole entries.
+	t.Run("size", func(t *testing.T) {
+		j := open(t)
+		sizer, ok := j.(ddb.JournalSizer)
+		if !ok {
+			t.Skip("the journal is no ddb.JournalSizer: ddb does not trim it")
+		}
+		fill(t, j, 3)
+		parts, err := j.Read(ctx, 0, -1, 1<<20)
+		require.NoError(t, err)
+		n, bytes, oldest, err := sizer.Size(ctx, 1)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, n)
+		var want int64
+		for _, p := range parts[1:] {
+			want += int64(len(p.Payload))
+		}
+		require.Equal(t, want, bytes)
+		require.True(t, oldest.Equal(parts[1].Time()), "%v", oldest)
+		n, bytes, oldest, err = sizer.Size(ctx, 3)
+		require.NoError(t, err)
+		require.True(t, n == 0 && bytes == 0 && oldest.IsZero(), "%d, %d, %v", n, bytes, oldest)
+		lsn, err := sizer.Before(ctx, parts[2].Time())
+		require.NoError(t, err)
+		require.Less(t, lsn, ddb.LSN(3))
+		lsn, err = sizer.Before(ctx, parts[2].Time().Add(time.Nanosecond))
+		require.NoError(t, err)
+		require.EqualValues(t, 3, lsn)
+	})
+
 	if reopen == nil {
 		return
 	}
@@ -231,7 +261,9 @@ func Journal(t *testing.T, open func(t *testing.T) ddb.Journal, reopen func(t *t
 func PendingQueue(t *testing.T, open func(t *testing.T) (ddb.PendingQueue, func(parts ...ddb.Part) error)) {
 	ctx := t.Context()
 
-	// Entries come in order, again and again until they are acknowledged.
+	const behind = 1 << 19 // a part index that no entry reaches
+
+	// Entries come in order from where one asks, acknowledged or not, again and again.
 	t.Run("order", func(t *testing.T) {
 		q, put := open(t)
 		var pos ddb.Position
@@ -241,41 +273,71 @@ func PendingQueue(t *testing.T, open func(t *testing.T) (ddb.PendingQueue, func(
 			pos = end(e)
 		}
 		for range 2 {
-			parts, err := q.Next(ctx, 1<<20)
+			parts, err := q.Next(ctx, 0, behind, 1<<20)
 			require.NoError(t, err)
 			require.Len(t, parts, 5)
+			parts, err = q.Next(ctx, 0, behind, 1)
+			require.NoError(t, err)
+			require.Len(t, parts, 1)
 		}
 		require.NoError(t, q.Ack(ctx, 3))
-		parts, err := q.Next(ctx, 1<<20)
+		parts, err := q.Next(ctx, 3, behind, 1<<20)
 		require.NoError(t, err)
 		require.Len(t, parts, 2)
 		require.EqualValues(t, 4, parts[0].LSN)
+		parts, err = q.Next(ctx, 5, behind, 1<<20)
+		require.NoError(t, err)
+		require.Empty(t, parts)
+	})
+
+	// An entry of several parts is continued at any of them.
+	t.Run("parts", func(t *testing.T) {
+		q, put := open(t)
+		first := Entry(ddb.Position{}, "a", "b", "c")
+		require.NoError(t, put(first...))
+		require.NoError(t, put(Entry(end(first), "d")...))
+		parts, err := q.Next(ctx, 1, 0, 1<<20)
+		require.NoError(t, err)
+		require.Len(t, parts, 3)
+		require.Equal(t, "b", string(parts[0].Payload))
+		require.Equal(t, "d", string(parts[2].Payload))
 	})
 
 	// An old acknowledgement is ignored; one from the future is an error and removes nothing.
 	t.Run("ack", func(t *testing.T) {
 		q, put := open(t)
 		require.NoError(t, put(Entry(ddb.Position{}, "x")...))
+		require.Error(t, q.Ack(ctx, 9))
+		s, err := q.Stats(ctx)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, s.Length)
 		require.NoError(t, q.Ack(ctx, 1))
 		require.NoError(t, q.Ack(ctx, 0))
-		require.Error(t, q.Ack(ctx, 9))
-		parts, err := q.Next(ctx, 1<<20)
+		s, err = q.Stats(ctx)
 		require.NoError(t, err)
-		require.Empty(t, parts)
+		require.Zero(t, s)
 	})
 
-	// The statistics count what waits.
+	// The statistics count what waits, as it comes and goes.
 	t.Run("stats", func(t *testing.T) {
 		q, put := open(t)
 		s, err := q.Stats(ctx)
 		require.NoError(t, err)
 		require.Zero(t, s)
-		e := Entry(ddb.Position{}, "four")
-		require.NoError(t, put(e...))
+		var pos ddb.Position
+		for n := range 3 {
+			e := Entry(pos, "four")
+			require.NoError(t, put(e...))
+			pos = end(e)
+			s, err = q.Stats(ctx)
+			require.NoError(t, err)
+			require.EqualValues(t, n+1, s.Length)
+		}
+		require.NoError(t, q.Ack(ctx, 2))
 		s, err = q.Stats(ctx)
 		require.NoError(t, err)
 		require.EqualValues(t, 1, s.Length)
-		require.NoError(t, q.Ack(ctx, 1))
+		require.NoError(t, q.Ack(ctx, 3))
 		s, err = q.Stats(ctx)
 		require.NoError(t, err)
 		require.Zero(t, s)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/url"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -53,15 +54,34 @@ var odd = []any{
 	"2024-02-29", "2024-02-29 12:34:56.7", "2024-02-29T12:34:56Z", "2024-02-29 12:34:56.999999999 +0200 CEST m=+1.5", "true", "false", "not a date", int64(1700000000), 2460000.5,
 }
 
-// SQLite passes the suite that every dialect must pass.
+// memories numbers the databases in memory.
+var memories atomic.Int64
+
+// SQLite passes the suite that every dialect must pass, in a file and in memory: its own twin.
 func TestConformance(t *testing.T) {
+	t.Run("file", func(t *testing.T) {
+		testConformance(t, func(t *testing.T) *sql.DB { return openFile(t, "") })
+	})
+	t.Run("memory", func(t *testing.T) {
+		testConformance(t, func(t *testing.T) *sql.DB {
+			db, err := sql.Open("sqlite", fmt.Sprintf("file:conformance%d?mode=memory&cache=shared&_pragma=foreign_keys(1)", memories.Add(1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { db.Close() })
+			return db
+		})
+	})
+}
+
+func testConformance(t *testing.T, open func(t *testing.T) *sql.DB) {
 	values := make(map[string][]any)
 	for _, typ := range []string{"", "INTEGER", "BIGINT", "TEXT", "VARCHAR(3)", "BLOB", "REAL", "DOUBLE", "NUMERIC", "DECIMAL(10,2)", "DATE", "DATETIME", "TIMESTAMP", "BOOLEAN", "JSON", "ANY"} {
 		values[typ] = odd
 	}
 	dialecttest.Test(t, dialecttest.Harness{
 		Dialect:  Dialect{},
-		Open:     func(t *testing.T) *sql.DB { return openFile(t, "") },
+		Open:     open,
 		AutoKey:  "INTEGER PRIMARY KEY AUTOINCREMENT",
 		NoCase:   "COLLATE NOCASE",
 		Values:   values,

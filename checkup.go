@@ -1,0 +1,61 @@
+package ddb
+
+import (
+	"context"
+	"time"
+)
+
+// checkup is what Options.HealthChecker has found wrong with the node's own database; the zero value is a
+// clean bill of health.
+type checkup struct {
+	State  State // Inactive or Lagging
+	Reason string
+	Since  time.Time // of the change to this state
+}
+
+// unwell returns what the checker last found wrong.
+func (n *node) unwell() checkup {
+	if c := n.checked.Load(); c != nil {
+		return *c
+	}
+	return checkup{}
+}
+
+// watchHealth asks the program's checker once per heartbeat, and calls changed when its answer differs.
+func (n *node) watchHealth(ctx context.Context, changed func()) {
+	for {
+		was, is := n.unwell(), n.checkHealth(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if is.State == was.State {
+			is.Since = was.Since
+		}
+		n.checked.Store(&is)
+		if is.State != was.State || is.Reason != was.Reason {
+			changed()
+		}
+		if sleep(ctx, n.opts.Heartbeat) != nil {
+			return
+		}
+	}
+}
+
+func (n *node) checkHealth(ctx context.Context) checkup {
+	ctx, cancel := context.WithTimeout(ctx, max(n.opts.Heartbeat, time.Second))
+	defer cancel()
+	r, err := n.opts.HealthChecker.Check(ctx, n.opts.ID, n.db)
+	state, reason, _ := r.judge(err, n.opts.MaxLag)
+	if state == Active {
+		return checkup{}
+	}
+	return checkup{State: state, Reason: reason, Since: time.Now()}
+}
+
+// worse returns the less healthy of the state and the checkup's, for a node that is connected and level enough.
+func (c checkup) worse(s State, reason string) (State, string) {
+	if c.State == Inactive && (s == Active || s == Lagging) || c.State == Lagging && s == Active {
+		return c.State, c.Reason
+	}
+	return s, reason
+}

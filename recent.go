@@ -1,0 +1,58 @@
+package ddb
+
+import (
+	"slices"
+	"sync"
+)
+
+// recentParts keeps the newest entries in memory, so that a sender that is level does not
+// read the journal.
+type recentParts struct {
+	mu    sync.Mutex
+	parts []Part
+	bytes int
+	end   LSN
+}
+
+// add appends the parts of the entry at pos; nil parts stand for an entry too large to keep.
+func (r *recentParts) add(parts []Part, pos Position) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if parts == nil || len(r.parts) > 0 && r.end+1 != pos.LSN {
+		r.parts, r.bytes = nil, 0
+	}
+	for _, p := range parts {
+		r.bytes += len(p.Payload) + partOverhead
+	}
+	r.parts = append(r.parts, parts...)
+	r.end = pos.LSN
+	cut := 0
+	for r.bytes > maxRecentBytes && cut < len(r.parts) {
+		r.bytes -= len(r.parts[cut].Payload) + partOverhead
+		cut++
+	}
+	clear(r.parts[:cut]) // lets their payloads go; the next growth of the slice lets the places go
+	r.parts = r.parts[cut:]
+}
+
+// after returns the parts that follow entry lsn, up to limit bytes of whole entries; false if they are
+// not all in memory.
+func (r *recentParts) after(lsn LSN, limit int) ([]Part, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i, found := slices.BinarySearchFunc(r.parts, lsn+1, func(p Part, l LSN) int {
+		return int(int64(p.LSN) - int64(l))
+	})
+	for i > 0 && r.parts[i-1].LSN == lsn+1 {
+		i--
+	}
+	if !found || r.parts[i].Index != 0 {
+		return nil, false
+	}
+	end, bytes := i, 0
+	for end < len(r.parts) && (bytes < limit || !r.parts[end-1].Final) {
+		bytes += len(r.parts[end].Payload) + partOverhead
+		end++
+	}
+	return slices.Clone(r.parts[i:end]), true
+}
