@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -68,20 +69,49 @@ func SetKeyWatch(every, tick time.Duration) (undo func()) {
 	return func() { keyWatchEvery, keyWatchTick = e, t }
 }
 
-// DamageBatch makes the only batch that waits in a snap's SQLite database tell of a row more than it has.
-func DamageBatch(db *sql.DB) error {
+// RewriteBatch passes every row of the last batch that waits in a snap's SQLite database through change.
+func RewriteBatch(db *sql.DB, change func(r *dialect.Row)) error {
+	return rewriteBatch(db, func(b *batch) error {
+		for i, c := range b.Changes {
+			is := &batchChange{Database: c.Database, Table: c.Table, Columns: c.Columns, Key: c.Key}
+			err := c.each(func(r dialect.Row) error {
+				change(&r)
+				is.add(r)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			b.Changes[i] = is
+		}
+		return nil
+	})
+}
+
+func rewriteBatch(db *sql.DB, change func(b *batch) error) error {
+	var id int64
 	var payload []byte
-	if err := db.QueryRow("SELECT payload FROM _ddb_batches").Scan(&payload); err != nil {
+	if err := db.QueryRow("SELECT id, payload FROM _ddb_batches ORDER BY id DESC LIMIT 1").Scan(&id, &payload); err != nil {
 		return err
 	}
 	b, err := wire.Decode[batch](payload)
+	if err == nil {
+		err = change(&b)
+	}
 	if err != nil {
 		return err
 	}
-	b.Changes[0].Count++
 	if payload, err = wire.Marshal(&b); err != nil {
 		return err
 	}
-	_, err = db.Exec("UPDATE _ddb_batches SET payload = ?", payload)
+	_, err = db.Exec("UPDATE _ddb_batches SET payload = ? WHERE id = ?", payload, id)
 	return err
+}
+
+// DamageBatch makes the last batch that waits in a snap's SQLite database tell of a row more than it has.
+func DamageBatch(db *sql.DB) error {
+	return rewriteBatch(db, func(b *batch) error {
+		b.Changes[0].Count++
+		return nil
+	})
 }

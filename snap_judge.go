@@ -106,8 +106,11 @@ func (st *settlement) outcome(a *arrived, name tableName, sh *shape, c *batchCha
 	o.base, o.local, o.values = base, local, remote
 	cr.theirs, cr.columns, cr.keyAt, cr.remote, cr.base, cr.local = sh.t.Stored, sh.t.Stored, sh.t.Key, remote, base, local
 	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.opts.Snaps[a.snap].allows(name, opOf(base, local))
+	if why == "" {
+		why = sh.astray(st, c, r)
+	}
 	if why == "" && !allowed {
-		why = fmt.Sprintf("snap %s may not do this to table %s (Options.Snaps of the master)", a.snap, name)
+		why = st.mayNot(a, name)
 	}
 	switch {
 	case why != "":
@@ -123,8 +126,10 @@ func (st *settlement) outcome(a *arrived, name tableName, sh *shape, c *batchCha
 		o.values = local
 		o.stamp = st.opts.policy(name).is(NewestWins)
 	case sh.t.Own:
-		if remote != nil {
-			o.values = local // a person has settled it
+		if remote != nil { // a person has settled it, and the rest is not the snap's to write
+			at := slices.Index(sh.t.Stored, "state")
+			o.values = slices.Clone(remote)
+			o.values[at] = local[at]
 		}
 	default:
 		o.conflict = cr
@@ -187,7 +192,15 @@ func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
 		a.refused = true
 		cr.outcome = "master"
 	}
+	if cr.outcome == "snap" && !st.opts.Snaps[a.snap].allows(cr.table, opOf(cr.remote, o.local)) {
+		a.refused = true // an insert that is to win over a row which is there is no mere insert
+		cr.reason += "; " + st.mayNot(a, cr.table)
+	}
 	return nil
+}
+
+func (st *settlement) mayNot(a *arrived, t tableName) string {
+	return fmt.Sprintf("snap %s may not do this to table %s (Options.Snaps of the master)", a.snap, t)
 }
 
 // clashReason says in words what each side did.

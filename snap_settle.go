@@ -121,6 +121,9 @@ func (s *settler) attempt(ctx context.Context, c *sql.Conn, list []*arrived, for
 	if err := st.writeExactly(); err != nil {
 		return err
 	}
+	if err := st.written(); err != nil {
+		return err
+	}
 	if err := st.record(); err != nil {
 		return err
 	}

@@ -87,6 +87,48 @@ func (sh *shape) fit(st *settlement, r dialect.Row, remote []any) (base, local [
 	return base, local, "", err
 }
 
+// astray says if a row's images are not those of the row that its key names: what a batch may do is judged by the key. Where
+// only the database compares keys, it is asked once the row is written (written).
+func (sh *shape) astray(st *settlement, c *batchChange, r dialect.Row) string {
+	if !sh.t.ExactKey {
+		return ""
+	}
+	for _, image := range [][]any{r.Base, r.Values} {
+		if image != nil && !equalRows(pick(image, c.Key), r.Key) {
+			return fmt.Sprintf("a row of table %s in the batch has another key than the one that it is filed under", st.name(sh.t))
+		}
+	}
+	return ""
+}
+
+// written finds out whether rows that spell their key in another way than their batch did have been written where the
+// batch said.
+func (st *settlement) written() error {
+	for t, states := range st.tables {
+		for _, s := range states.order {
+			if t.ExactKey || s.values == nil {
+				continue
+			}
+			key := pick(s.values, t.Key)
+			if equalRows(key, s.key) {
+				continue
+			}
+			same := false
+			err := st.engine.Lookup(st.ctx, st.c, t, [][]any{s.key}, func(r dialect.Row) error {
+				same = r.Values != nil && equalRows(pick(r.Values, t.Key), key)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if !same {
+				return fmt.Errorf("ddb: a row of table %s in the batch has another key than the one that it is filed under", st.name(t))
+			}
+		}
+	}
+	return nil
+}
+
 // defaultOf asks the database for the default of a column.
 func (st *settlement) defaultOf(t *dialect.Table, column string) (any, error) {
 	for _, c := range t.Columns {
