@@ -2,8 +2,6 @@ package ddb_test
 
 import (
 	"context"
-	"database/sql"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -135,36 +133,10 @@ func TestSnapSameID(t *testing.T) {
 	})
 }
 
-// aroundDialect is MariaDB's, with a hook before and after each commit of the purpose Batch.
-type aroundDialect struct {
-	dialect.Dialect
-	hook atomic.Pointer[func()]
-}
-
-type aroundEngine struct {
-	dialect.Engine
-	d *aroundDialect
-}
-
-func (d *aroundDialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialect.Engine, error) {
-	e, err := d.Dialect.Bind(ctx, db, cfg)
-	return aroundEngine{e, d}, err
-}
-
-func (e aroundEngine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
-	hook := e.d.hook.Load()
-	if p != dialect.Batch || hook == nil {
-		return e.Engine.Commit(ctx, c, p)
-	}
-	(*hook)()
-	defer (*hook)()
-	return e.Engine.Commit(ctx, c, p)
-}
-
 // A pass right before batches are committed and another right after, before the settler knows: the entry that has the
 // rows of a refused batch lists it too, or the snap would keep its own row for ever.
 func TestSnapSettlePasses(t *testing.T) {
-	d := &aroundDialect{Dialect: mysql.Dialect{}}
+	d := &hookDialect{Dialect: mysql.Dialect{}}
 	s := newShop(t, mariadbEngine(t), ddb.Options{Dialect: d}, pairSchema, "a")
 	s.cut("a")
 	s.exec("a", "INSERT INTO p VALUES (1, 1, 'snap', 0)")
@@ -174,10 +146,17 @@ func TestSnapSettlePasses(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	d.hook.Store(&pass)
+	around := func(_ context.Context, p dialect.Purpose, commit func() error) error {
+		if p == dialect.Batch {
+			pass()
+			defer pass()
+		}
+		return commit()
+	}
+	d.commit.Store(&around)
 	s.heal("a")
 	s.exchange("a")
-	d.hook.Store(nil)
+	d.commit.Store(nil)
 	s.same("p")
 	require.Len(t, s.conflicts("a"), 1)
 }

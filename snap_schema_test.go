@@ -2,10 +2,8 @@ package ddb_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,48 +14,12 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql"
 )
 
-// haltDialect is MariaDB's, with a hook after each schema statement.
-type haltDialect struct {
-	dialect.Dialect
-	ran atomic.Pointer[func(statement string) error]
-}
-
-// snapEngine is what a snap needs of an engine whose writers are many.
-type snapEngine interface {
-	dialect.Engine
-	Mark(transaction bool) string
-	MostBytes() int
-	DropBatches(ctx context.Context, q dialect.Querier, ids []int64) error
-	CollectTransactions(ctx context.Context, q dialect.Querier, tables []*dialect.Table, most int, emit func(tx int, t *dialect.Table, r dialect.Row) error) ([]dialect.Notes, bool, error)
-}
-
-type haltEngine struct {
-	snapEngine
-	d *haltDialect
-}
-
-func (d *haltDialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialect.Engine, error) {
-	e, err := d.Dialect.Bind(ctx, db, cfg)
-	if err != nil {
-		return nil, err
-	}
-	return haltEngine{e.(snapEngine), d}, nil
-}
-
-func (e haltEngine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
-	err := e.snapEngine.Run(ctx, c, s)
-	if ran := e.d.ran.Load(); ran != nil && err == nil {
-		err = (*ran)(s.SQL)
-	}
-	return err
-}
-
 // A local write that comes while a schema entry is applied waits for its end and is exchanged, or is not done at all: a
 // table that was just made has no triggers that would note it. So it is where the entry is cut off and applied again.
 func TestSnapWritesDuringSchema(t *testing.T) {
 	for name, cutOff := range map[string]bool{"whole": false, "cut off": true} {
 		t.Run(name, func(t *testing.T) {
-			d := &haltDialect{Dialect: mysql.Dialect{}}
+			d := &hookDialect{Dialect: mysql.Dialect{}}
 			s := newShop(t, mariadbEngine(t), ddb.Options{}, pairSchema)
 			a := s.snap("a", ddb.Options{Dialect: d})
 			s.exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0), (2, 2, 'two', 0)")
@@ -72,7 +34,10 @@ func TestSnapWritesDuringSchema(t *testing.T) {
 			var statements []string
 			var written int // by those that did not wait for long
 			later := make(chan error, 100)
-			ran := func(statement string) error {
+			ran := func(statement string, run func() error) error {
+				if err := run(); err != nil {
+					return err
+				}
 				statements = append(statements, statement)
 				n := len(statements)
 				short, cancel := context.WithTimeout(s.ctx, 50*time.Millisecond)
@@ -86,14 +51,14 @@ func TestSnapWritesDuringSchema(t *testing.T) {
 				}
 				return nil
 			}
-			d.ran.Store(&ran)
+			d.run.Store(&ran)
 			s.heal("a")
 			if cutOff {
 				require.Eventually(t, func() bool { return s.states("a")["a"] == ddb.Failed }, testPatience, time.Millisecond)
 			} else {
 				s.exchange("a")
 			}
-			d.ran.Store(nil)
+			d.run.Store(nil)
 			require.GreaterOrEqual(t, len(statements), 2, "the table was not made anew")
 			for range statements {
 				if <-later == nil {
@@ -109,33 +74,6 @@ func TestSnapWritesDuringSchema(t *testing.T) {
 			require.Equal(t, fmt.Sprintf("[%d]", written), s.rows("master", "SELECT COUNT(*) FROM p WHERE v = 'local'"))
 		})
 	}
-}
-
-// heldDialect is MariaDB's, with batches that are not settled while held is set.
-type heldDialect struct {
-	dialect.Dialect
-	held atomic.Bool
-}
-
-type heldEngine struct {
-	dialect.Engine
-	d *heldDialect
-}
-
-func (d *heldDialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialect.Engine, error) {
-	e, err := d.Dialect.Bind(ctx, db, cfg)
-	return heldEngine{e, d}, err
-}
-
-func (e heldEngine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
-	for p == dialect.Batch && e.d.held.Load() {
-		select {
-		case <-time.After(time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return e.Engine.Begin(ctx, c, p)
 }
 
 // What the master has of rows that are pending on a snap, it has after a restart of the snap and after a schema statement
@@ -158,7 +96,7 @@ func TestSnapMastersOfPending(t *testing.T) {
 }
 
 func mastersOfPending(t *testing.T, statement string, restart bool) {
-	d := &heldDialect{Dialect: mysql.Dialect{}}
+	d, settle := &hookDialect{Dialect: mysql.Dialect{}}, make(chan struct{})
 	s := newShop(t, mariadbEngine(t), ddb.Options{Dialect: d}, pairSchema, "a")
 	level := func() {
 		s.exec("master", "INSERT INTO mark VALUES (NULL)")
@@ -172,7 +110,17 @@ func mastersOfPending(t *testing.T, statement string, restart bool) {
 	s.exec("a", "UPDATE p SET v = 'pending'")
 	s.exec("master", "UPDATE p SET v = 'master' WHERE id = 2")
 	s.exec("master", "DELETE FROM p WHERE id = 3")
-	d.held.Store(true)
+	held := func(ctx context.Context, p dialect.Purpose, begin func() error) error { // no batch is settled
+		if p == dialect.Batch {
+			select {
+			case <-settle:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return begin()
+	}
+	d.begin.Store(&held)
 	s.heal("a")
 	level()
 	if statement != "" {
@@ -185,7 +133,7 @@ func mastersOfPending(t *testing.T, statement string, restart bool) {
 	s.exec("master", "ALTER TABLE p RENAME TO q")
 	level()
 	s.same("q")
-	d.held.Store(false)
+	close(settle)
 	s.exchange("a")
 	s.same("q")
 }
