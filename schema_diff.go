@@ -45,6 +45,7 @@ func tell(rec schemaRecord, before *catalogue, st *schemaState, hints []dialect.
 			for _, n := range names {
 				t.inPlace[n] = true
 				certain = certain && len(names) == 1 && portable("mysql", h.SQL) && changedInPlace(rec, before, st, n) &&
+					explains(h.SQL, before.byName[n], st.cat.byName[n]) &&
 					!zoned([]dialect.Statement{h}, before.byName[n], st.cat.byName[n]) &&
 					(info.Additive || !info.References && !slices.Contains(noted, st.cat.byName[n]))
 			}
@@ -96,6 +97,38 @@ func changedInPlace(rec schemaRecord, before *catalogue, st *schemaState, n tabl
 	was, is := before.byName[n], st.cat.byName[n]
 	return was != nil && is != nil && is.Refusal == "" && rec.Tables[n.key()] == identity(was) &&
 		was.Incarnation == is.Incarnation && !is.Bare && was.ID == is.ID && slices.Equal(keyNames(was), keyNames(is))
+}
+
+// explains reports whether all that has become of the table's definition is about what the ALTER TABLE names: another
+// client may have altered the table just before it, or just after, which followers that run the statement would not hear of.
+func explains(statement string, was, is *dialect.Table) bool {
+	names := sqlclass.Names(sqlclass.MySQL, statement)
+	named := func(name string) bool { return names[strings.ToLower(name)] }
+	differ := make(map[dialect.Part]int)
+	for _, p := range was.Parts {
+		differ[p]--
+	}
+	for _, p := range is.Parts {
+		differ[p]++
+	}
+	for p, n := range differ {
+		switch {
+		case n == 0, named(p.Name), p.Column != "" && named(p.Column):
+		case p.Kind == "check" && (names["check"] || names["constraint"]): // the server gives it a name
+		case p.Kind == "option" && p.Name == "COLLATE" && (names["charset"] || names["character"]):
+		default:
+			return false
+		}
+	}
+	others := func(t *dialect.Table) (list []string) {
+		for _, c := range t.Columns {
+			if !named(c.Name) {
+				list = append(list, c.Name)
+			}
+		}
+		return list
+	}
+	return slices.Equal(others(was), others(is))
 }
 
 // differsBeside reports whether any table but those is not as recorded.

@@ -3,6 +3,7 @@ package ddb_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/mysql"
 )
 
 // behind runs a schema statement through ddb that waits for a transaction, and meanwhile something else. holder is
@@ -148,6 +150,39 @@ func TestCommentsBehindBack(t *testing.T) {
 	for _, s := range []string{"ALTER TABLE t COMMENT 'of the table'", "ALTER TABLE t MODIFY v INT COMMENT 'of the column'",
 		"ALTER TABLE t DROP KEY k, ADD KEY k (v) COMMENT 'of the index'", "ALTER TABLE t ALTER INDEX k IGNORED", "ALTER TABLE t STATS_PERSISTENT=1"} {
 		f.bypass(s)
+		f.level()
+	}
+}
+
+// What another client alters of a table between the last look at it and the statement that alters it through ddb is
+// shipped too, just before it and just after.
+func TestAltersOfTheSameTable(t *testing.T) {
+	d := &hookDialect{Dialect: mysql.Dialect{}}
+	f := newFixture(t, "mariadb", 1)
+	f.tune = func(o *ddb.Options) {
+		if o.Role != ddb.Replica {
+			o.Dialect = d
+		}
+	}
+	f.openAll()
+	f.do("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1)")
+	for i, theirs := range []string{"ALTER TABLE t ADD COLUMN w INT DEFAULT 7", "ALTER TABLE t MODIFY v INT FIRST", "CREATE INDEX k ON t (w)",
+		"ALTER TABLE t ADD CONSTRAINT c CHECK (w > 1)", "ALTER TABLE t COMMENT 'theirs'"} {
+		f.level()
+		beside := func(statement string, run func() error) error {
+			if !strings.Contains(statement, "ours") {
+				return run()
+			}
+			if i%2 == 1 {
+				defer f.bypass(theirs)
+			} else {
+				f.bypass(theirs)
+			}
+			return run()
+		}
+		d.run.Store(&beside)
+		f.do(fmt.Sprintf("ALTER TABLE t ADD COLUMN ours%d INT DEFAULT 5", i))
+		d.run.Store(nil)
 		f.level()
 	}
 }

@@ -151,6 +151,8 @@ type Table struct {
 	ExactKey bool
 	// Fingerprint changes whenever the table's definition does.
 	Fingerprint string
+	// Parts are what the definition consists of. Nil where nobody can change a table beside a schema statement (Transactional).
+	Parts []Part
 	// Incarnation changes when another table takes this one's place, or all its rows are removed
 	// unseen by triggers, though the definition stays the same. "" where that can only be told by Bare.
 	Incarnation string
@@ -164,6 +166,14 @@ type Table struct {
 	Refusal string
 	// Own marks ddb's own replicated tables, see OwnReplicated.
 	Own bool
+}
+
+// Part is one line of a table's definition.
+type Part struct {
+	Kind   string // "column", "index", "reference", "check", or "option" for what the table as a whole has
+	Name   string // of an option its word: ENGINE, COLLATE, COMMENT ...
+	Column string // of an index or a reference: the column that this line is about
+	Text   string // changes with the definition
 }
 
 // Row is the state of one row: its key, and its stored values or nil for "absent".

@@ -186,12 +186,39 @@ func (b *catalogBuilder) note(db string, what string, r []sql.NullString) *table
 	if t == nil {
 		return nil
 	}
-	p := b.prints[n]
-	p.WriteString(what)
+	var line strings.Builder
+	line.WriteString(what)
 	for _, v := range r {
-		fmt.Fprintf(p, "|%t%q", v.Valid, v.String)
+		fmt.Fprintf(&line, "|%t%q", v.Valid, v.String)
 	}
+	b.prints[n].WriteString(line.String())
+	part := dialect.Part{Kind: what, Text: line.String()}
+	switch what {
+	case "table":
+		t.Parts = options(r)
+		return t
+	case "index":
+		part.Column = r[3].String
+	case "reference":
+		part.Column = r[2].String
+	}
+	part.Name = r[1].String
+	t.Parts = append(t.Parts, part)
 	return t
+}
+
+// options are what a table's row says of it as a whole.
+func options(r []sql.NullString) (list []dialect.Part) {
+	for i, name := range []string{"ENGINE", "COLLATE", "", "COMMENT"} {
+		if name != "" {
+			list = append(list, dialect.Part{Kind: "option", Name: name, Text: r[2+i].String})
+		}
+	}
+	for option := range strings.FieldsSeq(r[4].String) {
+		name, _, _ := strings.Cut(option, "=")
+		list = append(list, dialect.Part{Kind: "option", Name: strings.Trim(name, "`"), Text: option})
+	}
+	return list
 }
 
 func (b *catalogBuilder) addTable(db string, r []sql.NullString) {
@@ -348,7 +375,9 @@ func (b *catalogBuilder) finish() (*catalog, []*dialect.Table) {
 	for n, t := range b.tables {
 		p := b.prints[n]
 		for _, f := range t.foreign {
-			fmt.Fprintf(p, "rule|%s|%s|%s", f.name, f.onUpdate, f.onDelete)
+			rule := fmt.Sprintf("rule|%s|%s|%s", f.name, f.onUpdate, f.onDelete)
+			p.WriteString(rule)
+			t.Parts = append(t.Parts, dialect.Part{Kind: "reference", Name: f.name, Column: f.columns[0], Text: rule})
 			if acts(f.onUpdate) || acts(f.onDelete) {
 				t.Follows = append(t.Follows, [2]string{f.db, f.table})
 			}

@@ -78,3 +78,16 @@ func mentions(lx lexer, t token, word string) bool {
 	}
 	return false
 }
+
+// Names returns the words and names that a statement consists of, unquoted and in lower case.
+func Names(d Dialect, sql string) map[string]bool {
+	names := make(map[string]bool)
+	lx := newLexer(d, sql)
+	for t := lx.next(); t.kind != tokEOF && t.kind != tokBad; t = lx.next() {
+		switch t.kind {
+		case tokWord, tokIdent, tokString:
+			names[strings.ToLower(unquote(lx.text(t)))] = true
+		}
+	}
+	return names
+}
