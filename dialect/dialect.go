@@ -31,6 +31,8 @@ var (
 	ErrSchemaMismatch = errors.New("the table's columns differ")
 	// ErrLocked: another node is on the database.
 	ErrLocked = errors.New("another ddb node uses database")
+	// ErrLinked: the database's file has several names, under each of which another node could open it.
+	ErrLinked = errors.New("the database's file has several names")
 )
 
 // Querier is what *sql.DB, *sql.Conn and *sql.Tx have in common.

@@ -26,6 +26,12 @@ func (e *engine) Lock(ctx context.Context) (release func() error, err error) {
 		}
 		return sync.OnceValue(func() error { memoryLocks.Delete(e.db); return nil }), nil
 	}
+	if names, err := links(e.file); err != nil {
+		return nil, fmt.Errorf("sqlite: lock: %w", err)
+	} else if names > 1 {
+		return nil, fmt.Errorf("sqlite: lock: %w: %s is one of %d hard links, and neither ddb's lock nor SQLite's log is the same under each; "+
+			"remove the others, or copy the file and use the copy", dialect.ErrLinked, e.file, names)
+	}
 	path := e.file + lockSuffix
 	free, err := lockFile(path)
 	if err != nil {

@@ -24,3 +24,6 @@ func lockFile(path string) (release func() error, err error) {
 	}
 	return func() error { return errors.Join(f.Close(), os.Remove(path)) }, nil
 }
+
+// links returns how many names the file has, as far as that is known.
+func links(string) (uint64, error) { return 1, nil }

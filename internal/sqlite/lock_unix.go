@@ -47,3 +47,13 @@ func lockFile(path string) (release func() error, err error) {
 		}
 	}
 }
+
+// links returns how many names the file has.
+func links(path string) (uint64, error) {
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
+	if errors.Is(err, unix.ENOENT) {
+		return 0, nil // it is made by the first write
+	}
+	return uint64(st.Nlink), err
+}

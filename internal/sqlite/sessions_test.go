@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"database/sql"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -68,6 +69,32 @@ func TestLockNames(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("the lock file stayed: %v", err)
+	}
+}
+
+// A file with a second name could have a second node: it is refused under either.
+func TestLockRefusesHardLinks(t *testing.T) {
+	db := openFile(t, "")
+	if _, err := db.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY)"); err != nil {
+		t.Fatal(err)
+	}
+	e := bind(t, db, dialect.Config{})
+	other := e.(*engine).file + "-other"
+	if err := os.Link(e.(*engine).file, other); err != nil {
+		t.Skip(err)
+	}
+	if _, err := e.Lock(t.Context()); !errors.Is(err, dialect.ErrLinked) {
+		t.Errorf("got %v", err)
+	}
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	release, err := e.Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := release(); err != nil {
+		t.Error(err)
 	}
 }
 
