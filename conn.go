@@ -162,6 +162,9 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 		}
 		return rows, nil
 	}
+	if rc.c.class == sqlclass.SQLite && rc.c.kindOf(query) == sqlclass.Other { // a checkpoint or VACUUM, which run in no transaction
+		return streamRows(rc.c.masterDB().QueryContext(ctx, query, args...))
+	}
 	return rc.c.writes.query(ctx, query, args)
 }
 

@@ -554,3 +554,25 @@ func TestCascadesThatMeet(t *testing.T) {
 	f.level()
 	require.Equal(t, "1", f.one(f.m, "SELECT COUNT(*) FROM g"))
 }
+
+// Pragmas that run in no transaction, or write, answer through the Cluster as without ddb, on a replica too.
+func TestPragmas(t *testing.T) {
+	f := newCluster(t, "sqlite", 1)
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	for _, q := range []string{"PRAGMA wal_checkpoint", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA optimize", "PRAGMA incremental_vacuum", "PRAGMA integrity_check",
+		"PRAGMA foreign_key_check", "PRAGMA journal_mode", "PRAGMA data_version", "PRAGMA table_info(t)", "PRAGMA page_count", "PRAGMA shrink_memory", "VACUUM"} {
+		for _, n := range []*testNode{f.m, f.replicas[0]} {
+			rows, err := n.Query(q)
+			require.NoError(t, err, "%s on %s", q, n.id)
+			for rows.Next() {
+			}
+			require.NoError(t, rows.Err(), "%s on %s", q, n.id)
+			require.NoError(t, rows.Close())
+			_, err = n.Exec(q)
+			require.NoError(t, err, "%s on %s", q, n.id)
+		}
+	}
+	var busy, log, moved int
+	require.NoError(t, f.m.QueryRow("PRAGMA wal_checkpoint").Scan(&busy, &log, &moved))
+	require.NoError(t, f.m.WaitLevel(f.ctx))
+}
