@@ -227,3 +227,24 @@ func TestSchemaStatementsInTransaction(t *testing.T) {
 		})
 	}
 }
+
+// A text of several statements with a schema statement among them is run statement by statement in a transaction and on a
+// connection with a state of its own too, so that followers get what a statement does with that state, and not elsewhere.
+func TestSchemaAmongSeveral(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 1)
+		f.tx("CREATE TABLE a (id INT PRIMARY KEY); INSERT INTO a VALUES (1); INSERT INTO a VALUES (2)")
+		f.level()
+		require.Equal(t, "2", f.one(f.m, "SELECT COUNT(*) FROM a"))
+		if engine == "mariadb" {
+			f.script("SET @v = 7", "CREATE TABLE b (id INT PRIMARY KEY, v INT); INSERT INTO b VALUES (1, @v); ALTER TABLE b ADD COLUMN w INT DEFAULT 3")
+			f.script("SET @v = 8; CREATE TABLE c (id INT PRIMARY KEY) AS SELECT @v AS id")
+			require.Equal(t, "7 3 8", f.one(f.m, "SELECT CONCAT_WS(' ', v, w, c.id) FROM b, c"))
+			require.Equal(t, "1", f.one(f.m, "SELECT COUNT(*) FROM `"+f.m.name+"_ddb`.journal WHERE payload LIKE '%ADD COLUMN w%'"), "replicas run it themselves")
+		}
+		f.level()
+		_, err := f.replicas[0].Exec("INSERT INTO a VALUES (3); CREATE TABLE d (id INT PRIMARY KEY)")
+		require.ErrorIs(t, err, ddb.ErrNotMaster)
+		require.Equal(t, "2", f.one(f.m, "SELECT COUNT(*) FROM a"), "none of it has run")
+	})
+}

@@ -76,12 +76,12 @@ func (c *Cluster) blank(query string) bool {
 	return c.class == sqlclass.SQLite && sqlclass.Blank(c.class, query)
 }
 
-// refuseHidden refuses what would change a snap's schema unseen: nobody ships it from there. What a statement prepares or
-// a compound one holds is known to the server only.
+// refuseHidden refuses, before any of it runs, a text that holds a schema statement elsewhere than on the master, and what
+// would change a snap's schema unseen: what a statement prepares or a compound one holds is known to the server only.
 func (c *Cluster) refuseHidden(query string) error {
 	switch {
-	case c.opts.Role != Snap:
-	case sqlclass.Dynamic(c.class, query):
+	case c.node == nil || c.opts.Role == Master:
+	case c.opts.Role == Snap && sqlclass.Dynamic(c.class, query):
 		return fmt.Errorf("%w: a snap runs no prepared or compound statement in SQL, which may change the schema; send its statements one by one: %s",
 			ErrNotReplicable, sqlclass.Brief(query))
 	case c.hidesSchema(query):
@@ -117,12 +117,21 @@ func (c *Cluster) execSeveral(ctx context.Context, query string, args []any) (sq
 	if !schema {
 		return c.writes.exec(ctx, query, args)
 	}
+	return c.oneByOne(query, args, func(s string) (sql.Result, error) { return c.exec(ctx, s, nil) })
+}
+
+// oneByOne runs the statements of a text with a schema statement among them, so that each of those becomes an entry of its own.
+func (c *Cluster) oneByOne(query string, args []any, exec func(statement string) (sql.Result, error)) (sql.Result, error) {
 	if len(args) > 0 {
 		return nil, fmt.Errorf("%w: several statements with a schema statement among them take no arguments", ErrNotReplicable)
 	}
+	list, err := sqlclass.Split(c.class, query)
+	if err != nil {
+		return nil, err
+	}
 	var res sql.Result = noResult{}
 	for i, s := range list {
-		if res, err = c.exec(ctx, s.SQL, nil); err != nil {
+		if res, err = exec(s.SQL); err != nil {
 			return nil, fmt.Errorf("statement %d of %d: %w", i+1, len(list), err)
 		}
 	}
