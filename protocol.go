@@ -82,6 +82,7 @@ type welcome struct {
 	Number   uint64 `cbor:"2,keyasint,omitempty"` // of a snap: the last batch that the master has
 	Node     int64  `cbor:"3,keyasint,omitempty"` // of a snap: its small number, for handed-out keys
 	Prompt   bool   `cbor:"4,keyasint,omitempty"` // writes on the master wait for acknowledgements
+	Last     []byte `cbor:"5,keyasint,omitempty"` // of a snap: the sum of batch Number, if the master knows it
 }
 
 // refusal is why the other side is not let in, or thrown out.

@@ -378,6 +378,9 @@ func (s *snapSide) ended() {
 
 // welcomed notes what the master has of this snap.
 func (s *snapSide) welcomed(ctx context.Context, w welcome) error {
+	if err := s.sameQueue(ctx, w); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	s.welcome, s.snapshot = w, w.Snapshot
 	s.loaded = make(chan struct{})

@@ -124,7 +124,11 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 	}
 	queue := queueName(h.ID, h.Queue)
 	err := m.exclusive(ctx, func(c *sql.Conn) (err error) {
-		if w.Number, err = m.received(ctx, c, queue); err != nil || h.Number <= w.Number {
+		if w.Number, err = m.received(ctx, c, queue); err != nil {
+			return err
+		}
+		if h.Number <= w.Number {
+			w.Last, err = m.last(ctx, c, queue, w.Number)
 			return err
 		}
 		// A master before this one had accepted more, in entries that were lost with it: the snap's queue begins behind them.
@@ -173,7 +177,8 @@ type arrived struct {
 	snap   string
 	number uint64
 	batch  batch
-	at     int64 // when it was made, by the master's clock
+	at     int64  // when it was made, by the master's clock
+	sum    []byte // sumBatch
 
 	// What the last attempt to settle it has found:
 	refused bool
@@ -192,7 +197,7 @@ func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) erro
 	j := &job{f: f, l: l, msg: msg, bytes: len(payload)}
 	now := time.Now().UnixNano()
 	for i, body := range msg.Bodies {
-		a := &arrived{job: j, snap: f.id, number: msg.First + uint64(i)}
+		a := &arrived{job: j, snap: f.id, number: msg.First + uint64(i), sum: sumBatch(body)}
 		err := wire.Unmarshal(body, &a.batch)
 		if err == nil {
 			err = a.batch.check()
@@ -416,7 +421,7 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		for _, a := range fresh {
 			through[a.job.l.queue] = a.number
 		}
-		if err := s.setReceived(ctx, c, through); err != nil {
+		if err := errors.Join(s.setReceived(ctx, c, through), s.setLast(ctx, c, fresh)); err != nil {
 			return err
 		}
 		s.commits.Add(1)
