@@ -2,6 +2,8 @@ package ddb_test
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,4 +161,34 @@ func TestSnapSettlePasses(t *testing.T) {
 	d.commit.Store(nil)
 	s.same("p")
 	require.Len(t, s.conflicts("a"), 1)
+}
+
+// An error of the master's commit that passes refuses no batch, and stops no snap: the commit is tried again.
+func TestSnapCommitFails(t *testing.T) {
+	for _, stands := range []bool{false, true} { // the commit that fails for its caller
+		d := &hookDialect{Dialect: mysql.Dialect{}}
+		s := newShop(t, mariadbEngine(t), ddb.Options{Dialect: d}, pairSchema, "a")
+		s.exec("a", "INSERT INTO p VALUES (1, 1, 'before', 0)")
+		s.exchange("a")
+		var left atomic.Int64
+		left.Store(3)
+		fail := func(_ context.Context, p dialect.Purpose, do func() error) error {
+			if p != dialect.Batch || left.Add(-1) < 0 {
+				return do()
+			}
+			if stands {
+				do()
+			}
+			return errors.New("a passing error")
+		}
+		d.commit.Store(&fail)
+		s.exec("a", "INSERT INTO p VALUES (2, 2, 'snap', 0)")
+		require.Eventually(t, func() bool {
+			require.NotEqual(t, ddb.Failed, s.nodes["a"].Nodes()[0].State, s.nodes["a"].Nodes()[0].Reason)
+			return left.Load() < 0 && s.rows("master", "SELECT v FROM p WHERE id = 2") == `["snap"]`
+		}, testPatience, testStep)
+		s.exchange("a")
+		s.same("p")
+		require.Empty(t, s.conflicts("master"))
+	}
 }

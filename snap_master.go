@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -367,13 +366,14 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 	}
 	switch {
 	case err == nil:
+		s.failing = time.Time{}
 		for _, a := range list {
 			if a.refused {
 				a.job.refused = append(a.job.refused, a.number)
 			}
 		}
 		return repeated, nil
-	case !refusable(err):
+	case !refusable(err) || s.passing(err):
 		return nil, err
 	case len(list) == 1 && (list[0].refused || s.forced != nil):
 		// Even the refusal cannot be written. The snap keeps the batch; the others go on.
@@ -406,7 +406,7 @@ func (s *settler) release() {
 func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeated []string, err error) {
 	var done *passResult
 	var covered uint64
-	committing := false
+	committing, written := false, false
 	err = s.txOn(ctx, c, dialect.Batch, func() error {
 		covered = s.written.Load() // before anything is read (S4)
 		fresh, again, err := s.fresh(ctx, c, list)
@@ -427,15 +427,19 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		s.commits.Add(1)
 		if s.writer != nil {
 			done, err = s.collect(ctx, c, nil)
+			written = err == nil
 			return err
 		}
 		s.committing.Add(1)
-		committing = true
+		committing, written = true, true
 		return nil
 	})
 	if committing { // and perhaps committed, even after an error
 		s.commits.Add(1)
 		s.committing.Add(-1)
+	}
+	if err != nil && written {
+		return nil, fmt.Errorf("%w: %w", errCommit, err)
 	}
 	if err != nil {
 		return nil, err
@@ -477,20 +481,4 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 		have[queue] = number
 	}
 	return fresh, repeated, nil
-}
-
-// refusable tells a statement that the database refuses from a database that does not work.
-func refusable(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrBusy) || errors.Is(err, ErrClosed) || nodeFailed(err) || isBusy(err) {
-		return false
-	}
-	var coded interface{ Code() int }
-	if errors.As(err, &coded) {
-		switch coded.Code() & 0xff {
-		case 3, 7, 8, 9, 13: // SQLITE_PERM, NOMEM, READONLY, INTERRUPT, FULL
-			return false
-		}
-		return true
-	}
-	return !mysql.LockLost(err)
 }

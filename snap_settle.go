@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -18,6 +19,7 @@ type settler struct {
 	*master
 	conn    *sql.Conn // where the database has many writers
 	forced  error     // why the only batch of the next attempt is refused
+	failing time.Time // since when commits have failed; zero if the last one has not
 	built   map[string]*refusedRow
 	history history
 	stamped int // rows stamped since the stamps were counted; at the start all may be there already
@@ -28,6 +30,9 @@ type refusedRow struct {
 	number uint64
 	values []any
 }
+
+// commitPatience is how long a commit that fails is tried again before a batch is looked for that makes it fail.
+const commitPatience = 30 * time.Second
 
 // maxBuilt limits how many refused rows are remembered, to tell batches that were built on them.
 const maxBuilt = 100_000
@@ -318,4 +323,41 @@ func (st *settlement) record() error {
 		rows[i] = dialect.Row{Key: pick(values, t.Key), Values: values}
 	}
 	return st.engine.Apply(st.ctx, st.c, t, rows, dialect.Strict)
+}
+
+// errCommit: the rows of a settlement could be written, but it could not be committed.
+var errCommit = errors.New("ddb: commit")
+
+// passing reports whether the error is that of a commit, which as a rule has nothing to do with what the batches hold, and
+// may not come back.
+func (s *settler) passing(err error) bool {
+	if !errors.Is(err, errCommit) || isConstraint(err) {
+		return false
+	}
+	if s.failing.IsZero() {
+		s.failing = time.Now()
+	}
+	return time.Since(s.failing) < commitPatience
+}
+
+// isConstraint reports whether SQLite has found at the commit that rows break a constraint.
+func isConstraint(err error) bool {
+	var coded interface{ Code() int }
+	return errors.As(err, &coded) && coded.Code()&0xff == 19
+}
+
+// refusable tells a statement that the database refuses from a database that does not work.
+func refusable(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrBusy) || errors.Is(err, ErrClosed) || nodeFailed(err) || isBusy(err) {
+		return false
+	}
+	var coded interface{ Code() int }
+	if errors.As(err, &coded) {
+		switch coded.Code() & 0xff {
+		case 3, 7, 8, 9, 13: // SQLITE_PERM, NOMEM, READONLY, INTERRUPT, FULL
+			return false
+		}
+		return true
+	}
+	return !mysql.LockLost(err) && !mysql.Unable(err)
 }

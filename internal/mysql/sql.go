@@ -102,6 +102,16 @@ func LockLost(err error) bool {
 	return n == erDeadlock || n == erLockWait
 }
 
+// Unable reports whether the server could not do what was asked for want of something that has nothing to do with the
+// statement: room, memory, time, or leave to write at all (https://mariadb.com/kb/en/mariadb-error-code-reference/).
+func Unable(err error) bool {
+	switch errno(err) {
+	case 3, 1021, 1026, 1037, 1038, 1041, 1047, 1114, 1180, 1181, 1203, 1226, 1290, 1317, 1836:
+		return true
+	}
+	return false
+}
+
 // StatementLost reports whether the server did not run a compiled statement because it does not have it in a form
 // that it can run: it is to be compiled anew.
 func StatementLost(err error) bool {
