@@ -81,17 +81,22 @@ func (c *conflictRow) images(most int) (map[string]any, error) {
 	return list, add("base", c.columns, c.base, false)
 }
 
+// rowKey returns the key as it stands in the conflicts table.
+func (c *conflictRow) rowKey() string {
+	names := make([]string, len(c.keyAt))
+	for i, k := range c.keyAt {
+		names[i] = c.columns[k]
+	}
+	return rowJSON(names, c.key)
+}
+
 // values returns the row of the conflicts table; see images.
 func (c *conflictRow) values(t *dialect.Table, id string, at int64, most int) ([]any, error) {
 	images, err := c.images(most)
 	if err != nil {
 		return nil, err
 	}
-	keyNames := make([]string, len(c.keyAt))
-	for i, k := range c.keyAt {
-		keyNames[i] = c.columns[k]
-	}
-	fields := map[string]any{"id": id, "at": at, "db": c.table.database, "tbl": c.table.table, "rowkey": rowJSON(keyNames, c.key),
+	fields := map[string]any{"id": id, "at": at, "db": c.table.database, "tbl": c.table.table, "rowkey": c.rowKey(),
 		"base": images["base"], "local": images["local"], "remote": images["remote"],
 		"origin": c.a.snap, "batch": int64(c.a.number), "policy": c.policy, "outcome": c.outcome, "reason": c.reason, "state": "open"}
 	values := make([]any, len(t.Stored))

@@ -168,8 +168,12 @@ func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
 	p := st.opts.policy(cr.table)
 	cr.policy = p.String()
 	cr.reason = clashReason(cr.base, cr.local, cr.remote)
-	if b := st.built[st.builtKey(a, cr)]; b != nil && equalRows(b.values, cr.base) {
-		cr.reason = fmt.Sprintf("built on batch %d, which was refused; %s", b.number, cr.reason)
+	built, err := st.builtOn(a, cr)
+	if err != nil {
+		return err
+	}
+	if built > 0 {
+		cr.reason = fmt.Sprintf("built on batch %d, which was refused; %s", built, cr.reason)
 	}
 	switch {
 	case p.resolve != nil:
@@ -316,9 +320,6 @@ func (st *settlement) refuse(a *arrived, list []*outcome) {
 	if a.reason == "" {
 		a.reason = "another row of the same transaction lost"
 	}
-	if len(st.built) > maxBuilt {
-		clear(st.built)
-	}
 	for _, o := range list {
 		if o.t != nil && o.t.Own {
 			continue
@@ -335,12 +336,8 @@ func (st *settlement) refuse(a *arrived, list []*outcome) {
 			cr.reason = a.reason
 		}
 		st.conflicts = append(st.conflicts, cr)
-		st.built[st.builtKey(a, cr)] = &refusedRow{number: a.number, values: cr.local}
+		st.remember(a.snap, cr.table, cr.rowKey(), refusedRow{number: a.number, sum: sumBatch([]byte(rowJSON(cr.columns, cr.local)))})
 	}
-}
-
-func (st *settlement) builtKey(a *arrived, cr *conflictRow) string {
-	return string(wire.AppendRow([]byte(a.snap+"\x00"+cr.table.String()+"\x00"), cr.key))
 }
 
 // reasonOf makes an error of the database a reason.

@@ -238,7 +238,7 @@ func corrected(at, snapNow, now int64) int64 {
 
 // settle works off what snaps have sent, until ctx ends.
 func (m *master) settle(ctx context.Context) {
-	s := &settler{master: m, built: make(map[string]*refusedRow)}
+	s := &settler{master: m, built: make(map[string]refusedRow), began: m.state.load().pos.LSN, recalls: true}
 	defer s.release()
 	var next *job
 	for {

@@ -20,22 +20,15 @@ type settler struct {
 	conn    *sql.Conn // where the database has many writers
 	forced  error     // why the only batch of the next attempt is refused
 	failing time.Time // since when commits have failed; zero if the last one has not
-	built   map[string]*refusedRow
+	built   map[string]refusedRow
+	began   LSN  // the master's end when it began to settle: what snaps had seen then may have been refused before
+	recalls bool // what was refused before that is yet to be read
 	history history
 	stamped int // rows stamped since the stamps were counted; at the start all may be there already
 }
 
-// refusedRow is what a snap's row would be if its batch had not been refused.
-type refusedRow struct {
-	number uint64
-	values []any
-}
-
 // commitPatience is how long a commit that fails is tried again before a batch is looked for that makes it fail.
 const commitPatience = 30 * time.Second
-
-// maxBuilt limits how many refused rows are remembered, to tell batches that were built on them.
-const maxBuilt = 100_000
 
 // errOneByOne asks for the batches to be settled one at a time.
 var errOneByOne = errors.New("ddb: batches must be settled one by one")
