@@ -343,6 +343,8 @@ func (m *master) serve(run context.Context, conn net.Conn) {
 	if err != nil {
 		if f != nil {
 			f.leave(l, err)
+		} else {
+			m.turnedAway(h.ID, err)
 		}
 		if run.Err() == nil {
 			m.log.Warn("a follower was not let in", "id", h.ID, "from", conn.RemoteAddr(), "error", err)

@@ -59,6 +59,35 @@ func TestFailedIsNoTrap(t *testing.T) {
 	require.Equal(t, Active, f.status.State)
 }
 
+// Nor does it hide why it has failed while it tries again and its link comes and goes.
+func TestFailedOutlivesTheLink(t *testing.T) {
+	opts, err := Options{}.withDefaults()
+	require.NoError(t, err)
+	m := &master{sequencer: &sequencer{node: &node{opts: opts, log: hclog.NewNullLogger()}}, changed: func() {}, followers: make(map[string]*sender)}
+	reason := func() string { f := m.followers["r1"]; return string(f.status.State) + " " + f.status.Reason }
+	connect := func(w welcome) (*sender, *link) {
+		f, l, err := m.enlist(hello{ID: "r1", Role: Replica}, w, "here")
+		require.NoError(t, err)
+		return f, l
+	}
+	f, l := connect(welcome{})
+	f.heardBeat(beat{State: Failed, Reason: "no table t"})
+	f.leave(l, nil)
+	require.Equal(t, "failed no table t", reason())
+	f, l = connect(welcome{})
+	f.leave(l, nil)
+	require.Equal(t, "failed no table t", reason(), "it was about to fail again")
+	f, l = connect(welcome{})
+	f.heardBeat(beat{State: Active})
+	f.leave(l, nil)
+	require.Equal(t, "inactive disconnected", reason())
+	m.turnedAway("r1", ErrForked)
+	require.Equal(t, Failed, f.status.State)
+	f, l = connect(welcome{Snapshot: true})
+	f.leave(l, nil)
+	require.Equal(t, "inactive disconnected", reason(), "a snapshot makes it anew")
+}
+
 // A snap's clock that is years off shifts its times by what it is off, and none is later than the master's.
 func TestClockYearsOff(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)

@@ -2,6 +2,7 @@ package ddb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -33,6 +34,7 @@ type sender struct {
 	hold    bool          // in maintenance
 	unwell  checkup       // what the follower's own checker has found
 	unheard bool          // it is known from the registry only
+	stopped string        // why it has failed; "" once it has got over that
 }
 
 // link is a follower's connection.
@@ -73,6 +75,7 @@ func (m *master) enlist(h hello, w welcome, address string) (*sender, *link, err
 	var acked LSN
 	if f.base = 0; w.Snapshot {
 		f.base = 1 // until the snapshot's is known: the follower has nothing to read
+		f.stopped = ""
 	} else {
 		acked = h.Position.LSN
 	}
@@ -122,16 +125,35 @@ func (f *sender) leave(l *link, err error) {
 	}
 	f.link = nil
 	f.base = 0
-	if f.status.State != Failed {
-		reason := "disconnected"
-		if err != nil {
-			reason = "disconnected: " + goneReason(err)
-		}
-		f.setState(Inactive, reason)
+	switch {
+	case f.status.State == Failed:
+	case f.stopped != "": // nothing it did on this connection has shown that it has overcome that
+		f.setState(Failed, f.stopped)
+	case err != nil:
+		f.setState(Inactive, "disconnected: "+goneReason(err))
+	default:
+		f.setState(Inactive, "disconnected")
 	}
 	f.mu.Unlock()
 	f.m.acked.update(func(struct{}) struct{} { return struct{}{} }) // nobody waits for it any more
 	f.m.changed()
+}
+
+// turnedAway notes why a follower that is known was not let in, where that needs a person.
+func (m *master) turnedAway(id string, err error) {
+	m.mu.Lock()
+	f := m.followers[id]
+	m.mu.Unlock()
+	if f == nil || !errors.Is(err, ErrForked) {
+		return
+	}
+	f.mu.Lock()
+	if f.link == nil {
+		f.stopped = err.Error()
+		f.setState(Failed, f.stopped)
+	}
+	f.mu.Unlock()
+	m.changed()
 }
 
 // setState changes the state; the caller holds mu.
@@ -302,8 +324,11 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 			if err := f.pendingQueue().Ack(ctx, a.LSN); err != nil {
 				return err
 			}
-			raise(&f.acked, uint64(a.LSN))
 			f.mu.Lock()
+			if a.LSN > LSN(f.acked.Load()) {
+				f.stopped = ""
+			}
+			raise(&f.acked, uint64(a.LSN))
 			f.base = 0 // a snapshot, if one was sent, is loaded
 			f.mu.Unlock()
 			f.m.acked.update(func(struct{}) struct{} { return struct{}{} })
@@ -326,6 +351,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 				return err
 			}
 			f.mu.Lock()
+			f.stopped = r.Text
 			f.setState(Failed, r.Text)
 			f.mu.Unlock()
 			f.m.log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
@@ -343,9 +369,13 @@ func (f *sender) heardBeat(b beat) {
 		f.every = time.Duration(b.Every)
 	}
 	switch b.State {
-	case Failed, Syncing:
+	case Failed:
+		f.stopped = b.Reason
+		f.setState(Failed, b.Reason)
+	case Syncing:
 		f.setState(b.State, b.Reason)
 	case Active, Lagging:
+		f.stopped = ""
 		if f.link != nil && f.status.State == Failed {
 			f.setState(Syncing, "catching up") // it has overcome what had stopped it
 		}
