@@ -95,7 +95,7 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 			return nil, err
 		}
 		defer release()
-		res, err := conn.ExecContext(ctx, query, args...)
+		res, err := rc.c.execPinned(ctx, conn, query, args)
 		if err == nil && rc.c.kindOf(query) == sqlclass.Write {
 			return res, rc.c.wrote(ctx)
 		}
@@ -126,6 +126,9 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 	if err := rc.c.refuseHidden(query); err != nil {
 		return nil, err
 	}
+	if t, ok := rc.tx.(keyedTx); ok && rc.c.keyed(query) {
+		return t.keyedRows(ctx, query, args, true)
+	}
 	if rc.tx != nil {
 		return rc.boundRows(ctx, func() (*sql.Rows, error) { return rc.tx.query(ctx, query, args) })
 	}
@@ -146,6 +149,14 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 	if conn, err := rc.pin(ctx, query); err != nil || conn != nil {
 		if err != nil {
 			return nil, err
+		}
+		if rc.c.keyed(query) {
+			rows, err := rc.c.rowsPinned(ctx, conn, query, args)
+			if err != nil {
+				rc.c.noted()
+				return nil, err
+			}
+			return rows, rc.c.wrote(ctx)
 		}
 		rows, err := rc.boundRows(ctx, func() (*sql.Rows, error) { return conn.QueryContext(ctx, query, args...) })
 		if rc.c.isRead(query) {
@@ -263,7 +274,7 @@ type pinnedTx struct {
 
 func (t *pinnedTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
 	if !t.c.isSchema(query) || t.c.node == nil {
-		return t.tx.ExecContext(ctx, query, args...)
+		return t.c.execPinned(ctx, t.conn, query, args)
 	}
 	if t.c.m == nil {
 		return t.plainTx.exec(ctx, query, args)
@@ -276,6 +287,10 @@ func (t *pinnedTx) exec(ctx context.Context, query string, args []any) (sql.Resu
 		return t.tx.ExecContext(ctx, query, args...)
 	}
 	return nil, fmt.Errorf("%w: a transaction on a connection that has a state of its own takes no schema statements; run it outside: %s", ErrNotReplicable, sqlclass.Brief(query))
+}
+
+func (t *pinnedTx) keyedRows(ctx context.Context, query string, args []any, _ bool) (driver.Rows, error) {
+	return t.c.rowsPinned(ctx, t.conn, query, args)
 }
 
 func (t *pinnedTx) commit() error {

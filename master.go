@@ -46,11 +46,7 @@ func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, e
 	run, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	if n.singleWriter() {
-		hooks := writeHooks{commit: m.beforeCommit}
-		if n.opts.acceptsSnaps() {
-			hooks.result = m.keyResult
-		}
-		m.writer = newGroupWriter(n, hooks)
+		m.writer = newGroupWriter(n, writeHooks{commit: m.beforeCommit, number: m.keyNumber})
 		s.exclusive = m.writer.with
 		m.start(func() { m.writer.run(run) })
 	} else {

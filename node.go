@@ -148,7 +148,7 @@ func openNode(ctx context.Context, db *sql.DB, opts Options) (*node, error) {
 			return nil, err
 		}
 	}
-	cfg := dialect.Config{Databases: opts.Databases, Guard: opts.Role == Snap || opts.Role == Master && opts.acceptsSnaps()}
+	cfg := dialect.Config{Databases: opts.Databases, Guard: opts.guards()}
 	engine, err := d.Bind(ctx, db, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("ddb: node %s: %w", opts.ID, err)

@@ -117,3 +117,6 @@ func (a SnapAccess) allows(n tableName, op Ops) bool {
 func (o Options) acceptsSnaps() bool {
 	return o.Listen != "" && (o.Snaps == nil || len(o.Snaps) > 0)
 }
+
+// guards reports whether the user's triggers stay still while the node itself writes.
+func (o Options) guards() bool { return o.Role == Snap || o.Role == Master && o.acceptsSnaps() }

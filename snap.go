@@ -119,7 +119,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 		return nil
 	}
 	s.notes, _ = c.node.engine.(noteReader)
-	s.w = newGroupWriter(c.node, writeHooks{admit: s.admit, each: s.each, commit: s.beforeCommit, result: s.result})
+	s.w = newGroupWriter(c.node, writeHooks{admit: s.admit, each: s.each, commit: s.beforeCommit, number: s.keyNumber})
 	c.writes = &groupedWrites{c: c, w: s.w,
 		wrote:  func(context.Context, Position) error { return nil },
 		change: func(_ context.Context, _ *sql.Conn, query string, _ []any) error { return c.notMaster(query) }}

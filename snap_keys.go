@@ -2,10 +2,8 @@ package ddb
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
-	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -13,11 +11,11 @@ import (
 
 // Keys that the database hands out come from disjoint sets per node.
 //
-// SQLite hands out the highest key plus one, which may be in another node's range. Two
-// triggers per table notice a key that was handed out beyond this node's range and
-// move the row to the range's next key; Result.LastInsertId tells the key moved to, last_insert_rowid(),
-// RETURNING and the user's own AFTER INSERT triggers the one before. That happens only
-// while another node's keys are the highest in the table.
+// SQLite hands out the highest key plus one, which may be in another node's range. Two triggers per table notice a key
+// that was handed out beyond this node's range and move the row to the range's next key. That happens only while another
+// node's keys are the highest in the table. SQLite itself goes on telling the key before the move, so what ddb runs is
+// put right (snap_keyresult.go): Result.LastInsertId, the rows of RETURNING, and last_insert_rowid() in what follows. The user's own
+// AFTER INSERT triggers see the key before the move.
 //
 // MariaDB gets auto_increment_increment and auto_increment_offset on the connections through
 // which ddb writes.
@@ -28,9 +26,18 @@ const (
 	keyStep      = 256                 // auto_increment_increment on MariaDB
 	keyTriggers  = "_ddb_key_"         // begins the names of the triggers
 	keyTable     = `"_ddb_keys"`       // what the triggers know
-	keyTableDDL  = `CREATE TABLE IF NOT EXISTS "_ddb_keys" (tbl TEXT NOT NULL PRIMARY KEY, handed INTEGER NOT NULL, was INTEGER, last INTEGER) WITHOUT ROWID`
-	keyFlagTable = `"_ddb_flag"` // holds a row while ddb itself writes
+	keyFlagTable = `"_ddb_flag"`       // holds a row while ddb itself writes
 )
+
+// keyTables are ddb's own tables for handed-out keys. _ddb_keys holds for each table whether the key of the row that is being
+// inserted is handed out, how many rows were moved, and of the last one the key that was handed out (NULL once a row
+// got it by the user's wish) and the one that it was moved to. A row put into _ddb_last vanishes, but
+// last_insert_rowid() goes on telling its key.
+var keyTables = []string{
+	`CREATE TABLE IF NOT EXISTS main."_ddb_keys" (tbl TEXT NOT NULL PRIMARY KEY, handed INTEGER NOT NULL, moves INTEGER NOT NULL DEFAULT 0, was INTEGER, last INTEGER) WITHOUT ROWID`,
+	`CREATE TABLE IF NOT EXISTS main."_ddb_last" (id INTEGER PRIMARY KEY)`,
+	`CREATE TRIGGER IF NOT EXISTS main."_ddb_last_ai" AFTER INSERT ON "_ddb_last" BEGIN DELETE FROM "_ddb_last"; END`,
+}
 
 // maxNodes returns how many nodes there are keys for.
 func maxNodes(dialect string) int64 {
@@ -59,13 +66,13 @@ func (n *node) installKeys(ctx context.Context, q dialect.Querier, tables []*dia
 	want := make(map[string]string)
 	for _, t := range tables {
 		if column := handedOut(t); column != "" && !t.Own {
-			bi, ai := keyTriggersOf(t.Name, column, number)
+			k := keyTriggerWriter{table: t.Name, column: column, guarded: n.opts.guards()}
+			k.lo, k.hi = keyRange(number)
 			if n.opts.Role == Snap {
 				// The capture may note the move before the insert: the row did not exist before.
-				note := fmt.Sprintf(" BEGIN INSERT INTO %s (k1, existed) VALUES (NEW.%s, 0); ", n.engine.Own(fmt.Sprintf("out_%d", t.ID)), quoteName("", column))
-				ai = strings.Replace(ai, " BEGIN ", note, 1)
+				k.note = fmt.Sprintf("INSERT INTO %s (k1, existed) VALUES (NEW.%s, 0); ", n.engine.Own(fmt.Sprintf("out_%d", t.ID)), quoteName("", column))
 			}
-			want[keyTriggers+"bi_"+t.Name], want[keyTriggers+"ai_"+t.Name] = bi, ai
+			want[keyTriggers+"bi_"+t.Name], want[keyTriggers+"ai_"+t.Name] = k.before(), k.after()
 		}
 	}
 	have, err := n.keyTriggersIn(ctx, q)
@@ -83,8 +90,14 @@ func (n *node) installKeys(ctx context.Context, q dialect.Querier, tables []*dia
 			statements = append(statements, text)
 		}
 	}
-	if len(statements) > 0 {
-		statements = append([]string{keyTableDDL}, statements...)
+	if number != 0 {
+		var ready bool // the last of keyTables is there
+		if err := scanOne(ctx, q, []any{&ready}, "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = '_ddb_last_ai')"); err != nil {
+			return err
+		}
+		if !ready {
+			statements = append(slices.Clone(keyTables), statements...)
+		}
 	}
 	for _, s := range statements {
 		if _, err := q.ExecContext(ctx, s); err != nil {
@@ -125,27 +138,49 @@ func (n *node) keyTriggersIn(ctx context.Context, q dialect.Querier) (map[string
 	return have, rows.Err()
 }
 
-// keyTriggersOf returns the two triggers of a table. In a BEFORE INSERT trigger a key
-// that is yet to be handed out shows as -1 (or NULL); afterwards it cannot be told any more.
-func keyTriggersOf(table, column string, number int64) (before, after string) {
-	lo, hi := keyRange(number)
-	text, name, key := "'"+strings.ReplaceAll(table, "'", "''")+"'", quoteName("", table), quoteName("", column)
-	quiet := "NOT EXISTS (SELECT 1 FROM " + keyFlagTable + ")"
-	handed := fmt.Sprintf("(NEW.%[1]s IS NULL OR NEW.%[1]s = -1)", key)
-	// As a rule the row says so already, and writing it again would be another page for the commit to write.
-	before = fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT ON %s WHEN NOT EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = %s AND was IS NULL) AND %s BEGIN "+
-		"INSERT INTO "+keyTable+" (tbl, handed) VALUES (%s, %s) ON CONFLICT (tbl) DO UPDATE SET handed = excluded.handed, was = NULL; END",
-		quoteName("", keyTriggers+"bi_"+table), name, text, handed, quiet, text, handed)
-	after = fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON %s WHEN (NEW.%s < %d OR NEW.%s >= %d) AND %s AND EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = 1) BEGIN "+
-		"UPDATE "+keyTable+" SET handed = 0, was = NEW.%s, last = max(coalesce(last, 0), coalesce((SELECT max(%s) FROM %s WHERE %s >= %d AND %s < %d), %d)) + 1 WHERE tbl = %s; "+
-		"SELECT RAISE(ABORT, '%s') FROM "+keyTable+" WHERE tbl = %s AND last >= %d; "+
-		"UPDATE %s SET %s = (SELECT last FROM "+keyTable+" WHERE tbl = %s) WHERE %s = NEW.%s; END",
-		quoteName("", keyTriggers+"ai_"+table), name, key, lo, key, hi, quiet, text,
-		key, key, name, key, lo, key, hi, lo-1, text,
-		strings.ReplaceAll("ddb: the keys of this node for table "+table+" are used up; give new rows keys of your own", "'", "''"), text, hi,
-		name, key, text, key, key)
-	return before, after
+// keyTriggerWriter writes the two triggers of a table.
+type keyTriggerWriter struct {
+	table, column string
+	lo, hi        int64
+	note          string // of a snap's capture
+	guarded       bool   // there is a keyFlagTable
 }
+
+// unlessQuiet is the condition that ddb itself does not write.
+func (k *keyTriggerWriter) unlessQuiet() string {
+	if !k.guarded {
+		return "" // a master that takes nothing from snaps any more writes nothing itself
+	}
+	return " AND NOT EXISTS (SELECT 1 FROM " + keyFlagTable + ")"
+}
+
+// before writes the trigger that notes whether a key is about to be handed out. In a BEFORE INSERT trigger such
+// a key shows as -1 (or NULL); afterwards it cannot be told any more.
+func (k *keyTriggerWriter) before() string {
+	table, handed := quoteText(k.table), fmt.Sprintf("(NEW.%[1]s IS NULL OR NEW.%[1]s = -1)", quoteName("", k.column))
+	// As a rule the row says so already, and writing it again would be another page for the commit to write.
+	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT ON %s WHEN NOT EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = %s)"+k.unlessQuiet()+" BEGIN "+
+		"INSERT INTO "+keyTable+" (tbl, handed) VALUES (%s, %s) ON CONFLICT (tbl) DO UPDATE SET handed = excluded.handed; END",
+		quoteName("", keyTriggers+"bi_"+k.table), quoteName("", k.table), table, handed, table, handed)
+}
+
+// after writes the trigger that moves a row. A row whose key is -1 has it by the user's wish, as good as always.
+func (k *keyTriggerWriter) after() string {
+	table, name, key := quoteText(k.table), quoteName("", k.table), quoteName("", k.column)
+	begin := fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON %s WHEN (NEW.%s < %d OR NEW.%s >= %d) AND NEW.%s <> -1"+k.unlessQuiet()+
+		" AND EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND (handed = 1 OR was = NEW.%s)) BEGIN ",
+		quoteName("", keyTriggers+"ai_"+k.table), name, key, k.lo, key, k.hi, key, table, key)
+	move := fmt.Sprintf("UPDATE %s SET %s = (SELECT last FROM "+keyTable+" WHERE tbl = %s) WHERE %s = NEW.%s AND EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = 1); ",
+		name, key, table, key, key, table)
+	return begin + k.note + fmt.Sprintf("UPDATE "+keyTable+" SET was = CASE handed WHEN 1 THEN NEW.%s END, moves = moves + handed, "+
+		"last = CASE handed WHEN 1 THEN max(coalesce(last, 0), coalesce((SELECT max(%s) FROM %s WHERE %s >= %d AND %s < %d), %d)) + 1 ELSE last END WHERE tbl = %s; "+
+		"SELECT RAISE(ABORT, %s) FROM "+keyTable+" WHERE tbl = %s AND handed = 1 AND last >= %d; ",
+		key, key, name, key, k.lo, key, k.hi, k.lo-1, table,
+		quoteText("ddb: the keys of this node for table "+k.table+" are used up; give new rows keys of your own"), table, k.hi) + move + "END"
+}
+
+// quoteText writes a string literal of SQLite.
+func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // installKeys makes the snap's tables hand out its own keys.
 func (s *snapSide) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
@@ -158,53 +193,4 @@ func (s *sequencer) installKeys(ctx context.Context, q dialect.Querier, tables [
 		return s.node.installKeys(ctx, q, nil, 0)
 	}
 	return s.node.installKeys(ctx, q, tables, firstSnapNode-1)
-}
-
-var insertInto = regexp.MustCompile("(?is)^\\s*(?:INSERT|REPLACE)\\b(?:\\s+OR\\s+\\w+)?\\s+INTO\\s+(?:(?:main|\"main\"|`main`)\\s*\\.\\s*)?(?:\"((?:[^\"]|\"\")+)\"|`((?:[^`]|``)+)`|\\[([^\\]]+)\\]|([^\\s(.]+))")
-
-// movedResult is a Result whose LastInsertId is the key that the row was moved to.
-type movedResult struct {
-	sql.Result
-	id int64
-}
-
-func (r movedResult) LastInsertId() (int64, error) { return r.id, nil }
-
-// moved corrects the result of an insert whose row has been moved to another key.
-func (n *node) moved(ctx context.Context, c *sql.Conn, query string, r sql.Result, number int64) (sql.Result, error) {
-	if number == 0 || r == nil {
-		return r, nil
-	}
-	id, err := r.LastInsertId()
-	lo, hi := keyRange(number)
-	if err != nil || id >= lo && id < hi {
-		return r, nil
-	}
-	m := insertInto.FindStringSubmatch(query)
-	if m == nil {
-		return r, nil
-	}
-	table := strings.ReplaceAll(m[1], `""`, `"`) + strings.ReplaceAll(m[2], "``", "`") + m[3] + m[4]
-	var last int64
-	err = scanOne(ctx, c, []any{&last}, "SELECT last FROM "+keyTable+" WHERE lower(tbl) = lower(?) AND was = ?", table, id)
-	if errors.Is(err, sql.ErrNoRows) || err != nil && strings.Contains(err.Error(), "no such table") {
-		return r, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return movedResult{r, last}, nil
-}
-
-// result is the writer's hook of a snap.
-func (s *snapSide) result(ctx context.Context, c *sql.Conn, query string, r sql.Result) (sql.Result, error) {
-	return s.moved(ctx, c, query, r, s.numberOfNode.Load())
-}
-
-// keyResult is the writer's hook of a master.
-func (m *master) keyResult(ctx context.Context, c *sql.Conn, query string, r sql.Result) (sql.Result, error) {
-	if !m.sharesKeys() {
-		return r, nil
-	}
-	return m.moved(ctx, c, query, r, firstSnapNode-1)
 }

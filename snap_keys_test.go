@@ -1,8 +1,12 @@
 package ddb_test
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -84,4 +88,195 @@ func TestDetachPending(t *testing.T) {
 	require.Equal(t, `[0]`, dump(t, s.dbs["a"], "SELECT COUNT(*) FROM sqlite_schema WHERE name LIKE '\\_ddb%' ESCAPE '\\'"))
 	_, err := s.dbs["a"].Exec("INSERT INTO p VALUES (2, 2, '', 0)")
 	require.NoError(t, err)
+}
+
+// foreignKeys gives every table rows with the master's and the snap's keys, so that what each hands out next is beyond its own range.
+func foreignKeys(s *shop, tables ...string) {
+	s.t.Helper()
+	for _, t := range tables {
+		s.exec("master", "INSERT INTO "+t+" (v) VALUES ('of the master')")
+		s.exec("a", "INSERT INTO "+t+" (v) VALUES ('of a')")
+	}
+	s.exchange("a")
+	for _, t := range tables { // another snap's, the highest of all
+		s.exec("master", fmt.Sprintf("INSERT INTO %s (id, v) VALUES (%d, 'of another')", t, int64(1)<<50))
+	}
+	s.exchange("a")
+}
+
+// RETURNING tells the keys that rows have in the end, by every way that a statement can take, with aliases, expressions and other
+// columns as they are; what cannot be told is refused by the name of the table, and nothing of it stands.
+func TestHandedOutKeysReturning(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, `CREATE TABLE k (id INTEGER PRIMARY KEY, v TEXT UNIQUE, at DATETIME DEFAULT '2020-01-02 03:04:05'); CREATE TABLE auto (id INTEGER PRIMARY KEY AUTOINCREMENT, v TEXT, at DATETIME DEFAULT '2020-01-02 03:04:05')`, "a")
+	foreignKeys(s, "k", "auto")
+	for _, id := range []string{"master", "a"} {
+		c := s.nodes[id]
+		type queryer interface {
+			QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+		}
+		is := func(q queryer, want int, query string, args ...any) {
+			t.Helper()
+			rows, err := q.QueryContext(s.ctx, query, args...)
+			require.NoError(t, err, query)
+			defer rows.Close()
+			names, err := rows.Columns()
+			require.NoError(t, err)
+			require.Equal(t, []string{"key", "w", "at"}, names)
+			n := 0
+			for ; rows.Next(); n++ {
+				var key int64
+				var w string
+				var at time.Time
+				require.NoError(t, rows.Scan(&key, &w, &at))
+				table := "k"
+				if strings.Contains(query, "auto") {
+					table = "auto"
+				}
+				var v string
+				require.NoError(t, q.(interface {
+					QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+				}).QueryRowContext(s.ctx, "SELECT v FROM "+table+" WHERE id = ?", key).Scan(&v), "%s: key %d", id, key)
+				require.Equal(t, v+"!", w)
+				require.Less(t, key, int64(1)<<50)
+			}
+			require.NoError(t, rows.Err())
+			require.Equal(t, want, n)
+		}
+		const list = " RETURNING id AS key, v || '!' AS w, at"
+		tx, err := c.Begin()
+		require.NoError(t, err)
+		conn, err := c.Conn(s.ctx)
+		require.NoError(t, err)
+		stmt, err := c.Prepare("INSERT INTO k (v) VALUES (?)" + list)
+		require.NoError(t, err)
+		is(tx, 1, "INSERT INTO k (v) VALUES (?)"+list, id+" tx")
+		is(tx, 3, "-- three\nWITH x(v) AS (VALUES (1), (2), (3)) INSERT OR REPLACE INTO main.[K] AS r (v) SELECT '"+id+"' || v FROM x"+list+" -- end")
+		is(tx, 2, "INSERT INTO auto (v) VALUES ('x'), ('y') RETURNING id AS key, v || '!' AS w, at")
+		require.NoError(t, tx.Commit())
+		is(c, 2, "REPLACE INTO k (v) VALUES (?), (?)"+list+";", id+"1", id+"2")
+		is(c.DB(), 1, "INSERT INTO k (v) VALUES (?)"+list, id+" db")
+		is(conn, 1, "INSERT INTO k (v) VALUES (?)"+list, id+" conn")
+		_, err = conn.ExecContext(s.ctx, "CREATE TEMP TABLE pin (x)")
+		require.NoError(t, err)
+		is(conn, 1, "INSERT INTO k (v) VALUES (?)"+list, id+" pinned")
+		var key int64
+		require.NoError(t, stmt.QueryRow(id+" stmt").Scan(&key, new(string), new(time.Time)))
+		require.Equal(t, fmt.Sprintf("[%q]", id+" stmt"), s.rows(id, fmt.Sprintf("SELECT v FROM k WHERE id = %d", key)))
+		before := s.rows(id, "SELECT * FROM k")
+		for _, query := range []string{
+			"INSERT INTO k (id, v) VALUES (NULL, 'm'), (7777, 'n') RETURNING id",
+			"INSERT INTO k (v) VALUES ('m') RETURNING id, (SELECT count(*) FROM k)",
+			"INSERT INTO k (v) VALUES ('m') RETURNING id, ?",
+			"INSERT INTO k (v) VALUES ('m'); INSERT INTO k (v) VALUES ('n') RETURNING id",
+		} {
+			_, err := c.Query(query, make([]any, strings.Count(query, "?"))...)
+			require.ErrorIs(t, err, ddb.ErrNotReplicable, query)
+			require.ErrorContains(t, err, "table k", query)
+		}
+		require.Equal(t, before, s.rows(id, "SELECT * FROM k"))
+		// What is told right is left alone.
+		require.NoError(t, c.QueryRow("INSERT INTO k (id, v) VALUES (8888, 'mine') RETURNING id, (SELECT 1)").Scan(&key, new(int)))
+		require.Equal(t, int64(8888), key)
+		require.NoError(t, c.QueryRow("DELETE FROM k WHERE id = 8888 RETURNING id").Scan(&key))
+		require.NoError(t, conn.Close())
+		require.NoError(t, stmt.Close())
+	}
+	s.exchange("a")
+	s.same("k", "auto")
+	require.Empty(t, s.conflicts("master"))
+}
+
+// LastInsertId, and last_insert_rowid() in a transaction and on a connection of the program's own, tell the key that the
+// row has in the end, however the text begins, and changes() is what it was. Nothing of it is left behind.
+func TestHandedOutKeysLast(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, `CREATE TABLE k (id INTEGER PRIMARY KEY, v TEXT UNIQUE); CREATE TABLE child (id INTEGER PRIMARY KEY, v INT, k INT)`, "a")
+	foreignKeys(s, "k", "child")
+	for _, id := range []string{"master", "a"} {
+		conn, err := s.nodes[id].Conn(s.ctx)
+		require.NoError(t, err)
+		key := func(v string) (key int64) {
+			t.Helper()
+			require.NoError(t, s.dbs[id].QueryRow("SELECT id FROM k WHERE v = ?", v).Scan(&key))
+			return key
+		}
+		for _, query := range []string{
+			"/* INTO x */ INSERT INTO k (v) VALUES (?)",
+			"-- a\nWITH x AS (SELECT ? AS v) INSERT INTO main . k (v) SELECT v FROM x",
+			"REPLACE INTO \"k\" (v) VALUES (?)",
+			"UPDATE child SET v = 1 WHERE id = -5; INSERT INTO k (v) VALUES (?);",
+			"INSERT INTO k (v) VALUES (?), ('" + id + " -- INSERT OR') ON CONFLICT DO UPDATE SET v = v",
+		} {
+			v := id + " " + query
+			res := s.exec(id, query, v)
+			last, err := res.LastInsertId()
+			require.NoError(t, err)
+			if !strings.Contains(query, "), (") || key(v) == last {
+				require.Equal(t, key(v), last, query)
+			} else {
+				require.Equal(t, key(id+" -- INSERT OR"), last)
+			}
+		}
+		// The second row is there already.
+		last, err := s.exec(id, "INSERT OR IGNORE INTO k (v) VALUES (?), ('of a')", id+" ignores").LastInsertId()
+		require.NoError(t, err)
+		require.Equal(t, key(id+" ignores"), last)
+
+		tx, err := s.nodes[id].Begin()
+		require.NoError(t, err)
+		for _, q := range []interface {
+			ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+			QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+		}{tx, conn} {
+			v := fmt.Sprintf("%s %T", id, q)
+			if q == any(conn) {
+				require.NoError(t, tx.Commit())
+				_, err := conn.ExecContext(s.ctx, "CREATE TEMP TABLE pin (x)")
+				require.NoError(t, err)
+			}
+			res, err := q.ExecContext(s.ctx, "INSERT INTO k (v) VALUES (?), (?), (?)", v+"1", v+"2", v)
+			require.NoError(t, err)
+			n, err := res.RowsAffected()
+			require.NoError(t, err)
+			require.Equal(t, int64(3), n)
+			var told, changes int64
+			require.NoError(t, q.QueryRowContext(s.ctx, "SELECT last_insert_rowid(), changes()").Scan(&told, &changes))
+			require.Equal(t, int64(3), changes)
+			_, err = q.ExecContext(s.ctx, "INSERT INTO child (v, k) VALUES (1, last_insert_rowid())")
+			require.NoError(t, err)
+			require.NoError(t, q.QueryRowContext(s.ctx, "SELECT k.v FROM k JOIN child ON child.k = k.id WHERE child.id = last_insert_rowid()").Scan(new(string)))
+			require.NoError(t, q.QueryRowContext(s.ctx, "INSERT INTO k (v) VALUES (?) RETURNING v", v+" returning").Scan(new(string)))
+			require.NoError(t, q.QueryRowContext(s.ctx, "SELECT last_insert_rowid()").Scan(&told))
+			_, err = q.ExecContext(s.ctx, "INSERT INTO k (v) VALUES (?); INSERT INTO child (v, k) VALUES (2, last_insert_rowid())", v+" several")
+			require.ErrorIs(t, err, ddb.ErrNotReplicable)
+			var found string
+			require.NoError(t, q.QueryRowContext(s.ctx, "SELECT v FROM k WHERE id = ?", told).Scan(&found))
+			require.Equal(t, v+" returning", found)
+		}
+		require.NoError(t, conn.Close())
+		_, err = s.nodes[id].Exec("INSERT INTO k (v) VALUES ('several'); INSERT INTO child (v, k) VALUES (2, last_insert_rowid())")
+		require.ErrorIs(t, err, ddb.ErrNotReplicable)
+		require.Equal(t, "[0]", s.rows(id, "SELECT count(*) FROM k WHERE v LIKE '%several'"))
+	}
+	s.exchange("a")
+	s.same("k", "child")
+	require.Empty(t, s.conflicts("master"))
+	for _, id := range []string{"a", "master"} {
+		require.Equal(t, "[0]", s.rows(id, "SELECT count(*) FROM _ddb_last"))
+		require.NoError(t, s.nodes[id].Close())
+		delete(s.nodes, id)
+		require.NoError(t, ddb.Detach(s.ctx, s.dbs[id], ddb.Options{}))
+		require.Equal(t, "[0]", s.rows(id, "SELECT count(*) FROM sqlite_schema WHERE name LIKE '\\_ddb%' ESCAPE '\\'"))
+	}
+}
+
+// A master that takes no snaps any more goes on with its own keys.
+func TestHandedOutKeysWithoutSnaps(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, "CREATE TABLE k (id INTEGER PRIMARY KEY, v TEXT)", "a")
+	foreignKeys(s, "k")
+	require.NoError(t, s.nodes["master"].Close())
+	s.open("master", ddb.Options{})
+	last, err := s.exec("master", "INSERT INTO k (v) VALUES ('alone')").LastInsertId()
+	require.NoError(t, err)
+	require.Equal(t, `["alone"]`, s.rows("master", fmt.Sprintf("SELECT v FROM k WHERE id = %d", last)))
+	require.Less(t, last, int64(1)<<41)
 }

@@ -226,9 +226,12 @@ func queryAlone(ctx context.Context, w writePath, query string, args []any) (dri
 		}
 	}
 	var buffered driver.Rows
-	rows, err := t.query(ctx, query, args)
-	if err == nil {
+	if l, ok := t.(*leaseTx); ok && l.g.c.keyed(query) {
+		buffered, err = l.keyedRows(ctx, query, args, false)
+	} else if rows, e := t.query(ctx, query, args); e == nil {
 		buffered, err = bufferRows(rows)
+	} else {
+		err = e
 	}
 	if release() && err == nil {
 		err = ctx.Err()
@@ -333,14 +336,17 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 		return nil, fmt.Errorf("%w: %s in a transaction; use its Commit or Rollback", ErrNotReplicable, sqlclass.Brief(query))
 	}
 	t.dirty = true
-	res, err := t.conn.ExecContext(ctx, query, args...)
+	var res sql.Result
+	var err error
+	if number := t.g.w.number(); number != 0 {
+		res, err = t.g.w.execKeyed(ctx, t.conn, number, query, args)
+	} else {
+		res, err = t.conn.ExecContext(ctx, query, args...)
+	}
 	if err != nil || t.g.c.kindOf(query) == sqlclass.TxControl || strings.Contains(query, ";") {
 		if lost := t.check(err); lost != nil && err == nil {
 			return nil, lost
 		}
-	}
-	if err == nil && t.g.w.hooks.result != nil {
-		return t.g.w.hooks.result(ctx, t.conn, query, res)
 	}
 	return res, err
 }
@@ -365,6 +371,23 @@ func (t *leaseTx) query(ctx context.Context, query string, args []any) (*sql.Row
 		return nil, t.lost
 	}
 	rows, err := t.conn.QueryContext(ctx, query, args...)
+	if err != nil {
+		t.check(err)
+	}
+	return rows, err
+}
+
+// keyedRows is query for a statement that may insert rows and tell their keys. lasting is rowsKeyed's.
+func (t *leaseTx) keyedRows(ctx context.Context, query string, args []any, lasting bool) (driver.Rows, error) {
+	if t.lost != nil {
+		return nil, t.lost
+	}
+	w := t.g.w
+	var tables []*dialect.Table
+	if len(t.schema) == 0 {
+		tables = w.tables.Load().replicated()
+	}
+	rows, err := w.rowsKeyed(ctx, t.conn, tables, w.number(), query, args, lasting)
 	if err != nil {
 		t.check(err)
 	}

@@ -29,6 +29,11 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 	if s != nil && s.Brief {
 		ctx = context.Background() // one that can end costs the driver a goroutine for each execution
 	}
+	number := w.number()
+	watch, err := w.watchMoves(ctx, w.conn, number, r.query)
+	if err != nil {
+		return false, err
+	}
 	if s != nil {
 		r.res, err = s.ExecContext(ctx, r.args...)
 	} else {
@@ -37,8 +42,11 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if w.hooks.result != nil {
-		if r.res, err = w.hooks.result(ctx, w.conn, r.query, r.res); err != nil {
+	if number != 0 {
+		if err = watch.check(ctx, w.node, w.conn, r.query); err == nil {
+			r.res, err = w.moved(ctx, w.conn, number, r.query, r.res)
+		}
+		if err != nil {
 			return true, err
 		}
 	}
@@ -50,6 +58,14 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 		err = w.hooks.each(ctx, w.conn, p)
 	}
 	return err != nil, err
+}
+
+// number returns the number of the node whose keys new rows get, or 0.
+func (w *groupWriter) number() int64 {
+	if w.hooks.number == nil {
+		return 0
+	}
+	return w.hooks.number()
 }
 
 // prepared returns the request's statement from the cache, or nil for one that is better run directly: several
