@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
 // Keys that the database hands out come from disjoint sets per node.
@@ -14,8 +15,9 @@ import (
 // SQLite hands out the highest key plus one, which may be in another node's range. Two triggers per table notice a key
 // that was handed out beyond this node's range and move the row to the range's next key. That happens only while another
 // node's keys are the highest in the table. SQLite itself goes on telling the key before the move, so what ddb runs is
-// put right (snap_keyresult.go): Result.LastInsertId, the rows of RETURNING, and last_insert_rowid() in what follows. The user's own
-// AFTER INSERT triggers see the key before the move.
+// put right (snap_keyresult.go): Result.LastInsertId, the rows of RETURNING, and last_insert_rowid() in what follows. A trigger
+// of the user's that asks for the new row's key would be told the one before the move as well: where there is one, a row that
+// would have to be moved is refused.
 //
 // MariaDB gets auto_increment_increment and auto_increment_offset on the connections through
 // which ddb writes.
@@ -63,11 +65,16 @@ func (n *node) installKeys(ctx context.Context, q dialect.Querier, tables []*dia
 	if number == 0 {
 		tables = nil
 	}
+	users, err := userTriggers(ctx, q)
+	if err != nil {
+		return err
+	}
 	want := make(map[string]string)
 	for _, t := range tables {
 		if column := handedOut(t); column != "" && !t.Own {
 			k := keyTriggerWriter{table: t.Name, column: column, guarded: n.opts.guards()}
 			k.lo, k.hi = keyRange(number)
+			k.heed(users)
 			if n.opts.Role == Snap {
 				// The capture may note the move before the insert: the row did not exist before.
 				k.note = fmt.Sprintf("INSERT INTO %s (k1, existed) VALUES (NEW.%s, 0); ", n.engine.Own(fmt.Sprintf("out_%d", t.ID)), quoteName("", column))
@@ -138,12 +145,49 @@ func (n *node) keyTriggersIn(ctx context.Context, q dialect.Querier) (map[string
 	return have, rows.Err()
 }
 
+// userTrigger is a trigger of the user's.
+type userTrigger struct{ table, name, text string }
+
+func userTriggers(ctx context.Context, q dialect.Querier) ([]userTrigger, error) {
+	rows, err := q.QueryContext(ctx, "SELECT tbl_name, name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND substr(name, 1, 5) <> '_ddb_' ORDER BY name")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []userTrigger
+	for rows.Next() {
+		var t userTrigger
+		if err := rows.Scan(&t.table, &t.name, &t.text); err != nil {
+			return nil, err
+		}
+		list = append(list, t)
+	}
+	return list, rows.Err()
+}
+
 // keyTriggerWriter writes the two triggers of a table.
 type keyTriggerWriter struct {
 	table, column string
 	lo, hi        int64
 	note          string // of a snap's capture
 	guarded       bool   // there is a keyFlagTable
+	misled        string // a trigger of the user's that would be told a key that is no row's
+	quiet         bool   // there are triggers of the user's that a move must not fire
+}
+
+// heed takes the user's triggers into account.
+func (k *keyTriggerWriter) heed(triggers []userTrigger) {
+	for _, t := range triggers {
+		is := sqlclass.ParseTrigger(t.text, k.column)
+		on := strings.EqualFold(t.table, k.table)
+		told := slices.ContainsFunc(is.Told, func(name string) bool { return strings.EqualFold(name, k.table) })
+		switch {
+		case on && is.Verb == "INSERT" && is.After && (is.Key || is.Last), told:
+			k.misled = t.name
+		case on && is.Verb == "UPDATE":
+			k.quiet = true
+		}
+	}
 }
 
 // unlessQuiet is the condition that ddb itself does not write.
@@ -170,8 +214,16 @@ func (k *keyTriggerWriter) after() string {
 	begin := fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON %s WHEN (NEW.%s < %d OR NEW.%s >= %d) AND NEW.%s <> -1"+k.unlessQuiet()+
 		" AND EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND (handed = 1 OR was = NEW.%s)) BEGIN ",
 		quoteName("", keyTriggers+"ai_"+k.table), name, key, k.lo, key, k.hi, key, table, key)
+	if k.misled != "" {
+		return begin + fmt.Sprintf("SELECT RAISE(ABORT, %s) FROM "+keyTable+" WHERE tbl = %s AND handed = 1; END",
+			quoteText(fmt.Sprintf("ddb: table %s: the key that SQLite hands out is another node's, and trigger %s asks for the key of a new row before ddb can give it one of this node's; "+
+				"give new rows keys of your own", k.table, k.misled)), table)
+	}
 	move := fmt.Sprintf("UPDATE %s SET %s = (SELECT last FROM "+keyTable+" WHERE tbl = %s) WHERE %s = NEW.%s AND EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = 1); ",
 		name, key, table, key, key, table)
+	if k.quiet && k.guarded {
+		move = "INSERT INTO " + keyFlagTable + " VALUES (1); " + move + "DELETE FROM " + keyFlagTable + "; "
+	}
 	return begin + k.note + fmt.Sprintf("UPDATE "+keyTable+" SET was = CASE handed WHEN 1 THEN NEW.%s END, moves = moves + handed, "+
 		"last = CASE handed WHEN 1 THEN max(coalesce(last, 0), coalesce((SELECT max(%s) FROM %s WHERE %s >= %d AND %s < %d), %d)) + 1 ELSE last END WHERE tbl = %s; "+
 		"SELECT RAISE(ABORT, %s) FROM "+keyTable+" WHERE tbl = %s AND handed = 1 AND last >= %d; ",

@@ -280,3 +280,47 @@ func TestHandedOutKeysWithoutSnaps(t *testing.T) {
 	require.Equal(t, `["alone"]`, s.rows("master", fmt.Sprintf("SELECT v FROM k WHERE id = %d", last)))
 	require.Less(t, last, int64(1)<<41)
 }
+
+// Where a trigger of the user's asks for the key of a new row, a row that would have to be moved is refused by the names of table and
+// trigger, as long as the trigger is there. Others go on working, and those for updates see no move.
+func TestHandedOutKeysTriggers(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, `CREATE TABLE k (id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE seen (id INTEGER PRIMARY KEY, v TEXT)`, "a")
+	foreignKeys(s, "k", "seen")
+	s.exec("master", "CREATE TRIGGER harmless AFTER INSERT ON k BEGIN INSERT INTO seen (v) VALUES (NEW.v); END")
+	s.exec("master", "CREATE TRIGGER moves AFTER UPDATE ON k BEGIN INSERT INTO seen (v) VALUES ('update'); END")
+	s.exec("master", "CREATE VIEW both AS SELECT v FROM k")
+	s.exchange("a")
+	for i, use := range []string{`new."ID"`, "NEW.rowid", "last_insert_rowid()", "in the trigger of a view"} {
+		create := "CREATE TRIGGER [it's] AFTER INSERT ON k WHEN " + use + " <> 0 BEGIN INSERT INTO seen (v) VALUES ('key ' || NEW.v); END"
+		if i == 3 {
+			create = "CREATE TRIGGER [it's] INSTEAD OF INSERT ON both BEGIN INSERT INTO k (v) VALUES (NEW.v); UPDATE seen SET v = last_insert_rowid() WHERE v = 'nobody'; END"
+		}
+		s.exec("master", create)
+		s.exchange("a")
+		for _, id := range []string{"master", "a"} {
+			_, err := s.nodes[id].Exec("INSERT INTO k (v) VALUES ('refused')")
+			require.ErrorContains(t, err, "table k")
+			require.ErrorContains(t, err, "trigger it's")
+			require.ErrorContains(t, err, "keys of your own")
+			s.exec(id, fmt.Sprintf("INSERT INTO k VALUES (%d, 'own')", 100*i+50+len(id)))
+		}
+		require.Equal(t, "[0]", s.rows("a", "SELECT count(*) FROM k WHERE v = 'refused'"))
+		s.exec("master", "DROP TRIGGER [it's]")
+		s.exchange("a")
+		for _, id := range []string{"master", "a"} {
+			last, err := s.exec(id, "INSERT INTO k (v) VALUES ('moved')").LastInsertId()
+			require.NoError(t, err)
+			require.Equal(t, `["moved"]`, s.rows(id, fmt.Sprintf("SELECT v FROM k WHERE id = %d", last)))
+		}
+	}
+	s.exchange("a")
+	s.same("k", "seen")
+	require.Equal(t, "[\"key own\",6]\n[\"moved\",8]\n[\"own\",8]", s.rows("a", "SELECT v, count(*) FROM seen WHERE v NOT LIKE 'of %' GROUP BY v ORDER BY v"))
+	// A key of -1 is the user's own.
+	for _, id := range []string{"master", "a"} {
+		s.exec(id, "INSERT INTO k VALUES (-1, 'minus one')")
+		require.Equal(t, `[-1]`, s.rows(id, "SELECT id FROM k WHERE v = 'minus one'"))
+		s.exec(id, "DELETE FROM k WHERE id = -1")
+		s.exchange("a")
+	}
+}

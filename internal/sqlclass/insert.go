@@ -1,5 +1,10 @@
 package sqlclass
 
+import (
+	"slices"
+	"strings"
+)
+
 // Insert is what the text of an INSERT or REPLACE of SQLite tells.
 type Insert struct {
 	Database, Table string // Database is "" where the text names none
@@ -81,4 +86,64 @@ func parseInsert(sql string) (in Insert, is, ok bool) {
 	}
 	in.Returning = sql[from:in.End]
 	return in, true, true
+}
+
+// Trigger is what the text of a trigger of SQLite tells.
+type Trigger struct {
+	After bool     // it fires AFTER, not BEFORE or INSTEAD OF
+	Verb  string   // "INSERT", "UPDATE" or "DELETE"; "" if the text cannot be read
+	Key   bool     // it looks at the key of the new row, by NEW and the name of the column or one of the names of the rowid
+	Last  bool     // it asks for last_insert_rowid()
+	Told  []string // the tables that it inserts into before it asks
+}
+
+// ParseTrigger reads the text of a trigger. column is the one that is the table's key.
+func ParseTrigger(create, column string) (tr Trigger) {
+	lx := newLexer(SQLite, create)
+	t := lx.next()
+	for t.kind != tokEOF && t.kind != tokBad && !lx.isWord(t, "TRIGGER") {
+		t = lx.next()
+	}
+	if t = lx.next(); lx.isWord(t, "IF") && lx.isWord(lx.peek(), "NOT") {
+		lx.next()
+		lx.next() // EXISTS
+		lx.next()
+	}
+	if lx.peek().is('.') {
+		lx.next()
+		lx.next()
+	}
+	for t = lx.next(); t.kind != tokEOF && t.kind != tokBad && !lx.isWord(t, "ON"); t = lx.next() {
+		tr.After = tr.After || lx.isWord(t, "AFTER")
+		for _, verb := range [...]string{"INSERT", "UPDATE", "DELETE"} {
+			if tr.Verb == "" && lx.isWord(t, verb) {
+				tr.Verb = verb
+			}
+		}
+	}
+	tr.body(&lx, column)
+	return tr
+}
+
+// body reads the rest of the text.
+func (tr *Trigger) body(lx *lexer, column string) {
+	var before, prev token
+	var into []string
+	done := 0 // how many of into belong to statements that have ended
+	for t := lx.next(); t.kind != tokEOF && t.kind != tokBad; t = lx.next() {
+		name := unquote(lx.text(t))
+		switch {
+		case lx.isWord(t, "LAST_INSERT_ROWID"):
+			tr.Last, tr.Told = true, slices.Clone(into[:done])
+		case prev.is('.') && strings.EqualFold(unquote(lx.text(before)), "NEW"):
+			for _, key := range [...]string{column, "rowid", "oid", "_rowid_"} {
+				tr.Key = tr.Key || strings.EqualFold(name, key)
+			}
+		case lx.isWord(prev, "INTO"):
+			into = append(into, name)
+		case t.is(';'):
+			done = len(into)
+		}
+		before, prev = prev, t
+	}
 }

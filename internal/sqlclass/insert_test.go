@@ -31,3 +31,23 @@ func TestInserts(t *testing.T) {
 	list, several, ok = Inserts("DELETE FROM t RETURNING id")
 	require.True(t, ok && !several && list == nil)
 }
+
+// A trigger's event is found, and whether it looks at the key of a row that is new.
+func TestParseTrigger(t *testing.T) {
+	insert := func(tr Trigger) Trigger { tr.After, tr.Verb = true, "INSERT"; return tr }
+	for text, want := range map[string]Trigger{
+		"CREATE TRIGGER a AFTER INSERT ON t BEGIN INSERT INTO log VALUES (NEW.id); END":                                        insert(Trigger{Key: true}),
+		"CREATE TRIGGER a AFTER INSERT ON t WHEN new.\"ID\" > 1 BEGIN SELECT 1; END":                                           insert(Trigger{Key: true}),
+		"CREATE TRIGGER a AFTER INSERT ON t BEGIN SELECT NEW /* x */ . _rowid_; END":                                           insert(Trigger{Key: true}),
+		"CREATE TRIGGER a AFTER INSERT ON t BEGIN REPLACE INTO l SELECT last_insert_rowid(); END":                              insert(Trigger{Last: true}),
+		"CREATE TRIGGER a AFTER INSERT ON t BEGIN INSERT INTO [l g] VALUES (1); INSERT INTO l SELECT last_insert_rowid(); END": insert(Trigger{Last: true, Told: []string{"l g"}}),
+		"CREATE TRIGGER after AFTER INSERT ON t BEGIN UPDATE n SET id = 'NEW.id' || NEW.v; END":                                insert(Trigger{}),
+		"CREATE TRIGGER main.[after] INSERT ON t BEGIN SELECT NEW.id; END":                                                     {Verb: "INSERT", Key: true},
+		"CREATE TRIGGER IF NOT EXISTS a AFTER UPDATE OF id ON t BEGIN SELECT OLD.id; END":                                      {After: true, Verb: "UPDATE"},
+	} {
+		got := ParseTrigger(text, "id")
+		require.ElementsMatch(t, want.Told, got.Told, text)
+		got.Told = want.Told
+		require.Equal(t, want, got, text)
+	}
+}
