@@ -63,7 +63,7 @@ func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, e
 	m.start(func() { s.run(run) })
 	if n.opts.acceptsSnaps() {
 		m.start(func() { m.settle(run) })
-		m.start(func() { m.watchKeys(run, func() int64 { return firstSnapNode - 1 }) })
+		m.start(func() { m.watchKeys(run, func() int64 { return firstSnapNode - 1 }, m.sharesKeys) })
 	}
 	m.start(func() { m.retain(run) })
 	n.log.Info("master is up", "cluster", n.clusterID, "lsn", s.state.load().pos.LSN,

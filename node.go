@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,7 @@ type node struct {
 	more      atomic.Pointer[[]string] // databases added by CREATE DATABASE
 	tables    atomic.Pointer[catalogue]
 	checked   atomic.Pointer[checkup] // nil until Options.HealthChecker has been asked
+	narrow    sync.Map                // names of tables that warnNarrow has warned of
 }
 
 // ownDatabase stands in entries for the place of ddb's own replicated tables.

@@ -33,6 +33,11 @@ type registered struct {
 // sharesKeys reports whether the master's handed-out keys must keep clear of those of snaps.
 func (s *sequencer) sharesKeys() bool { return s.registry.shared.Load() }
 
+// sharesKeys reports whether this node hands out one part of the keys.
+func (c *Cluster) sharesKeys() bool {
+	return c.m != nil && c.m.sharesKeys() || c.f != nil && c.f.snap != nil && c.f.snap.numberOfNode.Load() != 0
+}
+
 // loadFollowers reads the registry. A follower that has not come back yet is listed as inactive.
 func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+m.engine.Own("followers"))
@@ -125,6 +130,7 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.opts.ID, id, err)
 		}
 		if first {
+			m.warnNarrow(m.tables.Load().replicated())
 			return m.installKeys(ctx, c, m.tables.Load().replicated())
 		}
 		return nil

@@ -134,7 +134,7 @@ func (s *snapSide) start(ctx context.Context) {
 	} else {
 		s.tasks.Go(func() { s.runPasses(ctx) })
 	}
-	s.tasks.Go(func() { s.watchKeys(ctx, s.numberOfNode.Load) })
+	s.tasks.Go(func() { s.watchKeys(ctx, s.numberOfNode.Load, func() bool { return s.numberOfNode.Load() != 0 }) })
 }
 
 // load reads the queue.

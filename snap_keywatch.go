@@ -15,13 +15,18 @@ var (
 	keyWatchTick  = 15 * time.Second // for tables that have
 )
 
-// watchKeys warns in time of keys that run out, until ctx ends. number tells the node's own number.
-func (n *node) watchKeys(ctx context.Context, number func() int64) {
+// watchKeys warns in time of keys that run out, until ctx ends. number tells the node's own number, and shares whether
+// other nodes hand out keys beside it.
+func (n *node) watchKeys(ctx context.Context, number func() int64, shares func() bool) {
 	every, tick := keyWatchEvery, keyWatchTick
-	var seen *catalogue
+	var seen, shared *catalogue
 	var last time.Time
 	warned := make(map[string]bool)
 	for {
+		if cat := n.tables.Load(); cat != nil && cat != shared && shares() {
+			n.warnNarrow(cat.replicated())
+			shared = cat
+		}
 		own := number() // 0: the master has not given one yet
 		if cat := n.tables.Load(); own != 0 && cat != nil && (cat != seen || time.Since(last) >= every) {
 			if err := n.checkKeys(ctx, n.db, cat.replicated(), own, warned); err != nil && ctx.Err() == nil {
@@ -58,6 +63,40 @@ func (n *node) checkKeys(ctx context.Context, q dialect.Querier, tables []*diale
 	}
 	return nil
 }
+
+// minKeys is how many keys of a table a node should have at least.
+const minKeys = 1000
+
+// warnNarrow warns once of each table on MariaDB whose keys last for few rows, now that each node hands out one in keyStep.
+func (n *node) warnNarrow(tables []*dialect.Table) {
+	if n.dialect.Name() != "mysql" {
+		return
+	}
+	for _, t := range tables {
+		for _, c := range t.Columns {
+			if t.Own || !c.AutoIncrement {
+				continue
+			}
+			keys := int64(min((highestOf(c.Type)-1)/keyStep, minKeys))
+			if keys >= minKeys {
+				continue
+			}
+			if _, known := n.narrow.LoadOrStore(tableName{t.Database, t.Name}, true); known {
+				continue
+			}
+			kind := "BIGINT"
+			if strings.Contains(strings.ToLower(c.Type), "unsigned") {
+				kind += " UNSIGNED"
+			}
+			n.log.Warn("a cluster with snaps gives each node few keys of this AUTO_INCREMENT column; give it a larger type before they are used up",
+				"table", n.name(t).String(), "column", c.Name, "type", c.Type, "keys_per_node", keys,
+				"cure", fmt.Sprintf("ALTER TABLE %s MODIFY %s %s NOT NULL AUTO_INCREMENT", quoteName(t.Database, t.Name), quoteName("", c.Name), kind))
+		}
+	}
+}
+
+// keysUsedUp recognises MariaDB's error for an AUTO_INCREMENT column whose type has no further value.
+func keysUsedUp(err error) bool { return strings.Contains(err.Error(), "Error 167 ") }
 
 // autoIncrement returns the AUTO_INCREMENT column of a table, or "".
 func autoIncrement(t *dialect.Table) string {

@@ -93,3 +93,41 @@ func TestKeysRunOutLaterMariaDB(t *testing.T) {
 		})
 	}
 }
+
+// From the first snap on each node warns at once of AUTO_INCREMENT columns that give it few keys, with the statement that
+// helps. When its keys are used up an insert fails, and says why.
+func TestNarrowKeys(t *testing.T) {
+	t.Cleanup(ddb.SetKeyWatch(time.Hour, testStep))
+	s := newShop(t, mariadbEngine(t), ddb.Options{}, "CREATE TABLE tiny (id TINYINT NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT);"+
+		"CREATE TABLE small (id SMALLINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT); CREATE TABLE wide (id MEDIUMINT NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT)")
+	warns := func(log *lockedBuffer) {
+		t.Helper()
+		for _, text := range []string{"table=tiny", "table=small", "keys_per_node=0", "keys_per_node=255", "MODIFY `id` BIGINT UNSIGNED NOT NULL AUTO_INCREMENT"} {
+			require.Eventually(t, func() bool { return strings.Count(log.String(), text) == 1 }, testPatience, testStep, text)
+		}
+		require.NotContains(t, log.String(), "table=wide")
+	}
+	log := s.reopenLogged("master")
+	s.exec("master", "INSERT INTO wide (v) VALUES (1)")
+	require.NotContains(t, log.String(), "AUTO_INCREMENT")
+	s.snap("a", ddb.Options{})
+	warns(log)
+	warns(s.reopenLogged("master"))
+	warns(s.reopenLogged("a"))
+	require.NoError(t, s.nodes["a"].WaitReady(s.ctx))
+	for _, id := range []string{"master", "a"} {
+		s.exec(id, "INSERT INTO tiny (v) VALUES (1)")
+		for _, verb := range []string{"INSERT", "INSERT IGNORE", "REPLACE"} {
+			res, err := s.nodes[id].Exec(verb + " INTO tiny (v) VALUES (2)")
+			if verb == "INSERT IGNORE" {
+				require.NoError(t, err)
+				n, err := res.RowsAffected()
+				require.NoError(t, err)
+				require.Zero(t, n)
+				continue
+			}
+			require.ErrorContains(t, err, "has used up its keys of an AUTO_INCREMENT column", verb)
+		}
+		require.Equal(t, "[0]", s.rows(id, "SELECT count(*) FROM tiny WHERE v = 2"))
+	}
+}

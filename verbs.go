@@ -441,7 +441,12 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 
 // explain adds the node and the way out to an error of a database that has none.
 func (c *Cluster) explain(err error) error {
-	if err == nil || errors.Is(err, ErrDiskFull) || !isFull(err) {
+	switch {
+	case err == nil || errors.Is(err, ErrDiskFull):
+		return err
+	case c.class == sqlclass.MySQL && c.sharesKeys() && keysUsedUp(err):
+		return fmt.Errorf("node %s has used up its keys of an AUTO_INCREMENT column, one in %d of those of its type: give it a larger type, or new rows keys of your own: %w", c.opts.ID, keyStep, err)
+	case !isFull(err):
 		return err
 	}
 	return fmt.Errorf("%w: node %s: make room where its database is, and write again: %w", ErrDiskFull, c.opts.ID, err)
