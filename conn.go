@@ -126,6 +126,7 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 	if err := rc.c.refuseHidden(query); err != nil {
 		return nil, err
 	}
+	rc.forget(query)
 	if t, ok := rc.tx.(keyedTx); ok && rc.c.keyed(query) {
 		return t.keyedRows(ctx, query, args, true)
 	}

@@ -20,7 +20,7 @@ type lastWrite struct {
 
 var (
 	asksLast = regexp.MustCompile(`(?is)^\s*SELECT\s+((LAST_INSERT_ID|LAST_INSERT_ROWID|ROW_COUNT|CHANGES)\s*\(\s*\))(?:\s+(?:AS\s+)?(\w+))?\s*;?\s*$`)
-	inserts  = regexp.MustCompile(`(?is)^\s*(?:INSERT|REPLACE)\b`)
+	returns  = regexp.MustCompile(`(?i)\bRETURNING\b`)
 )
 
 // remember notes what a write outside of pinned connections came to.
@@ -31,8 +31,15 @@ func (rc *routedConn) remember(query string, res driver.Result) {
 	rc.last.any = true
 	rc.last.rows, _ = res.RowsAffected()
 	// SQLite's driver tells the last key of the connection after any statement, MariaDB's none where none was handed out.
-	if id, err := res.LastInsertId(); err == nil && id != 0 && (rc.c.class == sqlclass.MySQL || inserts.MatchString(query)) {
+	if id, err := res.LastInsertId(); err == nil && id != 0 && (rc.c.class == sqlclass.MySQL || sqlclass.HasInsert(query)) {
 		rc.last.id = id
+	}
+}
+
+// forget takes back what remember has noted, when a statement that changes it is run for its rows.
+func (rc *routedConn) forget(query string) {
+	if rc.last.any && rc.c.class == sqlclass.SQLite && rc.c.kindOf(query) == sqlclass.Write && returns.MatchString(query) {
+		rc.last = lastWrite{}
 	}
 }
 

@@ -65,3 +65,22 @@ func TestConnTellsItsOwnLastKey(t *testing.T) {
 		}
 	})
 }
+
+// On SQLite the last key is remembered whatever an INSERT begins with, and none is told that RETURNING has made old.
+func TestConnTellsNoOldKey(t *testing.T) {
+	f := newCluster(t, "sqlite", 0)
+	f.do("CREATE TABLE a (id INTEGER PRIMARY KEY, v INT)")
+	c, err := f.m.Conn(f.ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	for _, query := range []string{"INSERT INTO a VALUES (5, 0)", "-- six\nINSERT INTO a VALUES (6, 0)", "WITH x AS (SELECT 7) REPLACE INTO a SELECT *, 0 FROM x", "UPDATE a SET v = 1; INSERT INTO a VALUES (8, 0)"} {
+		res, err := c.ExecContext(f.ctx, query)
+		require.NoError(t, err)
+		want, _ := res.LastInsertId()
+		var id int64
+		require.NoError(t, c.QueryRowContext(f.ctx, "SELECT last_insert_rowid()").Scan(&id))
+		require.Equal(t, want, id, query)
+	}
+	require.NoError(t, c.QueryRowContext(f.ctx, "INSERT INTO a VALUES (9, 0) RETURNING id").Scan(new(int64)))
+	require.ErrorIs(t, c.QueryRowContext(f.ctx, "SELECT last_insert_rowid()").Scan(new(int64)), ddb.ErrNotReplicable)
+}

@@ -41,7 +41,7 @@ func (c *Cluster) keyNumber() int64 {
 
 // keyed reports whether a statement may insert rows that this node's triggers move.
 func (c *Cluster) keyed(query string) bool {
-	return c.keyNumber() != 0 && c.kindOf(query) == sqlclass.Write
+	return c.keyNumber() != 0 && c.kindOf(query) == sqlclass.Write && sqlclass.HasInsert(query)
 }
 
 // movedResult is a Result whose LastInsertId is the key that the row was moved to.

@@ -45,6 +45,17 @@ func Inserts(text string) (list []Insert, several, ok bool) {
 	}
 }
 
+// HasInsert reports whether an SQLite text has an INSERT or REPLACE, or cannot be read with certainty.
+func HasInsert(text string) bool {
+	if strings.Contains(text, ";") {
+		list, _, ok := Inserts(text)
+		return len(list) > 0 || !ok
+	}
+	lx := newLexer(SQLite, text)
+	t, _ := destroyVerb(&lx)
+	return lx.isWord(t, "INSERT") || lx.isWord(t, "REPLACE")
+}
+
 // parseInsert reads one statement. is tells whether it is an INSERT or REPLACE.
 func parseInsert(sql string) (in Insert, is, ok bool) {
 	lx := newLexer(SQLite, sql)
