@@ -75,6 +75,9 @@ func (n *node) movedTo(ctx context.Context, q dialect.Querier, number int64, que
 		return 0, false, nil
 	}
 	for i := len(list) - 1; i >= 0; i-- {
+		if !list[i].Main() {
+			continue
+		}
 		err := scanOne(ctx, q, []any{&now}, "SELECT last FROM main."+keyTable+" WHERE lower(tbl) = lower(?) AND was = ?", list[i].Table, id)
 		if err == nil || !errors.Is(err, sql.ErrNoRows) {
 			return now, err == nil, err
@@ -177,7 +180,15 @@ type keyedTx interface {
 
 // execPinned runs a statement on a connection of the program's own, in a transaction or not.
 func (c *Cluster) execPinned(ctx context.Context, conn *sql.Conn, query string, args []any) (r sql.Result, err error) {
-	if !c.keyed(query) {
+	keyed := c.keyed(query)
+	if keyed {
+		hidden, err := c.node.hidesInsert(ctx, conn, query)
+		if err != nil {
+			return nil, err
+		}
+		keyed = !hidden
+	}
+	if !keyed {
 		return conn.ExecContext(ctx, query, args...)
 	}
 	err = pinnedRun(ctx, conn, query, func() error {
@@ -189,6 +200,13 @@ func (c *Cluster) execPinned(ctx context.Context, conn *sql.Conn, query string, 
 
 // rowsPinned is execPinned for a statement whose rows are asked for.
 func (c *Cluster) rowsPinned(ctx context.Context, conn *sql.Conn, query string, args []any) (rows driver.Rows, err error) {
+	hidden, err := c.node.hidesInsert(ctx, conn, query)
+	if err != nil {
+		return nil, err
+	}
+	if hidden {
+		return bufferQuery(ctx, conn, query, args)
+	}
 	err = pinnedRun(ctx, conn, query, func() error {
 		rows, err = c.node.rowsKeyed(ctx, conn, c.node.tables.Load().replicated(), c.keyNumber(), query, args, true)
 		return err
@@ -197,6 +215,21 @@ func (c *Cluster) rowsPinned(ctx context.Context, conn *sql.Conn, query string, 
 		return nil, err
 	}
 	return rows, nil
+}
+
+// hidesInsert reports whether a statement inserts into a temporary table of its connection, whose rows nobody moves.
+func (n *node) hidesInsert(ctx context.Context, c *sql.Conn, query string) (bool, error) {
+	engine, ok := n.engine.(temporaries)
+	if !ok {
+		return false, nil
+	}
+	list, _, _ := sqlclass.Inserts(query)
+	for _, in := range list {
+		if is, err := engine.IsTemporary(ctx, c, in.Database, in.Table); err != nil || is {
+			return is, err
+		}
+	}
+	return false, nil
 }
 
 // refusedKey is the error of a statement that has run, but must not stand.
@@ -279,7 +312,7 @@ func returning(tables []*dialect.Table, number int64, query string) keyedInsert 
 		in.Insert = i
 		in.tells = in.tells || i.Returning != ""
 	}
-	if len(list) != 1 || in.several || in.Returning == "" || in.Database != "" && !strings.EqualFold(in.Database, "main") {
+	if len(list) != 1 || in.several || in.Returning == "" || !in.Main() {
 		return in
 	}
 	for _, t := range tables {
@@ -366,7 +399,7 @@ func (in *keyedInsert) settle(ctx context.Context, n *node, q dialect.Querier, g
 	}
 	if !in.known {
 		if all != in.all && in.tells {
-			return nil, in.refuse("a text with other statements, or one that ddb cannot read, tells keys")
+			return nil, in.refuse("it stands beside other statements, in a text that ddb cannot read, or for a view or a table that the transaction has changed")
 		}
 		return got, nil
 	}

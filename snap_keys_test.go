@@ -252,6 +252,16 @@ func TestHandedOutKeysLast(t *testing.T) {
 			require.NoError(t, q.QueryRowContext(s.ctx, "SELECT v FROM k WHERE id = ?", told).Scan(&found))
 			require.Equal(t, v+" returning", found)
 		}
+		// A temporary table of the same name has keys of its own.
+		_, err = conn.ExecContext(s.ctx, "CREATE TEMP TABLE child (key INTEGER PRIMARY KEY)")
+		require.NoError(t, err)
+		res, err := conn.ExecContext(s.ctx, "INSERT INTO child VALUES (?)", int64(1)<<50+1)
+		require.NoError(t, err)
+		last, err = res.LastInsertId()
+		require.NoError(t, err)
+		require.Equal(t, int64(1)<<50+1, last)
+		require.NoError(t, conn.QueryRowContext(s.ctx, "INSERT INTO child VALUES (NULL) RETURNING key").Scan(&last))
+		require.Equal(t, int64(1)<<50+2, last)
 		require.NoError(t, conn.Close())
 		_, err = s.nodes[id].Exec("INSERT INTO k (v) VALUES ('several'); INSERT INTO child (v, k) VALUES (2, last_insert_rowid())")
 		require.ErrorIs(t, err, ddb.ErrNotReplicable)

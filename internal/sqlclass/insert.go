@@ -15,6 +15,9 @@ type Insert struct {
 	Repeatable bool
 }
 
+// Main reports whether the table may be one of the database main.
+func (in Insert) Main() bool { return in.Database == "" || strings.EqualFold(in.Database, "main") }
+
 // Inserts returns the INSERT and REPLACE statements in an SQLite text, in their order, and whether the text has other
 // statements beside the first one. Offsets count from the beginning of the text. ok is false if the text cannot be read with certainty.
 func Inserts(text string) (list []Insert, several, ok bool) {
