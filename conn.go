@@ -35,6 +35,8 @@ func (routedDriver) Open(string) (driver.Conn, error) {
 type routedConn struct {
 	c      *Cluster
 	tx     txn
+	txCtx  context.Context // of tx
+	txOver func()          // to be called when tx has ended
 	pinned *sql.Conn
 	bound  bound // to tx or pinned, for KILL
 	last   lastWrite
@@ -239,13 +241,18 @@ func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 	}
 	var err error
 	o := &sql.TxOptions{Isolation: sql.IsolationLevel(opts.Isolation), ReadOnly: opts.ReadOnly}
+	rc.txCtx, rc.txOver = ctx, func() {}
+	if c := rc.c; c.node != nil && c.opts.Role != Replica {
+		ctx, rc.txOver = c.open.begin(ctx)
+		rc.txCtx = ctx
+	}
 	switch {
 	case rc.pinned != nil:
 		var tx *sql.Tx
-		if err = rc.c.markPinned(ctx, rc.pinned); err != nil {
-			return nil, err
+		if err = rc.c.markPinned(ctx, rc.pinned); err == nil {
+			tx, err = rc.pinned.BeginTx(ctx, o)
 		}
-		if tx, err = rc.pinned.BeginTx(ctx, o); err == nil {
+		if err == nil {
 			rc.tx = rc.pinnedTx(ctx, o, tx)
 		}
 	case opts.ReadOnly:
@@ -255,6 +262,7 @@ func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 	}
 	if err != nil {
 		rc.tx = nil
+		rc.txOver()
 		return nil, err
 	}
 	return routedTx{rc}, nil
@@ -305,13 +313,18 @@ func (t *pinnedTx) commit() error {
 type routedTx struct{ rc *routedConn }
 
 func (t routedTx) Commit() error {
-	defer func() { t.rc.tx = nil }()
-	return t.rc.c.explain(t.rc.tx.commit())
+	defer t.rc.endTx()
+	return closedUnder(t.rc.txCtx, t.rc.c.explain(t.rc.tx.commit()))
 }
 
 func (t routedTx) Rollback() error {
-	defer func() { t.rc.tx = nil }()
-	return t.rc.tx.rollback()
+	defer t.rc.endTx()
+	return closedUnder(t.rc.txCtx, t.rc.tx.rollback())
+}
+
+func (rc *routedConn) endTx() {
+	rc.tx = nil
+	rc.txOver()
 }
 
 func (rc *routedConn) Begin() (driver.Tx, error) {
@@ -333,7 +346,7 @@ func (rc *routedConn) Close() error {
 	var err error
 	if rc.tx != nil {
 		err = rc.tx.rollback()
-		rc.tx = nil
+		rc.endTx()
 	}
 	if rc.pinned != nil {
 		err = errors.Join(err, rc.pinned.Close())

@@ -34,6 +34,7 @@ type Cluster struct {
 	self    *member
 	toMain  *sql.DB // on a follower: connections to the master over the transport
 	closed  atomic.Bool
+	open    *openTxs
 	writesN atomic.Uint64
 
 	view   atomic.Pointer[view]
@@ -93,7 +94,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 }
 
 func newCluster(o Options, log hclog.Logger) *Cluster {
-	c := &Cluster{opts: o, log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), told: make(map[string]State), notices: newNotices()}
+	c := &Cluster{opts: o, log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
 	c.kinds.seed = maphash.MakeSeed()
 	c.sqlDB = sql.OpenDB(routed{c})
 	c.view.Store(&view{})
@@ -427,6 +428,7 @@ func (c *Cluster) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
+	c.open.wait()
 	c.stop()
 	c.tasks.Wait()
 	err := c.sqlDB.Close()

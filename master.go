@@ -381,9 +381,17 @@ func (m *master) confirmed(ctx context.Context, lsn LSN, n int) error {
 		select {
 		case <-changed:
 		case <-limit.Done():
-			return fmt.Errorf("%w: entry %d is durable on the master and on %d of %d replicas after %v", ErrNotConfirmed, lsn, have, n, m.opts.WaitTimeout)
+			return m.notConfirmed(ctx, fmt.Sprintf("entry %d is durable on the master and on %d of %d replicas", lsn, have, n))
 		}
 	}
+}
+
+// notConfirmed is the error of a wait that has ended, be it by Options.WaitTimeout or with the caller's context.
+func (m *master) notConfirmed(ctx context.Context, stands string) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %s: %w", ErrNotConfirmed, stands, ctx.Err())
+	}
+	return fmt.Errorf("%w: %s after %v", ErrNotConfirmed, stands, m.opts.WaitTimeout)
 }
 
 // anyConnected reports whether a follower is connected.

@@ -2,6 +2,7 @@ package ddb_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -502,5 +503,28 @@ func TestDetach(t *testing.T) {
 		// A detached database can be adopted again.
 		f.openMaster()
 		require.Equal(t, uint64(1), f.m.Position().Epoch)
+	})
+}
+
+// Close lets a transaction end: it commits, and is confirmed by replicas.
+func TestCloseLetsTransactionsEnd(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newFixture(t, engine, 1)
+		f.tune = func(o *ddb.Options) { o.WaitReplicas, o.WaitTimeout = 1, patience }
+		f.openMaster()
+		f.tune = nil
+		f.openReplica(f.replicas[0])
+		f.do("CREATE TABLE u (id INT PRIMARY KEY)")
+		tx, err := f.m.BeginTx(f.ctx, nil)
+		require.NoError(t, err)
+		closed := make(chan error, 1)
+		go func() { closed <- f.m.Cluster.Close() }()
+		require.Eventually(t, func() bool { return errors.Is(f.m.Ping(), ddb.ErrClosed) }, patience, time.Millisecond)
+		_, err = tx.Exec("INSERT INTO u VALUES (1)")
+		require.NoError(t, err)
+		require.Empty(t, closed)
+		require.NoError(t, tx.Commit())
+		require.NoError(t, <-closed)
+		require.Equal(t, "1", f.one(f.replicas[0], "SELECT COUNT(*) FROM u"))
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -100,4 +101,48 @@ func TestClockYearsOff(t *testing.T) {
 	// It was set right between the write and the exchange.
 	ahead := now.Add(20 * 365 * 24 * time.Hour)
 	require.Equal(t, now.UnixNano(), corrected(ahead.UnixNano(), now.UnixNano(), now.UnixNano()))
+}
+
+// A wait for replicas that ends with the caller's context says so, and that the write stands.
+func TestNotConfirmedTellsContext(t *testing.T) {
+	opts, err := Options{}.withDefaults()
+	require.NoError(t, err)
+	m := &master{sequencer: &sequencer{node: &node{opts: opts}}}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err = m.confirmed(ctx, 1, 1)
+	require.ErrorIs(t, err, ErrNotConfirmed)
+	require.ErrorIs(t, err, context.Canceled)
+	err = (&Cluster{opts: Options{WaitReplicas: 1}, m: m}).wrote(ctx)
+	require.ErrorIs(t, err, ErrNotConfirmed)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// Close waits for open transactions, and ends those that do not end soon.
+func TestOpenTxs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOpenTxs()
+		_, ended := o.begin(t.Context())
+		stuck, ended2 := o.begin(t.Context())
+		defer ended2()
+		time.AfterFunc(time.Second, ended)
+		start := time.Now()
+		o.wait()
+		require.Equal(t, closeTimeout, time.Since(start))
+		synctest.Wait()
+		require.ErrorIs(t, closedUnder(stuck, sql.ErrTxDone), ErrClosed)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		o := newOpenTxs()
+		ctx, ended := o.begin(t.Context())
+		time.AfterFunc(time.Second, ended)
+		start := time.Now()
+		o.wait()
+		require.Equal(t, time.Second, time.Since(start))
+		require.NoError(t, closedUnder(ctx, nil))
+		late, ended := o.begin(t.Context())
+		synctest.Wait()
+		require.ErrorIs(t, context.Cause(late), ErrClosed)
+		ended()
+	})
 }

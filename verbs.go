@@ -24,8 +24,8 @@ func (c *Cluster) Exec(query string, args ...any) (sql.Result, error) {
 // locally). The args are for any placeholder parameters in the query. When it returns without error the
 // write is durable there, and on Options.WaitReplicas replicas.
 //
-// It returns ErrNotConfirmed, together with the result, if replicas did not confirm
-// in time; ErrNoMaster if the master cannot be reached; ErrNotReplicable for a
+// It returns ErrNotConfirmed, together with the result (on the master: database/sql hands on no result with an error, so
+// a replica and [Cluster.DB] return the error alone), if replicas did not confirm in time, or before ctx ended; ErrNoMaster if the master cannot be reached; ErrNotReplicable for a
 // statement that would make what cannot be replicated; ErrNotMaster for a
 // schema statement on another node. It is never sent twice.
 func (c *Cluster) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {

@@ -67,7 +67,7 @@ func (c *Cluster) wrote(ctx context.Context) error {
 	defer cancel()
 	pos, err := c.m.covers(limit, n)
 	if err != nil {
-		return fmt.Errorf("%w: the write is durable on the master but in no entry after %v", ErrNotConfirmed, c.opts.WaitTimeout)
+		return c.m.notConfirmed(ctx, "the write is durable on the master but in no entry")
 	}
 	return c.m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 }
@@ -277,7 +277,11 @@ func (t *leaseTx) serve(c *sql.Conn) error {
 		return end(c)
 	case <-t.g.w.closing:
 	}
-	grace := time.NewTimer(closeTimeout)
+	patience := closeTimeout
+	if errors.Is(context.Cause(t.ctx), ErrClosed) {
+		patience = 0 // Close has waited for it before
+	}
+	grace := time.NewTimer(patience)
 	defer grace.Stop()
 	select {
 	case end := <-t.end:
