@@ -113,7 +113,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 			return fmt.Errorf("%w: a snap cannot be on dialect %q: its engine has many writers, but does not tell their transactions apart (CollectTransactions)", ErrOptions, c.node.dialect.Name())
 		}
 		if n := c.node.db.Stats().MaxOpenConnections; n > 0 && n < snapPool {
-			return fmt.Errorf("%w: a snap needs at least %d connections to its database, and SetMaxOpenConns allows %d", ErrOptions, snapPool, n)
+			return fmt.Errorf("%w: a snap needs at least %d connections to its database, better eight or more, and SetMaxOpenConns allows %d", ErrOptions, snapPool, n)
 		}
 		c.writes = &snapWrites{c, s}
 		return nil

@@ -30,6 +30,7 @@ const (
 	maxLookupIntegers = 1000      // the same, where they are integers
 	clearChunk        = 10000     // note ids in one DELETE
 	minPool           = 3         // connections that a node needs at least: lock, pass, everything else
+	goodPool          = 8         // connections with which its own work and the program's do not wait for each other
 )
 
 // engine is the dialect bound to one *sql.DB.
@@ -63,7 +64,7 @@ var _ dialect.Engine = (*engine)(nil)
 // a GRANT or a server variable is missing; their words name it.
 func (Dialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialect.Engine, error) {
 	if n := db.Stats().MaxOpenConnections; n > 0 && n < minPool {
-		return nil, fmt.Errorf("mysql: the pool allows %d open connections, ddb needs at least %d: raise SetMaxOpenConns", n, minPool)
+		return nil, fmt.Errorf("mysql: the pool allows %d open connections, ddb needs at least %d, and %d or more to leave the program some: raise SetMaxOpenConns", n, minPool, goodPool)
 	}
 	e := &engine{db: db, cfg: cfg, conns: map[*sql.Conn]*session{}}
 	c, err := db.Conn(ctx)
