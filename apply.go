@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -56,9 +57,9 @@ type applier struct {
 	restored func(ctx context.Context, c *sql.Conn, snapshot bool) error
 
 	cursor   cursor
-	copy     *snapshotCopy // nil unless a snapshot comes as a file
+	copy     *os.File // nil unless a snapshot comes as a file
 	loaded   int64
-	received int64 // bytes of rows, over this connection
+	received int64 // bytes of rows, or of a file that holds them, over this connection
 	total    int64
 	reported time.Time
 }

@@ -123,11 +123,7 @@ func (a *applier) progress(table string, done bool) {
 		return
 	}
 	a.reported = time.Now()
-	p := Progress{Table: table, Rows: a.loaded, Total: max(a.total, 0), Bytes: a.received, Done: done}
-	if a.copy != nil {
-		p.Bytes = a.copy.bytes
-	}
-	a.opts.OnProgress(p)
+	a.opts.OnProgress(Progress{Table: table, Rows: a.loaded, Total: max(a.total, 0), Bytes: a.received, Done: done})
 }
 
 // endSnapshot makes the snapshot's base the node's position. The rows are consistent from entry through on.

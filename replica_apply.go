@@ -161,7 +161,11 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 	if f.snap != nil {
 		f.snap.ended()
 	}
-	f.log.Info("the snapshot is loaded", "epoch", f.apply.pos.Epoch, "lsn", f.apply.pos.LSN, "rows", f.apply.loaded)
+	size := []any{"bytes", f.apply.received}
+	if f.apply.loaded > 0 { // a file's are not counted
+		size = append(size, "rows", f.apply.loaded)
+	}
+	f.log.Info("the snapshot is loaded", append([]any{"epoch", f.apply.pos.Epoch, "lsn", f.apply.pos.LSN}, size...)...)
 	f.setStatus(func(s *following) {
 		s.pos, s.through = f.apply.pos, end.Through
 		f.settle(s)

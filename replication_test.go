@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
@@ -526,5 +527,19 @@ func TestCloseLetsTransactionsEnd(t *testing.T) {
 		require.NoError(t, tx.Commit())
 		require.NoError(t, <-closed)
 		require.Equal(t, "1", f.one(f.replicas[0], "SELECT COUNT(*) FROM u"))
+	})
+}
+
+// The log tells how large a snapshot was, by its bytes where it came as a file.
+func TestSnapshotSizeIsLogged(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newFixture(t, engine, 1)
+		f.openMaster()
+		f.do("CREATE TABLE u (id INT PRIMARY KEY)", "INSERT INTO u VALUES (1)")
+		var log safeBuffer
+		f.tune = func(o *ddb.Options) { o.Logger = hclog.New(&hclog.LoggerOptions{Output: &log}) }
+		f.openReplica(f.replicas[0])
+		require.Regexp(t, `the snapshot is loaded:.* bytes=[1-9]`, log.String())
+		require.NotContains(t, log.String(), "rows=0")
 	})
 }

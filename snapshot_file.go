@@ -73,23 +73,16 @@ func (f *sender) sendFile(ctx context.Context, l *link, path string) error {
 	}
 }
 
-// snapshotCopy is the file of a snapshot while a follower receives it.
-type snapshotCopy struct {
-	file  *os.File
-	bytes int64
-}
-
 // fileChunk stores a piece of the file. What has come is lost with the link.
 func (a *applier) fileChunk(chunk []byte) (err error) {
 	if a.copy == nil {
-		a.copy = new(snapshotCopy)
-		if a.copy.file, err = os.CreateTemp("", "ddb-snapshot-*"); err != nil {
+		if a.copy, err = os.CreateTemp("", "ddb-snapshot-*"); err != nil {
 			a.copy = nil
 			return fmt.Errorf("ddb: node %s: snapshot: %w", a.opts.ID, err)
 		}
 	}
-	n, err := a.copy.file.Write(chunk)
-	a.copy.bytes += int64(n)
+	n, err := a.copy.Write(chunk)
+	a.received += int64(n)
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: snapshot: %w", a.opts.ID, err)
 	}
@@ -103,8 +96,8 @@ func (a *applier) loadFile(ctx context.Context, within func() error) error {
 	if !ok {
 		return fmt.Errorf("%w: node %s: the master sent its database as a file, which %s cannot load", ErrOptions, a.opts.ID, a.dialect.Name())
 	}
-	path := a.copy.file.Name()
-	if err := a.copy.file.Close(); err != nil {
+	path := a.copy.Name()
+	if err := a.copy.Close(); err != nil {
 		return fmt.Errorf("ddb: node %s: snapshot: %w", a.opts.ID, err)
 	}
 	if err := copier.LoadFrom(ctx, a.conn, path, within); err != nil {
@@ -120,7 +113,7 @@ func (a *applier) dropFile() {
 	if a.copy == nil {
 		return
 	}
-	a.copy.file.Close()
-	os.Remove(a.copy.file.Name())
+	a.copy.Close()
+	os.Remove(a.copy.Name())
 	a.copy = nil
 }
