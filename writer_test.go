@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -45,7 +46,7 @@ func TestPatience(t *testing.T) {
 		begun, end := make(chan struct{}), make(chan struct{})
 		var all sync.WaitGroup
 		all.Go(func() {
-			require.NoError(t, w.with(t.Context(), func(*sql.Conn) error { close(begun); <-end; return nil }))
+			assert.NoError(t, w.with(t.Context(), func(*sql.Conn) error { close(begun); <-end; return nil }))
 		})
 		<-begun
 		for i := range 5 {
@@ -53,8 +54,8 @@ func TestPatience(t *testing.T) {
 				time.Sleep(time.Duration(i) * w.opts.BusyTimeout / 3)
 				start := time.Now()
 				_, _, err := w.exec(t.Context(), "INSERT INTO t (n) VALUES (?)", []any{i})
-				require.ErrorIs(t, err, ErrBusy)
-				require.Equal(t, w.opts.BusyTimeout, time.Since(start))
+				assert.ErrorIs(t, err, ErrBusy)
+				assert.Equal(t, w.opts.BusyTimeout, time.Since(start))
 			})
 		}
 		time.Sleep(3 * w.opts.BusyTimeout)
@@ -78,7 +79,7 @@ func TestCancelEndless(t *testing.T) {
 		for i := range 4 {
 			all.Go(func() {
 				_, _, err := w.exec(t.Context(), "INSERT INTO t (n) VALUES (?)", []any{i})
-				require.NoError(t, err)
+				assert.NoError(t, err)
 			})
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
