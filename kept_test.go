@@ -140,3 +140,18 @@ func TestViewWithoutItsTable(t *testing.T) {
 	f.level()
 	require.Equal(t, "va,vb,vc,vva", views(f.replicas[0]))
 }
+
+// A read that calls a function of the user's goes to the master, also where the name is one that other servers have built in.
+func TestFunctionsNamedLikeBuiltIns(t *testing.T) {
+	f := newCluster(t, "mariadb", 1)
+	f.do("CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY)")
+	f.bypass("CREATE FUNCTION bin_to_uuid(x INT) RETURNS INT MODIFIES SQL DATA BEGIN INSERT INTO t VALUES (NULL); RETURN x; END")
+	f.level()
+	for _, n := range []*testNode{f.m, f.replicas[0]} {
+		var x int
+		require.NoError(t, n.QueryRowContext(ddb.WithConsistency(f.ctx, ddb.Eventual), "SELECT Bin_To_UUID(7)").Scan(&x))
+		require.Equal(t, 7, x)
+		f.level()
+	}
+	require.Equal(t, "2", f.one(f.m, "SELECT COUNT(*) FROM t"))
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -73,6 +74,8 @@ type catalogue struct {
 	version string // dialect.Schema.Version when it was read
 	list    []*dialect.Table
 	byName  map[tableName]*dialect.Table
+	// disguised are the user's functions, in lower case, that have the name of one that another server has built in.
+	disguised []string
 }
 
 type tableName struct{ database, table string }
@@ -327,7 +330,21 @@ func (n *node) readTables(ctx context.Context, q dialect.Querier) (*catalogue, e
 	if err != nil {
 		return nil, fmt.Errorf("ddb: node %s: read tables: %w", n.opts.ID, err)
 	}
-	return n.newCatalogue(version, list), nil
+	c := n.newCatalogue(version, list)
+	if e, ok := n.engine.(interface {
+		Functions(context.Context, dialect.Querier) ([]string, error)
+	}); ok {
+		functions, err := e.Functions(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("ddb: node %s: read functions: %w", n.opts.ID, err)
+		}
+		for _, f := range functions {
+			if sqlclass.BuiltIn(f) {
+				c.disguised = append(c.disguised, strings.ToLower(f))
+			}
+		}
+	}
+	return c, nil
 }
 
 // singleWriter reports whether the database has one writer at a time.

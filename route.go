@@ -9,6 +9,7 @@ import (
 	"hash/maphash"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,7 +116,23 @@ func (c *Cluster) kindOf(query string) sqlclass.Kind {
 	}
 	return c.kinds.of(c.class, query).kind
 }
-func (c *Cluster) isRead(query string) bool   { return c.kindOf(query) == sqlclass.Read }
+
+// isRead reports whether any node may answer: it is plainly a read, and calls no function of the user's, which may write.
+func (c *Cluster) isRead(query string) bool {
+	if c.kindOf(query) != sqlclass.Read {
+		return false
+	}
+	if c.node == nil {
+		return true
+	}
+	cat := c.node.tables.Load()
+	if cat == nil || len(cat.disguised) == 0 {
+		return true
+	}
+	names := sqlclass.Names(c.class, query)
+	return !slices.ContainsFunc(cat.disguised, func(f string) bool { return names[f] })
+}
+
 func (c *Cluster) isSchema(query string) bool { return c.kindOf(query) == sqlclass.Schema }
 
 // candidates is a pool of slices, so that routing allocates nothing.

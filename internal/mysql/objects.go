@@ -136,6 +136,20 @@ func (o *objects) addRoutines(ctx context.Context) error {
 	return nil
 }
 
+// Functions lists the names of the stored functions.
+func (e *engine) Functions(ctx context.Context, q dialect.Querier) (names []string, err error) {
+	for _, db := range e.databases() {
+		rows, err := texts(ctx, q, "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='FUNCTION' AND ROUTINE_SCHEMA="+text(db))
+		if err != nil {
+			return nil, fmt.Errorf("mysql: list functions: %w", wrap(err))
+		}
+		for _, r := range rows {
+			names = append(names, r[0].String)
+		}
+	}
+	return names, nil
+}
+
 type view struct {
 	db, name, statement string
 	done                bool

@@ -28,6 +28,10 @@ var mysqlCalls = classTable(map[wordClass]string{
 	classMayWrite: `NEXTVAL SETVAL`,
 })
 
+// BuiltIn reports whether a name is taken for that of a function of MySQL or MariaDB that only reads. Not every server has
+// each of them: on one that has not, it may be a stored function's.
+func BuiltIn(name string) bool { return mysqlCalls[strings.ToUpper(name)] == classPlain }
+
 // sqliteCalls lists the functions of SQLite that a replica cannot answer.
 var sqliteCalls = classTable(map[wordClass]string{
 	classConn:     `LAST_INSERT_ROWID CHANGES TOTAL_CHANGES`,
