@@ -34,7 +34,8 @@ func (n *node) refuseKind(query string) error {
 }
 
 // refuseKeyless refuses, before it is sent, to make a table whose text shows that it would have no primary key: the server
-// would commit the transaction that it is in, and then it would be undone. An IF NOT EXISTS may find the table there.
+// would commit the transaction that it is in, and then it would be undone. An IF NOT EXISTS may find the table there, and one that
+// is the master's own already may be replaced.
 func (m *master) refuseKeyless(ctx context.Context, query string) error {
 	if m.dialect.Name() == sqlclass.SQLite.String() || !sqlclass.Keyless(query) {
 		return nil
@@ -43,8 +44,12 @@ func (m *master) refuseKeyless(ctx context.Context, query string) error {
 	if err != nil {
 		return nil // the database words it better
 	}
-	if info.IfNotExists && slices.ContainsFunc(m.tables.Load().list, func(t *dialect.Table) bool { return strings.EqualFold(t.Name, info.Name) }) {
-		return nil
+	replicated := slices.ContainsFunc(m.tables.Load().list, func(t *dialect.Table) bool { return strings.EqualFold(t.Name, info.Name) && t.Refusal == "" })
+	if info.IfNotExists || info.OrReplace && !replicated {
+		var one int
+		if err := scanOne(ctx, m.db, []any{&one}, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = ? LIMIT 1", info.Name); !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
 	}
 	var name, value string // of what makes MySQL give such a table a key of its own
 	if err := scanOne(ctx, m.db, []any{&name, &value}, "SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'"); !errors.Is(err, sql.ErrNoRows) {

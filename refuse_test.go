@@ -44,6 +44,8 @@ func TestRefusedButDone(t *testing.T) {
 	require.ErrorIs(t, err, ddb.ErrNotReplicable)
 	require.ErrorContains(t, err, "has run")
 	f.do("INSERT INTO t VALUES (2)")
+	f.bypass("CREATE TABLE own (id INT)")
+	f.do("CREATE OR REPLACE TABLE own (id INT, v INT)", "DROP TABLE own")
 	require.NoError(t, f.m.WaitLevel(f.ctx))
 	var n int
 	require.NoError(t, f.replicas[0].QueryRow("SELECT COUNT(*) FROM t").Scan(&n))
