@@ -78,7 +78,7 @@ func (n *node) movedTo(ctx context.Context, q dialect.Querier, number int64, que
 		if !list[i].Main() {
 			continue
 		}
-		err := scanOne(ctx, q, []any{&now}, "SELECT last FROM main."+keyTable+" WHERE lower(tbl) = lower(?) AND was = ?", list[i].Table, id)
+		err := scanOne(ctx, n.quick(q), []any{&now}, "SELECT last FROM main."+keyTable+" WHERE lower(tbl) = lower(?) AND was = ?", list[i].Table, id)
 		if err == nil || !errors.Is(err, sql.ErrNoRows) {
 			return now, err == nil, err
 		}
@@ -88,7 +88,7 @@ func (n *node) movedTo(ctx context.Context, q dialect.Querier, number int64, que
 
 // moves counts the rows that were ever moved.
 func (n *node) moves(ctx context.Context, q dialect.Querier) (count int64, err error) {
-	return count, scanOne(ctx, q, []any{&count}, "SELECT coalesce(sum(moves), 0) FROM main."+keyTable)
+	return count, scanOne(ctx, n.quick(q), []any{&count}, "SELECT coalesce(sum(moves), 0) FROM main."+keyTable)
 }
 
 // asksWithin reports whether one of several statements in a text may ask for the key that another was given.
@@ -127,8 +127,12 @@ func (w keyWatch) check(ctx context.Context, n *node, q dialect.Querier, query s
 }
 
 // putLast makes last_insert_rowid() on a connection tell the key that a row was moved to, and leaves changes() as it is.
-func putLast(ctx context.Context, q dialect.Querier, key, changes int64) error {
-	_, err := q.ExecContext(ctx, `INSERT INTO main."_ddb_last" (id) SELECT ?1 FROM (WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?2) SELECT i FROM n)`, key, changes)
+func (n *node) putLast(ctx context.Context, q dialect.Querier, key, changes int64) error {
+	query, args := `INSERT INTO main."_ddb_last" (id) VALUES (?)`, []any{key}
+	if changes > 1 {
+		query, args = `INSERT INTO main."_ddb_last" (id) SELECT ?1 FROM (WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?2) SELECT i FROM n)`, []any{key, changes}
+	}
+	_, err := n.quick(q).ExecContext(ctx, query, args...)
 	if err != nil {
 		return fmt.Errorf("ddb: put last_insert_rowid() right: %w", err)
 	}
@@ -158,7 +162,7 @@ func (n *node) execKeyed(ctx context.Context, c *sql.Conn, number int64, query s
 		}
 		changes, err := was.RowsAffected()
 		if err == nil {
-			err = putLast(ctx, c, m.id, changes)
+			err = n.putLast(ctx, c, m.id, changes)
 		}
 		return err
 	}
@@ -331,7 +335,7 @@ func (in *keyedInsert) look(ctx context.Context, n *node, q dialect.Querier) (er
 	}
 	key, lo, hi := quoteName("", in.column), int64(0), int64(0)
 	lo, hi = keyRange(in.number)
-	return scanOne(ctx, q, []any{&in.moves, &in.base, &in.rising}, fmt.Sprintf(
+	return scanOne(ctx, n.quick(q), []any{&in.moves, &in.base, &in.rising}, fmt.Sprintf(
 		"SELECT coalesce(max(k.moves), 0), max(coalesce(max(k.last), 0), coalesce((SELECT max(%s) FROM main.%s WHERE %s >= %d AND %s < %d), %d)), "+
 			"EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 AND sql LIKE '%%AUTOINCREMENT%%') "+
 			"FROM main."+keyTable+" k WHERE k.tbl = ?1", key, quoteName("", in.table.Name), key, lo, key, hi, lo-1), in.table.Name)
@@ -355,7 +359,7 @@ func (n *node) rowsKeyed(ctx context.Context, c *sql.Conn, tables []*dialect.Tab
 			return err
 		}
 		var id, changes, all int64
-		if err := scanOne(ctx, c, []any{&id, &changes}, "SELECT last_insert_rowid(), changes()"); err != nil {
+		if err := scanOne(ctx, n.quick(c), []any{&id, &changes}, "SELECT last_insert_rowid(), changes()"); err != nil {
 			return refusedKey{err}
 		}
 		if rows, err = in.settle(ctx, n, c, got); err != nil {
@@ -369,7 +373,7 @@ func (n *node) rowsKeyed(ctx context.Context, c *sql.Conn, tables []*dialect.Tab
 		}
 		now, is, err := n.movedTo(ctx, c, number, query, id)
 		if err == nil && is {
-			err = putLast(ctx, c, now, changes)
+			err = n.putLast(ctx, c, now, changes)
 		}
 		return err
 	})
@@ -406,7 +410,7 @@ func (in *keyedInsert) settle(ctx context.Context, n *node, q dialect.Querier, g
 	keys := got.cutLast()
 	var moves, last int64
 	var was sql.NullInt64
-	if err := scanOne(ctx, q, []any{&moves, &was, &last}, "SELECT coalesce(max(moves), 0), max(was), coalesce(max(last), 0) FROM main."+keyTable+" WHERE tbl = ?", in.table.Name); err != nil {
+	if err := scanOne(ctx, n.quick(q), []any{&moves, &was, &last}, "SELECT coalesce(max(moves), 0), max(was), coalesce(max(last), 0) FROM main."+keyTable+" WHERE tbl = ?", in.table.Name); err != nil {
 		return nil, err
 	}
 	count := int64(len(keys))
