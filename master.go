@@ -28,6 +28,8 @@ type master struct {
 
 	own ownConns
 
+	heard int64 // when the entry was made, by the clock then, with which the journal ended when this node became the master
+
 	mu        sync.Mutex
 	followers map[string]*sender // by id; those that have ever connected
 	since     time.Time
@@ -141,6 +143,9 @@ func (m *master) reign(ctx context.Context) error {
 	}
 	m.epoch = epoch
 	m.node.log = m.node.log.With("epoch", epoch)
+	if m.heard, err = m.entryTime(ctx, last.LSN); err != nil {
+		return err
+	}
 	m.state.update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
 	return m.exclusive(ctx, func(c *sql.Conn) error { return m.crown(ctx, c, known, Role(role)) })
 }

@@ -376,3 +376,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+// entryTime returns when an entry of the journal was made, by the clock of the master then; 0 if the journal does not have it.
+func (n *node) entryTime(ctx context.Context, lsn LSN) (int64, error) {
+	if lsn == 0 {
+		return 0, nil
+	}
+	parts, err := n.journal.Read(ctx, lsn, -1, 1)
+	if err != nil || len(parts) == 0 || parts[0].LSN != lsn {
+		return 0, err
+	}
+	return parts[0].At, nil
+}

@@ -20,7 +20,8 @@ type Policy struct {
 // NewestWins compares when the two changes were made, by hybrid logical clocks; at a
 // tie the node whose id is greater wins. A snap's clock that is off is put right by what its
 // clock shows when it hands the batch over, and no change counts as later than
-// its arrival, so a wrong clock gains nothing. The time of a change made on the
+// its arrival, nor as earlier than the last entry that the snap had seen, so a wrong clock gains nothing and loses to
+// nothing that it followed. The time of a change made on the
 // master, or on a snap that is gone from the master's memory, is that of its entry.
 var (
 	// MasterWins refuses the snap's whole transaction if one of its rows conflicts. The zero Policy is this one.

@@ -146,3 +146,12 @@ func TestOpenTxs(t *testing.T) {
 		ended()
 	})
 }
+
+// A new master's clock hears the entries of the one before it, but not those of one whose clock was years ahead.
+func TestClockOfNewMaster(t *testing.T) {
+	now := time.Now().UnixNano()
+	for ahead, want := range map[time.Duration]int64{-time.Hour: now, 2 * time.Second: now + int64(2*time.Second) + 1, 20 * 365 * 24 * time.Hour: now} {
+		m := &master{heard: now + int64(ahead)}
+		require.Equal(t, want, m.clock(now), "ahead by %v", ahead)
+	}
+}

@@ -153,14 +153,8 @@ func (s *snapSide) load(ctx context.Context) error {
 		return err
 	}
 	s.found = s.lastID
-	if at := s.apply.pos.LSN; at > 0 {
-		parts, err := s.journal.Read(ctx, at, -1, 1)
-		if err != nil {
-			return err
-		}
-		if len(parts) > 0 && parts[0].LSN == at {
-			s.stood = parts[0].At
-		}
+	if s.stood, err = s.entryTime(ctx, s.apply.pos.LSN); err != nil {
+		return err
 	}
 	queue, ok, err := s.meta(ctx, s.db, metaQueue)
 	if err != nil || ok {

@@ -18,6 +18,7 @@ type batch struct {
 	Seen    LSN            `cbor:"2,keyasint"` // the snap's position when it was made
 	Changes []*batchChange `cbor:"3,keyasint"`
 	Wall    int64          `cbor:"4,keyasint,omitempty"` // what the clock on the wall showed, nanoseconds
+	Heard   int64          `cbor:"5,keyasint,omitempty"` // when entry Seen was made, by the master's clock: the batch is later
 
 	// While it is made:
 	table   *dialect.Table // of the last change
@@ -193,8 +194,9 @@ func equalValues(a, b any) bool {
 	return a == b
 }
 
-// hybrid is a hybrid logical clock: wall time that never goes back and never falls
-// behind what was heard from others (Kulkarni et al., "Logical Physical Clocks", 2014).
+// hybrid is a hybrid logical clock: wall time that never goes back and never falls behind what was heard
+// (Kulkarni et al., "Logical Physical Clocks", 2014). What a snap hears from others are entries; it tells the master of
+// the last one (batch.Heard), whose clock they are by, rather than have its own follow one that may be years off.
 type hybrid struct{ last int64 }
 
 func (h *hybrid) next(now time.Time) int64 {

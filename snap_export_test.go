@@ -69,6 +69,14 @@ func SetKeyWatch(every, tick time.Duration) (undo func()) {
 	return func() { keyWatchEvery, keyWatchTick = e, t }
 }
 
+// BackdateBatch makes the last batch that waits in a snap's SQLite database one whose clock on the wall was behind by d.
+func BackdateBatch(db *sql.DB, d time.Duration) error {
+	return rewriteBatch(db, func(b *batch) error {
+		b.Clock, b.Wall = b.Clock-int64(d), b.Wall-int64(d)
+		return nil
+	})
+}
+
 // RewriteBatch passes every row of the last batch that waits in a snap's SQLite database through change.
 func RewriteBatch(db *sql.DB, change func(r *dialect.Row)) error {
 	return rewriteBatch(db, func(b *batch) error {

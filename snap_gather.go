@@ -235,7 +235,11 @@ const (
 func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, before ...*madeBatch) ([]*madeBatch, error) {
 	var made []*madeBatch
 	var args []any
-	seen := s.state.load().pos.LSN
+	st := s.state.load()
+	heard := s.stood
+	if !st.applied.IsZero() {
+		heard = st.applied.UnixNano()
+	}
 	now := time.Now()
 	s.mu.Lock()
 	number, id := s.last, s.lastID
@@ -254,7 +258,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 	}
 	s.mu.Unlock()
 	for _, m := range made {
-		m.batch.Clock, m.batch.Wall, m.batch.Seen = m.at, now.UnixNano(), seen
+		m.batch.Clock, m.batch.Wall, m.batch.Seen, m.batch.Heard = m.at, now.UnixNano(), st.pos.LSN, heard
 		payload, err := wire.Marshal(m.batch)
 		if err != nil {
 			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.opts.ID, err)

@@ -147,3 +147,27 @@ func TestSnapClockWasAhead(t *testing.T) {
 	s.same("p")
 	require.Equal(t, `["newer"]`, s.rows("master", "SELECT v FROM p WHERE id = 1"))
 }
+
+// A change that was made after another had been seen is later than that one under newest wins, however far behind the clock
+// stood when it was made: what others changed meanwhile loses to it.
+func TestSnapClockHears(t *testing.T) {
+	for _, behind := range []time.Duration{time.Second, 30 * 365 * 24 * time.Hour} {
+		s := newShop(t, sqliteEngine(t), ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.NewestWins}}, pairSchema, "a", "b")
+		s.exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0)")
+		s.exchange("a", "b")
+		s.cut("b")
+		s.exec("b", "UPDATE p SET v = 'earlier' WHERE id = 1")
+		s.exec("master", "UPDATE p SET v = 'seen' WHERE id = 1")
+		s.exchange("a")
+		s.restart("a") // the entry that it has seen was one of the process before
+		s.cut("a")
+		s.exec("a", "UPDATE p SET v = 'after that' WHERE id = 1")
+		require.NoError(t, ddb.BackdateBatch(s.dbs["a"], behind))
+		s.heal("a")
+		s.exchange("a")
+		s.heal("b")
+		s.exchange("a", "b")
+		s.same("p")
+		require.Equal(t, `["after that"]`, s.rows("master", "SELECT v FROM p WHERE id = 1"))
+	}
+}

@@ -205,7 +205,7 @@ func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) erro
 			err = fmt.Errorf("%w: batch %d of snap %s: %w", ErrDamaged, a.number, f.id, err)
 			return errors.Join(err, l.write(msgRefusal, refusalOf(err)))
 		}
-		a.at = corrected(a.batch.madeAt(), msg.Now, now)
+		a.at = min(max(corrected(a.batch.madeAt(), msg.Now, now), a.batch.Heard+1), f.m.clock(now))
 		j.list = append(j.list, a)
 	}
 	j.msg.Bodies = nil
@@ -234,6 +234,15 @@ func corrected(at, snapNow, now int64) int64 {
 		at += off
 	}
 	return min(at, now)
+}
+
+// clock returns the time by the master's hybrid clock: later than the entries of the master before it, whose clock may have
+// been ahead of this one's, but not by more than clockSkew ahead of now.
+func (m *master) clock(now int64) int64 {
+	if m.heard >= now && m.heard-now <= clockSkew {
+		return m.heard + 1
+	}
+	return now
 }
 
 // settle works off what snaps have sent, until ctx ends.
