@@ -131,16 +131,14 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 		}
 		if first {
 			m.warnNarrow(m.tables.Load().replicated())
-			return m.installKeys(ctx, c, m.tables.Load().replicated())
 		}
 		return nil
 	}
 	var err error
-	if m.writer != nil {
+	if first && m.writer != nil {
+		err = m.shareKeys(ctx, c, store)
+	} else if m.writer != nil {
 		err = m.txOn(ctx, c, dialect.Batch, func() error { return store(c) })
-		if first {
-			m.looked = time.Time{} // the triggers for keys count in the schema's version
-		}
 	} else {
 		err = m.withTx(ctx, dialect.Batch, store)
 	}
@@ -149,6 +147,33 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 	}
 	m.registry.known[id] = r
 	m.registry.highest = max(m.registry.highest, r.number)
+	return nil
+}
+
+// shareKeys runs store in a transaction that also makes tables hand out the master's own keys. The triggers for that count in
+// the schema's version, and have been made by nobody else. The caller is inside exclusive.
+func (m *master) shareKeys(ctx context.Context, c *sql.Conn, store func(*sql.Conn) error) error {
+	cat := *m.tables.Load()
+	var before, after string
+	err := m.txOn(ctx, c, dialect.Batch, func() (err error) {
+		if before, err = m.engine.Version(ctx, c); err != nil {
+			return err
+		}
+		if err := store(c); err != nil {
+			return err
+		}
+		if err := m.installKeys(ctx, c, cat.replicated()); err != nil {
+			return err
+		}
+		after, err = m.engine.Version(ctx, c)
+		return err
+	})
+	if err != nil || before != cat.version {
+		m.looked = time.Time{}
+		return err
+	}
+	cat.version = after
+	m.tables.Store(&cat)
 	return nil
 }
 

@@ -40,6 +40,9 @@ func WaitExchanged(ctx context.Context, master *Cluster, snaps ...*Cluster) erro
 // Pass makes a master's pass now.
 func Pass(ctx context.Context, c *Cluster) error { return c.m.pass(ctx) }
 
+// LookAgain makes a master look at its schema now.
+func LookAgain(ctx context.Context, c *Cluster) error { return c.m.lookAgain(ctx) }
+
 // WaitLSN waits until a follower has what the master has.
 func WaitLSN(ctx context.Context, c, master *Cluster) error {
 	for c.f.state.load().pos.LSN < master.m.state.load().pos.LSN {

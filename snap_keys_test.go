@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
@@ -333,4 +334,27 @@ func TestHandedOutKeysTriggers(t *testing.T) {
 		s.exec(id, "DELETE FROM k WHERE id = -1")
 		s.exchange("a")
 	}
+}
+
+// The triggers that keep keys apart, which come with the first snap, are no change of the schema by another; a later one is.
+func TestHandedOutKeysQuietly(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, pairSchema+"; CREATE TABLE k (id INTEGER PRIMARY KEY, v INT)")
+	require.NoError(t, s.nodes["master"].Close())
+	log := new(lockedBuffer)
+	o := s.opts["master"]
+	o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: log})
+	m, err := ddb.Open(s.ctx, s.dbs["master"], o)
+	require.NoError(t, err)
+	s.nodes["master"] = m
+	s.snap("a", ddb.Options{})
+	s.exec("master", "INSERT INTO k (v) VALUES (1)")
+	require.NoError(t, ddb.LookAgain(s.ctx, m))
+	s.exchange("a")
+	require.NotContains(t, log.String(), "outside ddb")
+	_, err = s.dbs["master"].Exec("ALTER TABLE k ADD COLUMN w INT")
+	require.NoError(t, err)
+	require.NoError(t, ddb.LookAgain(s.ctx, m))
+	require.Contains(t, log.String(), "outside ddb")
+	s.exchange("a")
+	s.same("k")
 }
