@@ -344,58 +344,6 @@ func (s *snapSide) queued(list []*madeBatch) {
 	}
 }
 
-// pollPause is how many PollIntervals lie between two looks: nobody but their writer waits for what
-// clients write that bypass ddb, and a snap may run on a battery.
-const pollPause = 5
-
-// poll makes batches of what clients write that bypass ddb.
-func (s *snapSide) poll(ctx context.Context) {
-	q := &preparedDB{DB: s.db}
-	defer q.close()
-	for sleep(ctx, pollPause*s.opts.PollInterval) == nil {
-		if st := s.state.load(); st.pos.LSN == 0 || st.through == loading {
-			continue
-		}
-		noted, err := s.engine.Noted(ctx, q, s.tables.Load().replicated())
-		if err == nil && len(noted) > 0 {
-			err = s.tx(ctx, func(q dialect.Querier) error { return nil })
-		}
-		if err != nil && ctx.Err() == nil {
-			s.log.Debug("cannot look for writes that bypass ddb", "error", err)
-		}
-	}
-}
-
-// preparedDB keeps the last query compiled.
-type preparedDB struct {
-	*sql.DB
-	text string
-	stmt *sql.Stmt
-}
-
-func (p *preparedDB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if p.stmt == nil || p.text != query {
-		p.close()
-		stmt, err := p.PrepareContext(ctx, query)
-		if err != nil {
-			return nil, err
-		}
-		p.text, p.stmt = query, stmt
-	}
-	rows, err := p.stmt.QueryContext(ctx, args...)
-	if err != nil {
-		p.close()
-	}
-	return rows, err
-}
-
-func (p *preparedDB) close() {
-	if p.stmt != nil {
-		p.stmt.Close()
-		p.stmt = nil
-	}
-}
-
 // tx runs f in a transaction of the snap's own, in turn with local writes; what was noted
 // before it becomes a batch in it.
 func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) error {

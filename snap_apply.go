@@ -139,7 +139,7 @@ func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
 		_, err := s.passAside(ctx, s.tables.Load().replicated())
 		return err
 	}
-	made, err := s.make(ctx, s.quick(c))
+	made, err := s.make(ctx, s.quick(c), true)
 	s.apply.queue.made = append(s.apply.queue.made, made...)
 	return err
 }

@@ -37,8 +37,8 @@ type batchChange struct {
 	Rows     []byte   `cbor:"6,keyasint"`
 }
 
-// maxBatchBytes limits one transaction of a snap: a batch travels in one message.
-const maxBatchBytes = frameBytes / 2
+// maxBatchBytes limits one transaction of a snap: a batch travels in one message. Tests set it lower.
+var maxBatchBytes = frameBytes / 2
 
 const (
 	hasBase = 1 << iota
@@ -131,27 +131,51 @@ func (b *batch) add(n *node, t *dialect.Table, r dialect.Row) error {
 	before := len(c.Rows)
 	c.add(r)
 	b.records++
-	if b.size += len(c.Rows) - before; b.size > maxBatchBytes {
+	b.size += len(c.Rows) - before
+	switch {
+	case b.size <= maxBatchBytes:
+	case b.records == 1:
+		return fmt.Errorf("%w: a change of one row of table %s, with what it was before, takes more than %d MiB; make the row smaller, or delete it, "+
+			"and nothing has to be exchanged of what it was meanwhile", ErrNotReplicable, n.name(t), maxBatchBytes>>20)
+	default:
 		return fmt.Errorf("%w: one transaction of a snap may change at most %d MiB of rows; split it", ErrNotReplicable, maxBatchBytes>>20)
 	}
 	return nil
 }
 
-// gather reads what the connection's transaction has noted into a batch, and clears the notes.
-func (n *node) gather(ctx context.Context, q dialect.Querier) (*batch, error) {
-	b := new(batch)
+// outgrows reports whether the batch, which holds rows, would be larger than most with another.
+func (b *batch) outgrows(r dialect.Row, most int) bool {
+	return b.size+sizeOf(r.Key)+sizeOf(r.Base)+sizeOf(r.Values) > most
+}
+
+// sizeOf is about how many bytes a row's values take.
+func sizeOf(values []any) int {
+	n := 16 * len(values)
+	for _, v := range values {
+		switch v := v.(type) {
+		case string:
+			n += len(v)
+		case []byte:
+			n += len(v)
+		}
+	}
+	return n
+}
+
+// gather reads what the connection's transaction has noted, and clears the notes.
+func (n *node) gather(ctx context.Context, q dialect.Querier, add func(*dialect.Table, dialect.Row) error) error {
 	noted, err := n.engine.Noted(ctx, q, n.tables.Load().replicated())
 	for _, t := range noted {
 		if err == nil {
-			err = n.gatherTable(ctx, q, t, b)
+			err = n.gatherTable(ctx, q, t, add)
 		}
 	}
-	return b, err
+	return err
 }
 
 // gatherTable is gather for one table.
-func (n *node) gatherTable(ctx context.Context, q dialect.Querier, t *dialect.Table, b *batch) error {
-	notes, err := n.engine.CollectImages(ctx, q, t, func(r dialect.Row) error { return b.add(n, t, r) })
+func (n *node) gatherTable(ctx context.Context, q dialect.Querier, t *dialect.Table, add func(*dialect.Table, dialect.Row) error) error {
+	notes, err := n.engine.CollectImages(ctx, q, t, func(r dialect.Row) error { return add(t, r) })
 	if err != nil {
 		return fmt.Errorf("ddb: read changes of table %s: %w", n.name(t), err)
 	}

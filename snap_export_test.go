@@ -65,6 +65,13 @@ func SetMaxStamps(n int) (undo func()) {
 	return func() { maxStamps = was }
 }
 
+// SetMaxBatch changes how large a batch of a snap may be, and returns what undoes that. No snap may be open.
+func SetMaxBatch(n int) (undo func()) {
+	was := maxBatchBytes
+	maxBatchBytes = n
+	return func() { maxBatchBytes = was }
+}
+
 // SetKeyWatch changes how often nodes that are opened from now on look at the keys they hand out, and returns what undoes that.
 func SetKeyWatch(every, tick time.Duration) (undo func()) {
 	e, t := keyWatchEvery, keyWatchTick

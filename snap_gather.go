@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -90,7 +91,7 @@ func (s *snapSide) look(ctx context.Context, q dialect.Querier, p dialect.Progra
 func (s *snapSide) each(ctx context.Context, c *sql.Conn, p dialect.Program) error {
 	q := s.quick(c)
 	if s.notes == nil {
-		return s.stage(s.make(ctx, q))
+		return s.stage(s.make(ctx, q, false))
 	}
 	m := &s.marks
 	if cat := s.tables.Load(); m.cat != cat {
@@ -158,7 +159,7 @@ func (s *snapSide) gatherMarks(ctx context.Context, q dialect.Querier) error {
 		}
 		var err error
 		if last == 0 && m.ends[last][i] > manyNotes || !t.ExactKey { // all of them are the last one's
-			err = s.gatherTable(ctx, q, t, list[last])
+			err = s.gatherTable(ctx, q, t, func(t *dialect.Table, r dialect.Row) error { return list[last].add(s.node, t, r) })
 		} else {
 			err = s.gatherNotes(ctx, q, i, list)
 		}
@@ -213,13 +214,30 @@ func (s *snapSide) gatherNotes(ctx context.Context, q dialect.Querier, table int
 	return s.clear(ctx, q, notes)
 }
 
-// make stores a batch of what q's transaction has changed; none if nothing has.
-func (s *snapSide) make(ctx context.Context, q dialect.Querier) ([]*madeBatch, error) {
-	b, err := s.gather(ctx, q)
+// make stores a batch of what q's transaction has changed; none if nothing has. What has been committed by clients
+// that bypass ddb cannot be refused any more: what is too large for one batch makes several.
+func (s *snapSide) make(ctx context.Context, q dialect.Querier, committed bool) ([]*madeBatch, error) {
+	list := []*batch{new(batch)}
+	most := math.MaxInt
+	if committed {
+		most = maxBatchBytes
+	}
+	err := s.gather(ctx, q, func(t *dialect.Table, r dialect.Row) error { return s.addPart(&list, t, r, most) })
 	if err != nil {
 		return nil, err
 	}
-	return s.store(ctx, q, []*batch{b})
+	return s.store(ctx, q, list)
+}
+
+// addPart adds a row to the last of the batches of a transaction, or to another if that would be larger than most.
+func (s *snapSide) addPart(list *[]*batch, t *dialect.Table, r dialect.Row, most int) error {
+	b := (*list)[len(*list)-1]
+	if b.records > 0 && b.outgrows(r, most) {
+		s.log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.size)
+		b = new(batch)
+		*list = append(*list, b)
+	}
+	return b.add(s.node, t, r)
 }
 
 // How many batches one statement stores at most, where it is kept compiled and where it is not, and how many bytes if

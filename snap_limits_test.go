@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
@@ -82,4 +84,38 @@ func TestSnapBackoff(t *testing.T) {
 		}
 		require.Greater(t, len(different), len(gaps)/2, "%v", gaps)
 	})
+}
+
+// A transaction by a client that bypasses ddb on SQLite, too large for one batch, is exchanged in parts. A row that is too large by
+// itself is named, and what waits goes on when it is made smaller.
+func TestSnapBypassTooLarge(t *testing.T) {
+	t.Cleanup(ddb.SetMaxBatch(64 << 10)) // runs when the snap is closed
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, "CREATE TABLE big (id INTEGER PRIMARY KEY, v BLOB)")
+	log := new(lockedBuffer)
+	s.snap("a", ddb.Options{})
+	require.NoError(t, s.nodes["a"].Close())
+	o := s.opts["a"]
+	o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: log})
+	a, err := ddb.Open(s.ctx, s.dbs["a"], o)
+	require.NoError(t, err)
+	s.nodes["a"] = a
+	bypass := func(query string) {
+		_, err := s.dbs["a"].Exec(query)
+		require.NoError(t, err)
+	}
+	bypass("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) INSERT INTO big SELECT i, randomblob(10000) FROM n")
+	s.waitFor("[100]", "SELECT COUNT(*) FROM big")
+	s.exchange("a")
+	s.same("big")
+	require.Contains(t, log.String(), "in parts")
+
+	bypass("INSERT INTO big VALUES (101, randomblob(100000))")
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "one row of table big") }, testPatience, testStep)
+	_, err = a.ExecContext(s.ctx, "INSERT INTO big VALUES (102, 'behind')")
+	require.ErrorIs(t, err, ddb.ErrNotReplicable)
+	bypass("UPDATE big SET v = 'small' WHERE id = 101")
+	s.exec("a", "INSERT INTO big VALUES (102, 'behind')")
+	s.exchange("a")
+	s.same("big")
+	require.Equal(t, `["behind"]`+"\n"+`["small"]`, s.rows("master", "SELECT v FROM big WHERE id > 100"))
 }

@@ -191,7 +191,7 @@ func (s *snapSide) weigh(ctx context.Context, c *sql.Conn) error {
 	for _, t := range noted {
 		if err == nil {
 			_, err = s.engine.CollectImages(ctx, c, t, func(r dialect.Row) error {
-				if s.outgrows(b, r) {
+				if b.outgrows(r, s.mostBatch()) {
 					return fmt.Errorf("%w: one transaction of this snap may change at most %d MiB of rows; split it, or raise max_allowed_packet", ErrNotReplicable, s.mostBatch()>>20)
 				}
 				return b.add(s.node, t, r)

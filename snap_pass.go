@@ -221,13 +221,7 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 			for len(list) <= tx {
 				list = append(list, []*batch{new(batch)})
 			}
-			b := list[tx][len(list[tx])-1]
-			if b.records > 0 && s.outgrows(b, r) {
-				s.log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.size)
-				b = new(batch)
-				list[tx] = append(list[tx], b)
-			}
-			return b.add(s.node, t, r)
+			return s.addPart(&list[tx], t, r, s.mostBatch())
 		})
 		for _, n := range notes {
 			if err == nil {
@@ -252,22 +246,3 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 
 // mostBatch is how large a batch may be.
 func (s *snapSide) mostBatch() int { return min(maxBatchBytes, s.transactions.MostBytes()) }
-
-// outgrows reports whether the batch would be too large with the row.
-func (s *snapSide) outgrows(b *batch, r dialect.Row) bool {
-	return b.size+sizeOf(r.Base)+sizeOf(r.Values) > s.mostBatch()
-}
-
-// sizeOf is about how many bytes a row's values take.
-func sizeOf(values []any) int {
-	n := 16 * len(values)
-	for _, v := range values {
-		switch v := v.(type) {
-		case string:
-			n += len(v)
-		case []byte:
-			n += len(v)
-		}
-	}
-	return n
-}

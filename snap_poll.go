@@ -1,0 +1,68 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// pollPause is how many PollIntervals lie between two looks: nobody but their writer waits for what
+// clients write that bypass ddb, and a snap may run on a battery.
+const pollPause = 5
+
+// poll makes batches of what clients write that bypass ddb.
+func (s *snapSide) poll(ctx context.Context) {
+	q := &preparedDB{DB: s.db}
+	defer q.close()
+	var failed string
+	for sleep(ctx, pollPause*s.opts.PollInterval) == nil {
+		if st := s.state.load(); st.pos.LSN == 0 || st.through == loading {
+			continue
+		}
+		noted, err := s.engine.Noted(ctx, q, s.tables.Load().replicated())
+		if err == nil && len(noted) > 0 {
+			err = s.tx(ctx, func(q dialect.Querier) error { return nil })
+		}
+		switch {
+		case err == nil || ctx.Err() != nil:
+			failed = ""
+		case !errors.Is(err, ErrNotReplicable):
+			s.log.Debug("cannot look for writes that bypass ddb", "error", err)
+		case err.Error() != failed:
+			failed = err.Error()
+			s.log.Error("local writes that bypassed ddb are not exchanged, nor is anything after them", "error", err)
+		}
+	}
+}
+
+// preparedDB keeps the last query compiled.
+type preparedDB struct {
+	*sql.DB
+	text string
+	stmt *sql.Stmt
+}
+
+func (p *preparedDB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if p.stmt == nil || p.text != query {
+		p.close()
+		stmt, err := p.PrepareContext(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		p.text, p.stmt = query, stmt
+	}
+	rows, err := p.stmt.QueryContext(ctx, args...)
+	if err != nil {
+		p.close()
+	}
+	return rows, err
+}
+
+func (p *preparedDB) close() {
+	if p.stmt != nil {
+		p.stmt.Close()
+		p.stmt = nil
+	}
+}
