@@ -12,6 +12,8 @@ import (
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/sqlite"
+	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/transport/fault"
 )
 
@@ -191,4 +193,19 @@ func TestSnapCommitFails(t *testing.T) {
 		s.same("p")
 		require.Empty(t, s.conflicts("master"))
 	}
+}
+
+// Nor does a journal of the program's own that fails once.
+func TestSnapJournalFails(t *testing.T) {
+	_, db := testdb.SQLite(t)
+	j := &otherJournal{Journal: ddb.DefaultJournal(t, db, sqlite.Dialect{})}
+	s := newShop(t, sqliteEngine(t), ddb.Options{Journal: j}, pairSchema, "a")
+	s.cut("a")
+	s.exec("a", "INSERT INTO p VALUES (1, 1, 'snap', 0)")
+	j.fail.Store(1)
+	s.heal("a")
+	s.exchange("a")
+	s.same("p")
+	require.Empty(t, s.conflicts("master"))
+	require.LessOrEqual(t, j.fail.Load(), int32(0))
 }

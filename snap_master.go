@@ -426,6 +426,7 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		if err := s.try(ctx, c, fresh); err != nil {
 			return err
 		}
+		written = true
 		through := make(map[string]uint64)
 		for _, a := range fresh {
 			through[a.job.l.queue] = a.number
@@ -436,11 +437,10 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		s.commits.Add(1)
 		if s.writer != nil {
 			done, err = s.collect(ctx, c, nil)
-			written = err == nil
 			return err
 		}
 		s.committing.Add(1)
-		committing, written = true, true
+		committing = true
 		return nil
 	})
 	if committing { // and perhaps committed, even after an error

@@ -318,13 +318,13 @@ func (st *settlement) record() error {
 	return st.engine.Apply(st.ctx, st.c, t, rows, dialect.Strict)
 }
 
-// errCommit: the rows of a settlement could be written, but it could not be committed.
+// errCommit: the rows of a settlement could be written, but it could not be made an entry or be committed.
 var errCommit = errors.New("ddb: commit")
 
-// passing reports whether the error is that of a commit, which as a rule has nothing to do with what the batches hold, and
-// may not come back.
+// passing reports whether the error is that of a commit, or of the journal, which as a rule has nothing to do with what the
+// batches hold, and may not come back.
 func (s *settler) passing(err error) bool {
-	if !errors.Is(err, errCommit) || isConstraint(err) {
+	if !errors.Is(err, errCommit) || aboutRows(err) {
 		return false
 	}
 	if s.failing.IsZero() {
@@ -333,10 +333,10 @@ func (s *settler) passing(err error) bool {
 	return time.Since(s.failing) < commitPatience
 }
 
-// isConstraint reports whether SQLite has found at the commit that rows break a constraint.
-func isConstraint(err error) bool {
+// aboutRows reports whether SQLite has found only then that rows are too large, or break a constraint.
+func aboutRows(err error) bool {
 	var coded interface{ Code() int }
-	return errors.As(err, &coded) && coded.Code()&0xff == 19
+	return errors.As(err, &coded) && (coded.Code()&0xff == 18 || coded.Code()&0xff == 19) // SQLITE_TOOBIG, CONSTRAINT
 }
 
 // refusable tells a statement that the database refuses from a database that does not work.
