@@ -36,6 +36,7 @@ const (
 // got it by the user's wish) and the one that it was moved to. A row put into _ddb_last vanishes, but
 // last_insert_rowid() goes on telling its key.
 var keyTables = []string{
+	`DROP TABLE IF EXISTS main."_ddb_keys"`, // an earlier ddb had it without moves, and no _ddb_last
 	`CREATE TABLE IF NOT EXISTS main."_ddb_keys" (tbl TEXT NOT NULL PRIMARY KEY, handed INTEGER NOT NULL, moves INTEGER NOT NULL DEFAULT 0, was INTEGER, last INTEGER) WITHOUT ROWID`,
 	`CREATE TABLE IF NOT EXISTS main."_ddb_last" (id INTEGER PRIMARY KEY)`,
 	`CREATE TRIGGER IF NOT EXISTS main."_ddb_last_ai" AFTER INSERT ON "_ddb_last" BEGIN DELETE FROM "_ddb_last"; END`,
