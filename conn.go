@@ -68,7 +68,7 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 	if err := rc.c.refuseHidden(query); err != nil {
 		return nil, err
 	}
-	if (rc.tx != nil || rc.pinned != nil || rc.c.pins(query)) && rc.c.node != nil && rc.c.hidesSchema(query) {
+	if rc.c.node != nil && rc.c.hidesSchema(query) && (rc.tx != nil || rc.pinned != nil || rc.c.pins(query)) {
 		return rc.c.oneByOne(query, args, func(s string) (sql.Result, error) { return rc.exec(ctx, s, nil) })
 	}
 	if rc.tx != nil && rc.c.isSchema(query) && !temporary(rc.c.class, query) {
