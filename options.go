@@ -50,7 +50,8 @@ type Options struct {
 	// Snaps lists the snaps that a master accepts, by id. Nil: any snap that proves Key.
 	Snaps map[string]SnapAccess
 	// Rejoin lets a follower whose history has forked, or which belonged to another
-	// cluster, replace all its data by a new snapshot. Its own unshipped changes are lost.
+	// cluster, replace all its data by a new snapshot. Its own unshipped changes are lost; a snap keeps what waits in
+	// its queue, and if its database is a copy of another's, sends it as new batches.
 	Rejoin bool
 
 	// WaitReplicas makes a write return only when so many replicas have it durably. Default 0.

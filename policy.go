@@ -97,7 +97,8 @@ type SnapAccess struct {
 	// Key is the snap's own secret. Empty: the snap need not prove anything.
 	Key []byte
 	// Tables lists what the snap may do, by "table" or "database.table"; "" stands for all
-	// other tables. Nil: everything. A batch that does more is refused and kept as a conflict.
+	// other tables. Nil: everything. A batch that does more is refused and kept as a conflict, also where
+	// its rows would win over others: to insert does not include to overwrite.
 	Tables map[string]Ops
 }
 
