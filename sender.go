@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -443,84 +441,4 @@ func (f *sender) beat(ctx context.Context, l *link) error {
 		return l.write(msgBeat, beat{Position: f.m.state.load().pos, At: time.Now().UnixNano(),
 			Nodes: f.m.peers(), Every: int64(f.m.opts.Heartbeat)})
 	})
-}
-
-// nodes lists the master and every follower it has seen.
-func (m *master) nodes() []NodeStatus {
-	m.mu.Lock()
-	followers := make([]*sender, 0, len(m.followers))
-	for _, f := range m.followers {
-		followers = append(followers, f)
-	}
-	m.mu.Unlock()
-	st := m.state.load()
-	self := NodeStatus{ID: m.opts.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.epoch, LSN: st.pos.LSN, Address: m.opts.Listen}
-	if well := m.unwell(); st.err != nil {
-		self.State, self.Reason = Failed, st.err.Error()
-	} else if well.State != "" {
-		self.State, self.Reason, self.Since = well.State, well.Reason, well.Since
-	}
-	slices.SortFunc(followers, func(a, b *sender) int { return strings.Compare(a.id, b.id) })
-	list := []NodeStatus{self}
-	for _, f := range followers {
-		list = append(list, f.snapshot())
-	}
-	shared := slices.Clone(list) // the caller completes its own
-	m.latest.Store(&shared)
-	return list
-}
-
-// maxPeers is how many nodes a heartbeat describes; beyond it, snaps are left out.
-const maxPeers = 32
-
-// peers returns the nodes as last listed, for heartbeats: every follower gets one per
-// interval, so listing them afresh for each would cost the square of their number.
-func (m *master) peers() []NodeStatus {
-	latest := m.latest.Load()
-	if latest == nil {
-		return nil
-	}
-	if len(*latest) <= maxPeers {
-		return *latest
-	}
-	var list []NodeStatus
-	for _, n := range *latest {
-		if n.Role != Snap && len(list) < maxPeers {
-			list = append(list, n)
-		}
-	}
-	return list
-}
-
-// snapshot returns the follower's status now.
-func (f *sender) snapshot() NodeStatus {
-	lag := f.lag()
-	f.mu.Lock()
-	s := f.status
-	s.ID, s.Role, s.LSN, s.Lag, s.Epoch = f.id, f.role, LSN(f.acked.Load()), lag, f.m.epoch
-	s.Maintenance = f.hold
-	batches, unheard := f.pending, f.unheard
-	if f.link != nil {
-		s.Address = f.link.address
-	}
-	f.mu.Unlock()
-	if unheard {
-		s.Pending = PendingUnknown
-		return s
-	}
-	if s.Role == Snap {
-		s.Pending = batches // as it said itself
-		return s
-	}
-	end := f.m.state.load().pos.LSN
-	if s.LSN >= end {
-		return s // level: nothing to count
-	}
-	s.Pending = int64(end - s.LSN) // at least that is known if counting takes too long
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if q, err := f.pendingQueue().Stats(ctx); err == nil {
-		s.Pending, s.PendingBytes, s.PendingAge = q.Length, q.Bytes, q.Age
-	}
-	return s
 }
