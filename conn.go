@@ -283,7 +283,7 @@ type pinnedTx struct {
 
 func (t *pinnedTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
 	if !t.c.isSchema(query) || t.c.node == nil {
-		return t.c.execPinned(ctx, t.conn, query, args)
+		return t.c.execPinned(ctx, t.tx, query, args)
 	}
 	if t.c.m == nil {
 		return t.plainTx.exec(ctx, query, args)
@@ -299,7 +299,7 @@ func (t *pinnedTx) exec(ctx context.Context, query string, args []any) (sql.Resu
 }
 
 func (t *pinnedTx) keyedRows(ctx context.Context, query string, args []any, _ bool) (driver.Rows, error) {
-	return t.c.rowsPinned(ctx, t.conn, query, args)
+	return t.c.rowsPinned(ctx, t.tx, query, args)
 }
 
 func (t *pinnedTx) commit() error {

@@ -301,7 +301,7 @@ func (n *node) txOn(ctx context.Context, c *sql.Conn, p dialect.Purpose, f func(
 }
 
 // rollback ends the transaction even if the caller's context is over.
-func rollback(c *sql.Conn) error {
+func rollback(c dialect.Querier) error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	_, err := c.ExecContext(ctx, "ROLLBACK")

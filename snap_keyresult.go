@@ -140,7 +140,7 @@ func (n *node) putLast(ctx context.Context, q dialect.Querier, key, changes int6
 }
 
 // execKeyed runs a statement of a session, in which later ones may ask for the last key. It is called for nodes with a number.
-func (n *node) execKeyed(ctx context.Context, c *sql.Conn, number int64, query string, args []any) (r sql.Result, err error) {
+func (n *node) execKeyed(ctx context.Context, c dialect.Querier, number int64, query string, args []any) (r sql.Result, err error) {
 	watch, err := n.watchMoves(ctx, c, number, query)
 	if err != nil {
 		return nil, err
@@ -182,8 +182,9 @@ type keyedTx interface {
 	keyedRows(ctx context.Context, query string, args []any, lasting bool) (driver.Rows, error)
 }
 
-// execPinned runs a statement on a connection of the program's own, in a transaction or not.
-func (c *Cluster) execPinned(ctx context.Context, conn *sql.Conn, query string, args []any) (r sql.Result, err error) {
+// execPinned runs a statement on a connection of the program's own, or in a transaction there, which conn is then: once that
+// is over, what the connection is given would commit by itself.
+func (c *Cluster) execPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (r sql.Result, err error) {
 	keyed := c.keyed(query)
 	if keyed {
 		hidden, err := c.node.hidesInsert(ctx, conn, query)
@@ -203,7 +204,7 @@ func (c *Cluster) execPinned(ctx context.Context, conn *sql.Conn, query string, 
 }
 
 // rowsPinned is execPinned for a statement whose rows are asked for.
-func (c *Cluster) rowsPinned(ctx context.Context, conn *sql.Conn, query string, args []any) (rows driver.Rows, err error) {
+func (c *Cluster) rowsPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (rows driver.Rows, err error) {
 	hidden, err := c.node.hidesInsert(ctx, conn, query)
 	if err != nil {
 		return nil, err
@@ -222,7 +223,7 @@ func (c *Cluster) rowsPinned(ctx context.Context, conn *sql.Conn, query string, 
 }
 
 // hidesInsert reports whether a statement inserts into a temporary table of its connection, whose rows nobody moves.
-func (n *node) hidesInsert(ctx context.Context, c *sql.Conn, query string) (bool, error) {
+func (n *node) hidesInsert(ctx context.Context, c dialect.Querier, query string) (bool, error) {
 	engine, ok := n.engine.(temporaries)
 	if !ok {
 		return false, nil
@@ -250,14 +251,14 @@ var (
 )
 
 // run runs f and undoes what it did if it fails with a refusedKey. What a statement of the user's leaves behind when it fails stands.
-func (s scope) run(ctx context.Context, c *sql.Conn, f func() error) error {
+func (s scope) run(ctx context.Context, c dialect.Querier, f func() error) error {
 	if _, err := c.ExecContext(ctx, s.begin); err != nil {
 		return err
 	}
 	return s.finish(ctx, c, f())
 }
 
-func (s scope) finish(ctx context.Context, c *sql.Conn, err error) error {
+func (s scope) finish(ctx context.Context, c dialect.Querier, err error) error {
 	ctx = context.WithoutCancel(ctx)
 	var refused refusedKey
 	if errors.As(err, &refused) {
@@ -273,7 +274,7 @@ func (s scope) finish(ctx context.Context, c *sql.Conn, err error) error {
 }
 
 // pinnedRun runs f on a connection of the program's own, so that nobody writes between what it reads and what it writes.
-func pinnedRun(ctx context.Context, c *sql.Conn, query string, f func() error) error {
+func pinnedRun(ctx context.Context, c dialect.Querier, query string, f func() error) error {
 	switch _, err := c.ExecContext(ctx, immediate.begin); {
 	case err == nil:
 		return immediate.finish(ctx, c, f())
@@ -344,7 +345,7 @@ func (in *keyedInsert) look(ctx context.Context, n *node, q dialect.Querier) (er
 // rowsKeyed runs a statement that may insert rows and returns some, all of which are read into memory, with the keys that they
 // have in the end. tables are those whose definition has not changed since ddb looked. lasting says that later
 // statements may ask for the last key.
-func (n *node) rowsKeyed(ctx context.Context, c *sql.Conn, tables []*dialect.Table, number int64, query string, args []any, lasting bool) (rows driver.Rows, err error) {
+func (n *node) rowsKeyed(ctx context.Context, c dialect.Querier, tables []*dialect.Table, number int64, query string, args []any, lasting bool) (rows driver.Rows, err error) {
 	in := returning(tables, number, query)
 	err = within.run(ctx, c, func() error {
 		if err := in.look(ctx, n, c); err != nil {
