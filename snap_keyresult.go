@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -186,6 +187,9 @@ type keyedTx interface {
 // is over, what the connection is given would commit by itself.
 func (c *Cluster) execPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (r sql.Result, err error) {
 	keyed := c.keyed(query)
+	if keyed && c.spansTx(query) {
+		return c.execSpanning(ctx, conn, query, args)
+	}
 	if keyed {
 		hidden, err := c.node.hidesInsert(ctx, conn, query)
 		if err != nil {
@@ -201,6 +205,32 @@ func (c *Cluster) execPinned(ctx context.Context, conn dialect.Querier, query st
 		return err
 	})
 	return r, err
+}
+
+// spansTx reports whether one of several statements in a text begins, marks or ends a transaction.
+func (c *Cluster) spansTx(text string) bool {
+	if !strings.Contains(text, ";") {
+		return false
+	}
+	list, _ := sqlclass.Split(c.class, text)
+	return slices.ContainsFunc(list, func(s sqlclass.Statement) bool { return s.Kind == sqlclass.TxControl })
+}
+
+// execSpanning runs the statements of such a text one by one: it can be in no transaction of ddb's.
+func (c *Cluster) execSpanning(ctx context.Context, conn dialect.Querier, query string, args []any) (r sql.Result, err error) {
+	if len(args) > 0 {
+		return nil, fmt.Errorf("%w: several statements, one of which begins or ends a transaction, take no arguments on a node with keys of its own: run them one by one", ErrNotReplicable)
+	}
+	list, err := sqlclass.Split(c.class, query)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range list {
+		if r, err = c.execPinned(ctx, conn, s.SQL, nil); err != nil {
+			return nil, fmt.Errorf("statement %d of %d: %w", i+1, len(list), err)
+		}
+	}
+	return r, nil
 }
 
 // rowsPinned is execPinned for a statement whose rows are asked for.

@@ -187,6 +187,34 @@ func TestHandedOutKeysReturning(t *testing.T) {
 	require.Empty(t, s.conflicts("master"))
 }
 
+// A text that begins and ends a transaction of its own runs on a connection of the program's, and tells the key in the end.
+func TestHandedOutKeysSpanning(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, "CREATE TABLE k (id INTEGER PRIMARY KEY, v TEXT)", "a")
+	foreignKeys(s, "k")
+	for _, id := range []string{"master", "a"} {
+		conn, err := s.nodes[id].Conn(s.ctx)
+		require.NoError(t, err)
+		_, err = conn.ExecContext(s.ctx, "CREATE TEMP TABLE pin (x)")
+		require.NoError(t, err)
+		_, err = conn.ExecContext(s.ctx, "BEGIN; INSERT INTO k (v) VALUES ('in one'); INSERT INTO k (v) VALUES ('"+id+"'); COMMIT;")
+		require.NoError(t, err)
+		var key int64
+		require.NoError(t, conn.QueryRowContext(s.ctx, "SELECT last_insert_rowid()").Scan(&key))
+		require.Equal(t, fmt.Sprintf("[%q]", id), s.rows(id, fmt.Sprintf("SELECT v FROM k WHERE id = %d", key)))
+		_, err = conn.ExecContext(s.ctx, "BEGIN; INSERT INTO k (v) VALUES ('undone')")
+		require.NoError(t, err)
+		_, err = conn.ExecContext(s.ctx, "INSERT INTO k (v) VALUES ('undone'); ROLLBACK")
+		require.NoError(t, err)
+		require.Equal(t, "[0]", s.rows(id, "SELECT count(*) FROM k WHERE v = 'undone'"))
+		_, err = conn.ExecContext(s.ctx, "BEGIN; INSERT INTO k (v) VALUES (?); COMMIT", "x")
+		require.ErrorIs(t, err, ddb.ErrNotReplicable)
+		require.NoError(t, conn.Close())
+	}
+	s.waitFor("[2]", "SELECT count(*) FROM k WHERE v IN ('master', 'a')") // a's own connection is not waited for
+	s.exchange("a")
+	s.same("k")
+}
+
 // LastInsertId, and last_insert_rowid() in a transaction and on a connection of the program's own, tell the key that the
 // row has in the end, however the text begins, and changes() is what it was. Nothing of it is left behind.
 func TestHandedOutKeysLast(t *testing.T) {
