@@ -444,12 +444,13 @@ func (in *keyedInsert) settle(ctx context.Context, n *node, q dialect.Querier, g
 	if err := scanOne(ctx, n.quick(q), []any{&moves, &was, &last}, "SELECT coalesce(max(moves), 0), max(was), coalesce(max(last), 0) FROM main."+keyTable+" WHERE tbl = ?", in.table.Name); err != nil {
 		return nil, err
 	}
-	count := int64(len(keys))
+	count := moves - in.moves
+	at := in.moved(keys, was, count)
 	switch {
-	case moves == in.moves:
+	case count == 0:
 		return got, nil
-	case moves-in.moves != count || count > 1 && last-in.base != count || !in.handedOut(keys, was):
-		return nil, in.refuse("some of the rows have keys of their own or were changed, or triggers insert more")
+	case at == nil || count > 1 && last-in.base != count:
+		return nil, in.refuse("it cannot tell which of these they are: some have keys of their own or were changed, or triggers insert more")
 	case !in.Repeatable:
 		return nil, in.refuse("the RETURNING list has parameters, a subquery or last_insert_rowid()")
 	}
@@ -458,21 +459,40 @@ func (in *keyedInsert) settle(ctx context.Context, n *node, q dialect.Querier, g
 	if err != nil {
 		return nil, err
 	}
-	if len(now.list) != len(keys) || len(now.columns) != len(got.columns) {
+	if len(now.list) != len(at) || len(now.columns) != len(got.columns) {
 		return nil, in.refuse("triggers have changed the rows")
 	}
-	now.columns = got.columns
+	for i, row := range at {
+		got.list[row] = now.list[i]
+	}
+	now.list, now.columns = got.list, got.columns
 	return now, nil
 }
 
-// handedOut reports whether all these keys were handed out one after another, each to a row that was moved then, with was the last one.
-func (in *keyedInsert) handedOut(keys []driver.Value, was sql.NullInt64) bool {
-	same, rising := was.Valid, was.Valid && in.rising
-	for i, k := range keys {
-		same = same && k == was.Int64
-		rising = rising && k == was.Int64-int64(len(keys)-1-i)
+// moved returns which of the rows told, in their order, are the count that were moved, was being the last key handed out to one;
+// nil where that cannot be told. Each has that key, as its place was free again for the next, or, where keys only ever
+// rise, they have those up to it and are all the rows. The first rows may be moved and others not: on a snap whose keys are the
+// highest of all from then on.
+func (in *keyedInsert) moved(keys []driver.Value, was sql.NullInt64, count int64) []int {
+	if !was.Valid {
+		return nil
 	}
-	return same || rising
+	var same, all []int
+	rising := in.rising && count == int64(len(keys))
+	for i, k := range keys {
+		if k == was.Int64 {
+			same = append(same, i)
+		}
+		rising = rising && k == was.Int64-(count-1-int64(i))
+		all = append(all, i)
+	}
+	switch {
+	case int64(len(same)) == count:
+		return same
+	case rising:
+		return all
+	}
+	return nil
 }
 
 func (in *keyedInsert) refuse(why string) error {
