@@ -367,9 +367,9 @@ func (in *keyedInsert) look(ctx context.Context, n *node, q dialect.Querier) (er
 	key, lo, hi := quoteName("", in.column), int64(0), int64(0)
 	lo, hi = keyRange(in.number)
 	return scanOne(ctx, n.quick(q), []any{&in.moves, &in.base, &in.rising}, fmt.Sprintf(
-		"SELECT coalesce(max(k.moves), 0), max(coalesce(max(k.last), 0), coalesce((SELECT max(%s) FROM main.%s WHERE %s >= %d AND %s < %d), %d)), "+
+		"SELECT coalesce(max(k.moves), 0), max(coalesce(max(%s), 0), coalesce((SELECT max(%s) FROM main.%s WHERE %s >= %d AND %s < %d), %d)), "+
 			"EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 AND sql LIKE '%%AUTOINCREMENT%%') "+
-			"FROM main."+keyTable+" k WHERE k.tbl = ?1", key, quoteName("", in.table.Name), key, lo, key, hi, lo-1), in.table.Name)
+			"FROM main."+keyTable+" k WHERE k.tbl = ?1", lastOwn(lo, hi), key, quoteName("", in.table.Name), key, lo, key, hi, lo-1), in.table.Name)
 }
 
 // rowsKeyed runs a statement that may insert rows and returns some, all of which are read into memory, with the keys that they

@@ -226,10 +226,15 @@ func (k *keyTriggerWriter) after() string {
 		move = "INSERT INTO " + keyFlagTable + " VALUES (1); " + move + "DELETE FROM " + keyFlagTable + "; "
 	}
 	return begin + k.note + fmt.Sprintf("UPDATE "+keyTable+" SET was = CASE handed WHEN 1 THEN NEW.%s END, moves = moves + handed, "+
-		"last = CASE handed WHEN 1 THEN max(coalesce(last, 0), coalesce((SELECT max(%s) FROM %s WHERE %s >= %d AND %s < %d), %d)) + 1 ELSE last END WHERE tbl = %s; "+
+		"last = CASE handed WHEN 1 THEN max(%s, coalesce((SELECT max(%s) FROM %s WHERE %s >= %d AND %s < %d), %d)) + 1 ELSE last END WHERE tbl = %s; "+
 		"SELECT RAISE(ABORT, %s) FROM "+keyTable+" WHERE tbl = %s AND handed = 1 AND last >= %d; ",
-		key, key, name, key, k.lo, key, k.hi, k.lo-1, table,
+		key, lastOwn(k.lo, k.hi), key, name, key, k.lo, key, k.hi, k.lo-1, table,
 		quoteText("ddb: the keys of this node for table "+k.table+" are used up; give new rows keys of your own"), table, k.hi) + move + "END"
+}
+
+// lastOwn is the last key of a range that a row was moved to, or 0. Before a Rejoin the node may have had a higher range.
+func lastOwn(lo, hi int64) string {
+	return fmt.Sprintf("CASE WHEN last >= %d AND last < %d THEN last ELSE 0 END", lo, hi)
 }
 
 // quoteText writes a string literal of SQLite.

@@ -249,6 +249,25 @@ func TestHandedOutKeysSpanning(t *testing.T) {
 	s.same("k")
 }
 
+// A snap that rejoins another cluster may get a lower range of keys than it had.
+func TestHandedOutKeysRejoin(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{}, "CREATE TABLE k (id INTEGER PRIMARY KEY, v TEXT)", "b", "a")
+	foreignKeys(s, "k")
+	s.exec("a", "INSERT INTO k (v) VALUES ('moved')")
+	s.exchange("a")
+	require.NoError(t, s.nodes["a"].Close())
+	s.open("other", ddb.Options{Listen: "other", Transport: s.net})
+	s.exec("other", "CREATE TABLE k (id INTEGER PRIMARY KEY, v TEXT)")
+	s.exec("other", fmt.Sprintf("INSERT INTO k VALUES (%d, 'of another')", int64(1)<<50))
+	o := s.opts["a"]
+	o.Master, o.Rejoin = "other", true
+	require.NoError(t, s.open("a", o).WaitReady(s.ctx))
+	last, err := s.exec("a", "INSERT INTO k (v) VALUES ('moved')").LastInsertId()
+	require.NoError(t, err)
+	require.Equal(t, int64(2), last>>40)
+	require.Equal(t, `["moved"]`, s.rows("a", fmt.Sprintf("SELECT v FROM k WHERE id = %d", last)))
+}
+
 // LastInsertId, and last_insert_rowid() in a transaction and on a connection of the program's own, tell the key that the
 // row has in the end, however the text begins, and changes() is what it was. Nothing of it is left behind.
 func TestHandedOutKeysLast(t *testing.T) {
