@@ -72,6 +72,13 @@ func SetMaxBatch(n int) (undo func()) {
 	return func() { maxBatchBytes = was }
 }
 
+// SetCommitPatience changes how long masters try a commit again, and returns what undoes that. No master may be open.
+func SetCommitPatience(d time.Duration) (undo func()) {
+	was := commitPatience
+	commitPatience = d
+	return func() { commitPatience = was }
+}
+
 // SetKeyWatch changes how often nodes that are opened from now on look at the keys they hand out, and returns what undoes that.
 func SetKeyWatch(every, tick time.Duration) (undo func()) {
 	e, t := keyWatchEvery, keyWatchTick

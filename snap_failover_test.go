@@ -1,6 +1,7 @@
 package ddb_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -208,4 +209,33 @@ func TestSnapJournalFails(t *testing.T) {
 	s.same("p")
 	require.Empty(t, s.conflicts("master"))
 	require.LessOrEqual(t, j.fail.Load(), int32(0))
+}
+
+// pickyJournal never takes rows of which one holds a word. The conflict that such a row becomes has it in quotes.
+type pickyJournal struct{ ddb.Journal }
+
+func (j pickyJournal) Append(ctx context.Context, parts ...ddb.Part) error {
+	for _, p := range parts {
+		if bytes.Contains(p.Payload, []byte("poison")) && !bytes.Contains(p.Payload, []byte(`"poison"`)) {
+			return errBrittle
+		}
+	}
+	return j.Journal.Append(ctx, parts...)
+}
+
+// A batch that always makes the commit fail is found among others, whichever place it has, and takes none with it.
+func TestSnapCommitNeverWorks(t *testing.T) {
+	undo := ddb.SetCommitPatience(200 * time.Millisecond)
+	t.Cleanup(undo)
+	_, db := testdb.SQLite(t)
+	s := newShop(t, sqliteEngine(t), ddb.Options{Journal: pickyJournal{ddb.DefaultJournal(t, db, sqlite.Dialect{})}}, pairSchema, "a")
+	s.cut("a")
+	for i, v := range []string{"fine", "fine", "poison", "fine"} {
+		s.exec("a", "INSERT INTO p VALUES (?, ?, ?, 0)", i, i, v)
+	}
+	s.heal("a")
+	s.exchange("a")
+	s.same("p")
+	require.Equal(t, "[0]\n[1]\n[3]", s.rows("master", "SELECT id FROM p ORDER BY id"))
+	require.Len(t, s.conflicts("master"), 1)
 }

@@ -340,6 +340,7 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 		if err != nil {
 			return err
 		}
+		s.failing = time.Time{} // not before: a half that could be committed tells nothing of the other
 		relist = append(relist, repeated...)
 	}
 	if len(relist) == 0 {
@@ -375,7 +376,6 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 	}
 	switch {
 	case err == nil:
-		s.failing = time.Time{}
 		for _, a := range list {
 			if a.refused {
 				a.job.refused = append(a.job.refused, a.number)

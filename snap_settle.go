@@ -19,7 +19,7 @@ type settler struct {
 	*master
 	conn    *sql.Conn // where the database has many writers
 	forced  error     // why the only batch of the next attempt is refused
-	failing time.Time // since when commits have failed; zero if the last one has not
+	failing time.Time // since when commits of what is to be settled have failed; zero if none has
 	built   map[string]refusedRow
 	began   LSN  // the master's end when it began to settle: what snaps had seen then may have been refused before
 	recalls bool // what was refused before that is yet to be read
@@ -27,8 +27,9 @@ type settler struct {
 	stamped int // rows stamped since the stamps were counted; at the start all may be there already
 }
 
-// commitPatience is how long a commit that fails is tried again before a batch is looked for that makes it fail.
-const commitPatience = 30 * time.Second
+// commitPatience is how long a commit that fails is tried again before a batch is looked for that makes it fail. Tests set it
+// lower.
+var commitPatience = 30 * time.Second
 
 // errOneByOne asks for the batches to be settled one at a time.
 var errOneByOne = errors.New("ddb: batches must be settled one by one")
