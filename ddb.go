@@ -268,7 +268,7 @@ func (c *Cluster) rebuild() {
 			v.active = append(v.active, m)
 		case st.State == Lagging:
 			v.floor = append(v.floor, m)
-		case st.State == Inactive && m.local && c.f != nil && c.f.whole():
+		case st.State == Inactive && m.local && c.f != nil && c.f.whole() && !c.f.linked(): // while linked, it is its checker that warns of it
 			v.alone = m
 		}
 	}

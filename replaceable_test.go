@@ -117,6 +117,11 @@ func TestOwnHealthChecker(t *testing.T) {
 	}
 	require.Equal(t, before, readsOf("r1"))
 	require.GreaterOrEqual(t, readsOf("r2"), uint64(10))
+	// Nor does it read there itself while it has its master.
+	require.NoError(t, f.replicas[0].QueryRowContext(ddb.WithConsistency(f.ctx, ddb.Eventual), "SELECT count(*) FROM t").Scan(new(int)))
+	for _, s := range f.replicas[0].Nodes() {
+		require.True(t, !s.Local || s.Reads == 0, "%d reads", s.Reads)
+	}
 	f.do("INSERT INTO t VALUES (1)")
 	f.level() // it follows all the same
 	checker.Set("r1", ddb.Report{Lag: time.Hour}, nil)

@@ -329,6 +329,13 @@ func (f *follower) upstream() (*upstream, error) {
 	return f.live, nil
 }
 
+// linked reports whether the node is connected to its master.
+func (f *follower) linked() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.live != nil
+}
+
 // hello tells the master who this is and where its history ends.
 func (f *follower) hello(ctx context.Context, g greeting) (hello, error) {
 	h := hello{Protocol: protocolVersion, Cluster: f.clusterID, ID: f.opts.ID, Role: f.opts.Role, Dialect: f.dialect.Name(),

@@ -354,7 +354,7 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			if st.status.State == Inactive && st.cause != nil {
+			if st.status.State == Inactive && st.cause != nil && !c.f.linked() {
 				return fmt.Errorf("ddb: node %s is %s: %w: %w", c.opts.ID, st.status.State, st.cause, ctx.Err())
 			}
 			return fmt.Errorf("ddb: node %s is %s (%s): %w", c.opts.ID, st.status.State, st.status.Reason, ctx.Err())
