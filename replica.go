@@ -274,9 +274,26 @@ func (f *follower) once(ctx context.Context) error {
 		return err
 	}
 	if err := f.adopt(ctx, g, w); err != nil {
+		if fatal(err) {
+			f.refuse(up, err)
+		}
 		return err
 	}
 	return f.attend(ctx, cancel, up, w)
+}
+
+// refuse tells the master why the node does not go on, and waits until it has heard that and hangs up: what was not read
+// when a connection is closed may be lost.
+func (f *follower) refuse(up *upstream, err error) {
+	if up.write(msgRefusal, refusalOf(err)) != nil {
+		return
+	}
+	limit := time.NewTimer(f.opts.Heartbeat)
+	defer limit.Stop()
+	select {
+	case <-up.session.Done():
+	case <-limit.C:
+	}
 }
 
 // attend runs the tasks of one connection until the first of them ends.

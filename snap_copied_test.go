@@ -49,6 +49,7 @@ func TestSnapCopiedDatabase(t *testing.T) {
 		require.Eventually(t, func() bool { return s.nodes["copy"].Nodes()[0].State == ddb.Failed }, testPatience, testStep)
 		require.Contains(t, s.nodes["copy"].Nodes()[0].Reason, "a copy of another machine's")
 		require.EqualValues(t, 1, s.nodes["copy"].Nodes()[0].Pending)
+		require.Eventually(t, func() bool { return s.states("master")["a"] == ddb.Failed }, testPatience, testStep) // there too
 
 		require.NoError(t, s.nodes["copy"].Close())
 		o.Rejoin = true
