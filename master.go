@@ -143,7 +143,7 @@ func (m *master) reign(ctx context.Context) error {
 	}
 	m.epoch = epoch
 	m.node.log = m.node.log.With("epoch", epoch)
-	if m.heard, err = m.entryTime(ctx, last.LSN); err != nil {
+	if m.heard, _, err = m.entryTime(ctx, last.LSN); err != nil {
 		return err
 	}
 	m.state.update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })

@@ -377,14 +377,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// entryTime returns when an entry of the journal was made, by the clock of the master then; 0 if the journal does not have it.
-func (n *node) entryTime(ctx context.Context, lsn LSN) (int64, error) {
+// entryTime returns when an entry of the journal was made, by the clock of the master then, or if it is an anchor, by this
+// node's, which was told no other; 0 if the journal does not have it.
+func (n *node) entryTime(ctx context.Context, lsn LSN) (at int64, anchor bool, err error) {
 	if lsn == 0 {
-		return 0, nil
+		return 0, false, nil
 	}
 	parts, err := n.journal.Read(ctx, lsn, -1, 1)
 	if err != nil || len(parts) == 0 || parts[0].LSN != lsn {
-		return 0, err
+		return 0, false, err
 	}
-	return parts[0].At, nil
+	return parts[0].At, parts[0].Anchor(), nil
 }

@@ -62,7 +62,8 @@ type snapSide struct {
 	count    int64
 	bytes    int64
 	oldest   int64 // unix nanoseconds; 0 for an empty queue
-	stood    int64 // by the master's clock, the time of the entry that this node stood at when it was opened
+	stood    int64 // the time of the entry that this node stood at when it was opened
+	heard    int64 // the same, 0 if it is not by the master's clock
 	warned   bool
 	stale    bool          // a commit has failed that may stand all the same: the queue must be read again
 	staged   []*madeBatch  // of the local transaction that is open
@@ -153,8 +154,12 @@ func (s *snapSide) load(ctx context.Context) error {
 		return err
 	}
 	s.found = s.lastID
-	if s.stood, err = s.entryTime(ctx, s.apply.pos.LSN); err != nil {
+	var anchor bool
+	if s.stood, anchor, err = s.entryTime(ctx, s.apply.pos.LSN); err != nil {
 		return err
+	}
+	if !anchor {
+		s.heard = s.stood
 	}
 	queue, ok, err := s.meta(ctx, s.db, metaQueue)
 	if err != nil || ok {

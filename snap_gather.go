@@ -254,7 +254,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 	var made []*madeBatch
 	var args []any
 	st := s.state.load()
-	heard := s.stood
+	heard := s.heard
 	if !st.applied.IsZero() {
 		heard = st.applied.UnixNano()
 	}

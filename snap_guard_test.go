@@ -171,3 +171,23 @@ func TestSnapClockHears(t *testing.T) {
 		require.Equal(t, `["after that"]`, s.rows("master", "SELECT v FROM p WHERE id = 1"))
 	}
 }
+
+// A clock that was ahead when the snap took its snapshot makes none of its changes later than they were: of the master's clock
+// a snapshot tells nothing.
+func TestSnapClockOfSnapshot(t *testing.T) {
+	s := newShop(t, sqliteEngine(t), ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.NewestWins}}, pairSchema, "a")
+	s.exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0)")
+	s.exchange("a")
+	s.cut("a")
+	require.NoError(t, s.nodes["a"].Close())
+	_, err := s.dbs["a"].Exec("UPDATE _ddb_journal SET records = -1, at = ? WHERE seq = (SELECT MAX(seq) FROM _ddb_journal)", time.Now().Add(time.Hour).UnixNano())
+	require.NoError(t, err)
+	s.open("a", s.opts["a"])
+	s.exec("a", "UPDATE p SET v = 'older' WHERE id = 1")
+	s.exec("master", "UPDATE p SET v = 'newer' WHERE id = 1")
+	require.NoError(t, ddb.Pass(s.ctx, s.nodes["master"]))
+	s.heal("a")
+	s.exchange("a")
+	s.same("p")
+	require.Equal(t, `["newer"]`, s.rows("master", "SELECT v FROM p WHERE id = 1"))
+}
