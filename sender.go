@@ -372,7 +372,7 @@ func (f *sender) heardBeat(b beat) {
 		f.setState(Failed, b.Reason)
 	case Syncing:
 		f.setState(b.State, b.Reason)
-	case Active, Lagging:
+	case Active, Lagging, Inactive: // the last by what its own checker has found
 		f.stopped = ""
 		if f.link != nil && f.status.State == Failed {
 			f.setState(Syncing, "catching up") // it has overcome what had stopped it
