@@ -165,7 +165,10 @@ func (n *node) execKeyed(ctx context.Context, c dialect.Querier, number int64, q
 		if err == nil {
 			err = n.putLast(ctx, c, m.id, changes)
 		}
-		return err
+		if err != nil {
+			return refusedKey{err}
+		}
+		return nil
 	}
 	if watch.on {
 		err = within.run(ctx, c, run)
@@ -389,7 +392,7 @@ func (n *node) rowsKeyed(ctx context.Context, c dialect.Querier, tables []*diale
 		if err != nil {
 			return err
 		}
-		var id, changes, all int64
+		var id, changes int64
 		if err := scanOne(ctx, n.quick(c), []any{&id, &changes}, "SELECT last_insert_rowid(), changes()"); err != nil {
 			return refusedKey{err}
 		}
@@ -399,19 +402,27 @@ func (n *node) rowsKeyed(ctx context.Context, c dialect.Querier, tables []*diale
 		if !lasting {
 			return nil
 		}
-		if all, err = n.moves(ctx, c); err != nil || all == in.all {
-			return err
+		if err := in.keepLast(ctx, n, c, query, id, changes); err != nil {
+			return refusedKey{err}
 		}
-		now, is, err := n.movedTo(ctx, c, number, query, id)
-		if err == nil && is {
-			err = n.putLast(ctx, c, now, changes)
-		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return rows, nil
+}
+
+// keepLast puts last_insert_rowid() right, which tells id, if rows were moved.
+func (in *keyedInsert) keepLast(ctx context.Context, n *node, c dialect.Querier, query string, id, changes int64) error {
+	if all, err := n.moves(ctx, c); err != nil || all == in.all {
+		return err
+	}
+	now, is, err := n.movedTo(ctx, c, in.number, query, id)
+	if err != nil || !is {
+		return err
+	}
+	return n.putLast(ctx, c, now, changes)
 }
 
 func bufferQuery(ctx context.Context, q dialect.Querier, query string, args []any) (*bufferedRows, error) {

@@ -261,7 +261,9 @@ func TestHandedOutKeysRejoin(t *testing.T) {
 	s.exec("other", fmt.Sprintf("INSERT INTO k VALUES (%d, 'of another')", int64(1)<<50))
 	o := s.opts["a"]
 	o.Master, o.Rejoin = "other", true
-	require.NoError(t, s.open("a", o).WaitReady(s.ctx))
+	a := s.open("a", o)
+	require.Eventually(t, func() bool { return a.Position() == s.nodes["other"].Position() }, patience, time.Millisecond) // ready it is with what it had, too
+	require.NoError(t, a.WaitReady(s.ctx))
 	last, err := s.exec("a", "INSERT INTO k (v) VALUES ('moved')").LastInsertId()
 	require.NoError(t, err)
 	require.Equal(t, int64(2), last>>40)
