@@ -38,8 +38,12 @@ type notePasses struct {
 	wake             chan struct{} // capacity 1
 }
 
-// passNotes is how many notes a pass reads at a time.
-const passNotes = 20_000
+const (
+	// passNotes is how many notes a pass reads at a time.
+	passNotes = 20_000
+	// offlineRest is the pause between two passes while the link is down and writes go on: nobody waits for the batches.
+	offlineRest = 400 * time.Millisecond
+)
 
 // noted counts a local write that may have been committed, and asks for a pass.
 func (s *snapSide) noted() {
@@ -88,7 +92,7 @@ func (s *snapSide) runPasses(ctx context.Context) {
 		if s.unmade() > 0 { // fewer passes make as many batches
 			rest := min(4*time.Since(start), mostRest)
 			if s.state.load().status.State == Inactive {
-				rest = loneRest
+				rest = offlineRest
 			}
 			sleep(ctx, rest)
 		}
