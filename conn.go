@@ -69,7 +69,7 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 		return nil, err
 	}
 	if rc.c.node != nil && rc.c.hidesSchema(query) && (rc.tx != nil || rc.pinned != nil || rc.c.pins(query)) {
-		return rc.c.oneByOne(query, args, func(s string) (sql.Result, error) { return rc.exec(ctx, s, nil) })
+		return rc.c.oneByOne(query, args, amongSchema, func(s string) (sql.Result, error) { return rc.exec(ctx, s, nil) })
 	}
 	if rc.tx != nil && rc.c.isSchema(query) && !temporary(rc.c.class, query) {
 		return rc.tx.exec(ctx, query, args) // which no KILL may meet

@@ -125,7 +125,7 @@ type bufferedRows struct {
 }
 
 // bufferRows reads all rows and closes them.
-func bufferRows(rows *sql.Rows) (driver.Rows, error) {
+func bufferRows(rows *sql.Rows) (*bufferedRows, error) {
 	s, err := streamRows(rows, nil)
 	if err != nil {
 		return nil, err

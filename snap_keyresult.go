@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -191,7 +190,7 @@ type keyedTx interface {
 func (c *Cluster) execPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (r sql.Result, err error) {
 	keyed := c.keyed(query)
 	if keyed && c.spansTx(query) {
-		return c.execSpanning(ctx, conn, query, args)
+		return c.oneByOne(query, args, amongTx, func(s string) (sql.Result, error) { return c.execPinned(ctx, conn, s, nil) })
 	}
 	if keyed {
 		hidden, err := c.node.hidesInsert(ctx, conn, query)
@@ -210,30 +209,12 @@ func (c *Cluster) execPinned(ctx context.Context, conn dialect.Querier, query st
 	return r, err
 }
 
+// amongTx is why several statements with arguments are refused: a text that begins or ends a transaction can be in none of ddb's.
+const amongTx = "several statements, one of which begins or ends a transaction, take no arguments on a node with keys of its own: run them one by one"
+
 // spansTx reports whether one of several statements in a text begins, marks or ends a transaction.
 func (c *Cluster) spansTx(text string) bool {
-	if !strings.Contains(text, ";") {
-		return false
-	}
-	list, _ := sqlclass.Split(c.class, text)
-	return slices.ContainsFunc(list, func(s sqlclass.Statement) bool { return s.Kind == sqlclass.TxControl })
-}
-
-// execSpanning runs the statements of such a text one by one: it can be in no transaction of ddb's.
-func (c *Cluster) execSpanning(ctx context.Context, conn dialect.Querier, query string, args []any) (r sql.Result, err error) {
-	if len(args) > 0 {
-		return nil, fmt.Errorf("%w: several statements, one of which begins or ends a transaction, take no arguments on a node with keys of its own: run them one by one", ErrNotReplicable)
-	}
-	list, err := sqlclass.Split(c.class, query)
-	if err != nil {
-		return nil, err
-	}
-	for i, s := range list {
-		if r, err = c.execPinned(ctx, conn, s.SQL, nil); err != nil {
-			return nil, fmt.Errorf("statement %d of %d: %w", i+1, len(list), err)
-		}
-	}
-	return r, nil
+	return c.anyOf(text, func(s sqlclass.Statement) bool { return s.Kind == sqlclass.TxControl })
 }
 
 // rowsPinned is execPinned for a statement whose rows are asked for.
@@ -322,202 +303,4 @@ func pinnedRun(ctx context.Context, c dialect.Querier, query string, f func() er
 		}
 		return f()
 	})
-}
-
-// keyedInsert is a statement of which rows are asked for.
-type keyedInsert struct {
-	sqlclass.Insert
-	known   bool // it is one INSERT with RETURNING, of a table whose rows may be moved
-	several bool
-	tells   bool // its rows may tell a key
-	table   *dialect.Table
-	column  string
-	number  int64
-
-	// Before it has run: how many rows were moved, in all and in the table; the highest key that was given; whether
-	// keys only ever rise.
-	all, moves, base int64
-	rising           bool
-}
-
-// returning reads the text of a statement that returns rows.
-func returning(tables []*dialect.Table, number int64, query string) keyedInsert {
-	in := keyedInsert{number: number}
-	list, several, ok := sqlclass.Inserts(query)
-	in.several = several || !ok
-	in.tells = !ok || several && asksWithin(query)
-	for _, i := range list {
-		in.Insert = i
-		in.tells = in.tells || i.Returning != ""
-	}
-	if len(list) != 1 || in.several || in.Returning == "" || !in.Main() {
-		return in
-	}
-	for _, t := range tables {
-		if in.column = handedOut(t); strings.EqualFold(t.Name, in.Table) && in.column != "" && !t.Own {
-			in.table, in.known = t, true
-			break
-		}
-	}
-	return in
-}
-
-// look notes how things stand before the statement runs.
-func (in *keyedInsert) look(ctx context.Context, n *node, q dialect.Querier) (err error) {
-	if in.all, err = n.moves(ctx, q); err != nil || !in.known {
-		return err
-	}
-	key, lo, hi := quoteName("", in.column), int64(0), int64(0)
-	lo, hi = keyRange(in.number)
-	return scanOne(ctx, n.quick(q), []any{&in.moves, &in.base, &in.rising}, fmt.Sprintf(
-		"SELECT coalesce(max(k.moves), 0), max(coalesce(max(%s), 0), coalesce((SELECT max(%s) FROM main.%s WHERE %s >= %d AND %s < %d), %d)), "+
-			"EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 AND sql LIKE '%%AUTOINCREMENT%%') "+
-			"FROM main."+keyTable+" k WHERE k.tbl = ?1", lastOwn(lo, hi), key, quoteName("", in.table.Name), key, lo, key, hi, lo-1), in.table.Name)
-}
-
-// rowsKeyed runs a statement that may insert rows and returns some, all of which are read into memory, with the keys that they
-// have in the end. tables are those whose definition has not changed since ddb looked. lasting says that later
-// statements may ask for the last key.
-func (n *node) rowsKeyed(ctx context.Context, c dialect.Querier, tables []*dialect.Table, number int64, query string, args []any, lasting bool) (rows driver.Rows, err error) {
-	in := returning(tables, number, query)
-	err = within.run(ctx, c, func() error {
-		if err := in.look(ctx, n, c); err != nil {
-			return err
-		}
-		text := query
-		if in.known {
-			text = query[:in.End] + ", " + quoteName("", in.column) + query[in.End:]
-		}
-		got, err := bufferQuery(ctx, c, text, args)
-		if err != nil {
-			return err
-		}
-		var id, changes int64
-		if err := scanOne(ctx, n.quick(c), []any{&id, &changes}, "SELECT last_insert_rowid(), changes()"); err != nil {
-			return refusedKey{err}
-		}
-		if rows, err = in.settle(ctx, n, c, got); err != nil {
-			return refusedKey{fmt.Errorf("%w: %s", err, sqlclass.Brief(query))}
-		}
-		if !lasting {
-			return nil
-		}
-		if err := in.keepLast(ctx, n, c, query, id, changes); err != nil {
-			return refusedKey{err}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return rows, nil
-}
-
-// keepLast puts last_insert_rowid() right, which tells id, if rows were moved.
-func (in *keyedInsert) keepLast(ctx context.Context, n *node, c dialect.Querier, query string, id, changes int64) error {
-	if all, err := n.moves(ctx, c); err != nil || all == in.all {
-		return err
-	}
-	now, is, err := n.movedTo(ctx, c, in.number, query, id)
-	if err != nil || !is {
-		return err
-	}
-	return n.putLast(ctx, c, now, changes)
-}
-
-func bufferQuery(ctx context.Context, q dialect.Querier, query string, args []any) (*bufferedRows, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	b, err := bufferRows(rows)
-	if err != nil {
-		return nil, err
-	}
-	return b.(*bufferedRows), nil
-}
-
-// settle returns the rows as they are to be told.
-func (in *keyedInsert) settle(ctx context.Context, n *node, q dialect.Querier, got *bufferedRows) (driver.Rows, error) {
-	all, err := n.moves(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	if !in.known {
-		if all != in.all && in.tells {
-			return nil, in.refuse("it stands beside other statements, in a text that ddb cannot read, or for a view or a table that the transaction has changed")
-		}
-		return got, nil
-	}
-	keys := got.cutLast()
-	var moves, last int64
-	var was sql.NullInt64
-	if err := scanOne(ctx, n.quick(q), []any{&moves, &was, &last}, "SELECT coalesce(max(moves), 0), max(was), coalesce(max(last), 0) FROM main."+keyTable+" WHERE tbl = ?", in.table.Name); err != nil {
-		return nil, err
-	}
-	count := moves - in.moves
-	at := in.moved(keys, was, count)
-	switch {
-	case count == 0:
-		return got, nil
-	case at == nil || count > 1 && last-in.base != count:
-		return nil, in.refuse("it cannot tell which of these they are: some have keys of their own or were changed, or triggers insert more")
-	case !in.Repeatable:
-		return nil, in.refuse("the RETURNING list has parameters, a subquery or last_insert_rowid()")
-	}
-	now, err := bufferQuery(ctx, q, fmt.Sprintf("SELECT %s FROM main.%s WHERE %s > ? AND %[3]s <= ? ORDER BY %[3]s",
-		in.Returning, quoteName("", in.table.Name), "main."+quoteName("", in.table.Name)+"."+quoteName("", in.column)), []any{last - count, last})
-	if err != nil {
-		return nil, err
-	}
-	if len(now.list) != len(at) || len(now.columns) != len(got.columns) {
-		return nil, in.refuse("triggers have changed the rows")
-	}
-	for i, row := range at {
-		got.list[row] = now.list[i]
-	}
-	now.list, now.columns = got.list, got.columns
-	return now, nil
-}
-
-// moved returns which of the rows told, in their order, are the count that were moved, was being the last key handed out to one;
-// nil where that cannot be told. Each has that key, as its place was free again for the next, or, where keys only ever
-// rise, they have those up to it and are all the rows. The first rows may be moved and others not: on a snap whose keys are the
-// highest of all from then on.
-func (in *keyedInsert) moved(keys []driver.Value, was sql.NullInt64, count int64) []int {
-	if !was.Valid {
-		return nil
-	}
-	var same, all []int
-	rising := in.rising && count == int64(len(keys))
-	for i, k := range keys {
-		if k == was.Int64 {
-			same = append(same, i)
-		}
-		rising = rising && k == was.Int64-(count-1-int64(i))
-		all = append(all, i)
-	}
-	switch {
-	case int64(len(same)) == count:
-		return same
-	case rising:
-		return all
-	}
-	return nil
-}
-
-func (in *keyedInsert) refuse(why string) error {
-	return fmt.Errorf("%w: table %s: SQLite has told keys that rows do not have any more, since ddb has given them keys of this node, and %s: "+
-		"insert such rows by statements of their own with plain columns behind RETURNING, or give new rows keys of your own", ErrNotReplicable, in.Table, why)
-}
-
-// cutLast takes the last column away and returns its values.
-func (b *bufferedRows) cutLast() []driver.Value {
-	n := len(b.columns) - 1
-	b.columns, b.types = b.columns[:n], b.types[:n]
-	last := make([]driver.Value, len(b.list))
-	for i, row := range b.list {
-		b.list[i], last[i] = row[:n], row[n]
-	}
-	return last
 }

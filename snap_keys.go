@@ -15,7 +15,7 @@ import (
 // SQLite hands out the highest key plus one, which may be in another node's range. Two triggers per table notice a key
 // that was handed out beyond this node's range and move the row to the range's next key. That happens only while another
 // node's keys are the highest in the table. SQLite itself goes on telling the key before the move, so what ddb runs is
-// put right (snap_keyresult.go): Result.LastInsertId, the rows of RETURNING, and last_insert_rowid() in what follows. A trigger
+// put right (snap_keyresult.go, snap_keyrows.go): Result.LastInsertId, the rows of RETURNING, and last_insert_rowid() in what follows. A trigger
 // of the user's that asks for the new row's key would be told the one before the move as well: where there is one, a row that
 // would have to be moved is refused.
 //

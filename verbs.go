@@ -92,11 +92,18 @@ func (c *Cluster) refuseHidden(query string) error {
 
 // hidesSchema reports whether one of several statements in a text changes the schema.
 func (c *Cluster) hidesSchema(text string) bool {
-	if c.kindOf(text) != sqlclass.Write || !strings.Contains(text, ";") {
+	return c.kindOf(text) == sqlclass.Write && c.anyOf(text, func(s sqlclass.Statement) bool {
+		return s.Kind == sqlclass.Schema && !temporary(c.class, s.SQL)
+	})
+}
+
+// anyOf reports whether f is true of one of several statements in a text.
+func (c *Cluster) anyOf(text string, f func(sqlclass.Statement) bool) bool {
+	if !strings.Contains(text, ";") {
 		return false
 	}
 	list, _ := sqlclass.Split(c.class, text)
-	return slices.ContainsFunc(list, func(s sqlclass.Statement) bool { return s.Kind == sqlclass.Schema && !temporary(c.class, s.SQL) })
+	return slices.ContainsFunc(list, f)
 }
 
 // execSeveral runs a text of several statements. Those that change the schema must be
@@ -117,13 +124,16 @@ func (c *Cluster) execSeveral(ctx context.Context, query string, args []any) (sq
 	if !schema {
 		return c.writes.exec(ctx, query, args)
 	}
-	return c.oneByOne(query, args, func(s string) (sql.Result, error) { return c.exec(ctx, s, nil) })
+	return c.oneByOne(query, args, amongSchema, func(s string) (sql.Result, error) { return c.exec(ctx, s, nil) })
 }
 
-// oneByOne runs the statements of a text with a schema statement among them, so that each of those becomes an entry of its own.
-func (c *Cluster) oneByOne(query string, args []any, exec func(statement string) (sql.Result, error)) (sql.Result, error) {
+// amongSchema is why several statements with arguments are refused: each that changes the schema becomes an entry of its own.
+const amongSchema = "several statements with a schema statement among them take no arguments"
+
+// oneByOne runs the statements of a text that cannot be run as one. refusal is said if it has arguments.
+func (c *Cluster) oneByOne(query string, args []any, refusal string, exec func(statement string) (sql.Result, error)) (sql.Result, error) {
 	if len(args) > 0 {
-		return nil, fmt.Errorf("%w: several statements with a schema statement among them take no arguments", ErrNotReplicable)
+		return nil, fmt.Errorf("%w: %s", ErrNotReplicable, refusal)
 	}
 	list, err := sqlclass.Split(c.class, query)
 	if err != nil {
