@@ -83,12 +83,8 @@ func (q *journalQueue) Ack(ctx context.Context, lsn LSN) error {
 			return fmt.Errorf("%w: entry %d was acknowledged, the journal ends at %d", ErrGap, lsn, last.LSN)
 		}
 	}
-	for {
-		have := q.acked.Load()
-		if uint64(lsn) <= have || q.acked.CompareAndSwap(have, uint64(lsn)) {
-			return nil
-		}
-	}
+	raise(&q.acked, uint64(lsn))
+	return nil
 }
 
 func (q *journalQueue) Stats(ctx context.Context) (QueueStats, error) {
