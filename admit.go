@@ -46,16 +46,16 @@ func (m *master) judge(ctx context.Context, h hello, nonce []byte) (welcome, err
 }
 
 func (m *master) authenticate(h hello, nonce []byte) error {
-	key := m.opts.Key
-	if h.Role == Snap && m.opts.Snaps != nil {
-		access, ok := m.opts.Snaps[h.ID]
-		if !ok {
-			return fmt.Errorf("%w: snap %q is not in Options.Snaps of the master", ErrUnknownSnap, h.ID)
-		}
-		key = access.Key
+	access, ok := m.opts.access(h.ID)
+	if !ok || access.Role != "" && access.Role != h.Role {
+		return fmt.Errorf("%w: %s %q is not in Options.Nodes of the master", ErrUnknownNode, h.Role, h.ID)
+	}
+	key := access.Key
+	if len(key) == 0 {
+		key = m.opts.Key
 	}
 	if len(key) > 0 && !hmac.Equal(h.Proof, proof(key, nonce, m.clusterID, h.ID)) {
-		return fmt.Errorf("%w: node %s did not prove the cluster's key; check Options.Key", ErrUnknownSnap, h.ID)
+		return fmt.Errorf("%w: node %s did not prove the cluster's key; check Options.Key", ErrUnknownNode, h.ID)
 	}
 	return nil
 }

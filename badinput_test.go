@@ -591,7 +591,7 @@ func TestWrongKey(t *testing.T) {
 	r := f.replicas[0]
 	require.NoError(t, f.open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
 	err := r.WaitReady(f.ctx)
-	wantError(t, err, ddb.ErrUnknownSnap, "r1", "Options.Key")
+	wantError(t, err, ddb.ErrUnknownNode, "r1", "Options.Key")
 	for _, secret := range []string{"right-key", "wrong-key"} {
 		require.NotContains(t, err.Error()+log.String(), secret)
 	}

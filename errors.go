@@ -37,6 +37,8 @@ var (
 	ErrNotReplicable = errors.New("ddb: cannot be replicated")
 	// ErrDiskFull: the master's database (on a snap: the local one) has no room. Nothing was written.
 	ErrDiskFull = errors.New("ddb: the disk is full")
+	// ErrNotAllowed: the statement needs a right that its sender has not been given. Nothing has been run.
+	ErrNotAllowed = errors.New("ddb: not allowed")
 	// ErrStale: no node is fresh enough for the consistency asked for.
 	ErrStale = errors.New("ddb: no node is fresh enough")
 )
@@ -52,8 +54,8 @@ var (
 	ErrForked = errors.New("ddb: the histories of master and follower differ")
 	// ErrOldEpoch: the other side is the master of an earlier epoch.
 	ErrOldEpoch = errors.New("ddb: the master's epoch is over")
-	// ErrUnknownSnap: the master does not know the snap, or the key of a follower is wrong.
-	ErrUnknownSnap = errors.New("ddb: the master does not let the node in")
+	// ErrUnknownNode: the master's Options.Nodes do not list the follower, or its key is wrong.
+	ErrUnknownNode = errors.New("ddb: the master does not let the node in")
 	// ErrDuplicateID: another follower with the same id is connected.
 	ErrDuplicateID = errors.New("ddb: the node id is already connected")
 	// ErrDamaged: an entry's hash does not match its content.

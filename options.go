@@ -44,11 +44,11 @@ type Options struct {
 	// Master is the address of the master. Required on a replica and a snap.
 	Master string
 	// Key is the secret shared by the nodes of the cluster; a follower must prove that it
-	// holds the same. Empty: anyone who reaches the listener may follow. A snap's
-	// own key, as in Snaps, goes here on the snap.
+	// holds the same. Empty: anyone who reaches the listener may follow. A node's
+	// own key, as in Nodes, goes here on that node.
 	Key []byte
-	// Snaps lists the snaps that a master accepts, by id. Nil: any snap that proves Key.
-	Snaps map[string]SnapAccess
+	// Nodes lists the nodes that a master lets in, by id; "" stands for every other one. Nil: any node that proves Key.
+	Nodes map[string]NodeAccess
 	// Rejoin lets a follower whose history has forked, or which belonged to another
 	// cluster, replace all its data by a new snapshot. Its own unshipped changes are lost; a snap keeps what waits in
 	// its queue, and if its database is a copy of another's, sends it as new batches.

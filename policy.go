@@ -92,18 +92,23 @@ const (
 	AllOps = Insert | Update | Delete
 )
 
-// SnapAccess says how a snap proves who it is and what it may write.
-type SnapAccess struct {
-	// Key is the snap's own secret. Empty: the snap need not prove anything.
+// NodeAccess says how a node proves who it is, and what it may do.
+type NodeAccess struct {
+	// Role is the only one in which the node is let in. Empty: any.
+	Role Role
+	// Key is the node's own secret. Empty: it proves Options.Key like the others.
 	Key []byte
-	// Tables lists what the snap may do, by "table" or "database.table"; "" stands for all
+	// SQL is what the node's statements may do on the master. Default: ReadRows and ChangeRows for a replica, which
+	// forwards its program's writes; none for a snap, which sends batches.
+	SQL Rights
+	// Tables lists what a snap's batches may do, by "table" or "database.table"; "" stands for all
 	// other tables. Nil: everything. A batch that does more is refused and kept as a conflict, also where
 	// its rows would win over others: to insert does not include to overwrite.
 	Tables map[string]Ops
 }
 
 // allows reports whether the snap may do that to the table.
-func (a SnapAccess) allows(n tableName, op Ops) bool {
+func (a NodeAccess) allows(n tableName, op Ops) bool {
 	if a.Tables == nil {
 		return true
 	}
@@ -117,7 +122,15 @@ func (a SnapAccess) allows(n tableName, op Ops) bool {
 
 // acceptsSnaps reports whether a master lets snaps in.
 func (o Options) acceptsSnaps() bool {
-	return o.Listen != "" && (o.Snaps == nil || len(o.Snaps) > 0)
+	if o.Listen == "" || o.Nodes == nil {
+		return o.Listen != ""
+	}
+	for _, a := range o.Nodes {
+		if a.Role == "" || a.Role == Snap {
+			return true
+		}
+	}
+	return false
 }
 
 // guards reports whether the user's triggers stay still while the node itself writes.

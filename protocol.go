@@ -140,7 +140,7 @@ type snapshotEnd struct {
 // refusalCodes are the errors that keep their identity across the wire.
 var refusalCodes = map[string]error{
 	"version": ErrVersion, "cluster": ErrOtherCluster, "forked": ErrForked, "epoch": ErrOldEpoch,
-	"snap": ErrUnknownSnap, "duplicate": ErrDuplicateID, "options": ErrOptions, "closed": ErrClosed, "damaged": ErrDamaged,
+	"snap": ErrUnknownNode, "duplicate": ErrDuplicateID, "options": ErrOptions, "closed": ErrClosed, "damaged": ErrDamaged,
 	"unsettled": ErrUnsettled,
 }
 

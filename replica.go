@@ -169,7 +169,7 @@ func (f *follower) stop() error {
 
 // fatal lists the errors that trying again does not cure.
 func fatal(err error) bool {
-	for _, e := range []error{ErrForked, ErrOtherCluster, ErrOldEpoch, ErrVersion, ErrDamaged, ErrUnsettled, ErrDiverged, ErrUnknownSnap, ErrWrongRole, ErrOptions, ErrSecondMaster, dialect.ErrSchemaMismatch} {
+	for _, e := range []error{ErrForked, ErrOtherCluster, ErrOldEpoch, ErrVersion, ErrDamaged, ErrUnsettled, ErrDiverged, ErrUnknownNode, ErrWrongRole, ErrOptions, ErrSecondMaster, dialect.ErrSchemaMismatch} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -255,9 +255,9 @@ func TestSnapRefusesSchema(t *testing.T) {
 }
 
 // A snap may do what Options.Snaps allows; the rest ends in conflicts. A wrong key does not get in.
-func TestSnapAccess(t *testing.T) {
+func TestNodeAccess(t *testing.T) {
 	e := sqliteEngine(t)
-	s := newShop(t, e, ddb.Options{Snaps: map[string]ddb.SnapAccess{"a": {Key: []byte("k"), Tables: map[string]ddb.Ops{"p": ddb.Insert | ddb.Update}}}}, pairSchema)
+	s := newShop(t, e, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {Key: []byte("k"), Tables: map[string]ddb.Ops{"p": ddb.Insert | ddb.Update}}}}, pairSchema)
 	s.exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0)")
 	s.snap("a", ddb.Options{Key: []byte("k")})
 	s.exec("a", "UPDATE p SET v = 'x' WHERE id = 1")
@@ -267,7 +267,7 @@ func TestSnapAccess(t *testing.T) {
 	require.Equal(t, `[1,10,"x",0]`, s.rows("a", "SELECT * FROM p"))
 	list := s.conflicts("master")
 	require.Len(t, list, 1)
-	require.Contains(t, list[0].Reason, "Options.Snaps")
+	require.Contains(t, list[0].Reason, "Options.Nodes")
 	for id, o := range map[string]ddb.Options{"stranger": {Key: []byte("k")}} {
 		o.Role, o.Master, o.Transport = ddb.Snap, "master", s.net
 		err := s.open(id, o).WaitReady(s.ctx)

@@ -49,9 +49,9 @@ func TestSnapMalformedBatch(t *testing.T) {
 }
 
 // A snap may settle conflicts, whatever else it may do, but neither delete nor rewrite what others have lost.
-func TestSnapAccessConflicts(t *testing.T) {
+func TestNodeAccessConflicts(t *testing.T) {
 	e := sqliteEngine(t)
-	s := newShop(t, e, ddb.Options{Snaps: map[string]ddb.SnapAccess{"a": {}, "reader": {Tables: map[string]ddb.Ops{}}}}, pairSchema, "a", "reader")
+	s := newShop(t, e, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {}, "reader": {Tables: map[string]ddb.Ops{}}}}, pairSchema, "a", "reader")
 	s.cut("a")
 	s.exec("a", "INSERT INTO p VALUES (1, 1, 'lost', 0)")
 	s.exec("master", "INSERT INTO p VALUES (1, 1, 'won', 0)")

@@ -16,7 +16,7 @@ func TestSnapKeyAstray(t *testing.T) {
 	for name, key := range map[string]string{"exact": "TEXT", "collated": "TEXT COLLATE NOCASE"} {
 		t.Run(name, func(t *testing.T) {
 			s := newShop(t, sqliteEngine(t), ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.SnapWins},
-				Snaps: map[string]ddb.SnapAccess{"a": {Tables: map[string]ddb.Ops{"t": ddb.Insert}}}}, "CREATE TABLE t (k "+key+" NOT NULL PRIMARY KEY, v TEXT)", "a")
+				Nodes: map[string]ddb.NodeAccess{"a": {Tables: map[string]ddb.Ops{"t": ddb.Insert}}}}, "CREATE TABLE t (k "+key+" NOT NULL PRIMARY KEY, v TEXT)", "a")
 			s.exec("master", "INSERT INTO t VALUES ('one', 'fine')")
 			s.exchange("a")
 			s.cut("a")
@@ -35,9 +35,9 @@ func TestSnapKeyAstray(t *testing.T) {
 }
 
 // A snap that may only insert overwrites no row that is there, not even where its rows win.
-func TestSnapAccessWins(t *testing.T) {
+func TestNodeAccessWins(t *testing.T) {
 	s := newShop(t, sqliteEngine(t), ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.SnapWins},
-		Snaps: map[string]ddb.SnapAccess{"a": {Tables: map[string]ddb.Ops{"p": ddb.Insert}}}}, pairSchema, "a")
+		Nodes: map[string]ddb.NodeAccess{"a": {Tables: map[string]ddb.Ops{"p": ddb.Insert}}}}, pairSchema, "a")
 	s.cut("a")
 	s.exec("a", "INSERT INTO p VALUES (1, 1, 'snap', 0)")
 	s.exec("master", "INSERT INTO p VALUES (1, 1, 'master', 0)")
@@ -45,7 +45,7 @@ func TestSnapAccessWins(t *testing.T) {
 	s.exchange("a")
 	s.same("p")
 	require.Equal(t, `["master"]`, s.rows("master", "SELECT v FROM p"))
-	require.Contains(t, s.conflicts("master")[0].Reason, "Options.Snaps")
+	require.Contains(t, s.conflicts("master")[0].Reason, "Options.Nodes")
 }
 
 // A key that is only written in another way is no other key where the collation says so.

@@ -114,7 +114,7 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 		return w, nil
 	}
 	if !m.opts.acceptsSnaps() {
-		return w, fmt.Errorf("%w: Options.Snaps of the master accepts none", ErrUnknownSnap)
+		return w, fmt.Errorf("%w: Options.Nodes of the master accepts none", ErrUnknownNode)
 	}
 	if h.Queue != "" {
 		if err := checkID(h.Queue); err != nil {

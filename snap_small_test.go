@@ -170,7 +170,7 @@ func TestSnapGroupedWrites(t *testing.T) {
 
 // A snap with a wrong key is not let in, and the log warns before the queue is full.
 func TestSnapKeyAndWarning(t *testing.T) {
-	s := newShop(t, sqliteEngine(t), ddb.Options{Snaps: map[string]ddb.SnapAccess{"a": {Key: []byte("k")}, "b": {Key: []byte("other")}}}, pairSchema)
+	s := newShop(t, sqliteEngine(t), ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {Key: []byte("k")}, "b": {Key: []byte("other")}}}, pairSchema)
 	log := new(lockedBuffer)
 	s.snap("a", ddb.Options{Key: []byte("k"), QueueMaxBatches: 10})
 	require.NoError(t, s.nodes["a"].Close())
