@@ -271,7 +271,7 @@ func TestNodeAccess(t *testing.T) {
 	for id, o := range map[string]ddb.Options{"stranger": {Key: []byte("k")}} {
 		o.Role, o.Master, o.Transport = ddb.Snap, "master", s.net
 		err := s.open(id, o).WaitReady(s.ctx)
-		require.ErrorContains(t, err, "not in Options.Snaps")
+		require.ErrorContains(t, err, "not in Options.Nodes")
 	}
 }
 
