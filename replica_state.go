@@ -154,12 +154,6 @@ func (f *follower) staleness() time.Duration {
 	return st.staleness()
 }
 
-// lag is how far the node is behind, as far as it knows.
-func (f *follower) lag() time.Duration {
-	st := f.state.load()
-	return st.lag()
-}
-
 // whole reports whether what the database shows is a state that the master had, not a copy under way.
 func (f *follower) whole() bool {
 	st := f.state.load()

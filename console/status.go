@@ -110,7 +110,7 @@ func (o *observer) run(ctx context.Context) {
 	defer tick.Stop()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
-	list, changed := o.c.Watch()
+	_, changed := o.c.Watch()
 	for {
 		select {
 		case <-ctx.Done():
@@ -121,6 +121,7 @@ func (o *observer) run(ctx context.Context) {
 			changed = nil // until the pause is over
 			pause.Reset(minInterval)
 		case <-pause.C:
+			var list []ddb.NodeStatus
 			list, changed = o.c.Watch()
 			o.look(list)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -76,7 +77,7 @@ func TestDialect(t *testing.T) {
 				Values: map[string][]any{
 					"BIGINT":          {nil, int64(-1 << 63), int64(1<<63 - 1), 0},
 					"BIGINT UNSIGNED": {nil, uint64(1<<64 - 1), 0},
-					"DOUBLE":          {nil, 1.7976931348623157e308, 5e-324, 0.1, -0.0},
+					"DOUBLE":          {nil, 1.7976931348623157e308, 5e-324, 0.1, math.Copysign(0, -1)},
 					"LONGTEXT":        {nil, "", "a\x00b'\"\\%_\n\r\x1a", "äöü€😀"},
 					"LONGBLOB":        {nil, []byte{}, []byte("\x00\xff'\\")},
 				},
