@@ -17,11 +17,14 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/console"
+
+	"github.com/ddb-project/ddb/internal/testdb"
 )
 
 // browser starts Chromium, or skips the test where there is none.
 func browser(t *testing.T) context.Context {
 	t.Helper()
+	testdb.NotQuick(t, "DDB_REQUIRE_BROWSER", "browser")
 	path := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if p, err := exec.LookPath(name); err == nil {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb/internal/testdb"
 )
 
 const configuration = "haproxy.cfg"
@@ -24,6 +26,7 @@ const configuration = "haproxy.cfg"
 // DDB_REQUIRE_HAPROXY=1: then it fails.
 func haproxyCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
+	testdb.NotQuick(t, "DDB_REQUIRE_HAPROXY", "HAProxy")
 	path, err := exec.LookPath("haproxy")
 	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} { // not in every user's PATH
 		if err != nil {

@@ -138,6 +138,7 @@ func healthy(ctx context.Context, url string) bool {
 // findChromium returns the browser. Without it the test is skipped, unless DDB_REQUIRE_BROWSER=1: then it fails.
 func findChromium(t *testing.T) string {
 	t.Helper()
+	testdb.NotQuick(t, "DDB_REQUIRE_BROWSER", "browser")
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path

@@ -65,6 +65,7 @@ func runPythonTests(t *testing.T, python string, c *cluster) {
 // test is skipped, unless DDB_REQUIRE_STREAMLIT=1: then it fails.
 func streamlitPython(t *testing.T) string {
 	t.Helper()
+	testdb.NotQuick(t, "DDB_REQUIRE_STREAMLIT", "Streamlit")
 	python := os.Getenv("DDB_STREAMLIT_PYTHON")
 	problem := "DDB_STREAMLIT_PYTHON is not set"
 	if python != "" {

@@ -7,5 +7,6 @@
 // the tests.
 //
 // Without MariaDB on the machine such tests are skipped, unless the environment
-// has DDB_REQUIRE_MARIADB=1: then they fail.
+// has DDB_REQUIRE_MARIADB=1: then they fail. Under -short they are skipped as well,
+// with the same exception: the quick loop starts no server.
 package testdb

@@ -59,6 +59,7 @@ type Server struct {
 // no binary log, max_allowed_packet 16 MiB.
 func MariaDB(tb testing.TB, extra ...string) *Server {
 	tb.Helper()
+	NotQuick(tb, requireMariaDB, "MariaDB")
 	s, err := StartMariaDB(extra...)
 	if err != nil {
 		skipOrFail(tb, err)
@@ -98,10 +99,21 @@ func StartMariaDB(extra ...string) (*Server, error) {
 	return s, nil
 }
 
+// NotQuick skips tb in the quick loop, which starts no server and no browser: under -short, unless the environment variable
+// named require is 1. what names what the test needs.
+func NotQuick(tb testing.TB, require, what string) {
+	tb.Helper()
+	if testing.Short() && os.Getenv(require) != "1" {
+		tb.Skipf("-short starts no %s: leave it out, or set %s=1", what, require)
+	}
+}
+
+const requireMariaDB = "DDB_REQUIRE_MARIADB"
+
 // skipOrFail ends tb: by a skip when MariaDB is missing and not required.
 func skipOrFail(tb testing.TB, err error) {
 	tb.Helper()
-	if errors.Is(err, ErrNotInstalled) && os.Getenv("DDB_REQUIRE_MARIADB") != "1" {
+	if errors.Is(err, ErrNotInstalled) && os.Getenv(requireMariaDB) != "1" {
 		tb.Skip(err)
 	}
 	tb.Fatal(err)

@@ -24,6 +24,7 @@ var shared struct {
 // [Main], which removes it.
 func SharedMariaDB(tb testing.TB) *Server {
 	tb.Helper()
+	NotQuick(tb, requireMariaDB, "MariaDB")
 	shared.Lock()
 	defer shared.Unlock()
 	if !shared.owned {

@@ -103,6 +103,7 @@ func TestExtraFlags(t *testing.T) {
 
 // A flag that mariadbd refuses gives an error with its own words and leaves nothing behind.
 func TestBadFlag(t *testing.T) {
+	NotQuick(t, requireMariaDB, "MariaDB")
 	if _, err := findInstallation(); err != nil {
 		skipOrFail(t, err)
 	}
@@ -216,6 +217,7 @@ func TestDatabaseName(t *testing.T) {
 
 // Servers that are wanted at once, with no template yet, all start.
 func TestTemplateRace(t *testing.T) {
+	NotQuick(t, requireMariaDB, "MariaDB")
 	inst, err := findInstallation()
 	if err != nil {
 		skipOrFail(t, err)
