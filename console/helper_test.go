@@ -63,14 +63,22 @@ func onEach(t *testing.T, test func(t *testing.T, e *engine)) {
 // build starts a master with a console.
 func build(t *testing.T, e *engine, opts console.Options) *house {
 	t.Helper()
-	h := &house{t: t, engine: e, network: inmem.New(), token: opts.Token}
-	var at console.Server
-	h.db, at = e.open(t)
+	h := &house{t: t, engine: e, network: inmem.New()}
+	h.db, opts.Database = e.open(t)
+	h.over(opts)
+	return h
+}
+
+// over starts the master, with its console, over a database that is there.
+func (h *house) over(opts console.Options) {
+	t := h.t
+	t.Helper()
+	h.token = opts.Token
 	var err error
 	h.master, err = ddb.Open(testContext(t), h.db, ddb.Options{Listen: "master", Transport: h.network, Logger: logger(t), Heartbeat: heartbeat})
 	require.NoError(t, err)
 	t.Cleanup(func() { h.master.Close() })
-	opts.Database, opts.Logger = at, logger(t)
+	opts.Logger = logger(t)
 	if opts.Sample == 0 {
 		opts.Sample = 200 * time.Millisecond
 	}
@@ -81,7 +89,6 @@ func build(t *testing.T, e *engine, opts console.Options) *house {
 		require.NoError(t, h.console.Close())
 		h.server.Close()
 	})
-	return h
 }
 
 // follow opens a replica or snap on the database, or on a new one if it is nil.
