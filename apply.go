@@ -369,6 +369,9 @@ func (a *applier) rows(ctx context.Context, bodies []*body) error {
 			if err := c.sameColumns(t); err != nil {
 				return fmt.Errorf("ddb: node %s: %w", a.opts.ID, err)
 			}
+			if err := a.rememberNext(ctx, t, c); err != nil {
+				return err
+			}
 			err := c.each(func(r dialect.Row) error {
 				if pending.put(t, r) {
 					return nil

@@ -59,6 +59,9 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 				done++ // the statement had run, its entry had not been recorded
 			}
 		}
+		if err := a.raiseCounters(ctx, a.conn); err != nil {
+			return err
+		}
 	}
 	for i := done; i < len(statements); i++ {
 		if !a.engine.Transactional() {

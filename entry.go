@@ -28,6 +28,8 @@ type Change struct {
 	Rows     []byte   `cbor:"6,keyasint,omitempty"`
 	Absent   int      `cbor:"7,keyasint,omitempty"`
 	Keys     []byte   `cbor:"8,keyasint,omitempty"`
+	// Next is the value that the table's AUTO_INCREMENT column has next on the master, 0 where the keys tell of the last one.
+	Next uint64 `cbor:"9,keyasint,omitempty"`
 }
 
 // body is the payload of a part.
@@ -112,18 +114,23 @@ func newEntryBuilder(name func(*dialect.Table) tableName, after Position, epoch 
 
 // empty reports whether nothing has been added.
 func (b *entryBuilder) empty() bool {
-	return b.total == 0 && len(b.body.Schema) == 0 && len(b.body.Batches) == 0
+	return b.total == 0 && len(b.body.Changes) == 0 && len(b.body.Schema) == 0 && len(b.body.Batches) == 0
 }
 
-// add appends the state of a row. It keeps none of the row's slices.
-func (b *entryBuilder) add(t *dialect.Table, r dialect.Row) error {
+// change returns the change that holds what is added of a table.
+func (b *entryBuilder) change(t *dialect.Table) *Change {
 	if b.current == nil || b.table != t {
 		b.table = t
 		name := b.name(t)
 		b.current = &Change{Database: name.database, Table: name.table, Columns: t.Stored, Key: t.Key}
 		b.body.Changes = append(b.body.Changes, b.current)
 	}
-	c := b.current
+	return b.current
+}
+
+// add appends the state of a row. It keeps none of the row's slices.
+func (b *entryBuilder) add(t *dialect.Table, r dialect.Row) error {
+	c := b.change(t)
 	if r.Values == nil {
 		before := len(c.Keys)
 		c.Keys = wire.AppendRow(c.Keys, r.Key)

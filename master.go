@@ -244,9 +244,13 @@ func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *catalogue) er
 	return m.setMetaValue(ctx, c, metaSchema, rec)
 }
 
-// makeDeferred creates what a replica has kept back, its triggers, now that it takes writes. A promotion that was cut off
+// makeDeferred does what a replica has put off, now that it takes writes: it raises the counters of keys that others have
+// handed out, and creates the triggers that it has kept back. A promotion that was cut off
 // may have made some of them already.
 func (m *master) makeDeferred(ctx context.Context, c *sql.Conn) error {
+	if err := m.raiseCounters(ctx, c); err != nil {
+		return err
+	}
 	objects, err := m.deferred(ctx, c)
 	if err != nil {
 		return err

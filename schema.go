@@ -224,6 +224,7 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 			if !mixed {
 				t = tell(rec, before, st, hints, noted)
 			}
+			t.counters = len(statements) == 0
 			done, err = s.shipSchema(ctx, c, rec, st, t)
 			return err
 		})
@@ -271,7 +272,7 @@ func (s *sequencer) renewVersion(ctx context.Context, c *sql.Conn, st *schemaSta
 // shipSchema appends the entry and the new record, in the transaction that c is in.
 func (s *sequencer) shipSchema(ctx context.Context, c *sql.Conn, rec schemaRecord, st *schemaState, t told) (*passResult, error) {
 	d := compare(rec, st, t)
-	res, err := s.collect(ctx, c, &extra{schema: d.statements, rebuild: d.rebuild, replaces: d.replaces})
+	res, err := s.collect(ctx, c, &extra{schema: d.statements, rebuild: d.rebuild, replaces: d.replaces, counters: t.counters})
 	if err != nil {
 		return nil, err
 	}

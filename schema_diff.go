@@ -21,6 +21,7 @@ type told struct {
 	inPlace    map[tableName]bool // tables that the statements changed while their rows stayed
 	whole      map[tableName]bool // tables to be shipped whole, even if they look as recorded
 	objects    []objectRecord     // what else the statements are about: kinds and names
+	counters   bool               // there are none: another client may have set a counter by a statement of its own
 }
 
 // tell decides which statements followers run themselves, where they cannot be part of a transaction: other clients wrote,

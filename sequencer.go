@@ -237,6 +237,7 @@ type extra struct {
 	rebuild  []*dialect.Table // tables whose every row the entry brings
 	replaces bool             // followers have some of them, with rows
 	first    bool             // the entry that starts the history may be empty
+	counters bool             // those of all tables may have been set
 }
 
 // collect builds the next entry from the notes that q sees, appends it to the
@@ -274,14 +275,11 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 		return nil, err
 	}
 	b.body.Batches = res.batches
-	if x != nil {
-		b.body.Schema = x.schema
-		b.body.Rebuild = x.replaces
-		for _, t := range x.rebuild {
-			if err := s.addWhole(ctx, q, t, b); err != nil {
-				return nil, err
-			}
-		}
+	if err := s.addExtra(ctx, q, b, x); err != nil {
+		return nil, err
+	}
+	if err := s.addCounters(ctx, q, b, noted, x); err != nil {
+		return nil, err
 	}
 	for _, t := range noted {
 		emit := func(r dialect.Row) error { return b.add(t, r) }
@@ -353,6 +351,20 @@ func (s *sequencer) recall(ctx context.Context) error {
 		return s.over
 	}
 	s.lockSeen = again
+	return nil
+}
+
+// addExtra adds statements and whole tables.
+func (s *sequencer) addExtra(ctx context.Context, q dialect.Querier, b *entryBuilder, x *extra) error {
+	if x == nil {
+		return nil
+	}
+	b.body.Schema, b.body.Rebuild = x.schema, x.replaces
+	for _, t := range x.rebuild {
+		if err := s.addWhole(ctx, q, t, b); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -441,6 +441,9 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 		err = n.installKeys(ctx, n.db, nil, 0)
 	}
 	if err == nil {
+		err = n.settleCounters(ctx)
+	}
+	if err == nil {
 		err = n.engine.RemoveCapture(ctx, n.db)
 	}
 	if err == nil {

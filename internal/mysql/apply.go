@@ -98,7 +98,7 @@ func (e *engine) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table
 		return err
 	}
 	w := &writer{e: e, ctx: ctx, t: t}
-	var gone, all [][]any
+	var absent, all [][]any
 	present := make([]dialect.Row, 0, len(rows))
 	for _, r := range rows {
 		if err := checkKey(t, r.Key); err != nil {
@@ -106,7 +106,7 @@ func (e *engine) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table
 		}
 		all = append(all, r.Key)
 		if r.Values == nil {
-			gone = append(gone, r.Key)
+			absent = append(absent, r.Key)
 			continue
 		}
 		if len(r.Values) != len(t.stored) {
@@ -117,14 +117,19 @@ func (e *engine) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table
 	p, _ := e.purpose(q)
 	return e.neutral(ctx, q, func(q dialect.Querier) error {
 		w.q = q
+		gone := absent
 		switch {
 		case p == dialect.Batch && mode == dialect.Strict:
-			return w.batch(gone, present)
+			return w.batch(absent, present)
 		case mode == dialect.Strict && t.unique:
 			gone = all
 		}
 		// After an error nothing else may be sent: a deadlock ends the transaction, and what follows would commit by itself.
-		if err := w.delete(gone, maxKeys); err != nil {
+		deleted, err := w.delete(gone, maxKeys)
+		if err == nil && p == dialect.Replay {
+			err = w.remember(absent, deleted == int64(len(gone)))
+		}
+		if err != nil {
 			return err
 		}
 		switch {
@@ -149,8 +154,8 @@ func (w *writer) onDuplicate() string {
 	return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ",")
 }
 
-// delete removes rows by key, n with a statement.
-func (w *writer) delete(keys [][]any, n int) error {
+// delete removes rows by key, n with a statement, and returns how many there were.
+func (w *writer) delete(keys [][]any, n int) (deleted int64, err error) {
 	var b []byte
 	for len(keys) > 0 {
 		b = append(b[:0], "DELETE FROM "...)
@@ -159,11 +164,17 @@ func (w *writer) delete(keys [][]any, n int) error {
 		part := keys[:min(n, len(keys))]
 		keys = keys[len(part):]
 		b = appendKeys(b, w.t, part)
-		if _, err := w.q.ExecContext(w.ctx, string(b)); err != nil {
-			return w.fail(err, part)
+		res, err := w.q.ExecContext(w.ctx, string(b))
+		if err != nil {
+			return 0, w.fail(err, part)
 		}
+		were, err := res.RowsAffected()
+		if err != nil {
+			return 0, err
+		}
+		deleted += were
 	}
-	return nil
+	return deleted, nil
 }
 
 // appendKeys appends a condition that is true for the rows with those keys. Composite

@@ -12,7 +12,7 @@ import (
 // before its parent in the same table, a unique value before it is free. Rows that
 // are refused are tried again after the others, until none gets in.
 func (w *writer) batch(gone [][]any, rows []dialect.Row) error {
-	if _, err := retry(gone, func(key []any) error { return w.delete([][]any{key}, 1) }); err != nil {
+	if _, err := retry(gone, func(key []any) error { _, err := w.delete([][]any{key}, 1); return err }); err != nil {
 		return err
 	}
 	if !w.t.unique {
@@ -44,7 +44,7 @@ func (w *writer) exchange(rows []dialect.Row) error {
 	if err := exec(w.ctx, w.q, "SET foreign_key_checks=0"); err != nil {
 		return err
 	}
-	err := w.delete(keysOf(rows), 1)
+	_, err := w.delete(keysOf(rows), 1)
 	if ferr := exec(w.ctx, w.q, "SET foreign_key_checks=1"); err == nil {
 		err = ferr
 	}

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -21,6 +22,7 @@ var ownColumns = map[string]string{
 	"deferred": "id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, kind LONGTEXT, db LONGTEXT, name LONGTEXT, body LONGTEXT",
 	"conflicts": "id VARCHAR(64) NOT NULL PRIMARY KEY, at BIGINT, db LONGTEXT, tbl LONGTEXT, rowkey LONGTEXT, base LONGTEXT," +
 		" local LONGTEXT, remote LONGTEXT, origin LONGTEXT, batch BIGINT, policy LONGTEXT, outcome LONGTEXT, reason LONGTEXT, state LONGTEXT",
+	"counters": "db VARCHAR(64) NOT NULL, name VARCHAR(64) NOT NULL, highest BIGINT UNSIGNED NOT NULL, PRIMARY KEY (db, name)", // see counters.go
 	"captured": "id BIGINT NOT NULL PRIMARY KEY, db VARCHAR(64) NOT NULL, name VARCHAR(64) NOT NULL, fingerprint VARCHAR(190) NOT NULL",
 }
 
@@ -40,7 +42,7 @@ func (e *engine) CreateOwn(ctx context.Context, q dialect.Querier) error {
 	if len(have) == 0 {
 		statements = append(statements, "CREATE DATABASE IF NOT EXISTS "+ident(e.own)+" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
 	}
-	for _, name := range dialect.OwnTables {
+	for _, name := range append(slices.Clone(dialect.OwnTables), "counters") {
 		if !have[name] {
 			statements = append(statements, "CREATE TABLE IF NOT EXISTS "+e.Own(name)+" ("+ownColumns[name]+")"+ownOptions)
 		}

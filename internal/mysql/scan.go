@@ -199,6 +199,9 @@ func (e *engine) Wipe(ctx context.Context, c *sql.Conn) error {
 }
 
 func (e *engine) wipe(ctx context.Context, q dialect.Querier) error {
+	if err := exec(ctx, q, "DELETE FROM "+e.Own("counters")); err != nil {
+		return err
+	}
 	for _, db := range slices.Backward(e.databases()) {
 		tables, err := texts(ctx, q, "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db)+
 			" ORDER BY TABLE_TYPE='VIEW' DESC, TABLE_TYPE='SEQUENCE'")

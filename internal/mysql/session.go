@@ -41,7 +41,7 @@ func (e *engine) setup(p dialect.Purpose) string {
 	if e.mariadb {
 		set = append(set, "tx_isolation='REPEATABLE-READ'", "max_statement_time=0")
 	} else {
-		set = append(set, "transaction_isolation='REPEATABLE-READ'", "max_execution_time=0")
+		set = append(set, "transaction_isolation='REPEATABLE-READ'", "max_execution_time=0", "information_schema_stats_expiry=0")
 	}
 	switch p {
 	case dialect.Batch:

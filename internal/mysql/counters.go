@@ -1,0 +1,127 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// A key that AUTO_INCREMENT has handed out is not handed out again when its row is gone, by a node either that is made the
+// master later. Of a row that a node has once had, the table's own counter knows. What came and went before the
+// node had it, between two entries or among entries that it applied together, is kept in ddb's own table counters, in the
+// transaction of the entry, because to raise a table's counter takes an ALTER TABLE, which would end that. RaiseCounters
+// does it later: before schema statements, which have their own say about counters, and before the node writes itself.
+
+// autoKey returns the place in the key of the AUTO_INCREMENT column, -1 if it has none.
+func (t *table) autoKey() int {
+	return slices.IndexFunc(t.keyColumns(), func(c column) bool { return c.auto })
+}
+
+// remember keeps the keys of deleted rows from being handed out anew. Where as many rows have been deleted as there were
+// keys, all were here, and the table's own counter is beyond them.
+func (w *writer) remember(absent [][]any, deleted bool) error {
+	i := w.t.autoKey()
+	if i < 0 || deleted {
+		return nil
+	}
+	var highest uint64
+	for _, k := range absent {
+		highest = max(highest, handedOut(k[i]))
+	}
+	if highest == 0 {
+		return nil
+	}
+	return w.e.remember(w.ctx, w.q, w.t.Table, highest)
+}
+
+// handedOut is a value of an AUTO_INCREMENT column; 0 for one that only a program can have given it.
+func handedOut(v any) uint64 {
+	switch v := v.(type) {
+	case int64:
+		return uint64(max(v, 0))
+	case uint64:
+		return v
+	case float64:
+		if v >= 1<<64 {
+			return math.MaxUint64
+		}
+		return uint64(max(v, 0))
+	}
+	return 0
+}
+
+func (e *engine) remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
+	_, err := q.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s (db, name, highest) VALUES (%s, %s, %d) ON DUPLICATE KEY UPDATE highest=GREATEST(highest, VALUES(highest))",
+		e.Own("counters"), text(t.Database), text(t.Name), highest))
+	if err != nil {
+		return fmt.Errorf("table %s: AUTO_INCREMENT: %w", qualified(t.Database, t.Name), err)
+	}
+	return nil
+}
+
+// Remember notes that the values of the table's AUTO_INCREMENT column up to highest have been handed out.
+func (e *engine) Remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
+	if err := e.remember(ctx, q, t, highest); err != nil {
+		return fmt.Errorf("mysql: %w", wrap(err))
+	}
+	return nil
+}
+
+// NextKey returns the value that the table's AUTO_INCREMENT column has next, 0 if there is no such column. It is one of now,
+// not of q's transaction.
+func (e *engine) NextKey(ctx context.Context, q dialect.Querier, t *dialect.Table) (uint64, error) {
+	next, err := e.nextKey(ctx, q, t.Database, t.Name)
+	if err != nil {
+		return 0, fmt.Errorf("mysql: table %s: AUTO_INCREMENT: %w", qualified(t.Database, t.Name), wrap(err))
+	}
+	return next, nil
+}
+
+func (e *engine) nextKey(ctx context.Context, q dialect.Querier, db, name string) (uint64, error) {
+	rows, err := texts(ctx, q, "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db)+" AND TABLE_NAME="+text(name))
+	if err != nil || len(rows) == 0 || !rows[0][0].Valid {
+		return 0, err
+	}
+	return strconv.ParseUint(rows[0][0].String, 10, 64)
+}
+
+// RaiseCounters makes the tables' own counters know what Remember and Apply have noted. It ends a transaction that q is in.
+func (e *engine) RaiseCounters(ctx context.Context, q dialect.Querier) error {
+	rows, err := texts(ctx, q, "SELECT db, name, highest FROM "+e.Own("counters"))
+	if err != nil {
+		return fmt.Errorf("mysql: raise AUTO_INCREMENT: %w", wrap(err))
+	}
+	for _, r := range rows {
+		if err := e.raise(ctx, q, r[0].String, r[1].String, r[2].String); err != nil {
+			return fmt.Errorf("mysql: raise AUTO_INCREMENT of table %s: %w", qualified(r[0].String, r[1].String), err)
+		}
+	}
+	if len(rows) > 0 {
+		if err := exec(ctx, q, "DELETE FROM "+e.Own("counters")); err != nil {
+			return fmt.Errorf("mysql: raise AUTO_INCREMENT: %w", err)
+		}
+	}
+	return nil
+}
+
+// raise never lowers a counter, as ALTER TABLE would down to the highest row.
+func (e *engine) raise(ctx context.Context, q dialect.Querier, db, name, highest string) error {
+	used, err := strconv.ParseUint(highest, 10, 64)
+	if err != nil {
+		return err
+	}
+	next, err := e.nextKey(ctx, q, db, name)
+	if err != nil || next == 0 || next > used {
+		return wrap(err) // where next is 0, the table or its column is gone
+	}
+	err = exec(ctx, q, fmt.Sprintf("ALTER TABLE %s AUTO_INCREMENT=%d", qualified(db, name), max(used, used+1)))
+	if errors.Is(err, dialect.ErrPrivilege) {
+		return fmt.Errorf("keys up to %d have been handed out, which only ALTER TABLE can tell it: GRANT ALTER ON %s.* TO ddb's user: %w", used, ident(db), err)
+	}
+	return err
+}
