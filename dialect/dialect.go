@@ -185,6 +185,10 @@ type Row struct {
 	Values []any
 	// Base is the row before the transaction, nil if it did not exist. Only set by CollectImages.
 	Base []any
+	// Given tells Apply on a connection for Batch which of Values somebody has chosen: those must fit their columns and hold to
+	// the table's CHECK constraints, as if a user wrote them. The others have been the row's before, and are written even
+	// where a constraint or a mode that came later would refuse them. Nil: all are given.
+	Given []bool
 }
 
 // Object is one thing of a schema and the statement that makes it.
@@ -286,7 +290,7 @@ const (
 // Apply writes and reads rows by key.
 type Apply interface {
 	// Apply makes the rows of the table be as stated, as one step: unique values may
-	// be exchanged among the rows of one call.
+	// be exchanged among the rows of one call. On a connection for Batch it refuses values that do not fit; see Row.Given.
 	Apply(ctx context.Context, q Querier, t *Table, rows []Row, mode ApplyMode) error
 	// Lookup calls emit for each key with the row as it is now (Values nil if absent),
 	// locked against other writers until the transaction ends.

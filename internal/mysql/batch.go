@@ -17,8 +17,10 @@ func (w *writer) batch(gone [][]any, rows []dialect.Row) error {
 	}
 	if !w.t.unique {
 		err := w.insert(rows, "INSERT INTO ", w.onDuplicate())
-		if errno(err) == erNoReferenced {
-			_, err = retry(rows, func(r dialect.Row) error { return w.insert([]dialect.Row{r}, "INSERT INTO ", w.onDuplicate()) })
+		if errno(err) == erNoReferenced || Unfit(err) {
+			_, err = retry(rows, func(r dialect.Row) error {
+				return w.fitting(r, func() error { return w.insert([]dialect.Row{r}, "INSERT INTO ", w.onDuplicate()) })
+			})
 		}
 		return err
 	}
@@ -28,9 +30,9 @@ func (w *writer) batch(gone [][]any, rows []dialect.Row) error {
 	}
 	left, err := retry(rows, func(r dialect.Row) error {
 		if exists[&r.Key[0]] {
-			return w.update(r)
+			return w.fitting(r, func() error { return w.update(r) })
 		}
-		return w.insert([]dialect.Row{r}, "INSERT INTO ", "")
+		return w.add(r)
 	})
 	if len(left) < 2 || errno(err) != erDupEntry {
 		return err
@@ -51,8 +53,13 @@ func (w *writer) exchange(rows []dialect.Row) error {
 	if err != nil {
 		return err
 	}
-	_, err = retry(rows, func(r dialect.Row) error { return w.insert([]dialect.Row{r}, "INSERT INTO ", "") })
+	_, err = retry(rows, w.add)
 	return err
+}
+
+// add writes a row whose key is not there.
+func (w *writer) add(r dialect.Row) error {
+	return w.fitting(r, func() error { return w.insert([]dialect.Row{r}, "INSERT INTO ", "") })
 }
 
 // existing marks the rows whose keys are there, and locks them.

@@ -23,13 +23,16 @@ const rollbackTimeout = 5 * time.Second
 // lockWait is how many seconds a schema statement waits for an open transaction while all passes wait behind it.
 const lockWait = 10
 
-const sqlMode = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
+const (
+	sqlMode   = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
+	batchMode = sqlMode + ",STRICT_ALL_TABLES" // a snap's value that does not fit is refused, not cut off
+)
 
 // setup is the one statement that prepares a connection for a purpose.
 func (e *engine) setup(p dialect.Purpose) string {
 	mode := sqlMode
 	if p == dialect.Batch {
-		mode += ",STRICT_ALL_TABLES" // a snap's value that does not fit is refused, not cut off
+		mode = batchMode
 	}
 	set := []string{
 		"NAMES utf8mb4 COLLATE utf8mb4_bin", "character_set_results=NULL",
@@ -46,6 +49,9 @@ func (e *engine) setup(p dialect.Purpose) string {
 	switch p {
 	case dialect.Batch:
 		set = append(set, "foreign_key_checks=1", "@ddb_apply=1")
+		if e.mariadb {
+			set = append(set, "check_constraint_checks=1")
+		}
 	case dialect.Replay:
 		set = append(set, "foreign_key_checks=0", "@ddb_apply=2")
 		if e.mariadb {

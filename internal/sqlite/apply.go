@@ -133,6 +133,13 @@ func (w *writer) write(ctx context.Context, rows []dialect.Row) error {
 		if isUnique(err) && w.tail != "" {
 			return w.exchange(ctx, present)
 		}
+		if isCheck(err) {
+			if n > 1 {
+				n = 1 // which of them it is about is not told
+				err = w.insert(ctx, present[:1])
+			}
+			err = w.unjudged(ctx, present[0], err)
+		}
 		if err != nil {
 			return w.named(present[0], err)
 		}
@@ -194,7 +201,7 @@ func (w *writer) exchange(ctx context.Context, rows []*dialect.Row) error {
 	for keep {
 		var left []*dialect.Row
 		for _, r := range rows {
-			err := w.insert(ctx, []*dialect.Row{r})
+			err := w.fitting(ctx, r)
 			if isUnique(err) {
 				left = append(left, r)
 			} else if err != nil {
@@ -215,7 +222,7 @@ func (w *writer) exchange(ctx context.Context, rows []*dialect.Row) error {
 		}
 	}
 	for _, r := range rows {
-		if err := w.insert(ctx, []*dialect.Row{r}); err != nil {
+		if err := w.fitting(ctx, r); err != nil {
 			return w.named(r, err)
 		}
 	}

@@ -12,8 +12,8 @@ import (
 // settings are the values of a connection that Conn changes and Release puts back.
 // The connection itself is kept: for a database in memory it may be the database.
 type settings struct {
-	foreignKeys, busyTimeout int64
-	changed                  bool
+	foreignKeys, busyTimeout, ignoreChecks int64
+	changed                                bool
 }
 
 // The guard table silences triggers for as long as the transaction that filled it:
@@ -40,6 +40,9 @@ func (e *engine) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error)
 	if was.foreignKeys, err = integer(ctx, c, "PRAGMA foreign_keys"); err == nil {
 		was.busyTimeout, err = integer(ctx, c, "PRAGMA busy_timeout")
 	}
+	if err == nil {
+		was.ignoreChecks, err = integer(ctx, c, "PRAGMA ignore_check_constraints")
+	}
 	if err == nil && was.busyTimeout < busyTimeout {
 		was.changed = true
 		_, err = c.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", busyTimeout))
@@ -47,6 +50,10 @@ func (e *engine) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error)
 	if err == nil && p == dialect.Replay && was.foreignKeys != 0 {
 		was.changed = true
 		_, err = c.ExecContext(ctx, "PRAGMA foreign_keys = OFF")
+	}
+	if err == nil && p == dialect.Replay && was.ignoreChecks == 0 { // what the master has is not judged again
+		was.changed = true
+		_, err = c.ExecContext(ctx, "PRAGMA ignore_check_constraints = ON")
 	}
 	e.mu.Lock()
 	e.settings[c] = was
@@ -72,7 +79,8 @@ func (e *engine) Release(c *sql.Conn) {
 	ctx := context.Background()
 	_, _ = c.ExecContext(ctx, "ROLLBACK") // fails where no transaction runs, which is as well
 	if was.changed {
-		_, err := c.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d; PRAGMA foreign_keys = %d", was.busyTimeout, was.foreignKeys))
+		_, err := c.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d; PRAGMA foreign_keys = %d; PRAGMA ignore_check_constraints = %d",
+			was.busyTimeout, was.foreignKeys, was.ignoreChecks))
 		if err != nil {
 			_ = c.Raw(func(any) error { return sqldriver.ErrBadConn })
 		}
