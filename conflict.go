@@ -151,9 +151,9 @@ func (c *Cluster) DismissConflict(ctx context.Context, id string) error {
 	return wrapError("dismiss conflict", c.settleConflict(ctx, id, "dismissed", func(*sql.Tx, Conflict) error { return nil }))
 }
 
-// RetryConflict writes the losing values of a conflict again, as a new change: the snap's row
-// where it lost, the master's where the snap won. Columns that the table has no more
-// are left out. It can be called on any node; ErrNoConflict if the conflict is not open there.
+// RetryConflict writes the losing values of a conflict again, as a new change: the snap's
+// where it lost, the master's where the snap won. Of a row that is still there it writes the columns that the loser had changed. Columns that
+// the table has no more are left out. It can be called on any node; ErrNoConflict if the conflict is not open there.
 func (c *Cluster) RetryConflict(ctx context.Context, id string) error {
 	return wrapError("retry conflict", c.settleConflict(ctx, id, "retried", func(tx *sql.Tx, k Conflict) error {
 		lost := k.Local
@@ -236,29 +236,22 @@ func (c *Cluster) rewrite(ctx context.Context, tx *sql.Tx, k Conflict, lost stri
 		_, err := tx.ExecContext(ctx, "DELETE FROM "+table+condition, whereArgs...)
 		return err
 	}
-	row, err := parseRow(lost)
+	row, changed, err := k.losers(t, lost)
 	if err != nil {
 		return err
-	}
-	var names, marks, set []string
-	var args []any
-	for _, f := range row {
-		if !stored(t, f.name) {
-			continue
-		}
-		names, marks, args = append(names, quoteName("", f.name)), append(marks, "?"), append(args, f.value)
-		set = append(set, quoteName("", f.name)+" = ?")
 	}
 	var found int64
 	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+table+condition, whereArgs...).Scan(&found); err != nil {
 		return err
 	}
-	if found > 0 {
-		_, err = tx.ExecContext(ctx, "UPDATE "+table+" SET "+strings.Join(set, ", ")+condition, append(args, whereArgs...)...)
-		return err
+	w := rewriting{database: k.Database, name: k.Table, table: table, condition: condition, key: whereArgs, there: found > 0, fields: row}
+	if w.there {
+		w.fields = changed
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO "+table+" ("+strings.Join(names, ", ")+") VALUES ("+strings.Join(marks, ", ")+")", args...)
-	return err
+	if len(w.fields) == 0 {
+		return nil
+	}
+	return w.run(ctx, tx)
 }
 
 func stored(t *dialect.Table, column string) bool {

@@ -1,8 +1,10 @@
 package ddb
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -79,8 +81,8 @@ type rowField struct {
 func parseRow(s string) ([]rowField, error) {
 	d := json.NewDecoder(strings.NewReader(s))
 	d.UseNumber()
-	if _, err := d.Token(); err != nil {
-		return nil, fmt.Errorf("read a row of the conflicts table: %w", err)
+	if first, err := d.Token(); err != nil || first != json.Delim('{') {
+		return nil, fmt.Errorf("read a row of the conflicts table: %w", cmp.Or(err, errors.New("it is no JSON object")))
 	}
 	var list []rowField
 	for d.More() {

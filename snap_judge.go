@@ -59,7 +59,7 @@ func (st *settlement) judge(a *arrived, forced error) error {
 		return nil
 	}
 	for _, o := range list {
-		o.state.values = o.values
+		o.state.set(o)
 		if o.conflict != nil {
 			st.conflicts = append(st.conflicts, o.conflict)
 		}

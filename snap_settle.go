@@ -96,6 +96,25 @@ type rowState struct {
 	key    []any
 	was    []any // in the database
 	values []any // now
+	given  []bool
+}
+
+// set makes the outcome the row's state. A value that the row has on the master, or that it had when the snap changed it, is none
+// that anybody chose here: what has come to forbid such a value since must not refuse the change of another.
+func (s *rowState) set(o *outcome) {
+	if o.values == nil {
+		s.values, s.given = nil, nil
+		return
+	}
+	if s.given == nil {
+		s.given = make([]bool, len(o.values))
+	}
+	for i, v := range o.values {
+		if s.values == nil || !equalValues(v, s.values[i]) { // else an earlier batch may have chosen it
+			s.given[i] = o.base == nil || !equalValues(v, o.base[i])
+		}
+	}
+	s.values = o.values
 }
 
 // attempt judges the batches in order and writes the outcome. With forced, the only batch is refused.
@@ -219,7 +238,7 @@ func (st *settlement) write() error {
 			case r.values == nil:
 				del = append(del, dialect.Row{Key: r.key})
 			default:
-				up = append(up, dialect.Row{Key: pick(r.values, t.Key), Values: r.values})
+				up = append(up, dialect.Row{Key: pick(r.values, t.Key), Values: r.values, Given: r.given})
 			}
 		}
 		if len(touch) > 0 {
