@@ -56,8 +56,10 @@ type applier struct {
 	// restored is told, inside the transaction, when tables have been filled anew. Nil: no interest.
 	restored func(ctx context.Context, c *sql.Conn, snapshot bool) error
 
+	taking   bool // a snapshot comes over this connection
+	filed    bool // as a file
 	cursor   cursor
-	copy     *os.File // nil unless a snapshot comes as a file
+	copy     *os.File // nil unless something of the file has come
 	loaded   int64
 	received int64 // bytes of rows, or of a file that holds them, over this connection
 	total    int64
@@ -113,6 +115,7 @@ func (a *applier) inside() bool {
 }
 
 func (a *applier) close() {
+	a.taking = false
 	a.abort()
 	a.dropFile()
 	if a.conn != nil {
@@ -145,6 +148,9 @@ func (a *applier) connect(ctx context.Context) error {
 // parts applies parts that follow the last ones. Entries that are complete
 // together share a transaction; an entry too large for one message keeps its own open until it is complete.
 func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
+	if a.taking {
+		return damaged("node %s: entry %d came in the middle of a snapshot", a.opts.ID, parts[0].LSN)
+	}
 	if err := a.connect(ctx); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // beginSnapshot empties the database and makes the schema, unless the snapshot goes on where it was cut off.
@@ -17,10 +16,14 @@ func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err err
 	}
 	a.abort()
 	a.dropFile()
-	a.received = 0
+	a.received, a.filed, a.taking = 0, head.File, false
 	if a.total = head.Total; head.Resume {
-		a.cursor, _, err = metaValue[cursor](ctx, a.node, a.conn, metaCursor)
-		a.loaded = a.cursor.Rows
+		var begun bool
+		a.cursor, begun, err = metaValue[cursor](ctx, a.node, a.conn, metaCursor)
+		if err == nil && (!begun || a.cursor.Base != head.Base) {
+			return damaged("node %s: the master goes on with a snapshot from %v, which this node has not begun", a.opts.ID, head.Base)
+		}
+		a.loaded, a.taking = a.cursor.Rows, err == nil
 		return err
 	}
 	a.cursor, a.loaded = cursor{}, 0
@@ -40,7 +43,9 @@ func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err err
 		return err
 	}
 	a.cursor.Base = head.Base
-	return a.setMetaValue(ctx, a.conn, metaCursor, a.cursor)
+	err = a.setMetaValue(ctx, a.conn, metaCursor, a.cursor)
+	a.taking = err == nil
+	return err
 }
 
 // clearJournal forgets the node's history, which a snapshot is about to replace.
@@ -93,6 +98,9 @@ func (a *applier) makeObject(ctx context.Context, o dialect.Object) error {
 
 // snapshotRows stores a chunk and how far it brings the snapshot, together.
 func (a *applier) snapshotRows(ctx context.Context, r *decodedRows) error {
+	if err := a.expects(false); err != nil {
+		return err
+	}
 	c := r.Change
 	name := tableName{c.Database, c.Table}
 	t := a.tables.Load().byName[name]
@@ -126,8 +134,19 @@ func (a *applier) progress(table string, done bool) {
 	a.opts.OnProgress(Progress{Table: table, Rows: a.loaded, Total: max(a.total, 0), Bytes: a.received, Done: done})
 }
 
+// expects checks that the rows of a snapshot, or its file, are what comes now.
+func (a *applier) expects(file bool) error {
+	if !a.taking || file != a.filed {
+		return damaged("node %s: a piece of a snapshot came that was not announced", a.opts.ID)
+	}
+	return nil
+}
+
 // endSnapshot makes the snapshot's base the node's position. The rows are consistent from entry through on.
 func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
+	if err := a.expects(a.copy != nil); err != nil {
+		return err
+	}
 	if through <= a.cursor.Base.LSN {
 		through = 0
 	}
@@ -174,6 +193,7 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 	if err != nil {
 		return err
 	}
+	a.taking = false
 	a.pos, a.through = a.cursor.Base, through
 	a.prev = a.pos.anchor()
 	a.progress("", true)
@@ -224,7 +244,7 @@ func (d *decoder) wait() {
 
 func decodeRows(payload []byte) *decodedRows {
 	r := new(decodedRows)
-	if r.snapshotRows, r.err = wire.Decode[snapshotRows](payload); r.err != nil {
+	if r.snapshotRows, r.err = decodeMessage[snapshotRows](payload); r.err != nil {
 		return r
 	}
 	r.rows = make([]dialect.Row, 0, min(r.Change.Present, chunkRows))

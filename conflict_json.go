@@ -127,6 +127,8 @@ func parseValue(v any) (any, error) {
 			}
 		}
 		return nil, fmt.Errorf("unknown value %v", v)
+	case []any:
+		return nil, fmt.Errorf("unknown value %v", v)
 	}
 	return v, nil
 }

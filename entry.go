@@ -46,8 +46,8 @@ type body struct {
 
 func decodeBody(p *Part) (*body, error) {
 	b := new(body)
-	if err := wire.Unmarshal(p.Payload, b); err != nil {
-		return nil, fmt.Errorf("%w: entry %d part %d: %w", ErrDamaged, p.LSN, p.Index, err)
+	if err := decodeInto(p.Payload, b); err != nil {
+		return nil, fmt.Errorf("entry %d part %d: %w", p.LSN, p.Index, err)
 	}
 	return b, nil
 }
@@ -75,6 +75,9 @@ func (c *Change) each(f func(dialect.Row) error) error {
 			return err
 		}
 	}
+	if len(rest) > 0 {
+		return damaged("%d bytes too many in the keys of %s", len(rest), c.Table)
+	}
 	rest = c.Rows
 	for range c.Present {
 		v := make([]any, len(c.Columns))
@@ -85,6 +88,9 @@ func (c *Change) each(f func(dialect.Row) error) error {
 		if err := f(dialect.Row{Key: pick(v, c.Key), Values: v}); err != nil {
 			return err
 		}
+	}
+	if len(rest) > 0 {
+		return damaged("%d bytes too many in the rows of %s", len(rest), c.Table)
 	}
 	return nil
 }

@@ -267,10 +267,10 @@ func expect(w *wire.Conn, kind uint8, into any) error {
 	}
 	switch got {
 	case kind:
-		return wire.Unmarshal(payload, into)
+		return decodeInto(payload, into)
 	case msgRefusal:
 		var r refusal
-		if err := wire.Unmarshal(payload, &r); err != nil {
+		if err := decodeInto(payload, &r); err != nil {
 			return err
 		}
 		return r.err()

@@ -411,7 +411,7 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 				return err
 			}
 		case msgBeat:
-			b, err := wire.Decode[beat](payload)
+			b, err := decodeMessage[beat](payload)
 			if err != nil {
 				return err
 			}
@@ -424,7 +424,7 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 				return err
 			}
 		case msgRefusal:
-			r, err := wire.Decode[refusal](payload)
+			r, err := decodeMessage[refusal](payload)
 			if err != nil {
 				return err
 			}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"runtime"
 	"time"
-
-	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // work applies what waits in the inbox until ctx ends or something cannot be applied (R3).
@@ -58,7 +56,7 @@ func (f *follower) messages(ctx context.Context, up *upstream, items []item, ahe
 		}
 		parts := make([]Part, n)
 		for i := range parts {
-			if err := wire.Unmarshal(items[i].payload, &parts[i]); err != nil {
+			if err := decodeInto(items[i].payload, &parts[i]); err != nil {
 				return err
 			}
 		}
@@ -126,7 +124,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 	it := items[0]
 	switch it.kind {
 	case msgSnapshot:
-		head, err := wire.Decode[snapshotHead](it.payload)
+		head, err := decodeMessage[snapshotHead](it.payload)
 		if err != nil {
 			return err
 		}
@@ -145,13 +143,13 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 		}
 		return f.apply.snapshotRows(ctx, r)
 	case msgFile:
-		chunk, err := wire.Decode[[]byte](it.payload)
+		chunk, err := decodeMessage[[]byte](it.payload)
 		if err != nil {
 			return err
 		}
 		return f.apply.fileChunk(chunk)
 	}
-	end, err := wire.Decode[snapshotEnd](it.payload)
+	end, err := decodeMessage[snapshotEnd](it.payload)
 	if err != nil {
 		return err
 	}

@@ -312,7 +312,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 		switch kind {
 		case msgFollow: // it only opens the stream
 		case msgAck:
-			a, err := wire.Decode[ack](payload)
+			a, err := decodeMessage[ack](payload)
 			if err != nil {
 				return err
 			}
@@ -334,7 +334,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 				f.judgeLag()
 			}
 		case msgBeat:
-			b, err := wire.Decode[beat](payload)
+			b, err := decodeMessage[beat](payload)
 			if err != nil {
 				return err
 			}
@@ -344,7 +344,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 				return err
 			}
 		case msgRefusal:
-			r, err := wire.Decode[refusal](payload)
+			r, err := decodeMessage[refusal](payload)
 			if err != nil {
 				return err
 			}

@@ -231,7 +231,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 		if through > 0 && (!number.Valid || uint64(number.Int64) > through) {
 			break // where there is one writer, numbers rise with ids, and have no index
 		}
-		b, err := wire.Decode[batch](payload)
+		b, err := decodeMessage[batch](payload)
 		if err == nil {
 			err = keys.add(&b, m.id)
 		}

@@ -341,7 +341,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 
 // gatherPending adds a batch's new states where the table is still as it was then.
 func (s *snapSide) gatherPending(payload []byte, into *coalescer) error {
-	b, err := wire.Decode[batch](payload)
+	b, err := decodeMessage[batch](payload)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -77,7 +76,10 @@ func (c *batchChange) each(f func(dialect.Row) error) error {
 			flags, err = read(1)
 		}
 		if err == nil {
-			bits, _ := flags[0].(int64)
+			bits, ok := flags[0].(int64)
+			if !ok || bits&(hasBase|hasNew) == 0 || bits&^(hasBase|hasNew) != 0 {
+				return damaged("batch: rows of %s: a change from %v", c.Table, flags[0])
+			}
 			if bits&hasBase != 0 {
 				r.Base, err = read(len(c.Columns))
 			}
@@ -91,6 +93,9 @@ func (c *batchChange) each(f func(dialect.Row) error) error {
 		if err := f(r); err != nil {
 			return err
 		}
+	}
+	if len(rest) > 0 {
+		return damaged("batch: %d bytes too many in the rows of %s", len(rest), c.Table)
 	}
 	return nil
 }
@@ -107,8 +112,11 @@ func (b *batch) madeAt() int64 {
 // check finds what no snap sends: one malformed batch must not stop those of others that are settled with it.
 func (b *batch) check() error {
 	for _, c := range b.Changes {
-		if c == nil || len(c.Key) == 0 || slices.ContainsFunc(c.Key, func(k int) bool { return k < 0 || k >= len(c.Columns) }) {
-			return fmt.Errorf("%w: batch: a table without a key", ErrDamaged)
+		if c == nil || c.Count < 0 {
+			return damaged("batch: changes of no table, or fewer than none")
+		}
+		if err := checkKey(c.Table, c.Key, c.Columns); err != nil {
+			return err
 		}
 		if err := c.each(func(dialect.Row) error { return nil }); err != nil {
 			return err

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // Limits of what a master takes from snaps at once.
@@ -189,7 +188,7 @@ func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) erro
 	if f.role != Snap || !f.m.opts.acceptsSnaps() {
 		return fmt.Errorf("ddb: follower %s sent a batch, but is no snap", f.id)
 	}
-	msg, err := wire.Decode[batches](payload)
+	msg, err := decodeMessage[batches](payload)
 	if err != nil {
 		return err
 	}
@@ -197,12 +196,8 @@ func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) erro
 	now := time.Now().UnixNano()
 	for i, body := range msg.Bodies {
 		a := &arrived{job: j, snap: f.id, number: msg.First + uint64(i), sum: sumBatch(body)}
-		err := wire.Unmarshal(body, &a.batch)
-		if err == nil {
-			err = a.batch.check()
-		}
-		if err != nil {
-			err = fmt.Errorf("%w: batch %d of snap %s: %w", ErrDamaged, a.number, f.id, err)
+		if err := decodeInto(body, &a.batch); err != nil {
+			err = fmt.Errorf("batch %d of snap %s: %w", a.number, f.id, err)
 			return errors.Join(err, l.write(msgRefusal, refusalOf(err)))
 		}
 		a.at = min(max(corrected(a.batch.madeAt(), msg.Now, now), a.batch.Heard+1), f.m.clock(now))

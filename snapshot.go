@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -34,7 +35,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 			return err
 		}
 		head.Base = m.state.load().pos
-		if from != nil && f.resumable(ctx, from, rec) {
+		if from != nil && f.resumable(ctx, from, rec, cat) {
 			head.Base, head.Resume = from.Base, true
 		} else if head.Objects, err = m.engine.Objects(ctx, c); err != nil {
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
@@ -127,17 +128,23 @@ func (f *sender) sendTables(ctx context.Context, l *link, cat *catalogue, from *
 }
 
 // resumable reports whether a snapshot can go on: the journal still reaches back to
-// where it began, and no schema statement came since.
-func (f *sender) resumable(ctx context.Context, from *cursor, rec schemaRecord) bool {
-	if rec.LSN > from.Base.LSN {
+// where it began, no schema statement came since, and the cursor, which comes from the follower, is at a row of a table.
+func (f *sender) resumable(ctx context.Context, from *cursor, rec schemaRecord, cat *catalogue) bool {
+	if rec.LSN > from.Base.LSN || from.Base.LSN > f.m.state.load().pos.LSN {
+		return false
+	}
+	at := func(t *dialect.Table) bool {
+		return f.m.name(t).String() == from.Table && len(from.After) == len(t.Key)
+	}
+	if from.Table != "" && !slices.ContainsFunc(cat.replicated(), at) {
 		return false
 	}
 	if from.Base.LSN == 0 {
 		first, _, err := f.m.journal.Bounds(ctx)
 		return err == nil && first.LSN <= 1
 	}
-	at, err := f.m.at(ctx, from.Base.LSN)
-	return err == nil && at == from.Base
+	stood, err := f.m.at(ctx, from.Base.LSN)
+	return err == nil && stood == from.Base
 }
 
 const chunkRows = 20_000 // rows of a snapshot that are read at once, and that are sent at once if partBytes does not end them first

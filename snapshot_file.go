@@ -75,6 +75,9 @@ func (f *sender) sendFile(ctx context.Context, l *link, path string) error {
 
 // fileChunk stores a piece of the file. What has come is lost with the link.
 func (a *applier) fileChunk(chunk []byte) (err error) {
+	if err := a.expects(true); err != nil {
+		return err
+	}
 	if a.copy == nil {
 		if a.copy, err = os.CreateTemp("", "ddb-snapshot-*"); err != nil {
 			a.copy = nil

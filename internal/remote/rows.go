@@ -9,6 +9,8 @@ import (
 	"io"
 	"reflect"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // rows reads a query's answer as its chunks arrive.
@@ -69,9 +71,9 @@ func (r *rows) check(c *chunk) error {
 	case c.Seq != r.conn.seq:
 		return errOutOfStep
 	case c.NewSet != (!r.started || r.endSet):
-		return errors.New("remote: result sets out of order")
-	case c.NumRows < 0 || c.Done && !c.EndSet || len(c.Columns) > maxColumns:
-		return errors.New("remote: malformed chunk of rows")
+		return fmt.Errorf("remote: %w: result sets out of order", wire.ErrCorrupt)
+	case c.NumRows < 0 || c.NumRows > len(c.Rows) || c.Done && !c.EndSet || len(c.Columns) > maxColumns: // each row takes a byte at least
+		return fmt.Errorf("remote: %w: a chunk of %d rows in %d bytes", wire.ErrCorrupt, c.NumRows, len(c.Rows))
 	}
 	return nil
 }

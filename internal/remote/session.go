@@ -6,6 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+
+	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // session is what a stream has in the database. Only the goroutine of Serve
@@ -329,7 +331,7 @@ func decodeArgs(j *job) ([]any, error) {
 		}
 	}
 	if in.err == nil && len(in.buf) > 0 {
-		in.err = errors.New("remote: bytes follow the last argument")
+		in.err = fmt.Errorf("remote: %w: bytes follow the last argument", wire.ErrCorrupt)
 	}
 	return args, in.err
 }

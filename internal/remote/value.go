@@ -4,10 +4,11 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // The tags of values. Each Go type that a driver delivers or accepts has its
@@ -28,7 +29,7 @@ const (
 	tagNilJSON
 )
 
-var errTruncated = errors.New("remote: value is cut short")
+var errTruncated = fmt.Errorf("remote: %w: a value is cut short", wire.ErrCorrupt)
 
 // appendValue appends v to b. It fails only for types that no driver may use.
 func appendValue(b []byte, v any) ([]byte, error) {
@@ -129,7 +130,7 @@ func (r *reader) value() any {
 	case tagNilJSON:
 		return json.RawMessage(nil)
 	default:
-		r.fail(fmt.Errorf("remote: unknown value tag %d", tag))
+		r.fail(fmt.Errorf("remote: %w: unknown value tag %d", wire.ErrCorrupt, tag))
 	}
 	return nil
 }
@@ -138,7 +139,7 @@ func (r *reader) time() time.Time {
 	sec, nsec, name, offset := r.varint(), r.uvarint(), string(r.sized()), r.varint()
 	const day = 24 * 60 * 60
 	if nsec > 999_999_999 || offset < -2*day || offset > 2*day {
-		r.fail(errors.New("remote: time is out of range"))
+		r.fail(fmt.Errorf("remote: %w: a time is out of range", wire.ErrCorrupt))
 	}
 	if r.err != nil {
 		return time.Time{}

@@ -9,7 +9,7 @@ import (
 
 // Limits of what Unmarshal takes.
 const (
-	maxElements = 1 << 24 // of an array, or pairs of a map
+	maxElements = 1 << 20 // of an array, or pairs of a map: an empty element of a list of structs takes a byte there and hundreds here
 	maxNesting  = 32
 )
 
@@ -54,12 +54,12 @@ func Marshal(v any) ([]byte, error) {
 	return b, nil
 }
 
-// Unmarshal decodes one CBOR item. Into a value of type any it puts what
+// Unmarshal decodes one CBOR item; its errors wrap [ErrCorrupt]. Into a value of type any it puts what
 // [Normalize] describes, if into points to an any, []any, [][]any or
 // map[string]any. Deeper in a type of your own use [Row], or call Normalize.
 func Unmarshal(payload []byte, into any) error {
 	if err := decMode.Unmarshal(payload, into); err != nil {
-		return fmt.Errorf("wire: decode %T: %w", into, err)
+		return fmt.Errorf("%w: %T: %w", ErrCorrupt, into, err)
 	}
 	switch v := into.(type) {
 	case *any:

@@ -1,0 +1,223 @@
+package ddb
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// seed encodes a value for a corpus.
+func seed(f *testing.F, v any) []byte {
+	b, err := wire.Marshal(v)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return b
+}
+
+// refusedWell fails the test if a decoder's error does not say that the peer or the disk has damaged something.
+func refusedWell(t *testing.T, err error) bool {
+	t.Helper()
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		t.Errorf("%v does not wrap ErrDamaged", err)
+	}
+	return err != nil
+}
+
+// rowsOf counts the rows that each emits, which cannot be more than there are bytes.
+func rowsOf(t *testing.T, bytes int, each func(func(dialect.Row) error) error, columns, key int) (list []dialect.Row) {
+	t.Helper()
+	err := each(func(r dialect.Row) error {
+		for _, image := range [][]any{r.Base, r.Values} {
+			if image != nil && len(image) != columns {
+				t.Fatalf("a row of %d values for %d columns", len(image), columns)
+			}
+		}
+		if len(r.Key) != key || len(list) >= bytes {
+			t.Fatalf("a key of %d values for %d, or row %d in %d bytes", len(r.Key), key, len(list), bytes)
+		}
+		list = append(list, r)
+		return nil
+	})
+	refusedWell(t, err)
+	return list
+}
+
+// twoRows is a change for corpora.
+func twoRows() *Change {
+	return &Change{Database: "d", Table: "t", Columns: []string{"id", "v", "w"}, Key: []int{0, 2}, Present: 1, Absent: 1,
+		Rows: wire.AppendRow(nil, []any{int64(1), nil, "x"}), Keys: wire.AppendRow(nil, []any{int64(2), "y"})}
+}
+
+// No payload of an entry panics or never ends, and what is decoded can be taken apart.
+func FuzzEntry(f *testing.F) {
+	f.Add(seed(f, body{Changes: []*Change{twoRows()}, Schema: []dialect.Statement{{SQL: "CREATE TABLE t (id INT)"}}, Batches: map[string]uint64{"a/q": 3}}))
+	f.Add(seed(f, body{Changes: []*Change{nil}}))
+	negative, endless, beyond := twoRows(), twoRows(), twoRows()
+	negative.Key, endless.Columns, beyond.Key = []int{-1}, nil, []int{3}
+	endless.Key, endless.Present = nil, 1<<62
+	f.Add(seed(f, body{Changes: []*Change{negative}}))
+	f.Add(seed(f, body{Changes: []*Change{endless}}))
+	f.Add(seed(f, body{Changes: []*Change{beyond}}))
+	t := &dialect.Table{Name: "t", Stored: []string{"id", "v", "w"}, Key: []int{0, 2}, ExactKey: true}
+	f.Fuzz(func(tt *testing.T, payload []byte) {
+		p := &Part{LSN: 1, Payload: payload}
+		b, err := decodeBody(p)
+		if refusedWell(tt, err) {
+			return
+		}
+		_, err = describe(nil, p)
+		refusedWell(tt, err)
+		pending := newCoalescer()
+		for _, c := range b.Changes {
+			list := rowsOf(tt, len(payload), c.each, len(c.Columns), len(c.Key))
+			if c.sameColumns(t) == nil {
+				for _, r := range list {
+					pending.put(t, r)
+				}
+			}
+		}
+	})
+}
+
+// Nor does a batch of a snap: on the master, where rows are also compared, nor on the snap, whose disk may have damaged it.
+func FuzzBatch(f *testing.F) {
+	c := &batchChange{Table: "t", Columns: []string{"id", "v", "w"}, Key: []int{0, 2}}
+	c.add(dialect.Row{Key: []any{int64(1), "x"}, Values: []any{int64(1), nil, "x"}})
+	c.add(dialect.Row{Key: []any{int64(1), "x"}, Base: []any{int64(1), nil, "x"}, Values: []any{int64(1), 1.5, "x"}})
+	c.add(dialect.Row{Key: []any{int64(1), "x"}, Base: []any{int64(1), nil, "x"}})
+	f.Add(seed(f, &batch{Clock: 1, Seen: 2, Changes: []*batchChange{c}, Wall: 3, Heard: 4}))
+	f.Add(seed(f, &batch{Changes: []*batchChange{nil}}))
+	f.Add(seed(f, &batch{Changes: []*batchChange{{Table: "t", Columns: []string{"id"}, Key: []int{-1}, Count: 1 << 62}}}))
+	f.Add(seed(f, &batch{Changes: []*batchChange{{Table: "t", Columns: []string{"id"}, Key: []int{0}, Count: -1}}}))
+	f.Add(seed(f, &batch{Clock: -1 << 63, Wall: 1<<63 - 1, Heard: 1<<63 - 1}))
+	t := &dialect.Table{Name: "t", Stored: []string{"v", "w", "id", "new"}, Key: []int{2, 1}, ExactKey: true}
+	f.Fuzz(func(tt *testing.T, payload []byte) {
+		b, err := decodeMessage[batch](payload)
+		if refusedWell(tt, err) {
+			return
+		}
+		corrected(b.madeAt(), b.Clock, time.Now().UnixNano())
+		if err := make(pendingKeys).add(&b, 1); err != nil {
+			tt.Fatal(err) // it has been checked
+		}
+		for _, c := range b.Changes {
+			list := rowsOf(tt, len(payload), c.each, len(c.Columns), len(c.Key))
+			sh, why := new(settlement).shapeOf(c, t)
+			if why != "" {
+				continue
+			}
+			for _, r := range list {
+				base, local, why, err := sh.fit(&settlement{settler: &settler{master: &master{sequencer: &sequencer{node: &node{}}}}}, r, make([]any, 4))
+				if why == "" && err == nil && (base != nil && len(base) != 4 || local != nil && len(local) != 4) {
+					tt.Fatalf("%v became %v and %v", r, base, local)
+				}
+				_, _ = parseRow(rowJSON(t.Stored, local))
+				state := &rowState{values: base}
+				state.set(&outcome{values: local, base: base})
+			}
+		}
+	})
+}
+
+// No message of either side panics, whatever its kind.
+func FuzzMessage(f *testing.F) {
+	pos := Position{Epoch: 1, LSN: 2}
+	p := Part{Epoch: 1, LSN: 3, Final: true, At: 4, Payload: seed(f, body{Changes: []*Change{twoRows()}})}
+	p.Hash = p.chain(pos.Hash)
+	for kind, msg := range map[uint8]any{
+		msgGreeting: greeting{Protocol: 2, Cluster: "c", Master: "m", Nonce: []byte{1}},
+		msgHello:    hello{ID: "a", Role: Snap, Position: pos, Cursor: &cursor{Base: pos, Table: "t", After: wire.Row{int64(1)}}},
+		msgWelcome:  welcome{Number: 1 << 63, Node: -1}, msgRefusal: refusal{Code: "damaged", Text: "x"}, msgPart: p,
+		msgBeat: beat{Position: pos, State: Active, Nodes: []NodeStatus{{ID: "a"}}, Every: 1 << 62}, msgAck: ack{LSN: 1 << 63},
+		msgSnapshot: snapshotHead{Base: pos, Objects: []dialect.Object{{Kind: "table"}}}, msgRows: snapshotRows{Change: twoRows(), After: wire.Row{int64(1), "x"}},
+		msgSnapshotEnd: snapshotEnd{Through: 3}, msgBatch: batches{First: 1<<64 - 1, Bodies: [][]byte{nil}}, msgVerdict: verdict{Through: 1, Refused: []uint64{1}},
+		msgFile: []byte("SQLite format 3"),
+	} {
+		f.Add(kind, seed(f, msg))
+	}
+	f.Add(msgRows, seed(f, snapshotRows{}))
+	f.Add(msgRows, seed(f, snapshotRows{Change: &Change{Columns: []string{"id"}, Key: []int{-1}}, After: wire.Row{nil}}))
+	f.Add(msgPart, seed(f, Part{LSN: 1, Records: -1, Index: -1}))
+	f.Fuzz(func(t *testing.T, kind uint8, payload []byte) {
+		var err error
+		switch kind {
+		case msgGreeting:
+			_, err = decodeMessage[greeting](payload)
+		case msgHello:
+			var h hello
+			if h, err = decodeMessage[hello](payload); err == nil {
+				queueName(h.ID, h.Queue)
+			}
+		case msgWelcome:
+			_, err = decodeMessage[welcome](payload)
+		case msgRefusal:
+			var r refusal
+			if r, err = decodeMessage[refusal](payload); err == nil {
+				_ = r.err().Error()
+			}
+		case msgPart:
+			var p Part
+			if p, err = decodeMessage[Part](payload); err == nil {
+				_ = p.follows(Position{LSN: p.LSN - 1}.anchor())
+				_ = sequence(p.LSN, p.Index)
+				_ = p.Time()
+			}
+		case msgBeat:
+			var b beat
+			if b, err = decodeMessage[beat](payload); err == nil && 3*time.Duration(b.Every) < 0 {
+				t.Errorf("an interval of %d", b.Every)
+			}
+		case msgAck:
+			_, err = decodeMessage[ack](payload)
+		case msgSnapshot:
+			_, err = decodeMessage[snapshotHead](payload)
+		case msgRows:
+			r := decodeRows(payload)
+			if err = r.err; err == nil && (len(r.rows) != r.Change.Present || slices.ContainsFunc(r.rows, func(r dialect.Row) bool { return r.Values == nil })) {
+				t.Errorf("%d rows of %d", len(r.rows), r.Change.Present)
+			}
+		case msgSnapshotEnd:
+			_, err = decodeMessage[snapshotEnd](payload)
+		case msgBatch:
+			var b batches
+			if b, err = decodeMessage[batches](payload); err == nil && b.First+uint64(len(b.Bodies)) < b.First {
+				t.Errorf("%d batches from %d on", len(b.Bodies), b.First)
+			}
+		case msgVerdict:
+			_, err = decodeMessage[verdict](payload)
+		case msgFile:
+			_, err = decodeMessage[[]byte](payload)
+		}
+		refusedWell(t, err)
+	})
+}
+
+// A row of the conflicts table, which anybody may have edited, is read or refused; what was read is written so that it reads back.
+func FuzzConflictRow(f *testing.F) {
+	for _, s := range []string{`{"id":1,"v":"text","b":{"$bytes":"AQI="},"f":1.5,"n":null}`, `{"$left out":"7 bytes"}`, "[1,2]", "5", "", `{"a":{"$float":"NaN"}}`, `{"a":{"$text":"/w=="}}`, `{"a":`, `{"a":[]}`, `{"a":true}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		row, err := parseRow(s)
+		if err != nil {
+			return
+		}
+		var names []string
+		values := []any{}
+		for _, field := range row {
+			if _, list := field.value.([]any); list || !wire.IsValue(field.value) {
+				t.Fatalf("%q was read as %#v", s, field.value)
+			}
+			names, values = append(names, field.name), append(values, field.value)
+		}
+		again, err := parseRow(rowJSON(names, values))
+		if err != nil || len(again) != len(row) {
+			t.Fatalf("%q was read as %v, and then as %v (%v)", s, row, again, err)
+		}
+	})
+}
