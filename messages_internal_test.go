@@ -1,0 +1,154 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
+)
+
+// What a master sends at a moment at which none sends it is refused, and ends nothing.
+func TestUnexpectedPieces(t *testing.T) {
+	rows := func(a *applier) error {
+		return a.snapshotRows(t.Context(), &decodedRows{snapshotRows: snapshotRows{Change: twoRows()}})
+	}
+	file := func(a *applier) error { return a.fileChunk([]byte("SQLite format 3")) }
+	end := func(a *applier) error { return a.endSnapshot(t.Context(), 3) }
+	entry := func(a *applier) error { return a.parts(t.Context(), []Part{{LSN: 1, Final: true}}) }
+	begin := func(head snapshotHead) func(*applier) error {
+		return func(a *applier) error { return a.beginSnapshot(t.Context(), head) }
+	}
+	base := Position{Epoch: 1, LSN: 7}
+	for name, messages := range map[string][]func(*applier) error{
+		"rows without a snapshot":       {rows},
+		"a file without a snapshot":     {file},
+		"an end without a snapshot":     {end},
+		"rows in the place of a file":   {begin(snapshotHead{Base: base, File: true}), rows},
+		"a file in the place of rows":   {begin(snapshotHead{Base: base}), file},
+		"no file":                       {begin(snapshotHead{Base: base, File: true}), end},
+		"an entry in a snapshot":        {begin(snapshotHead{Base: base}), entry},
+		"what was never begun":          {begin(snapshotHead{Base: base, Resume: true})},
+		"another than that was begun":   {begin(snapshotHead{Base: base}), begin(snapshotHead{Base: Position{Epoch: 1, LSN: 8}, Resume: true})},
+		"a snapshot that is ended once": {begin(snapshotHead{Base: base}), end, end},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "r.db"))
+			require.NoError(t, err)
+			defer db.Close()
+			c, err := Open(t.Context(), db, Options{ID: "r"})
+			require.NoError(t, err)
+			defer c.Close()
+			a, err := newApplier(t.Context(), c.node)
+			require.NoError(t, err)
+			defer a.close()
+			for i, send := range messages {
+				if err = send(a); i < len(messages)-1 {
+					require.NoError(t, err)
+				}
+			}
+			require.ErrorIs(t, err, ErrDamaged)
+		})
+	}
+}
+
+// What no node sends is refused where it is decoded, whatever the message.
+func TestDamagedMessages(t *testing.T) {
+	change := func(edit func(*Change)) *Change {
+		c := twoRows()
+		edit(c)
+		return c
+	}
+	entry := func(edit func(*Change)) func() error {
+		return func() error {
+			payload, err := wire.Marshal(body{Changes: []*Change{change(edit)}})
+			require.NoError(t, err)
+			b, err := decodeBody(&Part{LSN: 1, Payload: payload})
+			if err == nil {
+				err = b.Changes[0].each(func(dialect.Row) error { return nil })
+			}
+			return err
+		}
+	}
+	decoded := func(msg any, decode func([]byte) error) func() error {
+		return func() error {
+			payload, err := wire.Marshal(msg)
+			require.NoError(t, err)
+			return decode(payload)
+		}
+	}
+	rows := func(payload []byte) error { return decodeRows(payload).err }
+	for name, decode := range map[string]func() error{
+		"key below zero":             entry(func(c *Change) { c.Key = []int{-1} }),
+		"key beyond the columns":     entry(func(c *Change) { c.Key = []int{3} }),
+		"no key":                     entry(func(c *Change) { c.Key = nil }),
+		"rows without columns":       entry(func(c *Change) { c.Columns, c.Key, c.Present = nil, nil, 1<<62 }),
+		"fewer rows than none":       entry(func(c *Change) { c.Present = -1 }),
+		"fewer keys than none":       entry(func(c *Change) { c.Absent = -1 }),
+		"more rows than bytes":       entry(func(c *Change) { c.Present = 1 << 40 }),
+		"more keys than bytes":       entry(func(c *Change) { c.Absent = 1 << 40 }),
+		"bytes behind the rows":      entry(func(c *Change) { c.Rows = append(c.Rows, 0) }),
+		"bytes behind the keys":      entry(func(c *Change) { c.Keys = append(c.Keys, 0) }),
+		"rows that are cut short":    entry(func(c *Change) { c.Rows = c.Rows[:2] }),
+		"changes of no table":        decoded(body{Changes: []*Change{nil}}, func(b []byte) error { _, err := decodeBody(&Part{Payload: b}); return err }),
+		"batch of no snap":           decoded(body{Batches: map[string]uint64{"": 1}}, func(b []byte) error { _, err := decodeBody(&Part{Payload: b}); return err }),
+		"rows of no table":           decoded(snapshotRows{}, rows),
+		"last key that is none":      decoded(snapshotRows{Change: change(func(c *Change) { c.Absent, c.Keys = 0, nil }), After: wire.Row{int64(1)}}, rows),
+		"keys in a snapshot":         decoded(snapshotRows{Change: twoRows(), After: wire.Row{int64(1), "x"}}, rows),
+		"anchor for an entry":        decoded(Part{LSN: 1, Records: -1}, decodes[Part]),
+		"part below zero":            decoded(Part{LSN: 1, Index: -1}, decodes[Part]),
+		"entry zero":                 decoded(Part{}, decodes[Part]),
+		"entry beyond all":           decoded(Part{LSN: maxLSN + 1}, decodes[Part]),
+		"snapshot beyond all":        decoded(snapshotHead{Base: Position{LSN: maxLSN + 1}}, decodes[snapshotHead]),
+		"resumed from the beginning": decoded(snapshotHead{Resume: true, File: true}, decodes[snapshotHead]),
+		"interval below zero":        decoded(beat{Every: -1}, decodes[beat]),
+		"interval of an age":         decoded(beat{Every: 1 << 62}, decodes[beat]),
+		"batches beyond all":         decoded(batches{First: 1<<64 - 1, Bodies: [][]byte{{}, {}}}, decodes[batches]),
+		"verdict beyond all":         decoded(verdict{Through: 1 << 63}, decodes[verdict]),
+		"queue beyond all":           decoded(hello{Number: 1 << 63}, decodes[hello]),
+		"small number below zero":    decoded(welcome{Node: -1}, decodes[welcome]),
+		"no message":                 func() error { return decodes[beat]([]byte{0xff}) },
+	} {
+		t.Run(name, func(t *testing.T) { require.ErrorIs(t, decode(), ErrDamaged) })
+	}
+	require.NoError(t, entry(func(*Change) {})())
+}
+
+func decodes[T any](payload []byte) error {
+	_, err := decodeMessage[T](payload)
+	return err
+}
+
+// A cursor that fits no table begins the snapshot anew.
+func TestHostileCursor(t *testing.T) {
+	db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "m.db"))
+	require.NoError(t, err)
+	defer db.Close()
+	c, err := Open(t.Context(), db, Options{ID: "m"})
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.Exec("CREATE TABLE t (a INT NOT NULL, b INT NOT NULL, PRIMARY KEY (a, b))")
+	require.NoError(t, err)
+	require.NoError(t, c.m.pass(context.Background()))
+	pos := c.m.state.load().pos
+	s := &sender{m: c.m}
+	for _, from := range []struct {
+		cursor
+		resumes bool
+	}{
+		{cursor{Base: pos, Table: "t", After: wire.Row{int64(1), int64(2)}}, true},
+		{cursor{Base: pos}, true},
+		{cursor{Base: pos, Table: "t", After: wire.Row{int64(1)}}, false},
+		{cursor{Base: pos, Table: "t"}, false},
+		{cursor{Base: pos, Table: "gone", After: wire.Row{int64(1), int64(2)}}, false},
+		{cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN + 1, Hash: pos.Hash}}, false},
+		{cursor{Base: Position{LSN: loading}}, false},
+		{cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN}}, false},
+	} {
+		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.cursor, schemaRecord{}, c.m.tables.Load()), "%+v", from)
+	}
+}
