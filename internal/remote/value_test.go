@@ -49,6 +49,9 @@ func same(a, b any) bool {
 	case float64:
 		a, ok := a.(float64)
 		return ok && math.Float64bits(a) == math.Float64bits(b)
+	case float32:
+		a, ok := a.(float32)
+		return ok && math.Float32bits(a) == math.Float32bits(b)
 	case time.Time:
 		a, ok := a.(time.Time)
 		_, offsetA := a.Zone()
