@@ -7,9 +7,15 @@
 // read sent to the master costs a round trip, a write sent to a replica is
 // wrong.
 //
-// MySQL text is read as under the default sql_mode: double quotes delimit
-// strings and a backslash escapes. Under ANSI_QUOTES or NO_BACKSLASH_ESCAPES a
-// literal may be cut in the wrong place. The mode ORACLE is not known either.
+// How MySQL text is read depends on the session's sql_mode and on the server's
+// version. A [Read] is one in every reading: with a backslash as an escape or
+// as a character (NO_BACKSLASH_ESCAPES, ANSI_QUOTES), whether executable
+// comments are run or not, and whether a space before "(" makes a call one of a
+// stored function (IGNORE_SPACE). What ORACLE adds, blocks without NOT ATOMIC
+// and s.nextval, is never a Read. Everything else is read as under the default
+// sql_mode, and [StateOf] tells where another reading would be worse. Client
+// character sets in which a byte of a character can be a backslash or a
+// backtick (big5, gbk, sjis and their kin) are not known.
 package sqlclass
 
 // Dialect is the language that a statement is written in.
@@ -45,7 +51,7 @@ const (
 	// TxControl begins, ends or marks a transaction.
 	TxControl
 	// Session changes the state of the connection: SET, USE, PREPARE, ATTACH,
-	// a PRAGMA that sets anything else.
+	// LOCK TABLES, HANDLER, a PRAGMA that sets anything else. See [StateOf].
 	Session
 	// Other is an empty statement, or administration that changes neither rows
 	// nor schema and often refuses to run in a transaction: VACUUM, FLUSH, KILL,
@@ -69,17 +75,10 @@ func (k Kind) String() string {
 func Classify(d Dialect, sql string) Kind {
 	lx := newLexer(d, sql)
 	kind := classify(&lx)
-	if kind != Read || !lx.sawExec {
+	if kind != Read || d != MySQL || alwaysRead(sql) {
 		return kind
 	}
-	// Whether a server runs what stands in /*!NNNNNN */ depends on its version,
-	// so a read has to be one either way.
-	without := newLexer(d, sql)
-	without.skipExec = true
-	if k := classify(&without); k != Read && k != Other {
-		return Write
-	}
-	return Read
+	return Write
 }
 
 // Blank reports whether the text holds no statement, as the dialect reads it: SQLite takes a comment that never ends for
@@ -98,11 +97,30 @@ func Dynamic(d Dialect, sql string) bool {
 	}
 	lx := newLexer(d, sql)
 	t, _ := firstToken(&lx)
-	switch {
-	case lx.isWord(t, "EXECUTE"), lx.isWord(t, "PREPARE"):
+	return lx.isWord(t, "EXECUTE") || lx.isWord(t, "PREPARE") || lx.compound(t)
+}
+
+// compound reports whether the statement that begins with t, behind which lx stands, is a compound one outside of a
+// program, in the modes ORACLE (BEGIN without NOT ATOMIC, DECLARE, <<label>>) and default.
+func (lx *lexer) compound(t token) bool {
+	if t.is('<') {
 		return true
-	case lx.isWord(t, "BEGIN"):
-		return lx.isWord(lx.peek(), "NOT")
+	}
+	next := lx.peek()
+	if t.kind == tokWord || t.kind == tokIdent {
+		if next.is(':') {
+			return true // a label
+		}
+	}
+	if t.kind != tokWord {
+		return false
+	}
+	var buf foldBuf
+	switch string(fold(&buf, lx.text(t))) {
+	case "BEGIN":
+		return next.kind != tokEOF && !next.is(';') && !lx.isWord(next, "WORK")
+	case "DECLARE", "IF", "CASE", "LOOP", "REPEAT", "WHILE", "FOR":
+		return true
 	}
 	return false
 }
@@ -224,7 +242,7 @@ func mysqlKind(lx *lexer, first token, word string) Kind {
 		return TxControl
 	case "SET":
 		return setKind(lx, first)
-	case "USE", "PREPARE", "DEALLOCATE":
+	case "USE", "PREPARE", "DEALLOCATE", "LOCK", "UNLOCK", "HANDLER":
 		return Session
 	case "SHOW":
 		return showKind(lx, first)

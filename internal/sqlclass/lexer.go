@@ -41,9 +41,9 @@ type lexer struct {
 	dialect Dialect
 	delim   string // delimiter other than ";", or empty
 
+	reading // how what depends on the session or the server is read
+
 	// Executable comments (MySQL). What they hold is code, unless skipExec is set.
-	skipExec  bool
-	sawExec   bool
 	execDepth int
 	execStart int // where the outermost one that is open, or was open last, begins
 	execEnd   int // where the last one closed ends
@@ -264,7 +264,7 @@ func (lx *lexer) quoted(t token, c byte) token {
 	case c == '\'' || (c == '"' && lx.dialect == MySQL):
 		t.kind, what = tokString, "string"
 	}
-	escapes := t.kind == tokString && lx.dialect == MySQL
+	escapes := t.kind == tokString && lx.dialect == MySQL && !(c == '\'' && lx.plainSingle || c == '"' && lx.plainDouble)
 	for i := lx.pos + 1; i < len(lx.src); i++ {
 		switch b := lx.src[i]; {
 		case b == '\\' && escapes:
@@ -331,7 +331,6 @@ func (lx *lexer) comment() bool {
 	start, nested := lx.pos, false
 	body := lx.src[lx.pos+2:]
 	if lx.dialect == MySQL && (strings.HasPrefix(body, "!") || strings.HasPrefix(body, "M!")) {
-		lx.sawExec = true
 		if !lx.skipExec {
 			lx.enterExec(start)
 			return true

@@ -116,7 +116,11 @@ func (lx *lexer) scanCall(prev, t token) flags {
 		return classFlags(sqliteCalls[string(fold(&buf, inner(lx.text(t))))])
 	}
 	if t.kind == tokWord && !prev.is('.') {
-		if class := mysqlCalls[string(fold(&buf, lx.text(t)))]; class != classUnknown {
+		word := fold(&buf, lx.text(t))
+		if lx.byteAt(t.end) != '(' && spacedCalls[string(word)] {
+			return flagMayWrite // a stored function of that name, unless IGNORE_SPACE is set
+		}
+		if class := mysqlCalls[string(word)]; class != classUnknown {
 			return classFlags(class)
 		}
 	}
