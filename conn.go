@@ -13,13 +13,17 @@ import (
 
 // routed is the driver behind Cluster.DB: its connections route statement by
 // statement, so that sql.DB, sql.Tx, sql.Stmt and sql.Conn are the true ones.
-type routed struct{ c *Cluster }
+type routed struct {
+	c *Cluster
+	// streams says that its connections serve followers, whose own logs tell of settings without effect.
+	streams bool
+}
 
 func (r routed) Connect(context.Context) (driver.Conn, error) {
 	if r.c.closed.Load() {
 		return nil, ErrClosed
 	}
-	return &routedConn{c: r.c}, nil
+	return &routedConn{c: r.c, stream: r.streams}, nil
 }
 
 func (r routed) Driver() driver.Driver { return routedDriver{} }
@@ -40,6 +44,11 @@ type routedConn struct {
 	pinned *sql.Conn
 	bound  bound // to tx or pinned, for KILL
 	last   lastWrite
+
+	stream bool   // it serves a follower
+	own    bool   // it is a Conn got from Cluster.Conn
+	uses   int    // statements since it was taken from its pool
+	set    string // the first one, if it has set a state on what may not be a Conn
 }
 
 func plainArgs(named []driver.NamedValue) []any {
@@ -57,6 +66,7 @@ func plainArgs(named []driver.NamedValue) []any {
 }
 
 func (rc *routedConn) ExecContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Result, error) {
+	rc.uses++
 	res, err := rc.exec(ctx, query, plainArgs(named))
 	return res, rc.c.explain(ended(ctx, err))
 }
@@ -65,10 +75,10 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 	if rc.c.blank(query) {
 		return noResult{}, nil
 	}
-	if err := rc.c.refuseHidden(query); err != nil {
+	if err := rc.refuse(ctx, query); err != nil {
 		return nil, err
 	}
-	if rc.c.node != nil && rc.c.hidesSchema(query) && (rc.tx != nil || rc.pinned != nil || rc.c.pins(query)) {
+	if rc.c.node != nil && rc.c.hidesSchema(query) && (rc.tx != nil || rc.pinned != nil || rc.pins(query)) {
 		return rc.c.oneByOne(query, args, amongSchema, func(s string) (sql.Result, error) { return rc.exec(ctx, s, nil) })
 	}
 	if rc.tx != nil && rc.c.isSchema(query) && !temporary(rc.c.class, query) {
@@ -110,6 +120,7 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 }
 
 func (rc *routedConn) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
+	rc.uses++
 	rows, err := rc.query(ctx, query, plainArgs(named))
 	return rows, rc.c.explain(ended(ctx, err))
 }
@@ -125,7 +136,7 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 	case rc.c.hidesSchema(query):
 		return nil, fmt.Errorf("%w: a schema statement among several is for Exec, not Query: %s", ErrNotReplicable, sqlclass.Brief(query))
 	}
-	if err := rc.c.refuseHidden(query); err != nil {
+	if err := rc.refuse(ctx, query); err != nil {
 		return nil, err
 	}
 	rc.forget(query)
@@ -179,10 +190,23 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 		}
 		return rows, nil
 	}
-	if rc.c.class == sqlclass.SQLite && rc.c.kindOf(query) == sqlclass.Other { // a checkpoint or VACUUM, which run in no transaction
+	if kind := rc.c.kindOf(query); rc.c.class == sqlclass.SQLite && (kind == sqlclass.Other || kind == sqlclass.Session) { // a checkpoint or VACUUM, which run in no transaction
 		return streamRows(rc.c.masterDB().QueryContext(ctx, query, args...))
 	}
 	return rc.c.writes.query(ctx, query, args)
+}
+
+// refuse refuses what must not run on the connection whatever it does.
+func (rc *routedConn) refuse(ctx context.Context, query string) error {
+	if err := rc.c.refuseHidden(query); err != nil {
+		return err
+	}
+	if ctx.Value(pooledKey{}) != nil {
+		if err := rc.c.refuseState(query); err != nil {
+			return err
+		}
+	}
+	return rc.c.refuseDoubt(ctx, query, rc.ask)
 }
 
 // pin returns the connection that a statement must run on, or nil if any will do.
@@ -195,8 +219,11 @@ func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) 
 	if rc.pinned != nil {
 		return rc.pinned, nil
 	}
-	if !rc.c.pins(query) {
+	if !rc.pins(query) {
 		return nil, nil
+	}
+	if rc.c.stateOf(query)&sqlclass.Sets != 0 && !rc.held() {
+		rc.set = query
 	}
 	conn, err := rc.c.ownConn(ctx)
 	if err != nil {
@@ -204,6 +231,11 @@ func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) 
 	}
 	if err := rc.seed(ctx, conn); err != nil {
 		return nil, errors.Join(err, conn.Close())
+	}
+	if rc.held() && rc.c.f != nil && rc.c.opts.Role == Replica {
+		if _, err := conn.ExecContext(ctx, "SELECT 1"); err != nil { // the master knows it for a Conn by this (C3)
+			return nil, errors.Join(err, conn.Close())
+		}
 	}
 	rc.pinned = conn
 	return conn, nil
@@ -348,24 +380,18 @@ func (rc *routedConn) Close() error {
 		err = rc.tx.rollback()
 		rc.endTx()
 	}
-	if rc.pinned != nil {
-		err = errors.Join(err, rc.pinned.Close())
-		rc.pinned = nil
-	}
+	rc.giveUp()
 	return err
 }
 
-// ResetSession gives a pinned connection back before the connection is used by somebody else.
-func (rc *routedConn) ResetSession(context.Context) error {
-	rc.last = lastWrite{}
-	if rc.pinned != nil {
-		drop(rc.pinned) // its settings must not leak into the pool
-		rc.pinned = nil
-	}
-	return nil
-}
+// ResetSession is called before the connection is used by somebody else. IsValid has done all there is to do.
+func (rc *routedConn) ResetSession(context.Context) error { return nil }
 
-func (rc *routedConn) IsValid() bool { return !rc.c.closed.Load() }
+// IsValid is called when the connection goes back to its pool, where it may stay for long: what its user has left ends here.
+func (rc *routedConn) IsValid() bool {
+	rc.giveUp()
+	return !rc.c.closed.Load()
+}
 
 // CheckNamedValue lets every value through: the node's own driver judges it.
 func (rc *routedConn) CheckNamedValue(*driver.NamedValue) error { return nil }

@@ -31,11 +31,13 @@ type Cluster struct {
 	writes  writePath
 	session session
 	sqlDB   *sql.DB // the routing driver
+	streams *sql.DB // the same for what followers forward, whatever limits the program gives to DB
 	self    *member
 	toMain  *sql.DB // on a follower: connections to the master over the transport
 	closed  atomic.Bool
 	open    *openTxs
 	writesN atomic.Uint64
+	pool    poolState
 
 	view   atomic.Pointer[view]
 	nudge  chan struct{} // capacity 1: asks for a new view
@@ -86,8 +88,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 		err = c.openFollower(ctx)
 	}
 	if err != nil {
-		c.sqlDB.Close()
-		return nil, errors.Join(err, n.unlock())
+		return nil, errors.Join(err, c.sqlDB.Close(), c.streams.Close(), n.unlock())
 	}
 	c.run()
 	return c, nil
@@ -96,7 +97,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 func newCluster(o Options, log hclog.Logger) *Cluster {
 	c := &Cluster{opts: o, log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
 	c.kinds.seed = maphash.MakeSeed()
-	c.sqlDB = sql.OpenDB(routed{c})
+	c.sqlDB, c.streams = sql.OpenDB(routed{c: c}), sql.OpenDB(routed{c: c, streams: true})
 	c.view.Store(&view{})
 	return c
 }
@@ -211,7 +212,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 
 // serveMaster answers a follower's statements with this Cluster.
 func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn) {
-	err := remote.Serve(ctx, conn, c.sqlDB, remote.ServeOptions{
+	err := remote.Serve(ctx, conn, c.streams, remote.ServeOptions{
 		Guard: guardRouted,
 		Before: func(ctx context.Context, _ remote.Header) (context.Context, error) {
 			return WithConsistency(ctx, Strong), nil
@@ -431,7 +432,7 @@ func (c *Cluster) Close() error {
 	c.open.wait()
 	c.stop()
 	c.tasks.Wait()
-	err := c.sqlDB.Close()
+	err := errors.Join(c.sqlDB.Close(), c.streams.Close())
 	if c.toMain != nil {
 		err = errors.Join(err, c.toMain.Close())
 	}

@@ -52,6 +52,16 @@ func (c *Cluster) kills(ctx context.Context, db *sql.DB) bool {
 // drop closes a connection of a pool instead of giving it back.
 func drop(c *sql.Conn) { c.Raw(func(any) error { return driver.ErrBadConn }) }
 
+// giveBack is giveBack for a connection on which the query has run, and which is dropped if that may have left it another.
+func (c *Cluster) giveBack(conn *sql.Conn, release func() bool, query string) error {
+	if c.leaves(query) {
+		defer drop(conn)
+		release()
+		return nil
+	}
+	return giveBack(conn, release)
+}
+
 // giveBack ends what killOn has begun on a connection of a pool, and returns the connection.
 func giveBack(c *sql.Conn, release func() bool) error {
 	if release() {

@@ -90,22 +90,23 @@ type classified struct {
 }
 
 type classifiedText struct {
-	text string
-	kind sqlclass.Kind
-	asks bool // for the last change of its connection; see refuseForeignLast
+	text  string
+	kind  sqlclass.Kind
+	asks  bool // for the last change of its connection; see refuseForeignLast
+	state sqlclass.State
 }
 
 const classifiedMax = 4 << 10 // longer texts are not worth keeping
 
 func (k *classified) of(d sqlclass.Dialect, text string) *classifiedText {
 	if len(text) > classifiedMax {
-		return &classifiedText{kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text)}
+		return &classifiedText{kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text), state: sqlclass.StateOf(d, text)}
 	}
 	slot := &k.slots[maphash.String(k.seed, text)%uint64(len(k.slots))]
 	if e := slot.Load(); e != nil && e.text == text {
 		return e
 	}
-	e := &classifiedText{text: strings.Clone(text), kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text)}
+	e := &classifiedText{text: strings.Clone(text), kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text), state: sqlclass.StateOf(d, text)}
 	slot.Store(e)
 	return e
 }

@@ -27,6 +27,44 @@ type temporaries interface {
 	IsTemporary(ctx context.Context, q dialect.Querier, database, name string) (bool, error)
 }
 
+// sessions is what an engine with one writer tells of a connection that is not the writer's.
+type sessions interface {
+	// InTransaction reports whether a transaction is open on the connection.
+	InTransaction(ctx context.Context, q dialect.Querier) (bool, error)
+	// DifferentSetting names a setting which has other values on the two connections and may change what a schema
+	// statement does; "" if there is none.
+	DifferentSetting(ctx context.Context, a, b dialect.Querier) (string, error)
+}
+
+// refuseOpen refuses, before the writer is touched, a schema statement on a program's connection on which a transaction is open:
+// the writer, on which it would run, would be outside of that, and wait for it to end.
+func (n *node) refuseOpen(ctx context.Context, on *sql.Conn, query string) error {
+	engine, ok := n.engine.(sessions)
+	if !ok {
+		return nil
+	}
+	open, err := engine.InTransaction(ctx, on)
+	if err != nil || !open {
+		return err
+	}
+	return fmt.Errorf("%w: a transaction begun by a text takes no schema statements: end it first, or begin it with Cluster.Begin; nothing has been run: %s",
+		ErrNotReplicable, sqlclass.Brief(query))
+}
+
+// refuseSettings refuses a schema statement on a program's connection whose settings the writer, on which it would run, does not have.
+func (n *node) refuseSettings(ctx context.Context, on, writer *sql.Conn, query string) error {
+	engine, ok := n.engine.(sessions)
+	if !ok || on == nil {
+		return nil
+	}
+	setting, err := engine.DifferentSetting(ctx, on, writer)
+	if err != nil || setting == "" {
+		return err
+	}
+	return fmt.Errorf("%w: the connection has set %s, which a schema statement would not heed: set it back first, or run the statement on the Cluster; nothing has been run: %s",
+		ErrNotReplicable, setting, sqlclass.Brief(query))
+}
+
 // changeSchema runs a schema statement on the master: on the program's connection on, or if that is nil on any. Like a
 // write it is seen by this Cluster's reads from then on, and waits for as many replicas as were asked for.
 func (c *Cluster) changeSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
@@ -59,6 +97,9 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			return err
 		}
 		if m.writer != nil {
+			if err := m.refuseSettings(ctx, on, c, query); err != nil {
+				return err
+			}
 			m.writer.forgetStatements()
 			return m.changeSchema(ctx, c, c, false, dialect.Statement{SQL: query})
 		}
@@ -254,7 +295,7 @@ func (t *poolTx) inPlace(ctx context.Context, query string, args []any) (sql.Res
 	if _, err := t.tx.ExecContext(ctx, savepoint); err != nil {
 		return nil, err
 	}
-	t.temporary = true
+	t.left = true
 	res, err := t.tx.ExecContext(ctx, query, args...)
 	if _, gone := t.tx.ExecContext(context.WithoutCancel(ctx), "RELEASE "+savepoint); gone == nil {
 		return res, err

@@ -84,6 +84,9 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 		defer w.s.noted() // even after an error it may stand
 		return c.exec(ctx, query, args)
 	}
+	if w.c.leaves(query) {
+		defer drop(c.Conn)
+	}
 	tx, err := c.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -120,7 +123,15 @@ func (w *snapWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error
 		done()
 		return nil, errors.Join(err, c.Close())
 	}
-	return &snapTx{w: w, ctx: ctx, conn: c.Conn, tx: tx, done: func() { c.Close(); done() }}, nil
+	t := &snapTx{w: w, ctx: ctx, conn: c.Conn, tx: tx}
+	t.done = func() {
+		if t.left {
+			drop(c.Conn)
+		}
+		c.Close()
+		done()
+	}
+	return t, nil
 }
 
 // snapTx is a transaction of snapWrites.
@@ -132,6 +143,7 @@ type snapTx struct {
 	done    func()
 	changed int64 // rows, at least unweighedRows where that is not known
 	over    bool
+	left    bool // conn may be other than it was
 }
 
 // unweighedRows is how many rows a transaction may change without a look at what they hold before its commit.
@@ -141,6 +153,7 @@ func (t *snapTx) exec(ctx context.Context, query string, args []any) (sql.Result
 	if t.w.c.isSchema(query) {
 		return nil, t.w.c.notMaster(query)
 	}
+	t.left = t.left || t.w.c.leaves(query)
 	res, err := t.tx.ExecContext(ctx, query, args...)
 	if err == nil {
 		t.count(res)
@@ -154,6 +167,7 @@ func (t *snapTx) count(res sql.Result) {
 }
 
 func (t *snapTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	t.left = t.left || t.w.c.leaves(query)
 	if !t.w.c.isRead(query) {
 		t.changed += unweighedRows
 	}

@@ -13,6 +13,12 @@ import (
 
 // DB returns an *sql.DB with the same routing as the Cluster, for sqlx, gorm, ent, sqlc or a
 // migration tool. It is closed with the Cluster.
+//
+// What sets the state of a connection (SET, PRAGMA, LOCK TABLES) has its effect on the Conns and transactions of the *sql.DB.
+// By its own Exec and Query it has none, except for the rest of the same text, as the connection that it sets ends with it: a
+// driver is not told which of the two it is, so that ddb cannot refuse it there as the Cluster's verbs do. The
+// log tells of it. BEGIN in a text is refused where it may not be on a Conn: as the first statement of one that
+// was not got from Cluster.Conn.
 func (c *Cluster) DB() *sql.DB { return c.sqlDB }
 
 // Exec is [Cluster.ExecContext] with the background context.
@@ -23,6 +29,10 @@ func (c *Cluster) Exec(query string, args ...any) (sql.Result, error) {
 // ExecContext executes a query without returning any rows, on the master (on a snap:
 // locally). The args are for any placeholder parameters in the query. When it returns without error the
 // write is durable there, and on Options.WaitReplicas replicas.
+//
+// A statement that would change the state of a connection which others use is refused with ErrNotReplicable: SET, USE, LOCK
+// TABLES, a PRAGMA, BEGIN and the like are for [Cluster.Conn]. What may change it in passing, such as a CALL, has a connection of
+// its own; a transaction that it leaves open is rolled back, and an error says so.
 //
 // It returns ErrNotConfirmed, together with the result (on the master: database/sql hands on no result with an error, so
 // a replica and [Cluster.DB] return the error alone), if replicas did not confirm in time, or before ctx ended; ErrNoMaster if the master cannot be reached; ErrNotReplicable for a
@@ -46,6 +56,9 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if err := c.refuseHidden(query); err != nil {
 		return nil, err
 	}
+	if err := c.refuseDoubt(ctx, query, c.masterDB().QueryContext); err != nil {
+		return nil, err
+	}
 	switch c.kindOf(query) {
 	case sqlclass.Schema:
 		if temporary(c.class, query) {
@@ -54,7 +67,12 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 		c.writesN.Add(1)
 		return c.writes.schema(ctx, nil, query, args)
 	case sqlclass.TxControl:
-		return nil, fmt.Errorf("ddb: %s on a pool of connections has no effect one can rely on; use Begin", sqlclass.Brief(query))
+		return nil, fmt.Errorf("%w: on a pool of connections it has no effect one can rely on; use Begin, or a connection got from Cluster.Conn: %s", ErrNotReplicable, sqlclass.Brief(query))
+	}
+	if err := c.refuseState(query); err != nil {
+		return nil, err
+	}
+	switch c.kindOf(query) {
 	case sqlclass.Write:
 		if err := c.refuseForeignLast(query); err != nil {
 			return nil, err
@@ -113,10 +131,9 @@ func (c *Cluster) execSeveral(ctx context.Context, query string, args []any) (sq
 	if err != nil {
 		return c.writes.exec(ctx, query, args) // the database words it better
 	}
-	schema := false
+	schema := slices.ContainsFunc(list, func(s sqlclass.Statement) bool { return s.Kind == sqlclass.Schema })
 	for _, s := range list {
-		schema = schema || s.Kind == sqlclass.Schema
-		if s.Kind == sqlclass.TxControl && c.class == sqlclass.SQLite {
+		if s.Kind == sqlclass.TxControl && (c.class == sqlclass.SQLite || schema) {
 			// It would end the transaction that ddb has put around the statements, and of others with them.
 			return nil, fmt.Errorf("%w: %s among several statements; use Begin", ErrNotReplicable, sqlclass.Brief(s.SQL))
 		}
@@ -166,7 +183,7 @@ func (c *Cluster) QueryContext(ctx context.Context, query string, args ...any) (
 		return nil, ErrClosed
 	}
 	if !c.isRead(query) {
-		return c.sqlDB.QueryContext(ctx, query, args...)
+		return c.sqlDB.QueryContext(context.WithValue(ctx, pooledKey{}, true), query, args...)
 	}
 	read := c.read
 	if c.kills(ctx, nil) { // which takes an end to be told of: see readKilled
@@ -189,7 +206,9 @@ func (c *Cluster) QueryRow(query string, args ...any) *sql.Row {
 // QueryRowContext executes a query that is expected to return at most one row, as
 // [sql.DB.QueryRowContext] does, routed like QueryContext.
 func (c *Cluster) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if !c.closed.Load() && c.isRead(query) && !c.kills(ctx, nil) {
+	if !c.isRead(query) {
+		ctx = context.WithValue(ctx, pooledKey{}, true)
+	} else if !c.closed.Load() && !c.kills(ctx, nil) {
 		rule := ruleOf(ctx)
 		// The error of a row shows only in Scan, too late for another try: a local
 		// node, or the master, cannot be marked down, so its row is as good as its rows.
@@ -212,12 +231,16 @@ func (c *Cluster) QueryRowContext(ctx context.Context, query string, args ...any
 
 // Prepare is [Cluster.PrepareContext] with the background context.
 func (c *Cluster) Prepare(query string) (*sql.Stmt, error) {
-	return c.sqlDB.Prepare(query)
+	return c.PrepareContext(context.Background(), query)
 }
 
 // PrepareContext creates a prepared statement. Each execution is routed as if the text were given
-// again, so mistakes in it show when it is first executed.
+// again, so mistakes in it show when it is first executed. It returns ErrNotReplicable for a statement
+// that sets the state of a connection, as ExecContext does.
 func (c *Cluster) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	if err := c.refuseState(query); err != nil {
+		return nil, wrapError("prepare", err)
+	}
 	return c.sqlDB.PrepareContext(ctx, query)
 }
 
@@ -232,9 +255,23 @@ func (c *Cluster) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, er
 }
 
 // Conn returns a single connection: a session whose statements are routed like the Cluster's until one
-// of them depends on the state of a connection (SET, user variables, locks); from then on all go to one
-// connection of the master.
-func (c *Cluster) Conn(ctx context.Context) (*sql.Conn, error) { return c.sqlDB.Conn(ctx) }
+// of them has to do with the state of a connection (SET, PRAGMA, BEGIN in a text, user variables, locks, CALL); from then
+// on all go to one connection of the master, which nobody else uses and which ends with the Conn: settings and locks
+// are gone then, and a transaction that is still open is rolled back.
+func (c *Cluster) Conn(ctx context.Context) (*sql.Conn, error) {
+	conn, err := c.sqlDB.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = conn.Raw(func(dc any) error {
+		dc.(*routedConn).own = true
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
 
 // Ping is [Cluster.PingContext] with the background context.
 func (c *Cluster) Ping() error { return c.PingContext(context.Background()) }
@@ -298,29 +335,6 @@ func (c *Cluster) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, erro
 		t.db = m.db
 	}
 	return t, nil
-}
-
-// pins reports whether a statement depends on the state of its connection.
-func (c *Cluster) pins(query string) bool {
-	switch c.kindOf(query) {
-	case sqlclass.Session:
-		return true
-	case sqlclass.Schema:
-		return temporary(c.class, query)
-	case sqlclass.Other: // FLUSH TABLES WITH READ LOCK, BACKUP LOCK
-		return c.class == sqlclass.MySQL && strings.Contains(strings.ToUpper(query), "LOCK")
-	case sqlclass.Write:
-		if c.class == sqlclass.SQLite {
-			return false
-		}
-		upper := strings.ToUpper(query)
-		for _, word := range []string{"@", "LAST_INSERT_ID", "ROW_COUNT", "FOUND_ROWS", "GET_LOCK", "RELEASE_LOCK", "RELEASE_ALL_LOCKS", "SHOW WARNINGS", "SHOW ERRORS", "CONNECTION_ID", "LOCK TABLE", "LASTVAL", "PREPARE", "EXECUTE", "HANDLER", "TEMPORARY"} {
-			if strings.Contains(upper, word) {
-				return true // too many are harmless: a pinned connection only loses routing
-			}
-		}
-	}
-	return false
 }
 
 // Nodes lists all nodes of the cluster as this one sees them, the master or this node first.

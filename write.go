@@ -89,7 +89,10 @@ func (p *pooledWrites) exec(ctx context.Context, query string, args []any) (sql.
 		return nil, err
 	}
 	res, err := c.exec(ctx, query, args)
-	giveBack(c.Conn, release) // nobody may miss it while this one waits
+	if err == nil {
+		err = p.c.leftOpen(ctx, c.Conn, query)
+	}
+	p.c.giveBack(c.Conn, release, query) // nobody may miss it while this one waits
 	if err != nil {
 		p.c.noted()
 		return res, err
@@ -105,10 +108,12 @@ func (p *pooledWrites) query(ctx context.Context, query string, args []any) (dri
 	rows, err := streamRows(c.QueryContext(ctx, query, args...))
 	if err != nil {
 		p.c.noted()
-		return nil, errors.Join(err, giveBack(c.Conn, release))
+		return nil, errors.Join(err, p.c.giveBack(c.Conn, release, query))
 	}
 	// The server commits the statement when it has sent the last row.
-	rows.(*streamedRows).after = func() error { return errors.Join(giveBack(c.Conn, release), p.c.wrote(ctx)) }
+	rows.(*streamedRows).after = func() error {
+		return errors.Join(p.c.leftOpen(ctx, c.Conn, query), p.c.giveBack(c.Conn, release, query), p.c.wrote(ctx))
+	}
 	return rows, nil
 }
 
@@ -136,18 +141,20 @@ type poolTx struct {
 	opts *sql.TxOptions
 	p    *pooledWrites
 
-	pinned    bool // conn is the program's own
-	temporary bool // conn may hold temporary tables of the transaction
+	pinned bool // conn is the program's own
+	left   bool // conn may hold temporary tables of the transaction, or settings
 }
 
 func (t *poolTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
 	if t.p.c.isSchema(query) {
 		return t.schema(ctx, query, args)
 	}
+	t.left = t.left || t.p.c.leaves(query)
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *poolTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	t.left = t.left || t.p.c.leaves(query)
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
@@ -166,12 +173,12 @@ func (t *poolTx) rollback() error {
 	return t.tx.Rollback()
 }
 
-// leave gives the connection back, without temporary tables that would stand in front of the next user's.
+// leave gives the connection back, unless its next user would meet what the transaction has left there.
 func (t *poolTx) leave() {
 	if t.pinned {
 		return
 	}
-	if t.temporary {
+	if t.left {
 		drop(t.conn)
 	}
 	t.conn.Close()
@@ -203,6 +210,9 @@ func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, query string, 
 		}
 		if hidden {
 			return on.ExecContext(ctx, query, args...)
+		}
+		if err := g.w.node.refuseOpen(ctx, on, query); err != nil {
+			return nil, err
 		}
 	}
 	return noResult{}, g.change(ctx, on, query, args)
@@ -336,6 +346,9 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 		t.schema = append(t.schema, s)
 		return noResult{}, nil
 	}
+	if err := t.refuseState(query); err != nil {
+		return nil, err
+	}
 	if t.g.c.endsTx(query) {
 		return nil, fmt.Errorf("%w: %s in a transaction; use its Commit or Rollback", ErrNotReplicable, sqlclass.Brief(query))
 	}
@@ -353,6 +366,15 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 		}
 	}
 	return res, err
+}
+
+// refuseState refuses what would change the connection that all write through. What ends with the transaction may be set.
+func (t *leaseTx) refuseState(query string) error {
+	if state := t.g.c.stateOf(query); state&sqlclass.Sets == 0 || state&sqlclass.Transient != 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: all that write here use the connection of the transaction: set it on a connection got from Cluster.Conn, and begin the transaction there: %s",
+		ErrNotReplicable, sqlclass.Brief(query))
 }
 
 // endsTx reports whether a text ends the transaction that it is run in.
@@ -374,6 +396,9 @@ func (t *leaseTx) query(ctx context.Context, query string, args []any) (*sql.Row
 	if t.lost != nil {
 		return nil, t.lost
 	}
+	if err := t.refuseState(query); err != nil {
+		return nil, err
+	}
 	rows, err := t.conn.QueryContext(ctx, query, args...)
 	if err != nil {
 		t.check(err)
@@ -385,6 +410,9 @@ func (t *leaseTx) query(ctx context.Context, query string, args []any) (*sql.Row
 func (t *leaseTx) keyedRows(ctx context.Context, query string, args []any, lasting bool) (driver.Rows, error) {
 	if t.lost != nil {
 		return nil, t.lost
+	}
+	if err := t.refuseState(query); err != nil {
+		return nil, err
 	}
 	w := t.g.w
 	var tables []*dialect.Table

@@ -103,15 +103,19 @@ type externalWrites struct {
 
 func (e *externalWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
 	defer e.c.session.wroteAt(e.c) // after it: replicas cannot show it sooner
-	if !e.c.kills(ctx, e.db) {
+	if !e.c.kills(ctx, e.db) && !e.c.leaves(query) {
 		return e.db.ExecContext(ctx, query, args...)
 	}
 	c, release, err := e.conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer giveBack(c, release)
-	return c.ExecContext(ctx, query, args...)
+	defer e.c.giveBack(c, release, query)
+	res, err := c.ExecContext(ctx, query, args...)
+	if err == nil {
+		err = e.c.leftOpen(ctx, c, query)
+	}
+	return res, err
 }
 
 // conn takes a connection for a statement that is to be killed. It goes back by giveBack, with release.
@@ -128,12 +132,14 @@ func (e *externalWrites) conn(ctx context.Context) (c *sql.Conn, release func() 
 func (e *externalWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
 	defer e.c.session.wroteAt(e.c)
 	run, back := e.db.QueryContext, func() error { return nil }
-	if e.c.kills(ctx, e.db) {
+	if e.c.kills(ctx, e.db) || e.c.leaves(query) {
 		c, release, err := e.conn(ctx)
 		if err != nil {
 			return nil, err
 		}
-		run, back = c.QueryContext, func() error { return giveBack(c, release) }
+		run, back = c.QueryContext, func() error {
+			return errors.Join(e.c.leftOpen(ctx, c, query), e.c.giveBack(c, release, query))
+		}
 	}
 	rows, err := streamRows(run(ctx, query, args...))
 	if err != nil {
@@ -146,11 +152,15 @@ func (e *externalWrites) query(ctx context.Context, query string, args []any) (d
 
 func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
 	e.c.session.wroteAt(e.c)
-	tx, err := e.db.BeginTx(ctx, opts)
+	conn, err := e.db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &externalTx{c: e.c, tx: tx}, nil
+	tx, err := conn.BeginTx(ctx, opts)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &externalTx{c: e.c, conn: conn, tx: tx}, nil
 }
 
 func (e *externalWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
@@ -162,21 +172,36 @@ func (e *externalWrites) schema(ctx context.Context, on *sql.Conn, query string,
 }
 
 type externalTx struct {
-	c  *Cluster
-	tx *sql.Tx
+	c    *Cluster
+	conn *sql.Conn
+	tx   *sql.Tx
+	left bool // conn may be other than it was
+}
+
+func (t *externalTx) leave() {
+	if t.left {
+		drop(t.conn)
+	}
+	t.conn.Close()
 }
 
 func (t *externalTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	t.left = t.left || t.c.leaves(query)
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *externalTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	t.left = t.left || t.c.leaves(query)
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
 func (t *externalTx) commit() error {
 	defer t.c.session.wroteAt(t.c)
+	defer t.leave()
 	return t.tx.Commit()
 }
 
-func (t *externalTx) rollback() error { return t.tx.Rollback() }
+func (t *externalTx) rollback() error {
+	defer t.leave()
+	return t.tx.Rollback()
+}

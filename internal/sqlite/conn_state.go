@@ -1,0 +1,45 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// schemaSettings lists the settings of a connection that may change what a schema statement does or checks.
+var schemaSettings = [...]string{"foreign_keys", "ignore_check_constraints", "legacy_alter_table", "recursive_triggers", "trusted_schema", "writable_schema"}
+
+// InTransaction reports whether a transaction is open on the connection.
+func (e *engine) InTransaction(ctx context.Context, q dialect.Querier) (bool, error) {
+	_, err := q.ExecContext(ctx, "BEGIN") // which takes no lock yet
+	switch {
+	case err == nil:
+		if _, err = q.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); err != nil {
+			return false, fmt.Errorf("sqlite: transaction: %w", err)
+		}
+		return false, nil
+	case strings.Contains(err.Error(), "within a transaction"):
+		return true, nil
+	}
+	return false, fmt.Errorf("sqlite: transaction: %w", err)
+}
+
+// DifferentSetting names a setting that differs between two connections and matters to schema statements; "" if none does.
+func (e *engine) DifferentSetting(ctx context.Context, a, b dialect.Querier) (string, error) {
+	for _, name := range schemaSettings {
+		on, err := integer(ctx, a, "PRAGMA "+name)
+		if err != nil {
+			return "", err
+		}
+		other, err := integer(ctx, b, "PRAGMA "+name)
+		if err != nil {
+			return "", err
+		}
+		if on != other {
+			return "PRAGMA " + name, nil
+		}
+	}
+	return "", nil
+}

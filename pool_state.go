@@ -1,0 +1,149 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// What a statement leaves on its connection must meet nobody else. Invariants:
+//
+//	C1  No text that the Cluster's own verbs run changes a connection that others use: what is there to change it is refused
+//	    (refuseState), and what may change it in passing, a CALL for example, has a connection of its own that ends with it.
+//	C2  On a connection that one caller holds, a Conn or a transaction, it is allowed, and ends with that: the connection of
+//	    the database is dropped instead of given back (routedConn.giveUp, leaves).
+//	C3  database/sql does not tell a driver whether Cluster.DB runs a statement on a Conn or on any connection. The first
+//	    one since the connection was taken from its pool may be either. It is let through by C2, and where it turns out to have
+//	    been the only one, which has had no effect then, the log says so. Later ones, and those on a connection got
+//	    from Cluster.Conn, are on a Conn for certain (routedConn.held). A replica that forwards those sends another one before them.
+type poolState struct {
+	mu   sync.Mutex
+	lost map[string]bool // texts of settings without effect that the log has told of
+}
+
+const maxLostTold = 64 // texts that the log tells of
+
+// pooledKey marks the context of a statement that may run on any connection.
+type pooledKey struct{}
+
+func (c *Cluster) stateOf(query string) sqlclass.State { return c.kinds.of(c.class, query).state }
+
+// refuseState refuses a text on a pool that sets the state of a connection.
+func (c *Cluster) refuseState(query string) error {
+	if c.stateOf(query)&sqlclass.Sets == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: on a pool it changes one connection, which others use: run it on a connection got from Cluster.Conn, "+
+		"or set it in the data source name: %s", ErrNotReplicable, sqlclass.Brief(query))
+}
+
+// leaves reports whether a text may leave its connection other than it was.
+func (c *Cluster) leaves(query string) bool {
+	return c.stateOf(query)&(sqlclass.Sets|sqlclass.Assigns|sqlclass.Hides|sqlclass.Spans) != 0
+}
+
+// leftOpen is the error for a text that has left a transaction open on a connection which is about to be dropped.
+func (c *Cluster) leftOpen(ctx context.Context, conn *sql.Conn, query string) error {
+	if c.class != sqlclass.MySQL || c.stateOf(query)&(sqlclass.Hides|sqlclass.Spans) == 0 {
+		return nil
+	}
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	open, err := mysql.InTransaction(limit, conn)
+	if err != nil {
+		return fmt.Errorf("ddb: whether %s has left a transaction open: %w", sqlclass.Brief(query), err)
+	}
+	if !open {
+		return nil
+	}
+	return fmt.Errorf("%w: it has left a transaction open, which was rolled back: end it in the same text or procedure, "+
+		"or run it on a connection got from Cluster.Conn: %s", ErrNotReplicable, sqlclass.Brief(query))
+}
+
+// refuseDoubt refuses a text of which nobody knows what it is before the server reads it. ask runs a query where the text is to run.
+func (c *Cluster) refuseDoubt(ctx context.Context, query string, ask func(ctx context.Context, query string, args ...any) (*sql.Rows, error)) error {
+	state := c.stateOf(query)
+	if state&sqlclass.Versioned != 0 {
+		return fmt.Errorf("%w: servers of different versions run different statements of it: write it without executable comments: %s",
+			ErrNotReplicable, sqlclass.Brief(query))
+	}
+	if state&sqlclass.Modal == 0 {
+		return nil
+	}
+	rows, err := ask(ctx, "SELECT @@sql_mode")
+	if err != nil {
+		return err
+	}
+	var mode string
+	for rows.Next() {
+		if err := rows.Scan(&mode); err != nil {
+			rows.Close()
+			return err
+		}
+	}
+	if err := rows.Close(); err != nil {
+		return err
+	}
+	if !strings.Contains(mode, "NO_BACKSLASH_ESCAPES") && !strings.Contains(mode, "ANSI_QUOTES") {
+		return nil // it is read as sqlclass does
+	}
+	return fmt.Errorf("%w: under the session's sql_mode it may be other statements than it seems: give values as arguments, or write them without backslashes: %s",
+		ErrNotReplicable, sqlclass.Brief(query))
+}
+
+// tellLost logs, once for each text, that a setting has had no effect.
+func (c *Cluster) tellLost(query string) {
+	text := sqlclass.Brief(query)
+	c.pool.mu.Lock()
+	told := c.pool.lost[text] || len(c.pool.lost) >= maxLostTold
+	if !told {
+		if c.pool.lost == nil {
+			c.pool.lost = make(map[string]bool)
+		}
+		c.pool.lost[text] = true
+	}
+	c.pool.mu.Unlock()
+	if !told {
+		c.log.Warn("a statement on a pool has set the state of one connection, which has ended with it: run it on a Conn, or set it in the data source name", "statement", text)
+	}
+}
+
+// held reports whether the connection is certainly held by one caller: see C3.
+func (rc *routedConn) held() bool { return rc.own || rc.uses > 1 || rc.tx != nil }
+
+// pins reports whether a statement needs a connection of its own for this one and those that follow.
+func (rc *routedConn) pins(query string) bool {
+	state := rc.c.stateOf(query)
+	if state&(sqlclass.Sets|sqlclass.Asks) != 0 {
+		return true
+	}
+	return rc.held() && (state&(sqlclass.Hides|sqlclass.Spans) != 0 || rc.c.kindOf(query) == sqlclass.TxControl)
+}
+
+// ask runs a query where the next statement will run.
+func (rc *routedConn) ask(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	switch {
+	case rc.tx != nil:
+		return rc.tx.query(ctx, query, args)
+	case rc.pinned != nil:
+		return rc.pinned.QueryContext(ctx, query, args...)
+	}
+	return rc.c.masterDB().QueryContext(ctx, query, args...)
+}
+
+// giveUp ends what one caller has left on the connection, when that goes back to its pool or is closed.
+func (rc *routedConn) giveUp() {
+	if rc.pinned != nil {
+		drop(rc.pinned) // locks, settings and an open transaction end here
+		rc.pinned = nil
+	}
+	if rc.set != "" && rc.uses == 1 && !rc.stream {
+		rc.c.tellLost(rc.set)
+	}
+	rc.uses, rc.own, rc.set, rc.last, rc.bound = 0, false, "", lastWrite{}, bound{}
+}

@@ -1,0 +1,436 @@
+package ddb_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/testdb"
+)
+
+// settings are texts that set the state of a connection, with a query that shows it there, and what it shows with it.
+var settings = map[string][]struct{ text, probe, want string }{
+	"mariadb": {
+		{"SET autocommit=0", "SELECT @@autocommit", "0"},
+		{"SET SESSION TRANSACTION READ ONLY", "SELECT @@tx_read_only", "1"},
+		{"SET foreign_key_checks=0", "SELECT @@foreign_key_checks", "0"},
+		{"SET sql_mode='ANSI_QUOTES'", "SELECT @@sql_mode", "ANSI_QUOTES"},
+		{"SET NAMES latin1", "SELECT @@character_set_client", "latin1"},
+		{"SET GLOBAL sort_buffer_size=@@global.sort_buffer_size, SESSION sort_buffer_size=65536", "SELECT @@sort_buffer_size", "65536"},
+		{"/*!40101 SET foreign_key_checks=0 */", "SELECT @@foreign_key_checks", "0"},
+		{"SET STATEMENT max_statement_time=9 FOR SET foreign_key_checks=0", "", ""},
+		{"SET @x = 7", "SELECT @x", "7"},
+		{"SELECT 7 INTO @x", "SELECT @x", "7"},
+		{"USE information_schema", "SELECT DATABASE()", "information_schema"},
+		{"LOCK TABLES p READ", "", ""},
+		{"LOCK TABLES p WRITE", "SELECT COUNT(*) > 0 FROM p", "1"},
+		{"FLUSH TABLES p WITH READ LOCK", "", ""},
+		{"UNLOCK TABLES", "", ""},
+		{"HANDLER p OPEN", "", ""},
+		{"PREPARE s FROM 'SELECT 1'", "EXECUTE s", "1"},
+		{"SELECT GET_LOCK('pool_state', 0)", "SELECT IS_USED_LOCK('pool_state') = CONNECTION_ID()", "1"},
+		{"DO GET_LOCK('pool_state', 0)", "SELECT IS_USED_LOCK('pool_state') = CONNECTION_ID()", "1"},
+		{"CREATE TEMPORARY TABLE p (id INT PRIMARY KEY)", "SELECT COUNT(*) FROM p", "0"},
+		{"SET foreign_key_checks=0; SET autocommit=0", "SELECT @@foreign_key_checks + @@autocommit", "0"},
+		{"INSERT INTO log VALUES (NULL); SET autocommit=0", "SELECT @@autocommit", "0"},
+	},
+	"sqlite": {
+		{"PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys", "0"},
+		{"PRAGMA main.foreign_keys(0)", "PRAGMA foreign_keys", "0"},
+		{"PRAGMA recursive_triggers = ON", "PRAGMA recursive_triggers", "1"},
+		{"PRAGMA ignore_check_constraints = ON", "PRAGMA ignore_check_constraints", "1"},
+		{"PRAGMA writable_schema = ON", "PRAGMA writable_schema", "1"},
+		{"PRAGMA synchronous = OFF", "PRAGMA synchronous", "0"},
+		{"ATTACH ':memory:' AS elsewhere", "SELECT count(*) FROM pragma_database_list WHERE name = 'elsewhere'", "1"},
+		{"CREATE TEMP TABLE p (id INTEGER PRIMARY KEY)", "SELECT count(*) FROM p", "0"},
+		{"CREATE TABLE temp.p (id INTEGER PRIMARY KEY)", "SELECT count(*) FROM p", "0"},
+		{"PRAGMA foreign_keys = OFF; PRAGMA recursive_triggers = ON", "PRAGMA recursive_triggers", "1"},
+		{"INSERT INTO log VALUES (NULL); PRAGMA recursive_triggers = ON", "PRAGMA recursive_triggers", "1"},
+	},
+}
+
+// onPool is each way to run a text on whatever connection is free.
+var onPool = map[string]func(c *ddb.Cluster, ctx context.Context, text string) error{
+	"Exec": func(c *ddb.Cluster, ctx context.Context, text string) error {
+		_, err := c.ExecContext(ctx, text)
+		return err
+	},
+	"Query": func(c *ddb.Cluster, ctx context.Context, text string) error {
+		rows, err := c.QueryContext(ctx, text)
+		if err != nil {
+			return err
+		}
+		return rows.Close()
+	},
+	"QueryRow": func(c *ddb.Cluster, ctx context.Context, text string) error {
+		return c.QueryRowContext(ctx, text).Err()
+	},
+	"Prepare": func(c *ddb.Cluster, ctx context.Context, text string) error {
+		s, err := c.PrepareContext(ctx, text)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		_, err = s.ExecContext(ctx)
+		return err
+	},
+}
+
+// opened makes a cluster with a replica, and the tables that the settings name.
+func openedForState(t *testing.T, engine string) *fixture {
+	f := newFixture(t, engine, 1)
+	for _, n := range []*testNode{f.m, f.replicas[0]} {
+		if engine == "mariadb" {
+			n.raw = testdb.SharedMariaDB(t).Open(t, n.name, "multiStatements=true")
+		}
+	}
+	f.openAll()
+	key := map[string]string{"mariadb": "INT AUTO_INCREMENT PRIMARY KEY", "sqlite": "INTEGER PRIMARY KEY"}[engine]
+	f.do("CREATE TABLE p (id INT PRIMARY KEY)", "CREATE TABLE c (id "+key+", p INT REFERENCES p (id))", "CREATE TABLE log (id "+key+")", "INSERT INTO p VALUES (1)")
+	if engine == "sqlite" {
+		require.Equal(t, "1", f.one(f.m, "PRAGMA foreign_keys"), "of the test's data source name")
+	}
+	f.level()
+	return f
+}
+
+// untouched checks that the connections which the nodes share are as they were opened, and that nobody holds a lock.
+func (f *fixture) untouched(what string) {
+	f.Helper()
+	for _, n := range append([]*testNode{f.m}, f.replicas...) {
+		var conns []*sql.Conn
+		for range n.raw.Stats().Idle {
+			c, err := n.raw.Conn(f.ctx)
+			require.NoError(f, err, what)
+			conns = append(conns, c)
+			f.pristine(c, n, what)
+		}
+		for _, c := range conns {
+			require.NoError(f, c.Close())
+		}
+	}
+	_, err := f.m.Exec("INSERT INTO c (p) VALUES (99)")
+	require.Error(f, err, what)
+	require.Contains(f, strings.ToLower(err.Error()), "foreign key", what)
+	_, err = f.m.Exec("INSERT INTO c (p) VALUES (1)")
+	require.NoError(f, err, what)
+	_, err = f.replicas[0].Exec("INSERT INTO c (p) VALUES (1)")
+	require.NoError(f, err, what)
+	if f.engine == "sqlite" {
+		tx, err := f.m.Begin()
+		require.NoError(f, err, what)
+		f.pristine(tx, f.m, what) // the connection of the writer
+		require.NoError(f, tx.Rollback())
+	}
+}
+
+func (f *fixture) pristine(q dialect.Querier, n *testNode, what string) {
+	f.Helper()
+	if f.engine == "mariadb" {
+		require.Equal(f, []string{"1|0|1|0|0|" + n.name + "|0"}, f.strings(q, "SELECT @@autocommit, @@tx_read_only, @@foreign_key_checks, @@sql_mode LIKE '%ANSI_QUOTES%', @x IS NOT NULL, DATABASE(), @@in_transaction"), what)
+		require.Eventually(f, func() bool { // the server hears of a closed connection a moment later
+			return f.strings(q, "SELECT IS_USED_LOCK('pool_state') IS NULL")[0] == "1"
+		}, patience, time.Millisecond, what)
+		return
+	}
+	for pragma, want := range map[string]string{"recursive_triggers": "0", "ignore_check_constraints": "0", "writable_schema": "0"} {
+		require.Equal(f, []string{want}, f.strings(q, "PRAGMA "+pragma), what)
+	}
+	require.Equal(f, []string{"0"}, f.strings(q, "SELECT count(*) FROM pragma_database_list WHERE name NOT IN ('main', 'temp')"), what)
+	require.Equal(f, []string{"0"}, f.strings(q, "SELECT count(*) FROM temp.sqlite_schema"), what)
+}
+
+// On the pool nothing sets the state of a connection, on whatever node and by whatever verb.
+func TestPoolRefusesSettings(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := openedForState(t, engine)
+		for _, s := range settings[engine] {
+			for way, run := range onPool {
+				for _, n := range []*testNode{f.m, f.replicas[0]} {
+					require.ErrorIs(t, run(n.Cluster, f.ctx, s.text), ddb.ErrNotReplicable, "%s by %s on %s", s.text, way, n.id)
+				}
+			}
+			f.untouched(s.text)
+		}
+		require.Equal(t, "0", f.one(f.m, "SELECT COUNT(*) FROM log"), "nothing of a text runs that is refused")
+		f.level()
+	})
+}
+
+// On a Conn they have their effect, which ends with it, whether another takes the connection or nobody does.
+func TestConnHoldsSettings(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := openedForState(t, engine)
+		for _, s := range settings[engine] {
+			for name, take := range map[string]func() (*sql.Conn, error){
+				"Conn":         func() (*sql.Conn, error) { return f.m.Conn(f.ctx) },
+				"DB().Conn":    func() (*sql.Conn, error) { return f.m.DB().Conn(f.ctx) },
+				"replica Conn": func() (*sql.Conn, error) { return f.replicas[0].Conn(f.ctx) },
+			} {
+				what := s.text + " on " + name
+				c, err := take()
+				require.NoError(t, err, what)
+				_, err = c.ExecContext(f.ctx, s.text)
+				if name == "replica Conn" && err != nil { // the master says what a follower may set
+					require.NoError(t, c.Close())
+					continue
+				}
+				require.NoError(t, err, what)
+				if s.probe != "" {
+					require.Equal(t, []string{s.want}, f.strings(c, s.probe), what)
+				}
+				require.NoError(t, c.Close())
+				f.untouched(what)
+			}
+		}
+		f.level()
+	})
+}
+
+// Of what Cluster.DB runs a driver is not told whether it is on a Conn. It meets nobody else, and with one connection neither.
+func TestDBKeepsSettingsFromOthers(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := openedForState(t, engine)
+		for _, limit := range []int{0, 1} {
+			f.m.DB().SetMaxOpenConns(limit)
+			for _, s := range settings[engine] {
+				f.m.DB().Exec(s.text)
+				if rows, err := f.m.DB().Query(s.text); err == nil {
+					require.NoError(t, rows.Close())
+				}
+				f.untouched(s.text)
+			}
+		}
+		_, err := f.m.DB().Exec("BEGIN")
+		require.ErrorIs(t, err, ddb.ErrNotReplicable)
+		f.level()
+	})
+}
+
+// A transaction keeps what it sets to itself, or refuses it where all that write share its connection.
+func TestTransactionsHoldSettings(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := openedForState(t, engine)
+		for _, s := range settings[engine] {
+			for _, commit := range []bool{true, false} {
+				tx, err := f.m.Begin()
+				require.NoError(t, err)
+				_, err = tx.Exec(s.text)
+				if engine == "sqlite" {
+					require.ErrorIs(t, err, ddb.ErrNotReplicable, s.text)
+					_, err = tx.Query(s.text)
+					require.ErrorIs(t, err, ddb.ErrNotReplicable, s.text)
+				} else {
+					require.NoError(t, err, s.text)
+				}
+				if commit {
+					require.NoError(t, tx.Commit(), s.text)
+				} else {
+					require.NoError(t, tx.Rollback(), s.text)
+				}
+				f.untouched(s.text)
+			}
+		}
+		if engine == "sqlite" { // ends with the transaction
+			f.tx("PRAGMA defer_foreign_keys = ON", "INSERT INTO c (p) VALUES (50)", "INSERT INTO p VALUES (50)")
+		}
+		f.level()
+	})
+}
+
+// A procedure, a compound statement and a text with a transaction of its own leave nothing behind, and what they leave open is said.
+func TestHiddenStatementsLeaveNothing(t *testing.T) {
+	f := openedForState(t, "mariadb")
+	f.do("CREATE PROCEDURE leaky() BEGIN SET foreign_key_checks=0; SET @x = 7; DO GET_LOCK('pool_state', 0); INSERT INTO log VALUES (NULL); END",
+		"CREATE PROCEDURE loses() BEGIN SET autocommit=0; INSERT INTO log VALUES (NULL); END",
+		"CREATE PROCEDURE opens() BEGIN START TRANSACTION; INSERT INTO log VALUES (NULL); END",
+		"CREATE PROCEDURE ends() BEGIN SET autocommit=0; INSERT INTO log VALUES (NULL); COMMIT; END")
+	for text, stands := range map[string]bool{
+		"CALL leaky()": true,
+		"CALL loses()": false,
+		"CALL opens()": false,
+		"CALL ends()":  true,
+		"BEGIN NOT ATOMIC SET foreign_key_checks=0; INSERT INTO log VALUES (NULL); END":           true,
+		"BEGIN NOT ATOMIC SET autocommit=0; INSERT INTO log VALUES (NULL); END":                   false,
+		"EXECUTE IMMEDIATE 'SET foreign_key_checks=0'":                                            true,
+		"SET STATEMENT max_statement_time=9 FOR CALL opens()":                                     false,
+		"INSERT INTO log SELECT @x := NULL":                                                       true,
+		"BEGIN; INSERT INTO log VALUES (NULL); COMMIT":                                            true,
+		"BEGIN; INSERT INTO log VALUES (NULL)":                                                    false,
+		"INSERT INTO log VALUES (NULL); START TRANSACTION; INSERT INTO log VALUES (NULL); COMMIT": true,
+	} {
+		for way, run := range onPool {
+			for _, n := range []*testNode{f.m, f.replicas[0]} {
+				what := text + " by " + way + " on " + n.id
+				if way == "QueryRow" {
+					continue // whose error shows only in Scan
+				}
+				before := f.one(f.m, "SELECT COUNT(*) FROM log")
+				err := run(n.Cluster, f.ctx, text)
+				if stands {
+					require.NoError(t, err, what)
+				} else {
+					require.ErrorContains(t, err, "left a transaction open", what)
+					require.Equal(t, before, f.one(f.m, "SELECT COUNT(*) FROM log"), what)
+				}
+				f.untouched(what)
+			}
+		}
+	}
+	f.level()
+	// On a Conn what a procedure has set is seen by those that follow.
+	c, err := f.m.Conn(f.ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	for _, s := range []string{"CALL opens()", "ROLLBACK", "CALL leaky()", "CALL opens()", "COMMIT"} {
+		_, err = c.ExecContext(f.ctx, s)
+		require.NoError(t, err, s)
+	}
+	require.Equal(t, []string{"7|0"}, f.strings(c, "SELECT @x, @@foreign_key_checks"))
+}
+
+// What sets the server, or the file, is no state of a connection.
+func TestPoolTakesOthersSettings(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := openedForState(t, engine)
+		texts := []string{"PRAGMA journal_mode = WAL", "PRAGMA shrink_memory"}
+		if engine == "mariadb" {
+			texts = []string{"SET GLOBAL sort_buffer_size = @@global.sort_buffer_size", "SET @@global.sort_buffer_size = @@global.sort_buffer_size"}
+		}
+		for _, text := range texts {
+			require.NoError(t, onPool["Exec"](f.m.Cluster, f.ctx, text), text)
+			require.NoError(t, onPool["Query"](f.m.Cluster, f.ctx, text), text)
+		}
+		f.untouched("")
+	})
+}
+
+// A transaction begun by a text on a Conn is one, and rolled back where it is left open.
+func TestConnBeginsByText(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := openedForState(t, engine)
+		begin := map[string][]string{"mariadb": {"BEGIN", "START TRANSACTION"}, "sqlite": {"BEGIN", "BEGIN IMMEDIATE", "SAVEPOINT a"}}[engine]
+		for _, b := range begin {
+			end := "COMMIT"
+			if strings.HasPrefix(b, "SAVEPOINT") {
+				end = "RELEASE a"
+			}
+			for _, over := range []string{end, ""} {
+				c, err := f.m.Conn(f.ctx)
+				require.NoError(t, err)
+				was := f.one(f.m, "SELECT COUNT(*) FROM log")
+				for _, s := range []string{b, "INSERT INTO log VALUES (NULL)", over} {
+					if s != "" {
+						_, err = c.ExecContext(f.ctx, s)
+						require.NoError(t, err, s)
+					}
+				}
+				require.NoError(t, c.Close())
+				require.Equal(t, over != "", f.one(f.m, "SELECT COUNT(*) FROM log") != was, "%s, %q", b, over)
+				f.untouched(b)
+			}
+		}
+		f.level()
+	})
+}
+
+// On SQLite a schema statement runs on the writer's connection: in a transaction that a text has begun elsewhere, or under settings
+// that the writer does not have, it is refused before anything happens, and the node goes on.
+func TestSchemaStatementsHeedTheConn(t *testing.T) {
+	f := openedForState(t, "sqlite")
+	before := f.dump(f.m)
+	for _, s := range []struct{ set, back string }{
+		{"BEGIN", "ROLLBACK"}, {"BEGIN IMMEDIATE", "ROLLBACK"}, {"BEGIN EXCLUSIVE", "ROLLBACK"}, {"SAVEPOINT a", "RELEASE a"},
+		{"BEGIN; INSERT INTO log VALUES (NULL)", "ROLLBACK"},
+		{"PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys = ON"}, {"PRAGMA legacy_alter_table = ON", "PRAGMA legacy_alter_table = OFF"},
+		{"PRAGMA ignore_check_constraints = ON", "PRAGMA ignore_check_constraints = OFF"}, {"PRAGMA recursive_triggers = ON", "PRAGMA recursive_triggers = OFF"},
+		{"PRAGMA writable_schema = ON", "PRAGMA writable_schema = OFF"},
+	} {
+		c, err := f.m.Conn(f.ctx)
+		require.NoError(t, err)
+		_, err = c.ExecContext(f.ctx, s.set)
+		require.NoError(t, err, s.set)
+		for _, ddl := range []string{"DROP TABLE c", "CREATE TABLE made (id INTEGER PRIMARY KEY)", "ALTER TABLE log ADD COLUMN v", "INSERT INTO log VALUES (NULL); DROP TABLE c", "PRAGMA user_version = 7"} {
+			if strings.HasPrefix(ddl, "INSERT") && !strings.Contains(s.set, "BEGIN") {
+				continue // its first statement stands
+			}
+			_, err = c.ExecContext(f.ctx, ddl)
+			require.ErrorIs(t, err, ddb.ErrNotReplicable, "%s; %s", s.set, ddl)
+		}
+		_, err = c.ExecContext(f.ctx, s.back)
+		require.NoError(t, err, s.back)
+		_, err = c.ExecContext(f.ctx, "CREATE TABLE gone (id INTEGER PRIMARY KEY); DROP TABLE gone")
+		require.NoError(t, err, "after %s", s.back)
+		require.NoError(t, c.Close())
+		f.untouched(s.set)
+		f.do("DELETE FROM c")
+	}
+	require.Equal(t, ddb.Active, f.m.Nodes()[0].State)
+	require.Equal(t, before, f.dump(f.m))
+	f.level()
+}
+
+// A text that another sql_mode reads otherwise does not write on a replica.
+func TestReadsUnderOtherModes(t *testing.T) {
+	s := testdb.SharedMariaDB(t)
+	for _, mode := range []string{"NO_BACKSLASH_ESCAPES", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES,ANSI_QUOTES", "PIPES_AS_CONCAT", "IGNORE_SPACE", ""} {
+		t.Run(mode, func(t *testing.T) {
+			f := newFixture(t, "mariadb", 1)
+			for _, n := range []*testNode{f.m, f.replicas[0]} {
+				n.raw = s.Open(t, n.name, "multiStatements=true", "sql_mode='"+mode+"'")
+			}
+			f.openAll()
+			f.do("CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL)", "INSERT INTO t VALUES (1, 0)")
+			for _, function := range []string{"f", "now"} {
+				f.bypass("CREATE FUNCTION `" + function + "` () RETURNS INT BEGIN UPDATE t SET v = v + 1; RETURN 1; END")
+			}
+			f.level()
+			for _, text := range []string{`SELECT 'a\', f() -- '`, `SELECT "a\", f() -- "`, `SELECT 'a\', f(), 'b\' AS x`, `SELECT "a\", f(), '" -- '`, `SELECT 'a', "\'", f(), '\'' -- '`,
+				`SELECT 'a\' AS x; DELETE FROM t -- '`, `SELECT now ()`, `SELECT "f"()`, "SELECT `f`()"} {
+				if rows, err := f.replicas[0].QueryContext(ddb.WithConsistency(f.ctx, ddb.Eventual), text); err == nil {
+					for rows.Next() {
+					}
+					rows.Close()
+				}
+				require.NoError(t, f.m.WaitLevel(f.ctx))
+				require.Equal(t, f.strings(f.m.raw, "SELECT * FROM t"), f.strings(f.replicas[0].raw, "SELECT * FROM t"), text)
+			}
+			f.level()
+		})
+	}
+}
+
+// A text that may hold a schema statement or a setting under the session's sql_mode is refused there, and runs elsewhere.
+func TestDoubtfulTexts(t *testing.T) {
+	s := testdb.SharedMariaDB(t)
+	for mode, refused := range map[string]bool{"NO_BACKSLASH_ESCAPES": true, "ANSI_QUOTES": true, "": false} {
+		t.Run(mode, func(t *testing.T) {
+			f := newFixture(t, "mariadb", 1)
+			for _, n := range []*testNode{f.m, f.replicas[0]} {
+				n.raw = s.Open(t, n.name, "multiStatements=true", "sql_mode='"+mode+"'")
+			}
+			f.openAll()
+			f.do("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(60))", "CREATE TABLE u (id INT PRIMARY KEY)")
+			for i, text := range []string{`'a\'); DROP TABLE u -- '`, `'a\'); SET autocommit=0 -- '`, `'a\'); COMMIT; DELETE FROM t -- '`, `"a\"); DROP TABLE u -- "`} {
+				text = fmt.Sprintf("INSERT INTO t VALUES (%d, %s)", i, text)
+				for _, n := range []*testNode{f.m, f.replicas[0]} {
+					_, err := n.Exec(text)
+					if refused {
+						require.ErrorIs(t, err, ddb.ErrNotReplicable, text)
+					} else {
+						require.NoError(t, err, text)
+						f.do("DELETE FROM t")
+					}
+				}
+			}
+			f.level()
+		})
+	}
+}
