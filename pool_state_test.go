@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
@@ -211,6 +212,29 @@ func TestDBKeepsSettingsFromOthers(t *testing.T) {
 		_, err := f.m.DB().Exec("BEGIN")
 		require.ErrorIs(t, err, ddb.ErrNotReplicable)
 		f.level()
+	})
+}
+
+// The log tells, once, of a setting that nothing could follow on its connection, and of no other.
+func TestLostSettingsAreLogged(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		var log safeBuffer
+		f := newFixture(t, engine, 0)
+		f.tune = func(o *ddb.Options) { o.Logger = hclog.New(&hclog.LoggerOptions{Output: &log}) }
+		f.openAll()
+		used, lost := settings[engine][0], settings[engine][2]
+		c, err := f.m.DB().Conn(f.ctx)
+		require.NoError(t, err)
+		_, err = c.ExecContext(f.ctx, used.text)
+		require.NoError(t, err)
+		require.Equal(t, []string{used.want}, f.strings(c, used.probe))
+		require.NoError(t, c.Close())
+		for range 3 {
+			_, err = f.m.DB().Exec(lost.text)
+			require.NoError(t, err)
+		}
+		require.Equal(t, 1, strings.Count(log.String(), lost.text), log.String())
+		require.NotContains(t, log.String(), used.text)
 	})
 }
 

@@ -87,6 +87,7 @@ func (c *Cluster) need() (LSN, bool) {
 type classified struct {
 	seed  maphash.Seed
 	slots [1024]atomic.Pointer[classifiedText]
+	long  atomic.Pointer[classifiedText] // the last text longer than classifiedMax: a statement asks several times
 }
 
 type classifiedText struct {
@@ -96,18 +97,28 @@ type classifiedText struct {
 	state sqlclass.State
 }
 
-const classifiedMax = 4 << 10 // longer texts are not worth keeping
+const (
+	classifiedMax  = 4 << 10 // longer texts are not worth keeping for when they come again
+	classifiedLong = 4 << 20 // nor these for the statement's own time
+)
 
 func (k *classified) of(d sqlclass.Dialect, text string) *classifiedText {
-	if len(text) > classifiedMax {
-		return &classifiedText{kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text), state: sqlclass.StateOf(d, text)}
+	slot := &k.long
+	if len(text) <= classifiedMax {
+		slot = &k.slots[maphash.String(k.seed, text)%uint64(len(k.slots))]
 	}
-	slot := &k.slots[maphash.String(k.seed, text)%uint64(len(k.slots))]
 	if e := slot.Load(); e != nil && e.text == text {
 		return e
 	}
-	e := &classifiedText{text: strings.Clone(text), kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text), state: sqlclass.StateOf(d, text)}
-	slot.Store(e)
+	e := &classifiedText{kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text), state: sqlclass.StateOf(d, text)}
+	switch {
+	case len(text) <= classifiedMax:
+		e.text = strings.Clone(text)
+		slot.Store(e)
+	case len(text) <= classifiedLong:
+		e.text = text
+		slot.Store(e)
+	}
 	return e
 }
 

@@ -211,8 +211,10 @@ func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, query string, 
 		if hidden {
 			return on.ExecContext(ctx, query, args...)
 		}
-		if err := g.w.node.refuseOpen(ctx, on, query); err != nil {
-			return nil, err
+		if g.settle != nil { // it will not be refused anyway, as elsewhere than on a master
+			if err := g.w.node.refuseOpen(ctx, on, query); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return noResult{}, g.change(ctx, on, query, args)

@@ -192,6 +192,7 @@ func FuzzSplit(f *testing.F) {
 		}
 		kind := Classify(d, sql)
 		_, _ = ParseSchema(d, sql)
+		_ = StateOf(d, sql)
 		list, err := Split(d, sql)
 		if err != nil {
 			if kind == Read {

@@ -1,5 +1,7 @@
 package sqlclass
 
+import "strings"
+
 // State says what a text has to do with the state of the connection that it runs on.
 type State uint8
 
@@ -58,6 +60,11 @@ type holdings struct {
 }
 
 func holdingsOf(lx lexer) (h holdings) {
+	if strings.IndexByte(lx.src, ';') < 0 { // one statement, which needs no cutting
+		h.pieces = 1
+		h.add(lx)
+		return h
+	}
 	for more := true; more; {
 		var p piece
 		var err error
