@@ -157,8 +157,12 @@ func verbState(lx lexer, t token, kind Kind) State {
 			return 0
 		}
 		return Sets
-	case "USE", "PREPARE", "DEALLOCATE", "LOCK", "UNLOCK", "HANDLER", "BACKUP", "DROP": // DROP PREPARE: others are Schema
+	case "USE", "PREPARE", "DEALLOCATE", "LOCK", "UNLOCK", "HANDLER", "BACKUP":
 		return Sets
+	case "DROP":
+		if kind == Session { // DROP PREPARE
+			return Sets
+		}
 	case "FLUSH":
 		if mentions(lx, lx.peek(), "LOCK") || mentions(lx, lx.peek(), "EXPORT") {
 			return Sets

@@ -16,7 +16,7 @@ func TestStateOf(t *testing.T) {
 	}{
 		{MySQL, 0, []string{"SELECT 1", "INSERT INTO t VALUES ('a@b.c', 'GET_LOCK(')", "UPDATE t SET a = 1 -- @x", "SET GLOBAL max_connections = 5",
 			"SET @@global.max_connections = 5, GLOBAL x = 1", "SET PASSWORD = 'x'", "SET STATEMENT max_statement_time=1 FOR DELETE FROM t", "BEGIN", "COMMIT",
-			"CREATE TRIGGER a BEFORE INSERT ON t FOR EACH ROW SET @x = 1", "CREATE PROCEDURE p() SET autocommit = 0", "KILL 5", "FLUSH TABLES", "DELETE FROM t; DELETE FROM u", "", "SELECT 'x"}},
+			"CREATE TRIGGER a BEFORE INSERT ON t FOR EACH ROW SET @x = 1", "CREATE PROCEDURE p() SET autocommit = 0", "KILL 5", "FLUSH TABLES", "DROP USER u", "DROP ROLE r", "CREATE USER u", "GRANT ALL ON t TO u", "DELETE FROM t; DELETE FROM u", "", "SELECT 'x"}},
 		{MySQL, Sets, []string{"SET autocommit=0", "set NAMES utf8mb4", "SET GLOBAL a = 1, b = 2", "SET SESSION TRANSACTION READ ONLY", "SET ROLE r", "USE db", "LOCK TABLES t READ",
 			"UNLOCK TABLES", "HANDLER t OPEN", "PREPARE s FROM 'SELECT 1'", "DEALLOCATE PREPARE s", "DROP PREPARE s", "FLUSH TABLES WITH READ LOCK", "BACKUP STAGE START", "SELECT GET_LOCK('a', 1)",
 			"DO RELEASE_ALL_LOCKS()", "SELECT `get_lock`('a', 1)", "CREATE TEMPORARY TABLE t (id INT)", "DROP TEMPORARY TABLE t", "DELETE FROM t; SET autocommit=0",
