@@ -45,7 +45,7 @@ const (
 var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
-		own: []string{"dialect", "transport", "internal/mysql", "internal/remote",
+		own: []string{"dialect", "transport", "internal/mysql", "internal/remote", "internal/rights",
 			"internal/sqlclass", "internal/sqlite", "internal/wire"},
 		modules: []string{cborModule, compressModule, hclogModule, mysqlModule, sqliteModule, yamuxModule, syncModule, timeModule},
 	},
@@ -65,6 +65,7 @@ var importRules = map[string]importRule{
 
 	// Parts of the library that know nothing of it.
 	"internal/sqlclass": {},
+	"internal/rights":   {own: []string{"internal/sqlclass"}},
 	"internal/deadline": {},
 	"internal/wire":     {own: []string{"internal/deadline"}, modules: []string{cborModule, compressModule}},
 	"internal/remote":   {own: []string{"internal/wire", "transport"}, modules: []string{cborModule, mysqlModule}},

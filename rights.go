@@ -1,5 +1,13 @@
 package ddb
 
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ddb-project/ddb/internal/rights"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
 // Rights say what the statements that another node sends to the master may do there. They are checked where a statement
 // runs, whatever the node that sends it thinks of it. Combine them with |.
 type Rights uint8
@@ -57,4 +65,65 @@ func (o Options) rights(id string, r Role) Rights {
 		return a.SQL
 	}
 	return roleRights(r)
+}
+
+// Allow reports whether a sender with these rights may run the query, or each of several statements in one text,
+// through this Cluster: nil, or ErrNotAllowed with the right that is missing. It looks at the text only
+// and runs nothing. Where a text can be read in several ways, as settings of a server have it, the worst counts.
+func (c *Cluster) Allow(query string, r Rights) error {
+	need, reason := rights.Needs(c.class, query, c.scope())
+	var missing Rights
+	switch need {
+	case rights.Read:
+		missing = ReadRows
+	case rights.Change:
+		missing = ReadRows | ChangeRows
+	case rights.Schema:
+		missing = ChangeSchema
+	case rights.Administer:
+		missing = Administer
+	default:
+		return fmt.Errorf("%w: it %s: %s", ErrNotAllowed, reason, sqlclass.Brief(query))
+	}
+	if missing &^= r; r&NoRights == 0 && missing == 0 {
+		return nil
+	}
+	if reason != "" {
+		reason = ", since it " + reason
+	}
+	return fmt.Errorf("%w: the statement needs the right %s%s: %s", ErrNotAllowed, missing, reason, sqlclass.Brief(query))
+}
+
+// scope returns what the names in a statement may mean on this node.
+func (c *Cluster) scope() rights.Scope {
+	n := c.node
+	if n == nil {
+		return rights.Scope{}
+	}
+	s := rights.Scope{}
+	if c.class == sqlclass.MySQL {
+		s.Own = n.primary + "_ddb"
+		s.Databases = append(append([]string{n.primary}, n.opts.Databases...), n.moreDatabases()...)
+	}
+	if cat := n.tables.Load(); cat != nil {
+		s.Writers = cat.disguised
+	}
+	return s
+}
+
+// String lists the rights by their names.
+func (r Rights) String() string {
+	var names []string
+	for _, right := range []struct {
+		bit  Rights
+		name string
+	}{{ReadRows, "ReadRows"}, {ChangeRows, "ChangeRows"}, {ChangeSchema, "ChangeSchema"}, {Administer, "Administer"}} {
+		if r&right.bit != 0 && r&NoRights == 0 {
+			names = append(names, right.name)
+		}
+	}
+	if len(names) == 0 {
+		return "NoRights"
+	}
+	return strings.Join(names, "|")
 }
