@@ -47,6 +47,9 @@ type lexer struct {
 	execDepth int
 	execStart int // where the outermost one that is open, or was open last, begins
 	execEnd   int // where the last one closed ends
+	execs     int // how many have been met
+
+	ansiQuotes bool // double quotes delimit names
 
 	badAt   int    // offset of the tokBad
 	badWhat string // what is wrong there
@@ -261,7 +264,7 @@ func (lx *lexer) quoted(t token, c byte) token {
 	switch {
 	case c == '[':
 		closing = ']'
-	case c == '\'' || (c == '"' && lx.dialect == MySQL):
+	case c == '\'' || (c == '"' && lx.dialect == MySQL && !lx.ansiQuotes):
 		t.kind, what = tokString, "string"
 	}
 	escapes := t.kind == tokString && lx.dialect == MySQL && !(c == '\'' && lx.plainSingle || c == '"' && lx.plainDouble)
@@ -331,6 +334,7 @@ func (lx *lexer) comment() bool {
 	start, nested := lx.pos, false
 	body := lx.src[lx.pos+2:]
 	if lx.dialect == MySQL && (strings.HasPrefix(body, "!") || strings.HasPrefix(body, "M!")) {
+		lx.execs++
 		if !lx.skipExec {
 			lx.enterExec(start)
 			return true
