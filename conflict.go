@@ -182,7 +182,7 @@ func (c *Cluster) settleConflict(ctx context.Context, id, state string, f func(*
 	if err != nil {
 		return err
 	}
-	res, err := tx.ExecContext(ctx, "UPDATE "+table+" SET state = ? WHERE id = ? AND state = 'open'", state, id)
+	res, err := tx.ExecContext(ctx, settleStatement(table), state, id)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func init() {
 	for code, err := range refusalCodes {
 		remote.RegisterError("ddb."+code, err)
 	}
-	for code, err := range map[string]error{"readonly": ErrReadOnly, "notmaster": ErrNotMaster, "notconfirmed": ErrNotConfirmed,
+	for code, err := range map[string]error{"readonly": ErrReadOnly, "notallowed": ErrNotAllowed, "notmaster": ErrNotMaster, "notconfirmed": ErrNotConfirmed,
 		"busy": ErrBusy, "notreplicable": ErrNotReplicable, "stale": ErrStale, "diskfull": ErrDiskFull, "queuefull": ErrQueueFull, "noconflict": ErrNoConflict} {
 		remote.RegisterError("ddb."+code, err)
 	}
@@ -82,6 +82,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	}
 	c := newCluster(o, n.log)
 	c.node, c.class = n, classOf(n.dialect.Name())
+	c.knowOwn()
 	if o.Role == Master {
 		err = c.openMaster(ctx)
 	} else {
@@ -210,10 +211,12 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 	return nil
 }
 
-// serveMaster answers a follower's statements with this Cluster.
-func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn) {
+// serveMaster answers a follower's statements with this Cluster, as far as the follower has the right to them.
+func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, role Role) {
 	err := remote.Serve(ctx, conn, c.streams, remote.ServeOptions{
-		Guard: guardRouted,
+		Guard:      guardRouted,
+		Check:      func(query string) error { return c.allowNode(id, role, query) },
+		CheckBegin: func(readOnly bool) error { return c.allowBegin(id, role, readOnly) },
 		Before: func(ctx context.Context, _ remote.Header) (context.Context, error) {
 			return WithConsistency(ctx, Strong), nil
 		},

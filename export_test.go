@@ -21,6 +21,10 @@ func DefaultJournal(tb testing.TB, db *sql.DB, d dialect.Dialect) Journal {
 	return newSQLJournal(db, engine, n.inTx)
 }
 
+// ToMain returns the connections of a follower to its master, as whoever has stolen its key would have them: nothing is
+// looked at before it is sent.
+func ToMain(c *Cluster) *sql.DB { return c.toMain }
+
 // TrimJournal trims a master's journal now.
 func TrimJournal(ctx context.Context, c *Cluster) error { return c.m.trim(ctx) }
 

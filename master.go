@@ -21,8 +21,8 @@ type master struct {
 	listener net.Listener
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
-	serveSQL func(ctx context.Context, conn net.Conn) // answers a follower's SQL; set by the Cluster
-	changed  func()                                   // called when a follower comes, goes or changes; set by the Cluster
+	serveSQL func(ctx context.Context, conn net.Conn, id string, role Role) // answers a follower's SQL; set by the Cluster
+	changed  func()                                                         // called when a follower comes, goes or changes; set by the Cluster
 
 	passes passConn // with many writers: what exclusive holds
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/rights"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -74,8 +76,14 @@ type catalogue struct {
 	version string // dialect.Schema.Version when it was read
 	list    []*dialect.Table
 	byName  map[tableName]*dialect.Table
+	// functions are the user's.
+	functions []string
 	// disguised are the user's functions, in lower case, that have the name of one that another server has built in.
 	disguised []string
+	// writers are the views, in lower case, that call a function of the user's, which may write.
+	writers []string
+	// overOwn are the views, in lower case, that show tables of ddb's own.
+	overOwn []string
 }
 
 type tableName struct{ database, table string }
@@ -334,17 +342,54 @@ func (n *node) readTables(ctx context.Context, q dialect.Querier) (*catalogue, e
 	if e, ok := n.engine.(interface {
 		Functions(context.Context, dialect.Querier) ([]string, error)
 	}); ok {
-		functions, err := e.Functions(ctx, q)
-		if err != nil {
+		if c.functions, err = e.Functions(ctx, q); err != nil {
 			return nil, fmt.Errorf("ddb: node %s: read functions: %w", n.opts.ID, err)
 		}
-		for _, f := range functions {
+		for _, f := range c.functions {
 			if sqlclass.BuiltIn(f) {
 				c.disguised = append(c.disguised, strings.ToLower(f))
 			}
 		}
 	}
+	if e, ok := n.engine.(interface {
+		Views(context.Context, dialect.Querier) (map[string]string, error)
+	}); ok {
+		views, err := e.Views(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("ddb: node %s: read views: %w", n.opts.ID, err)
+		}
+		c.lookInto(views, n.primary+"_ddb")
+	}
 	return c, nil
+}
+
+// lookInto finds, on a server, the views that may write when they are read, and those that show ddb's own tables. views holds
+// their definitions, empty ones where the server does not tell.
+func (c *catalogue) lookInto(views map[string]string, own string) {
+	names := make(map[string]map[string]bool, len(views))
+	for view, text := range views {
+		names[view] = sqlclass.Names(sqlclass.MySQL, text)
+		if sqlclass.Classify(sqlclass.MySQL, text) != sqlclass.Read {
+			c.writers = append(c.writers, view)
+		}
+		if marked(text) && rights.OwnTables(sqlclass.MySQL, text, rights.Scope{Own: own}) {
+			c.overOwn = append(c.overOwn, view)
+		}
+	}
+	spread(&c.writers, names)
+	spread(&c.overOwn, names)
+}
+
+// spread adds the views that name one of the list, directly or by another view.
+func spread(list *[]string, names map[string]map[string]bool) {
+	for grown := true; grown; {
+		grown = false
+		for view, named := range names {
+			if !slices.Contains(*list, view) && slices.ContainsFunc(*list, func(n string) bool { return named[n] }) {
+				*list, grown = append(*list, view), true
+			}
+		}
+	}
 }
 
 // singleWriter reports whether the database has one writer at a time.

@@ -2,6 +2,7 @@ package ddb
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ddb-project/ddb/internal/rights"
@@ -71,7 +72,7 @@ func (o Options) rights(id string, r Role) Rights {
 // through this Cluster: nil, or ErrNotAllowed with the right that is missing. It looks at the text only
 // and runs nothing. Where a text can be read in several ways, as settings of a server have it, the worst counts.
 func (c *Cluster) Allow(query string, r Rights) error {
-	need, reason := rights.Needs(c.class, query, c.scope())
+	need, reason := c.needs(query)
 	var missing Rights
 	switch need {
 	case rights.Read:
@@ -88,10 +89,40 @@ func (c *Cluster) Allow(query string, r Rights) error {
 	if missing &^= r; r&NoRights == 0 && missing == 0 {
 		return nil
 	}
+	if r&NoRights != 0 {
+		missing |= ReadRows
+	}
 	if reason != "" {
 		reason = ", since it " + reason
 	}
 	return fmt.Errorf("%w: the statement needs the right %s%s: %s", ErrNotAllowed, missing, reason, sqlclass.Brief(query))
+}
+
+// needed is what a text needs, given what names meant then.
+type needed struct {
+	cat    *catalogue
+	more   *[]string
+	need   rights.Need
+	reason string
+}
+
+// needs returns what a statement needs, from the cache if names mean what they did.
+func (c *Cluster) needs(query string) (rights.Need, string) {
+	if c.settles(query) {
+		return rights.Change, ""
+	}
+	if c.node == nil || len(query) > classifiedMax {
+		return rights.Needs(c.class, query, c.scope())
+	}
+	e := c.kinds.of(c.class, query)
+	cat, more := c.node.tables.Load(), c.node.more.Load()
+	n := e.needed.Load()
+	if n == nil || n.cat != cat || n.more != more {
+		n = &needed{cat: cat, more: more}
+		n.need, n.reason = rights.Needs(c.class, query, c.scope())
+		e.needed.Store(n)
+	}
+	return n.need, n.reason
 }
 
 // scope returns what the names in a statement may mean on this node.
@@ -100,15 +131,98 @@ func (c *Cluster) scope() rights.Scope {
 	if n == nil {
 		return rights.Scope{}
 	}
-	s := rights.Scope{}
+	s := rights.Scope{Own: c.kinds.own}
 	if c.class == sqlclass.MySQL {
-		s.Own = n.primary + "_ddb"
-		s.Databases = append(append([]string{n.primary}, n.opts.Databases...), n.moreDatabases()...)
+		s.Databases = slices.Concat([]string{n.primary}, n.opts.Databases, n.moreDatabases())
 	}
 	if cat := n.tables.Load(); cat != nil {
-		s.Writers = cat.disguised
+		s.Functions, s.Writers, s.OwnViews = cat.functions, cat.writers, cat.overOwn
 	}
 	return s
+}
+
+// knowOwn keeps how a text would name ddb's own tables here.
+func (c *Cluster) knowOwn() {
+	if c.class == sqlclass.MySQL {
+		c.kinds.own = c.node.primary + "_ddb"
+	}
+}
+
+// marked reports whether a text may name ddb's own tables: it holds _ddb, in letters of any case.
+func marked(text string) bool {
+	for {
+		i := strings.IndexByte(text, '_')
+		if i < 0 || len(text) < i+4 {
+			return false
+		}
+		if strings.EqualFold(text[i:i+4], "_ddb") {
+			return true
+		}
+		text = text[i+1:]
+	}
+}
+
+// refuseOwn refuses what names ddb's own tables and is no plain read: the nodes would differ for ever.
+func (c *Cluster) refuseOwn(query string) error {
+	if c.node == nil {
+		return nil
+	}
+	var views []string
+	if cat := c.node.tables.Load(); cat != nil {
+		views = cat.overOwn
+	}
+	if len(views) == 0 && len(query) > classifiedMax && !marked(query) {
+		return nil // it is not worth reading twice
+	}
+	e := c.kinds.of(c.class, query)
+	own := e.own || len(views) > 0 && e.kind != sqlclass.Read && rights.OwnTables(c.class, query, rights.Scope{Own: c.kinds.own, OwnViews: views})
+	if !own || c.settles(query) {
+		return nil
+	}
+	return fmt.Errorf("%w: the statement %s: %s", ErrNotAllowed, rights.OwnReason, sqlclass.Brief(query))
+}
+
+// settles reports whether a statement is the one by which ddb itself marks a conflict as settled, which a
+// replica sends to the master.
+func (c *Cluster) settles(query string) bool {
+	return c.node != nil && strings.HasPrefix(query, "UPDATE ") && query == settleStatement(c.node.engine.Own("conflicts"))
+}
+
+// settleStatement marks a conflict in the table as settled.
+func settleStatement(table string) string {
+	return "UPDATE " + table + " SET state = ? WHERE id = ? AND state = 'open'"
+}
+
+// allowNode is asked before a statement of another node's runs here.
+func (c *Cluster) allowNode(id string, role Role, query string) error {
+	r := c.node.opts.rights(id, role)
+	if err := mayAsk(id, role, r); err != nil {
+		return err
+	}
+	if err := c.Allow(query, r); err != nil {
+		return fmt.Errorf("%w (%s %s has %s on the master by Options.Nodes[%q].SQL)", err, role, id, r, id)
+	}
+	return nil
+}
+
+// allowBegin is asked before another node begins a transaction here: one that may write keeps others waiting.
+func (c *Cluster) allowBegin(id string, role Role, readOnly bool) error {
+	r := c.node.opts.rights(id, role)
+	if err := mayAsk(id, role, r); err != nil {
+		return err
+	}
+	if r&ReadRows == 0 || !readOnly && r&ChangeRows == 0 {
+		return fmt.Errorf("%w: %s %s has %s on the master by Options.Nodes[%q].SQL, and may begin no transaction that could do more", ErrNotAllowed, role, id, r, id)
+	}
+	return nil
+}
+
+// mayAsk refuses the statements of a node without rights.
+func mayAsk(id string, role Role, r Rights) error {
+	if r != 0 && r&NoRights == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: the master takes no statements from %s %s: there, give it ReadRows in Options.Nodes[%q].SQL", ErrNotAllowed, role, id, id)
 }
 
 // String lists the rights by their names.

@@ -18,6 +18,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/ddb-project/ddb/internal/remote"
+	"github.com/ddb-project/ddb/internal/rights"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
@@ -86,6 +87,7 @@ func (c *Cluster) need() (LSN, bool) {
 // classified caches the kinds of statements by their text: programs run few texts often.
 type classified struct {
 	seed  maphash.Seed
+	own   string // ddb's own database on a server
 	slots [1024]atomic.Pointer[classifiedText]
 	long  atomic.Pointer[classifiedText] // the last text longer than classifiedMax: a statement asks several times
 }
@@ -95,6 +97,9 @@ type classifiedText struct {
 	kind  sqlclass.Kind
 	asks  bool // for the last change of its connection; see refuseForeignLast
 	state sqlclass.State
+	own   bool // it names ddb's own tables and is no plain read; see refuseOwn
+
+	needed atomic.Pointer[needed] // what it was last found to need; see Cluster.needs
 }
 
 const (
@@ -110,7 +115,7 @@ func (k *classified) of(d sqlclass.Dialect, text string) *classifiedText {
 	if e := slot.Load(); e != nil && e.text == text {
 		return e
 	}
-	e := &classifiedText{kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text), state: sqlclass.StateOf(d, text)}
+	e := k.classify(d, text)
 	switch {
 	case len(text) <= classifiedMax:
 		e.text = strings.Clone(text)
@@ -119,6 +124,12 @@ func (k *classified) of(d sqlclass.Dialect, text string) *classifiedText {
 		e.text = text
 		slot.Store(e)
 	}
+	return e
+}
+
+func (k *classified) classify(d sqlclass.Dialect, text string) *classifiedText {
+	e := &classifiedText{kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text), state: sqlclass.StateOf(d, text)}
+	e.own = e.kind != sqlclass.Read && marked(text) && rights.OwnTables(d, text, rights.Scope{Own: k.own})
 	return e
 }
 
@@ -279,7 +290,7 @@ func (c *Cluster) read(ctx context.Context, query string, args []any) (*sql.Rows
 	}
 	if master := c.knows(m, err); master != nil {
 		rows, masterErr := c.readOn(ctx, master, query, args)
-		if masterErr != nil && nodeFailed(masterErr) {
+		if masterErr != nil && (nodeFailed(masterErr) || errors.Is(masterErr, ErrNotAllowed)) {
 			return nil, errors.Join(err, masterErr)
 		}
 		return rows, masterErr

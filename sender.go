@@ -228,6 +228,9 @@ func (f *sender) run(ctx context.Context, session *wire.Session, l *link, h hell
 
 // acceptSQL serves the streams on which the follower sends statements.
 func (f *sender) acceptSQL(ctx context.Context, session *wire.Session, tasks *sync.WaitGroup) error {
+	f.mu.Lock()
+	role := f.role
+	f.mu.Unlock()
 	for {
 		conn, err := session.Accept()
 		if err != nil {
@@ -235,7 +238,7 @@ func (f *sender) acceptSQL(ctx context.Context, session *wire.Session, tasks *sy
 		}
 		tasks.Go(func() {
 			defer conn.Close()
-			f.m.serveSQL(ctx, conn)
+			f.m.serveSQL(ctx, conn, f.id, role)
 		})
 	}
 }

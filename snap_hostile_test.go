@@ -72,7 +72,7 @@ func TestSnapForgesConflict(t *testing.T) {
 	s.heal("a")
 	s.exchange("a")
 	s.cut("a")
-	s.exec("a", "UPDATE _ddb_conflicts SET state = 'dismissed'")
+	require.NoError(t, s.nodes["a"].DismissConflict(s.ctx, s.conflicts("a")[0].ID))
 	require.NoError(t, ddb.RewriteBatch(s.dbs["a"], func(r *dialect.Row) { r.Base[6], r.Values[6] = "", "" }))
 	s.heal("a")
 	s.exchange("a")

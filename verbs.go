@@ -95,8 +95,12 @@ func (c *Cluster) blank(query string) bool {
 }
 
 // refuseHidden refuses, before any of it runs, a text that holds a schema statement elsewhere than on the master, and what
-// would change a snap's schema unseen: what a statement prepares or a compound one holds is known to the server only.
+// would change a snap's schema unseen: what a statement prepares or a compound one holds is known to the server only. Every
+// statement but a plain read comes by here, so it is also where those on ddb's own tables end.
 func (c *Cluster) refuseHidden(query string) error {
+	if err := c.refuseOwn(query); err != nil {
+		return err
+	}
 	switch {
 	case c.node == nil || c.opts.Role == Master:
 	case c.opts.Role == Snap && sqlclass.Dynamic(c.class, query):

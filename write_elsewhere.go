@@ -70,8 +70,8 @@ func (t *plainTx) query(ctx context.Context, query string, args []any) (*sql.Row
 	if t.used || t.c.kills(ctx, t.db) {
 		return nil, fmt.Errorf("%w; if it is not replicated, read it in a transaction on the master: begin it WithConsistency(ctx, Strong)", err)
 	}
-	if err := t.move(t.c.knows(t.on, err)); err != nil {
-		return nil, err
+	if moveErr := t.move(t.c.knows(t.on, err)); moveErr != nil {
+		return nil, errors.Join(err, moveErr)
 	}
 	return t.query(ctx, query, args)
 }

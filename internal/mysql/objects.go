@@ -150,6 +150,26 @@ func (e *engine) Functions(ctx context.Context, q dialect.Querier) (names []stri
 	return names, nil
 }
 
+// Views returns the definitions of the views by their names in lower case, those of the same name in several databases together.
+// One that the server does not tell is empty.
+func (e *engine) Views(ctx context.Context, q dialect.Querier) (map[string]string, error) {
+	views := make(map[string]string)
+	for _, db := range e.databases() {
+		rows, err := texts(ctx, q, "SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA="+text(db))
+		if err != nil {
+			return nil, fmt.Errorf("mysql: list views: %w", wrap(err))
+		}
+		for _, r := range rows {
+			name := strings.ToLower(r[0].String)
+			if before, twice := views[name]; twice {
+				r[1].String = before + " UNION " + r[1].String
+			}
+			views[name] = r[1].String
+		}
+	}
+	return views, nil
+}
+
 type view struct {
 	db, name, statement string
 	done                bool

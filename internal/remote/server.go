@@ -18,9 +18,12 @@ type ServeOptions struct {
 	// a Query does is up to Check and to how the database was opened.
 	ReadOnly bool
 
-	// Check may refuse a statement before it is executed or prepared. Nil
-	// refuses none.
+	// Check may refuse a statement before it is executed or prepared, and each
+	// time that a prepared one is executed. Nil refuses none.
 	Check func(sql string) error
+
+	// CheckBegin may refuse to begin a transaction. Nil refuses none.
+	CheckBegin func(readOnly bool) error
 
 	// Before is called ahead of each Exec, Query, Begin and Ping that is not
 	// inside a transaction, with what the client's Options.Header returned. It

@@ -77,10 +77,8 @@ func (s *session) admit(j *job) error {
 	if s.opts.ReadOnly && (j.kind == kindExec || j.kind == kindBegin && !j.ReadOnly) {
 		return ErrReadOnly
 	}
-	if hasText := j.kind == kindExec || j.kind == kindQuery || j.kind == kindPrepare; hasText && s.opts.Check != nil && j.Stmt == 0 {
-		if err := s.opts.Check(j.SQL); err != nil {
-			return err
-		}
+	if err := s.check(j); err != nil {
+		return err
 	}
 	switch j.kind {
 	case kindExec, kindQuery, kindBegin, kindPing:
@@ -95,6 +93,25 @@ func (s *session) admit(j *job) error {
 		j.ctx = ctx
 	}
 	return err
+}
+
+// check asks the options whether the request may be answered.
+func (s *session) check(j *job) error {
+	switch j.kind {
+	case kindBegin:
+		if s.opts.CheckBegin != nil {
+			return s.opts.CheckBegin(j.ReadOnly)
+		}
+	case kindExec, kindQuery, kindPrepare:
+		text := j.SQL
+		if p := s.stmts[j.Stmt]; p != nil && j.kind != kindPrepare {
+			text = p.query
+		}
+		if s.opts.Check != nil {
+			return s.opts.Check(text)
+		}
+	}
+	return nil
 }
 
 // guard heeds Header.Kill.

@@ -11,6 +11,9 @@ const ownPrefix = "_ddb_" // of the names of ddb's tables and triggers on SQLite
 // ownTables reports whether the statement names ddb's own tables or triggers.
 func (r *statementReader) ownTables() bool {
 	for i, t := range r.tokens {
+		if t.Kind <= sqlclass.Quoted && contains(r.scope.OwnViews, t.Text) {
+			return true
+		}
 		if r.d == sqlclass.SQLite {
 			if named := t.Kind == sqlclass.Word || t.Kind == sqlclass.Quoted || t.Kind == sqlclass.String && r.namesTable(i); named && hasPrefixFold(t.Text, ownPrefix) {
 				return true

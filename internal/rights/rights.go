@@ -28,6 +28,7 @@ type Scope struct {
 	Own       string   // ddb's own database on a server; on SQLite its tables are told by their prefix
 	Functions []string // the program's own functions: reading them may change rows
 	Writers   []string // the program's views and functions that may change rows when they are read
+	OwnViews  []string // views that show ddb's own tables
 }
 
 // database reports whether a name is that of a database of the program's.
@@ -73,7 +74,7 @@ func Needs(d sqlclass.Dialect, text string, s Scope) (Need, string) {
 			st.read()
 			if st.ownTables() {
 				if st.need > Read {
-					st.raise(Own, ownReason)
+					st.raise(Own, OwnReason)
 				}
 				st.raise(Administer, "reads ddb's own tables")
 			}
@@ -83,23 +84,24 @@ func Needs(d sqlclass.Dialect, text string, s Scope) (Need, string) {
 	return v.need, v.reason
 }
 
-const ownReason = "names ddb's own tables, which only ddb writes, or every node would have others: work on the program's own tables; conflicts are settled by RetryConflict and DismissConflict"
+// OwnReason is why nobody may write to ddb's own tables.
+const OwnReason = "names ddb's own tables, which only ddb writes, or every node would have others: work on the program's own tables; conflicts are settled by RetryConflict and DismissConflict"
 
-// OwnTables reports whether a text names ddb's own tables, and why nobody may write to them.
-func OwnTables(d sqlclass.Dialect, text, own string) (names bool, reason string) {
+// OwnTables reports whether a text names ddb's own tables. Of the scope, Own and OwnViews count.
+func OwnTables(d sqlclass.Dialect, text string, s Scope) bool {
 	for _, r := range readings(d, text) {
 		tokens, execs, _ := sqlclass.Tokens(d, text, r)
 		for _, statement := range split(tokens) {
-			st := &statementReader{d: d, scope: &Scope{Own: own}, tokens: statement}
+			st := &statementReader{d: d, scope: &s, tokens: statement}
 			if st.ownTables() {
-				return true, ownReason
+				return true
 			}
 		}
-		if execs > 1 {
-			return true, "speaks of ddb's own tables and has several executable comments: leave them out"
+		if execs > 1 { // there are too many ways to read it; see Needs
+			return true
 		}
 	}
-	return false, ""
+	return false
 }
 
 // readings lists the ways in which servers may read a text.

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var testScope = Scope{Databases: []string{"shop", "stock"}, Own: "shop_ddb", Functions: []string{"bump"}, Writers: []string{"bumping"}}
+var testScope = Scope{Databases: []string{"shop", "stock"}, Own: "shop_ddb", Functions: []string{"bump"}, Writers: []string{"bumping"}, OwnViews: []string{"journals"}}
 
 // The needs on SQLite and on a server: r to read, w to change rows, s to change the schema, a to administer, o for what nobody may.
 // Of a text that is no statement of the one's the letter is what it looks like there: the database refuses it.
@@ -135,7 +135,7 @@ var statements = []struct{ needs, text string }{
 	{"aa", "SELECT * FROM mysql.user"}, {"aa", "SELECT * FROM t, `mysql`.`user`"}, {"aa", "SELECT * FROM (t, mysql.global_priv)"}, {"aa", "SELECT 1 FROM t WHERE a = (SELECT b FROM mysql . user LIMIT 1)"},
 	{"aa", "UPDATE mysql.user SET Host = '%'"}, {"aa", "UPDATE t, mysql.user SET Host = '%'"}, {"aa", "INSERT INTO mysql.func VALUES (1)"}, {"aa", "DELETE FROM mysql.user"},
 	{"aa", "DELETE a FROM t b, mysql.user a"}, {"aa", "REPLACE mysql.user VALUES (1)"}, {"aa", "WITH c AS (SELECT * FROM mysql.user) SELECT * FROM c"},
-	{"aa", "TABLE mysql.user"}, {"aa", "SELECT mysql.user.Host FROM t mysql, mysql.user"}, {"aa", "SELECT * FROM t WINDOW, mysql.user"}, {"aa", "SELECT * FROM t duplicate, other.secret"},
+	{"aa", "TABLE mysql.user"}, {"aa", "SELECT mysql.user.Host FROM t mysql, mysql.user"}, {"aa", "SELECT * FROM t WINDOW, mysql.user"}, {"aa", "SELECT * FROM t duplicate, other.secret"}, {"ar", "SELECT * FROM t value"}, {"aa", "SELECT * FROM t value, other.secret"}, {"aa", "SELECT * FROM t full, other.secret"}, {"aa", "SELECT * FROM t offset, other.secret"},
 	{"aa", "SELECT * FROM t USE INDEX FOR ORDER BY (i), other.secret"}, {"aa", "SELECT * FROM t FOR SYSTEM_TIME ALL, other.secret"}, {"aa", "SELECT 1 AS other FROM other.secret"},
 	{"aa", "SELECT * FROM performance_schema.accounts"}, {"aa", "SELECT * FROM sys.version"}, {"aa", "SELECT * FROM information_schema.PROCESSLIST"},
 	{"aa", "SELECT * FROM information_schema.USER_PRIVILEGES"}, {"aa", "USE mysql"}, {"aa", "USE other"}, {"aa", "SELECT other.f()"}, {"aa", "SELECT sys.sys_exec('id')"},
@@ -160,6 +160,7 @@ var statements = []struct{ needs, text string }{
 	{"aa", "UNKNOWN VERB"}, {"aa", "'SELECT' 1"}, {"aa", "SELECT 'open"}, {"aa", "SELECT 1; SELECT 'open"}, {"aa", "SELECT 1; UNKNOWN"},
 	{"ra", "SELECT 1 /*!99999 ' */ /*!50000 ; DROP TABLE t */ /*!99999 ' */"}, {"ss", `SELECT 'a\'; DROP TABLE t; -- '`}, {"rr", `SELECT "a'; DROP TABLE t; -- '"`}, {"ss", `SELECT "a\"; DROP TABLE t; -- "`},
 	// ddb's own tables.
+	{"aa", "SELECT * FROM journals"}, {"oo", "DELETE FROM journals"}, {"oo", "UPDATE t JOIN `Journals` j ON t.a = j.a SET j.v = 1"},
 	{"aa", "SELECT * FROM shop_ddb.journal"}, {"ar", "SELECT * FROM _ddb_meta"}, {"ow", "DELETE FROM _ddb_out_1"}, {"ow", `DELETE FROM "_DDB_Meta"`}, {"ow", "DELETE FROM [_ddb_meta]"},
 	{"ow", "DELETE FROM '_ddb_meta'"}, {"ow", "UPDATE OR IGNORE '_ddb_meta' SET v = 1"}, {"ow", "INSERT INTO t SELECT v FROM _ddb_meta"}, {"oa", "DELETE FROM main . /* x */ _ddb_meta"},
 	{"os", "CREATE TABLE _ddb_mine (a INT PRIMARY KEY)"}, {"os", "ALTER TABLE t RENAME TO _ddb_t"}, {"os", "DROP TABLE IF EXISTS _ddb_meta"}, {"os", "DROP TABLE '_ddb_meta'"},
@@ -244,7 +245,7 @@ func FuzzNeeds(f *testing.F) {
 			if one == Own {
 				continue
 			}
-			OwnTables(d, text, testScope.Own)
+			OwnTables(d, text, testScope)
 		}
 	})
 }

@@ -232,13 +232,13 @@ func (s *scanner) call(first, last int) {
 
 // known returns what a call needs; Administer for a function that is not known.
 func (s *scanner) known(t sqlclass.Token, qualified bool) Need {
-	if contains(s.scope.Functions, t.Text) || contains(s.scope.Writers, t.Text) {
+	refused, program := contains(refusedFunctions, t.Text), contains(s.scope.Functions, t.Text) || contains(s.scope.Writers, t.Text)
+	switch {
+	case s.d == sqlclass.SQLite && (has(sqliteFunctions, t.Text) || t.Kind == sqlclass.Word && sqliteWords[t.Text]):
+		return Read
+	case program && !refused:
 		return Change
-	}
-	if s.d == sqlclass.SQLite {
-		if has(sqliteFunctions, t.Text) || t.Kind == sqlclass.Word && sqliteWords[t.Text] {
-			return Read
-		}
+	case s.d == sqlclass.SQLite:
 		return Administer
 	}
 	if qualified || t.Kind != sqlclass.Word {

@@ -183,7 +183,7 @@ func (r *statementReader) readServer(verb string) {
 		if name := r.at(1).Text; len(r.tokens) != 2 || !r.scope.database(r.d, name) {
 			r.raise(Administer, "leaves the program's databases")
 		} else if strings.EqualFold(name, r.scope.Own) {
-			r.raise(Own, ownReason)
+			r.raise(Own, OwnReason)
 		}
 	case "SHOW":
 		r.show()

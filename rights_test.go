@@ -1,0 +1,261 @@
+package ddb_test
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb"
+)
+
+// hostile are statements for which no node has the right by default; {dir} is a folder and {db} the master's database.
+var hostile = map[string][]string{
+	"sqlite": {
+		"DROP TABLE t", "CREATE TABLE x (id INTEGER PRIMARY KEY)", "ALTER TABLE t ADD x INT", "CREATE VIEW w AS SELECT 1", "DROP VIEW v", "CREATE INDEX i ON t (n)",
+		"PRAGMA foreign_keys = OFF", "PRAGMA writable_schema = ON", "PRAGMA user_version = 7", "PRAGMA journal_mode = DELETE", "PRAGMA wal_checkpoint(TRUNCATE)",
+		"ATTACH DATABASE '{dir}/attached' AS a", "VACUUM INTO '{dir}/vacuumed'", "VACUUM", "REINDEX", "ANALYZE",
+		"SELECT load_extension('{dir}/x')", "SELECT writefile('{dir}/written', 'x')", "SELECT fts3_tokenizer('simple')", "SELECT readfile('/etc/passwd')",
+		"UPDATE sqlite_master SET sql = ''", "DELETE FROM sqlite_sequence",
+		"DELETE FROM _ddb_journal", "DELETE FROM \"_DDB_journal\"", "DELETE FROM [_ddb_journal]", "DELETE FROM main.'_ddb_journal'", "UPDATE _ddb_meta SET v = NULL",
+		"WITH c AS (SELECT 1) DELETE FROM _ddb_meta", "INSERT INTO _ddb_out_1 (k1) SELECT 1", "SELECT * FROM _ddb_meta",
+		"DROP TRIGGER _ddb_1_ai", "CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM _ddb_journal; END",
+		"INSERT INTO t VALUES (9, 9); DROP TABLE t", "SELECT 1; ATTACH '{dir}/attached' AS a", "/* x */ DROP TABLE t", "EXPLAIN DROP TABLE t",
+	},
+	"mariadb": {
+		"DROP TABLE t", "CREATE TABLE x (id INT PRIMARY KEY)", "TRUNCATE t", "RENAME TABLE t TO u", "CREATE DATABASE more", "DROP DATABASE `{db}`", "DROP FUNCTION bump",
+		"EXECUTE IMMEDIATE 'DROP TABLE t'", "EXECUTE IMMEDIATE CONCAT('DROP', ' TABLE t')", "PREPARE s FROM 'DROP TABLE t'", "BEGIN NOT ATOMIC DROP TABLE t; END",
+		"IF 1 THEN DROP TABLE t; END IF", "CALL p()", "CREATE PROCEDURE q() DROP TABLE t", "CREATE EVENT e ON SCHEDULE EVERY 1 SECOND DO DELETE FROM t",
+		"UPDATE mysql.global_priv SET Priv = ''", "SELECT * FROM mysql.user", "INSERT INTO mysql.db (Host) VALUES ('x')", "DELETE FROM `{db}_ddb`.journal", "DELETE FROM `{db}_DDB`.journal",
+		"UPDATE t, `{db}_ddb`.meta m SET m.v = ''", "DELETE m FROM t JOIN `{db}_ddb`.meta m", "REPLACE `{db}_ddb`.meta VALUES ('a', '')", "DROP DATABASE `{db}_ddb`", "USE `{db}_ddb`", "USE mysql",
+		"SELECT * FROM t INTO OUTFILE '{dir}/out'", "SELECT n INTO DUMPFILE '{dir}/dump' FROM t LIMIT 1", "SELECT LOAD_FILE('/etc/passwd')", "LOAD DATA INFILE '/etc/passwd' INTO TABLE t",
+		"SHOW GRANTS", "SHOW CREATE USER CURRENT_USER()", "SHOW PROCESSLIST", "SELECT * FROM information_schema.PROCESSLIST",
+		"SET GLOBAL max_connections = 3", "SET @@global.max_connections = 3", "SET PASSWORD = PASSWORD('x')", "SET sql_log_bin = 0", "SET NAMES gbk",
+		"GRANT ALL ON *.* TO x@'%' IDENTIFIED BY 'x'", "CREATE USER x", "FLUSH TABLES WITH READ LOCK", "LOCK TABLES t WRITE", "KILL 1", "SHUTDOWN", "HANDLER t OPEN",
+		"/*!50000 DROP TABLE t */", "SELECT 1 /*!99999 */ /*!50000 ; DROP TABLE t */", "DELETE FROM t; DROP TABLE t", "SET STATEMENT max_statement_time = 1 FOR DROP TABLE t",
+		"ANALYZE TABLE t", "XA START 'x'", "BACKUP STAGE START", "INSTALL SONAME 'x'", "SELECT 'a\\'; DROP TABLE t; -- '", "DROP TRIGGER ddb_1_ai",
+		"CREATE TEMPORARY TABLE f (a INT) ENGINE=CONNECT TABLE_TYPE=CSV FILE_NAME='/etc/passwd'",
+	},
+}
+
+// readerOnly are statements that change rows, or lock them, though they may not look like it.
+var readerOnly = map[string][]string{
+	"sqlite":  {"DELETE FROM t", "WITH c AS (SELECT 1) DELETE FROM t", "EXPLAIN DELETE FROM t", "INSERT INTO t VALUES (5, 5) RETURNING n", "SELECT 1; DELETE FROM t"},
+	"mariadb": {"DELETE FROM t", "SELECT * FROM v", "SELECT bump()", "DO bump()", "SET @x = bump()", "SELECT * FROM (SELECT * FROM over_v) d", "EXPLAIN DELETE FROM t", "ANALYZE DELETE FROM t", "SELECT * FROM t FOR UPDATE", "SELECT 1; DELETE FROM t"},
+}
+
+// thief is a cluster whose follower's key has been stolen: its connections to the master take any statement.
+type thief struct {
+	*fixture
+	dir string
+	to  *sql.DB
+}
+
+func newThief(t *testing.T, engine string, nodes map[string]ddb.NodeAccess) *thief {
+	f := newFixture(t, engine, 1)
+	f.tune = func(o *ddb.Options) {
+		if o.Role != ddb.Replica {
+			o.Nodes = nodes
+		}
+	}
+	f.openAll()
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)", "INSERT INTO t VALUES (1, 1), (2, 2)")
+	if engine == "sqlite" {
+		f.do("CREATE VIEW v AS SELECT n FROM t")
+	} else {
+		f.do("CREATE FUNCTION bump() RETURNS INT MODIFIES SQL DATA BEGIN UPDATE t SET n = n + 1; RETURN 1; END",
+			"CREATE VIEW v AS SELECT bump() AS n", "CREATE VIEW over_v AS SELECT v.n FROM v", "CREATE PROCEDURE p() DELETE FROM t")
+	}
+	require.NoError(t, f.m.WaitLevel(f.ctx))
+	return &thief{fixture: f, dir: t.TempDir(), to: ddb.ToMain(f.replicas[0].Cluster)}
+}
+
+// refuses runs the statements in every way that a stream has, and looks whether anything has changed.
+func (h *thief) refuses(statements []string) {
+	h.Helper()
+	before := h.dump(h.m)
+	for _, s := range statements {
+		s = strings.NewReplacer("{dir}", h.dir, "{db}", h.m.name).Replace(s)
+		for way, run := range map[string]func(ctx context.Context, s string) error{
+			"exec":    func(ctx context.Context, s string) error { _, err := h.to.ExecContext(ctx, s); return err },
+			"query":   func(ctx context.Context, s string) error { return drain(h.to.QueryContext(ctx, s)) },
+			"prepare": func(ctx context.Context, s string) error { _, err := h.to.PrepareContext(ctx, s); return err },
+			"conn": func(ctx context.Context, s string) error {
+				c, err := h.to.Conn(ctx)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				return drain(c.QueryContext(ctx, s))
+			},
+		} {
+			require.ErrorIs(h, run(h.ctx, s), ddb.ErrNotAllowed, "%s: %s", way, s)
+		}
+	}
+	require.NoError(h, h.m.WaitLevel(h.ctx))
+	require.Equal(h, before, h.dump(h.m))
+	files, err := os.ReadDir(h.dir)
+	require.NoError(h, err)
+	require.Empty(h, files, "a file was made on the master")
+	require.Equal(h, h.strings(h.m.raw, "SELECT * FROM t ORDER BY id"), h.strings(h.replicas[0].raw, "SELECT * FROM t ORDER BY id"))
+}
+
+func drain(rows *sql.Rows, err error) error {
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+	}
+	return rows.Err()
+}
+
+// Whoever has a replica's key may read and change rows of the program's tables, and nothing else.
+func TestStolenKey(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		h := newThief(t, engine, nil)
+		h.refuses(hostile[engine])
+		before := h.one(h.m, "SELECT SUM(n) + 1 FROM t")
+		_, err := h.to.ExecContext(h.ctx, "UPDATE t SET n = n + 1 WHERE id = ?", 1)
+		require.NoError(t, err)
+		require.NoError(t, drain(h.to.QueryContext(h.ctx, "SELECT * FROM t")))
+		require.Equal(t, before, h.one(h.m, "SELECT SUM(n) FROM t"))
+	})
+}
+
+// A node that may only read cannot write by a view, a function or the start of a transaction either.
+func TestStolenKeyOfReader(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		h := newThief(t, engine, map[string]ddb.NodeAccess{"": {SQL: ddb.ReadRows}})
+		h.refuses(append(hostile[engine], readerOnly[engine]...))
+		_, err := h.to.BeginTx(h.ctx, nil)
+		require.ErrorIs(t, err, ddb.ErrNotAllowed)
+		require.NoError(t, drain(h.to.QueryContext(h.ctx, "SELECT * FROM t")))
+	})
+}
+
+// A snap has no statements to send unless it is given the right, and says so wherever it would ask the master.
+func TestSnapHasNoSQL(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		nodes := map[string]ddb.NodeAccess{"a": {}, "b": {SQL: ddb.ReadRows}}
+		s := newShop(t, e, ddb.Options{Nodes: nodes}, pairSchema, "a", "b")
+		s.exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0)")
+		s.exchange("a", "b")
+		strong := ddb.WithConsistency(s.ctx, ddb.Strong)
+		const query = "SELECT v FROM p WHERE id = 1"
+		for way, err := range map[string]error{
+			"strong": drain(s.nodes["a"].QueryContext(strong, query)),
+			"row":    s.nodes["a"].QueryRowContext(strong, query).Scan(new(string)),
+			"node":   drain(s.nodes["a"].QueryContext(ddb.WithNode(s.ctx, "master"), query)),
+			"raw":    drain(ddb.ToMain(s.nodes["a"]).QueryContext(s.ctx, "SELECT 1")),
+			"begin":  begin(ddb.ToMain(s.nodes["a"]).BeginTx(s.ctx, nil)),
+			"tx":     begin(s.nodes["a"].BeginTx(strong, &sql.TxOptions{ReadOnly: true})),
+		} {
+			require.ErrorIs(t, err, ddb.ErrNotAllowed, way)
+			require.ErrorContains(t, err, `Options.Nodes["a"].SQL`, way)
+		}
+		err := drain(s.nodes["a"].QueryContext(s.ctx, "SELECT * FROM nowhere"))
+		require.ErrorIs(t, err, ddb.ErrNotAllowed)
+		require.ErrorContains(t, err, "nowhere")
+		require.NoError(t, drain(s.nodes["a"].QueryContext(s.ctx, query)))
+		require.NoError(t, drain(s.nodes["b"].QueryContext(strong, query)))
+		require.ErrorIs(t, drain(ddb.ToMain(s.nodes["b"]).QueryContext(s.ctx, "DELETE FROM p")), ddb.ErrNotAllowed)
+	})
+}
+
+func begin(tx *sql.Tx, err error) error {
+	if err == nil {
+		err = tx.Rollback()
+	}
+	return err
+}
+
+// A right that is granted is one: also to change the schema and to administer, never to write to ddb's own tables.
+func TestGrantedRights(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		h := newThief(t, engine, map[string]ddb.NodeAccess{"r1": {SQL: ddb.ReadRows | ddb.ChangeRows | ddb.ChangeSchema | ddb.Administer}})
+		_, err := h.to.ExecContext(h.ctx, "CREATE TABLE granted (id INTEGER PRIMARY KEY)")
+		require.NoError(t, err)
+		require.NoError(t, drain(h.to.QueryContext(h.ctx, map[string]string{"sqlite": "PRAGMA database_list", "mariadb": "SHOW GRANTS"}[engine])))
+		for _, s := range hostile[engine] {
+			if own := strings.Contains(strings.ToLower(s), "_ddb"); own && !strings.HasPrefix(s, "SELECT") {
+				_, err := h.to.ExecContext(h.ctx, strings.ReplaceAll(s, "{db}", h.m.name))
+				require.ErrorIs(t, err, ddb.ErrNotAllowed, s)
+			}
+		}
+		require.NoError(t, h.m.WaitLevel(h.ctx))
+	})
+}
+
+// Nobody writes to ddb's own tables through ddb, not even the program itself, whatever the statement runs on.
+func TestOwnTablesRefused(t *testing.T) {
+	onEngines(t, func(t *testing.T, engine string) {
+		f := newCluster(t, engine, 1)
+		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, n VARCHAR(200))", "INSERT INTO t VALUES (1, 'as in _ddb_meta')")
+		if engine == "mariadb" {
+			f.bypass("CREATE VIEW journals AS SELECT * FROM `"+f.m.name+"_ddb`.journal", "CREATE VIEW over_journals AS SELECT * FROM journals")
+			f.do("CREATE TABLE u (id INTEGER PRIMARY KEY)") // by which the master learns of them
+		}
+		f.level()
+		own := map[string][]string{"mariadb": {"DELETE FROM journals", "DELETE FROM over_journals", "CREATE TABLE `{db}_ddb`.x (id INT PRIMARY KEY)",
+			"CREATE VIEW w AS SELECT * FROM `{db}_ddb`.meta", "CREATE PROCEDURE q() DELETE FROM `{db}_ddb`.meta", "EXECUTE IMMEDIATE 'DELETE FROM `{db}_ddb`.meta'"},
+			"sqlite": {"CREATE TABLE _ddb_mine (id INTEGER PRIMARY KEY)", "ALTER TABLE t RENAME TO _ddb_t", "CREATE VIEW w AS SELECT * FROM _ddb_meta"}}[engine]
+		for _, s := range hostile[engine] {
+			if strings.Contains(strings.ToLower(s), "_ddb") && !strings.HasPrefix(s, "SELECT") {
+				own = append(own, s)
+			}
+		}
+		before := f.dump(f.m)
+		for _, n := range []*testNode{f.m, f.replicas[0]} {
+			for _, s := range own {
+				s = strings.ReplaceAll(s, "{db}", f.m.name)
+				if n != f.m && (strings.Contains(s, "CREATE") || strings.Contains(s, "ALTER") || strings.Contains(s, "DROP")) {
+					continue // a replica runs no schema statement at all
+				}
+				for way, err := range ways(f.ctx, n.Cluster, s) {
+					require.ErrorIs(t, err, ddb.ErrNotAllowed, "%s on %s: %s", way, n.id, s)
+				}
+			}
+		}
+		read := map[string]string{"sqlite": "SELECT COUNT(*) FROM _ddb_journal", "mariadb": "SELECT COUNT(*) FROM `" + f.m.name + "_ddb`.journal"}[engine]
+		require.NotEqual(t, "0", f.one(f.m, read))
+		f.do("INSERT INTO t VALUES (2, '_ddb_meta'), (3, '" + f.m.name + "_ddb')")
+		f.do("DELETE FROM t WHERE id > 1")
+		f.level()
+		require.Equal(t, before, f.dump(f.m))
+		f.same()
+	})
+}
+
+// ways runs a statement in every way that a program has.
+func ways(ctx context.Context, c *ddb.Cluster, s string) map[string]error {
+	results := make(map[string]error)
+	_, results["exec"] = c.ExecContext(ctx, s)
+	_, results["db"] = c.DB().ExecContext(ctx, s)
+	results["query"] = drain(c.QueryContext(ctx, s))
+	results["row"] = c.QueryRowContext(ctx, s).Err()
+	if p, err := c.PrepareContext(ctx, s); err == nil {
+		_, results["prepared"] = p.ExecContext(ctx)
+		p.Close()
+	} else {
+		results["prepared"] = err
+	}
+	if conn, err := c.Conn(ctx); err == nil {
+		_, results["conn"] = conn.ExecContext(ctx, s)
+		results["conn query"] = drain(conn.QueryContext(ctx, s))
+		conn.Close()
+	} else {
+		results["conn"] = err
+	}
+	if tx, err := c.BeginTx(ctx, nil); err == nil {
+		_, results["tx"] = tx.ExecContext(ctx, s)
+		tx.Rollback()
+	} else {
+		results["tx"] = err
+	}
+	_, results["several"] = c.ExecContext(ctx, "SELECT 1; "+s)
+	return results
+}
