@@ -76,7 +76,7 @@ type catalogue struct {
 	version string // dialect.Schema.Version when it was read
 	list    []*dialect.Table
 	byName  map[tableName]*dialect.Table
-	// functions are the user's.
+	// functions are the user's: stored ones, and on SQLite those that the program has registered.
 	functions []string
 	// disguised are the user's functions, in lower case, that have the name of one that another server has built in.
 	disguised []string
@@ -346,7 +346,7 @@ func (n *node) readTables(ctx context.Context, q dialect.Querier) (*catalogue, e
 			return nil, fmt.Errorf("ddb: node %s: read functions: %w", n.opts.ID, err)
 		}
 		for _, f := range c.functions {
-			if sqlclass.BuiltIn(f) {
+			if n.dialect.Name() == sqlclass.MySQL.String() && sqlclass.BuiltIn(f) {
 				c.disguised = append(c.disguised, strings.ToLower(f))
 			}
 		}

@@ -99,7 +99,8 @@ type NodeAccess struct {
 	// Key is the node's own secret. Empty: it proves Options.Key like the others.
 	Key []byte
 	// SQL is what the node's statements may do on the master. Default: ReadRows and ChangeRows for a replica, which
-	// forwards its program's writes; none for a snap, which sends batches.
+	// forwards its program's writes; none for a snap, which sends batches, so that its Strong reads, and those of tables
+	// that stay on the master, return ErrNotAllowed.
 	SQL Rights
 	// Tables lists what a snap's batches may do, by "table" or "database.table"; "" stands for all
 	// other tables. Nil: everything. A batch that does more is refused and kept as a conflict, also where

@@ -15,14 +15,17 @@ type Rights uint8
 
 // The rights of a node's statements on the master.
 const (
-	// ReadRows is to read the program's tables and views.
+	// ReadRows is to read the program's tables and views, and to set what ends with the sender's own connection, such as its
+	// time zone.
 	ReadRows Rights = 1 << iota
-	// ChangeRows is to insert, update and delete rows of the program's tables.
+	// ChangeRows is to insert, update and delete rows of the program's tables, to lock them, and to call functions of
+	// the program's own, by a view too.
 	ChangeRows
-	// ChangeSchema is to create, alter and drop what belongs to the program's databases.
+	// ChangeSchema is to create, alter and drop what belongs to the program's databases. What runs with its maker's rights,
+	// a procedure or a trigger of MariaDB, can only be dropped by it.
 	ChangeSchema
-	// Administer is what concerns the server or the file rather than the program's rows: accounts, settings of a server,
-	// PRAGMA, ATTACH, files.
+	// Administer is everything else that is not ddb's own: accounts, settings of a server, other databases, files, procedures,
+	// PRAGMA, ATTACH, and each statement, function and setting that ddb does not know to be less.
 	Administer
 	// NoRights takes all away where 0 would mean the role's default.
 	NoRights Rights = 0x80

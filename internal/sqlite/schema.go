@@ -191,3 +191,16 @@ func replicable(statement string) error {
 
 // SingleWriter tells ddb to group writes: one connection writes at a time.
 func (e *engine) SingleWriter() bool { return true }
+
+// Functions lists the names of the functions that the program, or an extension, has registered.
+func (e *engine) Functions(ctx context.Context, q dialect.Querier) (names []string, err error) {
+	var name string
+	err = each(ctx, q, "SELECT DISTINCT name FROM pragma_function_list WHERE NOT builtin ORDER BY name", []any{&name}, func() error {
+		names = append(names, name)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: functions: %w", err)
+	}
+	return names, nil
+}
