@@ -17,17 +17,18 @@ func (s *scanner) keyword(i int, word string) bool {
 	}
 	switch word {
 	case "SELECT":
-		f.query, f.list, f.want, f.alias, f.with = true, false, false, false, false
+		f.query = true
+		f.reset()
 	case "VALUES", "VALUE":
 		if s.op(i+1, "(") && f.call == "" || s.word(i+1) == "ROW" {
-			f.list, f.want, f.alias, f.with = false, false, false, false
+			f.reset()
 			return true
 		}
 		return false
 	case "FROM":
 		s.from(i)
 	case "USING":
-		f.want = s.verb() == "DELETE" && !s.op(i+1, "(") && !s.op(i+2, "(") && f.call == ""
+		f.want = s.has("DELETE") && !s.op(i+1, "(") && f.call == ""
 		f.list, f.alias = f.list || f.want, false
 	case "JOIN":
 		f.want, f.alias = s.word(i-1) != "FOR", false
@@ -35,11 +36,10 @@ func (s *scanner) keyword(i int, word string) bool {
 	case "STRAIGHT_JOIN":
 		f.want, f.alias = f.list, false
 	case "TABLE":
-		f.want = s.schema || i == 0 || s.op(i-1, "(") || f.query || f.with
-		f.list = f.want
+		f.want, f.list = true, true
 	case "WITH":
-		f.with = i == 0 || s.op(i-1, "(") || s.word(i-1) == "" || rows[s.verb()] && s.word(i+1) != "ROLLUP"
-		f.alias = false
+		f.ctes = !f.query && s.word(i+1) != "ROLLUP"
+		f.with, f.alias = f.ctes, false
 	case "RECURSIVE":
 		return f.with
 	case "INTO":
@@ -66,8 +66,11 @@ func (s *scanner) keyword(i int, word string) bool {
 	return true
 }
 
+// reset says that no table comes next, nor behind a comma.
+func (f *frame) reset() { f.list, f.want, f.alias, f.with, f.ctes = false, false, false, false, false }
+
 // beforeName may stand between what leads to a table and its name.
-var beforeName = words("LOW_PRIORITY HIGH_PRIORITY DELAYED QUICK IGNORE ONLY LATERAL IF NOT EXISTS OR ROLLBACK ABORT FAIL REPLACE CONCURRENTLY")
+var beforeName = words("LOW_PRIORITY HIGH_PRIORITY DELAYED QUICK IGNORE ONLY LATERAL OJ IF NOT EXISTS OR ROLLBACK ABORT FAIL REPLACE CONCURRENTLY")
 
 // from heeds a FROM, unless it belongs to a function's arguments or to IS DISTINCT FROM.
 func (s *scanner) from(i int) {
@@ -104,7 +107,7 @@ func (s *scanner) changes(i int, word string) bool {
 	if word == "REPLACE" && s.d == sqlclass.SQLite && s.word(i+1) != "INTO" {
 		return false
 	}
-	f.with = false
+	f.with, f.ctes = false, false
 	prev := s.word(i - 1)
 	if s.schema && (prev == "ON" || prev == "BEFORE" || prev == "AFTER" || prev == "OF" || prev == "OR") {
 		return true
@@ -140,7 +143,7 @@ func (s *scanner) ends(i int, word string) bool {
 	f := s.top()
 	switch {
 	case endsFrom[word] && s.endsHere(i, word):
-		f.list, f.want, f.alias, f.with = false, false, false, false
+		f.reset()
 		return !s.op(i+1, "(") && !s.op(i+1, ".")
 	case word == "ON" || notAlias[word]:
 		f.alias = false

@@ -62,6 +62,10 @@ var statements = []struct{ needs, text string }{
 	{"ar", "TABLE t"}, {"ar", "DO 1"}, {"ar", "CHECKSUM TABLE t"},
 	{"rr", "EXPLAIN QUERY PLAN SELECT * FROM t"},
 	{"ra", "PRAGMA table_info(t)"}, {"ra", "PRAGMA main.index_list('t')"}, {"ra", "PRAGMA user_version"}, {"ra", "PRAGMA foreign_keys"},
+	{"rr", "SELECT * FROM (WITH a AS (SELECT 1 x), b AS (SELECT a.x FROM a) SELECT b.x FROM b) d"},
+	{"rr", "SELECT t.a FROM {OJ t LEFT JOIN u ON t.a = u.a}"},
+	{"rr", "SELECT a, COUNT(*) FROM t GROUP BY a WITH ROLLUP"},
+	{"rr", "SELECT i.a FROM t i CROSS JOIN u WHERE i.a IS NOT DISTINCT FROM u.b"},
 	// The sender's own session and transactions.
 	{"rr", "BEGIN"}, {"rr", "COMMIT"}, {"rr", "ROLLBACK"}, {"rr", "SAVEPOINT a"}, {"rr", "ROLLBACK TO a"}, {"rr", "RELEASE SAVEPOINT a"},
 	{"rr", "END"}, {"wa", "BEGIN IMMEDIATE"}, {"ar", "START TRANSACTION READ ONLY"}, {"ar", "BEGIN WORK"},
@@ -137,6 +141,7 @@ var statements = []struct{ needs, text string }{
 	{"aa", "DELETE a FROM t b, mysql.user a"}, {"aa", "REPLACE mysql.user VALUES (1)"}, {"aa", "WITH c AS (SELECT * FROM mysql.user) SELECT * FROM c"},
 	{"aa", "TABLE mysql.user"}, {"aa", "SELECT mysql.user.Host FROM t mysql, mysql.user"}, {"aa", "SELECT * FROM t WINDOW, mysql.user"}, {"aa", "SELECT * FROM t duplicate, other.secret"}, {"rr", "SELECT * FROM t value"}, {"aa", "SELECT * FROM t value, other.secret"}, {"aa", "SELECT * FROM t full, other.secret"}, {"aa", "SELECT * FROM t offset, other.secret"},
 	{"aa", "SELECT * FROM t USE INDEX FOR ORDER BY (i), other.secret"}, {"aa", "SELECT * FROM t FOR SYSTEM_TIME ALL, other.secret"}, {"aa", "SELECT 1 AS other FROM other.secret"},
+	{"aa", "SELECT * FROM {OJ other.secret LEFT JOIN t other ON 1}"}, {"aa", "INSERT INTO other TABLE other.secret"}, {"aa", "WITH other AS (SELECT 1) DELETE FROM t USING other.secret"},
 	{"aa", "SELECT * FROM performance_schema.accounts"}, {"aa", "SELECT * FROM sys.version"}, {"aa", "SELECT * FROM information_schema.PROCESSLIST"},
 	{"aa", "SELECT * FROM information_schema.USER_PRIVILEGES"}, {"aa", "USE mysql"}, {"aa", "USE other"}, {"aa", "SELECT other.f()"}, {"aa", "SELECT sys.sys_exec('id')"},
 	{"aa", "SHOW GRANTS"}, {"aa", "SHOW GRANTS FOR CURRENT_USER()"}, {"aa", "SHOW CREATE USER"}, {"aa", "SHOW CREATE USER root@localhost"}, {"aa", "SHOW PROCESSLIST"},

@@ -24,7 +24,8 @@ type frame struct {
 	list  bool   // a comma leads to another table
 	want  bool   // a table comes next
 	alias bool   // a table's alias may come next
-	with  bool   // a common table expression comes next
+	ctes  bool   // it begins with common table expressions, and its main statement has not come yet
+	with  bool   // the name of one comes next
 	table bool   // opened where a table was expected
 }
 
@@ -109,16 +110,11 @@ func (s *scanner) operator(i int, op string) {
 		}
 	case ",":
 		f.want, f.alias = f.list, false
-		f.with = f.with || s.cte()
+		f.with = f.ctes
+	case "{", "}": // of ODBC's {OJ t LEFT JOIN u}
 	default:
 		f.want, f.alias = false, false
 	}
-}
-
-// cte reports whether the comma at hand separates common table expressions: nothing of the main statement has come yet.
-func (s *scanner) cte() bool {
-	f := s.top()
-	return f.call == "" && !f.query && !f.list && len(s.frames) == 1 && s.verb() == "WITH" && s.need == Read
 }
 
 // name judges a name that is no table's: a column's, a function's. It returns the index behind it.
