@@ -555,9 +555,12 @@ func TestCascadesThatMeet(t *testing.T) {
 	require.Equal(t, "1", f.one(f.m, "SELECT COUNT(*) FROM g"))
 }
 
-// Pragmas that run in no transaction, or write, answer through the Cluster as without ddb, on a replica too.
+// Pragmas that run in no transaction, or write, answer through the Cluster as without ddb, on a replica too that has been given
+// the right to those of the master.
 func TestPragmas(t *testing.T) {
-	f := newCluster(t, "sqlite", 1)
+	f := newFixture(t, "sqlite", 1)
+	f.grant(ddb.ReadRows | ddb.ChangeRows | ddb.Administer)
+	f.openAll()
 	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
 	for _, q := range []string{"PRAGMA wal_checkpoint", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA optimize", "PRAGMA incremental_vacuum", "PRAGMA integrity_check",
 		"PRAGMA foreign_key_check", "PRAGMA journal_mode", "PRAGMA data_version", "PRAGMA table_info(t)", "PRAGMA page_count", "PRAGMA shrink_memory", "VACUUM"} {

@@ -113,6 +113,15 @@ func (f *fixture) options(n *testNode, t transport.Transport) ddb.Options {
 	return o
 }
 
+// grant gives the statements of every follower these rights on the master.
+func (f *fixture) grant(r ddb.Rights) {
+	f.tune = func(o *ddb.Options) {
+		if o.Role != ddb.Replica && o.Role != ddb.Snap {
+			o.Nodes = map[string]ddb.NodeAccess{"": {SQL: r}}
+		}
+	}
+}
+
 func (f *fixture) openMaster() {
 	f.Helper()
 	require.NoError(f, f.open(f.m, func(o *ddb.Options) { o.Listen = "master" }))

@@ -60,6 +60,9 @@ func TestAccountsAreNotShipped(t *testing.T) {
 	var log safeBuffer
 	f.tune = func(o *ddb.Options) {
 		o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &log})
+		if o.Role != ddb.Replica {
+			o.Nodes = map[string]ddb.NodeAccess{"r1": {SQL: ddb.Administer}}
+		}
 	}
 	f.openAll()
 	account := f.m.name + "@localhost"
