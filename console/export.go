@@ -123,7 +123,11 @@ func (h *Handler) export(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotImplemented, err.Error())
 	default:
 		h.opts.Logger.Error("an export has failed", "error", err)
-		fail(w, http.StatusInternalServerError, err.Error())
+		status := statusOf(err)
+		if status == http.StatusBadRequest { // the caller has asked for nothing that could be wrong
+			status = http.StatusInternalServerError
+		}
+		fail(w, hint(w, status), err.Error())
 	}
 }
 

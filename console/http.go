@@ -1,12 +1,8 @@
 package console
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
-
-	"github.com/ddb-project/ddb"
 )
 
 // setHeaders sets what holds for every answer. The page needs nothing but its own files.
@@ -40,34 +36,6 @@ func replyBytes(w http.ResponseWriter, status int, body []byte) {
 // fail sends {"error": text}.
 func fail(w http.ResponseWriter, status int, text string) {
 	reply(w, status, map[string]string{"error": text})
-}
-
-// failWith sends an error with the status that fits it.
-func failWith(w http.ResponseWriter, err error) { fail(w, statusOf(err), err.Error()) }
-
-// statusOf maps errors of the cluster; what it does not know is the statement's fault.
-func statusOf(err error) int {
-	var tooBig *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooBig):
-		return http.StatusRequestEntityTooLarge
-	case errors.Is(err, context.DeadlineExceeded):
-		return http.StatusGatewayTimeout
-	case errors.Is(err, context.Canceled):
-		return 499 // as nginx calls it: the client has gone
-	case errors.Is(err, errAccess):
-		return http.StatusForbidden
-	case errors.Is(err, ddb.ErrNoConflict):
-		return http.StatusNotFound
-	case errors.Is(err, ddb.ErrNotMaster), errors.Is(err, ddb.ErrReadOnly):
-		return http.StatusConflict
-	case errors.Is(err, ddb.ErrNotReplicable):
-		return http.StatusUnprocessableEntity
-	case errors.Is(err, ddb.ErrNoMaster), errors.Is(err, ddb.ErrStale), errors.Is(err, ddb.ErrBusy), errors.Is(err, ddb.ErrClosed),
-		errors.Is(err, ddb.ErrQueueFull), errors.Is(err, ddb.ErrNotConfirmed), errors.Is(err, errTooMany):
-		return http.StatusServiceUnavailable
-	}
-	return http.StatusBadRequest
 }
 
 // readJSON reads the body, or answers that it is wrong and returns false.

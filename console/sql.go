@@ -106,7 +106,7 @@ func (h *Handler) sqlFailed(w http.ResponseWriter, s *script, list []sqlclass.St
 		body = appendAll(body, s.results)
 		body = append(body, ']')
 	}
-	replyBytes(w, statusOf(err), append(body, '}'))
+	replyBytes(w, hint(w, statusOf(err)), append(body, '}'))
 }
 
 func (h *Handler) parse(in *sqlRequest) ([]sqlclass.Statement, error) {

@@ -1,0 +1,113 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/ddb-project/ddb"
+)
+
+// statusGone is what nginx calls a request whose client has left.
+const statusGone = 499
+
+// statuses are the answers to errors that have a name; the first that an error is counts. docs/api.md lists them.
+var statuses = []struct {
+	err    error
+	status int
+}{
+	{context.DeadlineExceeded, http.StatusGatewayTimeout},
+	{context.Canceled, statusGone},
+
+	// The caller's doing.
+	{errAccess, http.StatusForbidden},
+	{ddb.ErrNotAllowed, http.StatusForbidden},
+	{ddb.ErrNoConflict, http.StatusNotFound},
+	{ddb.ErrOptions, http.StatusBadRequest},
+	{ddb.ErrNotReplicable, http.StatusUnprocessableEntity},
+
+	// Another node could.
+	{ddb.ErrNotMaster, http.StatusConflict},
+	{ddb.ErrReadOnly, http.StatusConflict},
+	{ddb.ErrSecondMaster, http.StatusConflict},
+	{ddb.ErrWrongRole, http.StatusConflict},
+
+	// It may work later. A write that was not confirmed stands: nobody is told to repeat it.
+	{ddb.ErrNotConfirmed, http.StatusGatewayTimeout},
+	{ddb.ErrDiskFull, http.StatusInsufficientStorage},
+	{ddb.ErrBusy, http.StatusServiceUnavailable},
+	{errTooMany, http.StatusServiceUnavailable},
+	{ddb.ErrNoMaster, http.StatusServiceUnavailable},
+	{ddb.ErrStale, http.StatusServiceUnavailable},
+	{ddb.ErrQueueFull, http.StatusServiceUnavailable},
+	{ddb.ErrClosed, http.StatusServiceUnavailable},
+
+	// The node or its link to the master is not as it should be, whatever the request.
+	{ddb.ErrPrivilege, http.StatusInternalServerError},
+	{ddb.ErrDamaged, http.StatusInternalServerError},
+	{ddb.ErrDiverged, http.StatusInternalServerError},
+	{ddb.ErrForked, http.StatusInternalServerError},
+	{ddb.ErrGap, http.StatusInternalServerError},
+	{ddb.ErrTrimmed, http.StatusInternalServerError},
+	{ddb.ErrUnsettled, http.StatusInternalServerError},
+	{ddb.ErrVersion, http.StatusBadGateway},
+	{ddb.ErrOtherCluster, http.StatusBadGateway},
+	{ddb.ErrOldEpoch, http.StatusBadGateway},
+	{ddb.ErrUnknownNode, http.StatusBadGateway},
+	{ddb.ErrDuplicateID, http.StatusBadGateway},
+}
+
+// statusOf returns the status that fits an error; what it does not know is the statement's fault.
+func statusOf(err error) int {
+	if _, tooBig := errors.AsType[*http.MaxBytesError](err); tooBig {
+		return http.StatusRequestEntityTooLarge
+	}
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return s.status
+		}
+	}
+	if busy(err) {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusBadRequest
+}
+
+// Errors of the databases that say no more than that somebody else was first.
+const (
+	sqliteBusy      = 5
+	sqliteLocked    = 6
+	mysqlTooMany    = 1040 // connections
+	mysqlLockWait   = 1205
+	mysqlDeadlocked = 1213
+)
+
+// busy recognises them in what the database says of a statement, which ddb hands on as it is.
+func busy(err error) bool {
+	if my, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		return my.Number == mysqlTooMany || my.Number == mysqlLockWait || my.Number == mysqlDeadlocked
+	}
+	var coded interface{ Code() int }
+	if !errors.As(err, &coded) {
+		return false
+	}
+	primary := coded.Code() & 0xff // of an extended code
+	return primary == sqliteBusy || primary == sqliteLocked
+}
+
+// retryAfter is what a caller is told to wait, in seconds, before it asks a node again that was too busy.
+const retryAfter = 1
+
+// failWith sends an error with the status that fits it.
+func failWith(w http.ResponseWriter, err error) { fail(w, hint(w, statusOf(err)), err.Error()) }
+
+// hint adds to an answer of the status what its reader needs beside it.
+func hint(w http.ResponseWriter, status int) int {
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	return status
+}
