@@ -17,8 +17,6 @@ const (
 	cookieName   = "ddb_session"
 	sessionAge   = 12 * time.Hour
 	maxSessions  = 1000
-	maxFailures  = 30 // failed logins per failureSpan, before logins are refused for its rest
-	failureSpan  = time.Minute
 	maxLoginBody = 4 << 10
 )
 
@@ -38,10 +36,8 @@ func callerOf(r *http.Request) caller {
 // sessions are the logins of people. A session is not the token: the cookie is
 // worth nothing after it ends or after a restart.
 type sessions struct {
-	mu       sync.Mutex
-	byID     map[string]login
-	failures int
-	since    time.Time // of the first of failures
+	mu   sync.Mutex
+	byID map[string]login
 }
 
 type login struct {
@@ -84,22 +80,6 @@ func (s *sessions) end(id string) {
 	delete(s.byID, id)
 }
 
-// mayTry counts attempts that failed, so that tokens cannot be guessed quickly through the form.
-func (s *sessions) mayTry(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now.Sub(s.since) > failureSpan {
-		s.failures, s.since = 0, now
-	}
-	return s.failures < maxFailures
-}
-
-func (s *sessions) failed() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failures++
-}
-
 // accessOf looks a token up in a time that does not depend on how much of it is right.
 func (h *Handler) accessOf(token string) (Access, bool) {
 	got := sha256.Sum256([]byte(token))
@@ -113,17 +93,25 @@ func (h *Handler) accessOf(token string) (Access, bool) {
 	return found, found != 0
 }
 
+// bearer returns the token that a request carries itself, without a session.
+func bearer(r *http.Request) (token string, ok bool) {
+	token, ok = strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return strings.TrimSpace(token), ok
+}
+
 // identify finds out who sends the request; ok is false for one without a valid token or cookie.
 func (h *Handler) identify(r *http.Request) (c caller, ok bool) {
 	from, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		from = r.RemoteAddr
 	}
-	switch token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); {
+	switch token, sent := bearer(r); {
 	case len(h.opts.Tokens) == 0:
 		c.access, ok = Admin, true
-	case bearer:
-		c.access, ok = h.accessOf(strings.TrimSpace(token))
+	case sent:
+		if c.access, ok = h.accessOf(token); !ok {
+			h.failures.add(source(r))
+		}
 	default:
 		if cookie, err := r.Cookie(cookieName); err == nil {
 			c.access, ok = h.sessions.find(cookie.Value, time.Now())
@@ -139,6 +127,9 @@ func (h *Handler) guard(need Access, serve http.HandlerFunc) http.HandlerFunc {
 		if len(h.opts.Tokens) == 0 && !loopbackHost(r.Host) {
 			// A page elsewhere could otherwise reach in by a name that it lets point here (DNS rebinding).
 			fail(w, http.StatusForbidden, "without a token only requests to localhost are answered; set one to be reached as "+r.Host)
+			return
+		}
+		if _, sent := bearer(r); sent && h.tooMany(w, r) {
 			return
 		}
 		c, ok := h.identify(r)
@@ -170,21 +161,17 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) {
 	if !readJSON(w, r, maxLoginBody, &in) {
 		return
 	}
-	now := time.Now()
-	if !h.sessions.mayTry(now) {
-		w.Header().Set("Retry-After", "60")
-		fail(w, http.StatusTooManyRequests, "too many failed logins; try again in a minute")
+	if h.tooMany(w, r) {
 		return
 	}
 	access, ok := h.accessOf(in.Token)
 	if !ok && len(h.opts.Tokens) > 0 {
-		h.sessions.failed()
-		h.opts.Logger.Warn("a login has failed", "from", r.RemoteAddr)
+		h.failures.add(source(r))
 		fail(w, http.StatusUnauthorized, "wrong token")
 		return
 	}
 	if len(h.opts.Tokens) > 0 {
-		http.SetCookie(w, &http.Cookie{Name: cookieName, Value: h.sessions.open(access, now), Path: "/", HttpOnly: true,
+		http.SetCookie(w, &http.Cookie{Name: cookieName, Value: h.sessions.open(access, time.Now()), Path: "/", HttpOnly: true,
 			SameSite: http.SameSiteStrictMode, Secure: r.TLS != nil, MaxAge: int(sessionAge / time.Second)})
 	} else {
 		access = Admin

@@ -19,6 +19,7 @@ type Handler struct {
 	cross    *http.CrossOriginProtection
 	metrics  http.Handler
 	sessions sessions
+	failures failures
 	log      statementLog
 	observer *observer
 	running  chan struct{} // one token per statement that runs
@@ -49,6 +50,7 @@ func New(c *ddb.Cluster, opts Options) (*Handler, error) {
 		h.class = sqlclass.MySQL
 	}
 	h.log.size = o.LogSize
+	h.failures.log = o.Logger
 	h.metrics = newMetrics(c)
 	h.routes()
 	ctx, stop := context.WithCancel(context.Background())
@@ -62,6 +64,7 @@ func (h *Handler) Close() error {
 	h.endStreams()
 	h.stop()
 	h.tasks.Wait()
+	h.failures.end()
 	return nil
 }
 

@@ -59,7 +59,7 @@ type Options struct {
 	Token string
 	// Tokens are further tokens and what they permit. A token should have 16 characters or more.
 	Tokens map[string]Access
-	// Logger gets a line for each login that failed and each internal error. Default: none.
+	// Logger gets a line for each internal error, and one a minute that counts the wrong tokens. Default: none.
 	Logger hclog.Logger
 	// Database tells how to reach the local MariaDB server, for export. See [ServerFromDSN].
 	Database Server
