@@ -5,6 +5,7 @@ package examples
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -25,7 +26,10 @@ import (
 // patience is how long a program may take to answer.
 const patience = 60 * time.Second
 
-func TestMain(m *testing.M) { testdb.Main(m) }
+func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // as nearly everywhere, so that what is private is so by ddb's doing
+	testdb.Main(m)
+}
 
 // Every program does in SQLite what its -h says, names the flag to change when it cannot, and stops in
 // good order.
@@ -102,7 +106,26 @@ func setup(e *testscript.Env, bin string) error {
 }
 
 // commands are those that the scripts have beside testscript's own.
-var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){"get": get, "terminate": terminate}
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){"get": get, "private": private, "terminate": terminate}
+
+// private PATH... checks that files, and folders with all that is in them, are there for their owner alone.
+func private(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: private PATH...")
+	}
+	for _, arg := range args {
+		ts.Check(filepath.WalkDir(ts.MkAbs(arg), func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if err == nil && info.Mode().Perm()&0o077 != 0 {
+				err = fmt.Errorf("others may use %s: %v", path, info.Mode())
+			}
+			return err
+		}))
+	}
+}
 
 // terminate sends SIGTERM to all programs that run in the background.
 func terminate(ts *testscript.TestScript, neg bool, args []string) {

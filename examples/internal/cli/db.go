@@ -31,11 +31,11 @@ const (
 
 // OpenDB opens the database that a --db flag names and checks that it answers:
 //
-//	sqlite:PATH                                  a file, created with its folder if missing
-//	mysql://USER:PASSWORD@HOST:PORT/DATABASE     MariaDB or MySQL
+//	sqlite:PATH                         a file, created with its folder, for its owner alone, if missing
+//	mysql://USER@HOST:PORT/DATABASE     MariaDB or MySQL
 //
-// An empty PASSWORD is taken from the environment variable DDB_DB_PASSWORD. No
-// error holds the password.
+// The password is taken from the environment variable DDB_DB_PASSWORD; one in the URL counts first, but
+// the whole machine sees it. No error holds the password.
 func OpenDB(ctx context.Context, flag string) (*sql.DB, error) {
 	scheme, rest, _ := strings.Cut(flag, ":")
 	var db *sql.DB
@@ -47,7 +47,7 @@ func OpenDB(ctx context.Context, flag string) (*sql.DB, error) {
 		db, err = openMySQL(flag)
 	default:
 		// The value itself may hold a password, so it is not repeated.
-		return nil, Usage("--db has no known scheme: use sqlite:PATH or mysql://USER:PASSWORD@HOST:PORT/DATABASE")
+		return nil, Usage("--db has no known scheme: use sqlite:PATH or mysql://USER@HOST:PORT/DATABASE with the password in DDB_DB_PASSWORD")
 	}
 	if err != nil {
 		return nil, err
@@ -67,11 +67,27 @@ func openSQLite(path string) (*sql.DB, error) {
 	if path == "" || query != "" {
 		return nil, Usage("--db sqlite: wants the path of a file and nothing else, for example sqlite:ddb-data/master.db")
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("--db sqlite:%s: cannot create its folder: %w", path, err)
+	}
+	if err := makePrivate(path); err != nil {
+		return nil, fmt.Errorf("--db sqlite:%s: %w", path, err)
 	}
 	pragmas := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"}}
 	return sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+pragmas.Encode())
+}
+
+// makePrivate creates the file of a database that does not exist yet, empty, for its owner alone: SQLite would let
+// others of the machine read it. Files that stand beside it get the same mode from SQLite. One that exists stays as it is.
+func makePrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 func openMySQL(flag string) (*sql.DB, error) {
@@ -95,11 +111,11 @@ func mysqlConfig(flag string) (*mysql.Config, error) {
 	u, err := url.Parse(flag)
 	if err != nil {
 		// url's error repeats what it could not parse, password and all.
-		return nil, Usage("--db is not a URL of the form mysql://USER:PASSWORD@HOST:PORT/DATABASE; write special characters of the password as %%XX, or give it in DDB_DB_PASSWORD")
+		return nil, Usage("--db is not a URL of the form mysql://USER@HOST:PORT/DATABASE; give the password in DDB_DB_PASSWORD, or write special characters of the password as %%XX")
 	}
 	if u.User == nil || strings.Contains(u.Host+u.Path+u.RawQuery+u.Fragment, "@") {
 		// A /, ?, # or @ in the password has cut it in two: what looks like the host may be a piece of it.
-		return nil, Usage("--db %s wants a user before the host, and special characters of the password as %%XX or the password in DDB_DB_PASSWORD: mysql://USER:PASSWORD@HOST:PORT/DATABASE", Redact(flag))
+		return nil, Usage("--db %s wants a user before the host, and special characters of the password as %%XX or the password in DDB_DB_PASSWORD: mysql://USER@HOST:PORT/DATABASE", Redact(flag))
 	}
 	cfg := mysql.NewConfig()
 	cfg.User = u.User.Username()
@@ -112,7 +128,7 @@ func mysqlConfig(flag string) (*mysql.Config, error) {
 	cfg.Timeout = connectTimeout
 	cfg.Logger = &mysql.NopLogger{} // what it would print comes back as errors too
 	if cfg.User == "" || u.Hostname() == "" || cfg.DBName == "" || u.RawQuery != "" {
-		return nil, Usage("--db %s wants a user, a host and a database: mysql://USER:PASSWORD@HOST:PORT/DATABASE", Redact(flag))
+		return nil, Usage("--db %s wants a user, a host and a database: mysql://USER@HOST:PORT/DATABASE", Redact(flag))
 	}
 	return cfg, nil
 }

@@ -37,7 +37,7 @@ type Node struct {
 // Register adds the flags; db and http are shown as the defaults of theirs and
 // filled in by the caller.
 func (n *Node) Register(fs *flag.FlagSet, db, http string) {
-	fs.StringVar(&n.DB, "db", "", "`URL` of the node's own database: sqlite:PATH, or\n        mysql://USER:PASSWORD@HOST:PORT/DATABASE with the password also from\n        DDB_DB_PASSWORD (default "+db+")")
+	fs.StringVar(&n.DB, "db", "", "`URL` of the node's own database: sqlite:PATH, or\n        mysql://USER@HOST:PORT/DATABASE with the password in DDB_DB_PASSWORD, which\n        other users of the machine cannot see (default "+db+")")
 	fs.StringVar(&n.HTTP, "http", "", "`address` of the console; \"off\" for none (default "+http+")")
 	fs.StringVar(&n.LogLevel, "log-level", "info", "`level` of the log on stderr: trace, debug, info, warn, error or off")
 	fs.StringVar(&n.Token, "token", "", "`secret` that the console asks for; better in DDB_TOKEN, which other users of the\n        machine cannot see")
