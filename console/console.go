@@ -97,7 +97,7 @@ func (h *Handler) routes() {
 		"POST /api/conflicts/{id}": {Write, h.settleConflict},
 		"POST /api/nodes/{id}":     {Admin, h.setNode},
 		"DELETE /api/nodes/{id}":   {Admin, h.forgetNode},
-		"GET /api/export.sql":      {Read, h.export},
+		"GET /api/export.sql":      {Admin, h.export},
 		"POST /api/import":         {Admin, h.importFile},
 	} {
 		h.mux.HandleFunc(pattern, h.guard(route.need, route.serve))

@@ -23,7 +23,6 @@ var statuses = []struct {
 	{context.Canceled, statusGone},
 
 	// The caller's doing.
-	{errAccess, http.StatusForbidden},
 	{ddb.ErrNotAllowed, http.StatusForbidden},
 	{ddb.ErrNoConflict, http.StatusNotFound},
 	{ddb.ErrOptions, http.StatusBadRequest},

@@ -49,7 +49,7 @@ func TestStatuses(t *testing.T) {
 		require.Equal(t, 1, found, "%s stands that often in statuses", name)
 	}
 	for want, errs := range map[int][]error{
-		403: {errAccess, ddb.ErrNotAllowed},
+		403: {ddb.ErrNotAllowed},
 		404: {ddb.ErrNoConflict},
 		409: {ddb.ErrNotMaster, ddb.ErrReadOnly},
 		413: {&http.MaxBytesError{Limit: 1}},

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/ddb-project/ddb"
 )
 
 // Access is what a token permits. Each level includes the one below.
@@ -12,9 +14,9 @@ type Access int
 
 // The levels of access.
 const (
-	Read  Access = iota + 1 // look at everything, run statements that only read, export
-	Write                   // also INSERT, UPDATE, DELETE and the like, and settle conflicts
-	Admin                   // also change the schema, take nodes out, import, see everybody's statements
+	Read  Access = iota + 1 // look at the cluster, read the program's tables
+	Write                   // also change rows of the program's tables, and settle conflicts
+	Admin                   // also change the schema, administer the database, export, import, take nodes out, see everybody's statements
 )
 
 // String returns the name in lower case.
@@ -28,6 +30,19 @@ func (a Access) String() string {
 		return "admin"
 	}
 	return "none"
+}
+
+// rights are what statements of that access may do. Whether they do more is for [ddb.Cluster.Allow] to say.
+func (a Access) rights() ddb.Rights {
+	switch a {
+	case Read:
+		return ddb.ReadRows
+	case Write:
+		return ddb.ReadRows | ddb.ChangeRows
+	case Admin:
+		return ddb.ReadRows | ddb.ChangeRows | ddb.ChangeSchema | ddb.Administer
+	}
+	return ddb.NoRights
 }
 
 // ParseAccess is the reverse of String. The error names the levels.

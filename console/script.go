@@ -34,11 +34,11 @@ type session interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// run returns the index of the statement that failed.
+// run returns the index of the statement that failed. None runs if one of them is not allowed.
 func (s *script) run(ctx context.Context, list []sqlclass.Statement) (at int, err error) {
 	for i, st := range list {
-		if need := accessFor(st.Kind); s.caller.access < need {
-			return i, fmt.Errorf("%w: a %s statement needs the access %s; the token has %s", errAccess, st.Kind, need, s.caller.access)
+		if err := s.h.c.Allow(st.SQL, s.caller.access.rights()); err != nil {
+			return i, fmt.Errorf("%w; this is the access %s", err, s.caller.access)
 		}
 	}
 	if s.conn, err = s.h.c.Conn(ctx); err != nil {
@@ -62,17 +62,6 @@ func (s *script) run(ctx context.Context, list []sqlclass.Statement) (at int, er
 		return len(list) - 1, errors.New("the statements leave a transaction open, so it was rolled back; end them with COMMIT or ROLLBACK")
 	}
 	return 0, nil
-}
-
-// accessFor returns what a caller must have to run a statement of the kind.
-func accessFor(k sqlclass.Kind) Access {
-	switch k {
-	case sqlclass.Read:
-		return Read
-	case sqlclass.Write, sqlclass.TxControl:
-		return Write
-	}
-	return Admin
 }
 
 // one runs a statement.
@@ -118,7 +107,8 @@ func (s *script) control(ctx context.Context, text string) error {
 		if s.tx != nil {
 			return errors.New("a transaction is open already")
 		}
-		tx, err := s.conn.BeginTx(ctx, nil)
+		// Who may only read does not hold the place of the one writer, which is SQLite's.
+		tx, err := s.conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: s.caller.access == Read})
 		s.tx = tx
 		return err
 	case s.tx == nil:

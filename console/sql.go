@@ -14,10 +14,7 @@ import (
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
-var (
-	errAccess  = errors.New("console: not permitted")
-	errTooMany = errors.New("console: too many statements run at once")
-)
+var errTooMany = errors.New("console: too many statements run at once")
 
 // sqlRequest is the body of POST /api/sql.
 type sqlRequest struct {

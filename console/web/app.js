@@ -49,7 +49,7 @@ async function start() {
   try { Object.assign(session, await api('session')); } catch (err) { if (err.status !== 401) toast(err.message); return; }
   $('who').textContent = session.node + ' · ' + session.access;
   $('logout').hidden = !session.login;
-  $('import').hidden = session.access !== 'admin';
+  $('export').hidden = $('import').hidden = session.access !== 'admin';
   document.title = 'ddb · ' + session.node;
   session.ready = true;
   startCluster(); startSQL(); startData();
