@@ -67,8 +67,10 @@ func plainArgs(named []driver.NamedValue) []any {
 
 func (rc *routedConn) ExecContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Result, error) {
 	rc.uses++
+	ctx, limit := limitAnswer(ctx)
+	defer limit.end()
 	res, err := rc.exec(ctx, query, plainArgs(named))
-	return res, rc.c.explain(ended(ctx, err))
+	return res, limit.explain(rc.c.explain(ended(ctx, err)))
 }
 
 func (rc *routedConn) exec(ctx context.Context, query string, args []any) (driver.Result, error) {
@@ -121,8 +123,9 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 
 func (rc *routedConn) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
 	rc.uses++
+	ctx, limit := limitAnswer(ctx)
 	rows, err := rc.query(ctx, query, plainArgs(named))
-	return rows, rc.c.explain(ended(ctx, err))
+	return limit.rows(rows, rc.c.explain(ended(ctx, err)))
 }
 
 func (rc *routedConn) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
@@ -147,7 +150,7 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 		return rc.boundRows(ctx, func() (*sql.Rows, error) { return rc.tx.query(ctx, query, args) })
 	}
 	if rc.pinned == nil && rc.c.isRead(query) {
-		if rows, ok, err := rc.c.readKilled(ctx, query, args); ok {
+		if rows, ok, err := rc.c.readGuarded(ctx, query, args); ok {
 			return rows, err
 		}
 		return streamRows(rc.c.read(ctx, query, args))

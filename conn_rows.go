@@ -18,6 +18,7 @@ type streamedRows struct {
 	into    []any           // pointers to values
 	after   func() error    // called when the rows are closed; may be nil
 	ctx     context.Context // of a query that may be killed; may be nil
+	limit   answerLimit
 
 	asked bool // whether there is another result set, to which rows have gone on then
 	more  bool // there is, or its error is
@@ -69,7 +70,7 @@ func (s *streamedRows) Next(dest []driver.Value) error {
 			if s.ctx != nil {
 				err = ended(s.ctx, err)
 			}
-			return err
+			return s.limit.explain(err)
 		}
 		return io.EOF
 	}
@@ -79,7 +80,7 @@ func (s *streamedRows) Next(dest []driver.Value) error {
 	for i, v := range s.values {
 		dest[i] = v
 	}
-	return nil
+	return s.limit.check(s.values)
 }
 
 // HasNextResultSet is asked at the end of a result set: rows that have no other are closed then, whether their reader does

@@ -58,7 +58,7 @@ func init() {
 		remote.RegisterError("ddb."+code, err)
 	}
 	for code, err := range map[string]error{"readonly": ErrReadOnly, "notallowed": ErrNotAllowed, "notmaster": ErrNotMaster, "notconfirmed": ErrNotConfirmed,
-		"busy": ErrBusy, "notreplicable": ErrNotReplicable, "stale": ErrStale, "diskfull": ErrDiskFull, "queuefull": ErrQueueFull, "noconflict": ErrNoConflict} {
+		"busy": ErrBusy, "notreplicable": ErrNotReplicable, "stale": ErrStale, "diskfull": ErrDiskFull, "queuefull": ErrQueueFull, "toolarge": ErrTooLarge, "noconflict": ErrNoConflict} {
 		remote.RegisterError("ddb."+code, err)
 	}
 }
@@ -198,7 +198,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 			return nil, fmt.Errorf("%w: the link from node %s to %s is lost: %w", ErrNoMaster, c.opts.ID, c.opts.Master, err)
 		}
 		return conn, nil
-	}, remote.Options{Header: passKill, OnToken: c.session.sees}))
+	}, remote.Options{Header: passGuards, OnToken: c.session.sees}))
 	if c.opts.Role == Snap {
 		if err := c.openSnap(ctx); err != nil {
 			c.toMain.Close()
@@ -316,7 +316,7 @@ func (c *Cluster) followerMembers() []*member {
 		r := c.remote[id]
 		if r == nil {
 			r = &member{id: id, sender: f, status: f.snapshot, lag: f.lag, lsn: func() LSN { return LSN(f.acked.Load()) }}
-			r.db = sql.OpenDB(remote.NewConnector(f.dialSQL, remote.Options{Header: passKill}))
+			r.db = sql.OpenDB(remote.NewConnector(f.dialSQL, remote.Options{Header: passGuards}))
 			c.remote[id] = r
 		}
 		f.mu.Lock()

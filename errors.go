@@ -39,6 +39,8 @@ var (
 	ErrDiskFull = errors.New("ddb: the disk is full")
 	// ErrNotAllowed: the statement needs a right that its sender has not been given. Nothing has been run.
 	ErrNotAllowed = errors.New("ddb: not allowed")
+	// ErrTooLarge: a row, or what it takes to make it, is larger than WithMaxBytes allows.
+	ErrTooLarge = errors.New("ddb: the answer is too large")
 	// ErrStale: no node is fresh enough for the consistency asked for.
 	ErrStale = errors.New("ddb: no node is fresh enough")
 )

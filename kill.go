@@ -71,10 +71,10 @@ func giveBack(c *sql.Conn, release func() bool) error {
 	return c.Close()
 }
 
-// readKilled is read for a context that asks for a KILL, if the node's database is this process's own. ok is false for
+// readGuarded is read for a context that asks for a KILL or limits the answer, if the node's database is this process's own. ok is false for
 // other reads, which are read's.
-func (c *Cluster) readKilled(ctx context.Context, query string, args []any) (rows driver.Rows, ok bool, err error) {
-	if !c.kills(ctx, nil) {
+func (c *Cluster) readGuarded(ctx context.Context, query string, args []any) (rows driver.Rows, ok bool, err error) {
+	if !c.guards(ctx) {
 		return nil, false, nil
 	}
 	m, err := c.choose(ruleOf(ctx), nil)
@@ -88,7 +88,7 @@ func (c *Cluster) readKilled(ctx context.Context, query string, args []any) (row
 	if err != nil {
 		return nil, true, err
 	}
-	release, err := c.killOn(ctx, m.db, conn)
+	release, err := c.guardOn(ctx, m.db, conn, query)
 	if err != nil {
 		return nil, true, errors.Join(err, conn.Close())
 	}
@@ -175,16 +175,29 @@ func (rc *routedConn) boundRows(ctx context.Context, query func() (*sql.Rows, er
 	return rows, nil
 }
 
-// passKill carries what a context asks for to the node that answers.
-func passKill(ctx context.Context) remote.Header { return remote.Header{Kill: wantsKill(ctx)} }
+// passGuards carries what a context asks for to the node that answers.
+func passGuards(ctx context.Context) remote.Header {
+	return remote.Header{Kill: wantsKill(ctx), MaxBytes: maxBytesOf(ctx)}
+}
 
 // guardLocal is how a follower heeds it on its own database.
-func (c *Cluster) guardLocal(ctx context.Context, conn *sql.Conn) (context.Context, func() bool, error) {
-	release, err := c.killOn(WithKill(ctx), c.node.db, conn)
-	return ctx, release, err
+func (c *Cluster) guardLocal(ctx context.Context, h remote.Header, query string, conn *sql.Conn) (context.Context, func() bool, error) {
+	if h.Kill {
+		ctx = WithKill(ctx)
+	}
+	ctx, limit := limitAnswer(WithMaxBytes(ctx, h.MaxBytes))
+	release, err := c.guardOn(ctx, c.node.db, conn, query)
+	if err != nil {
+		limit.end()
+		return nil, nil, err
+	}
+	return ctx, func() bool { defer limit.end(); return release() }, nil
 }
 
 // guardRouted is how a master heeds it: its statements run on a Cluster.
-func guardRouted(ctx context.Context, _ *sql.Conn) (context.Context, func() bool, error) {
-	return WithKill(ctx), func() bool { return false }, nil
+func guardRouted(ctx context.Context, h remote.Header, _ string, _ *sql.Conn) (context.Context, func() bool, error) {
+	if h.Kill {
+		ctx = WithKill(ctx)
+	}
+	return WithMaxBytes(ctx, h.MaxBytes), func() bool { return false }, nil
 }

@@ -190,7 +190,7 @@ func (c *Cluster) QueryContext(ctx context.Context, query string, args ...any) (
 		return c.sqlDB.QueryContext(context.WithValue(ctx, pooledKey{}, true), query, args...)
 	}
 	read := c.read
-	if c.kills(ctx, nil) { // which takes an end to be told of: see readKilled
+	if c.guards(ctx) { // which takes an end to be told of: see readGuarded
 		read = func(ctx context.Context, query string, args []any) (*sql.Rows, error) {
 			return c.sqlDB.QueryContext(ctx, query, args...)
 		}
@@ -212,7 +212,7 @@ func (c *Cluster) QueryRow(query string, args ...any) *sql.Row {
 func (c *Cluster) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	if !c.isRead(query) {
 		ctx = context.WithValue(ctx, pooledKey{}, true)
-	} else if !c.closed.Load() && !c.kills(ctx, nil) {
+	} else if !c.closed.Load() && !c.guards(ctx) {
 		rule := ruleOf(ctx)
 		// The error of a row shows only in Scan, too late for another try: a local
 		// node, or the master, cannot be marked down, so its row is as good as its rows.

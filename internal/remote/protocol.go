@@ -75,7 +75,8 @@ const (
 
 // Header travels with every request. This package only carries it.
 type Header struct {
-	Kill bool `cbor:"4,keyasint,omitempty"` // end the statement in the server too when it is canceled
+	Kill     bool  `cbor:"4,keyasint,omitempty"` // end the statement in the server too when it is canceled
+	MaxBytes int64 `cbor:"5,keyasint,omitempty"` // of a row of the answer; 0 for no limit but the frame's
 }
 
 // request is the body of every request and of release.

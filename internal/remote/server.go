@@ -30,10 +30,10 @@ type ServeOptions struct {
 	// may wait, refuse, or add to the context that the statement runs under.
 	Before func(ctx context.Context, h Header) (context.Context, error)
 
-	// Guard is called ahead of each Exec and Query whose Header asks for Kill, with the connection that it will run
-	// on. It may add to the context. release is called when the statement is done, and reports whether
+	// Guard is called ahead of each Exec and Query whose Header asks for Kill or a limit, with its text and the connection that
+	// it will run on. It may add to the context. release is called when the statement is done, and reports whether
 	// the connection is lost. Nil does nothing.
-	Guard func(ctx context.Context, c *sql.Conn) (guarded context.Context, release func() (lost bool), err error)
+	Guard func(ctx context.Context, h Header, query string, c *sql.Conn) (guarded context.Context, release func() (lost bool), err error)
 
 	// After returns the token of an answer. It is called when the answer, or a
 	// part of it, is sent. Nil sends none.

@@ -120,9 +120,13 @@ func (a *rowSender) add(values []any) (err error) {
 			return err
 		}
 	}
-	if size := len(a.chunk.Rows) - before; size > maxFrame-frameReserve-chunkBytes {
+	limit := maxFrame - frameReserve - chunkBytes
+	if most := a.job.Header.MaxBytes; most > 0 {
+		limit = int(min(int64(limit), most+frameReserve)) // the reader counts the values alone
+	}
+	if size := len(a.chunk.Rows) - before; size > limit {
 		a.chunk.Rows = nil
-		return fmt.Errorf("remote: row of %d bytes, limit %d: %w", size, maxFrame-frameReserve-chunkBytes, ErrTooLarge)
+		return fmt.Errorf("remote: row of %d bytes, limit %d: %w", size, limit, ErrTooLarge)
 	}
 	a.chunk.NumRows++
 	if len(a.chunk.Rows) >= chunkBytes || time.Since(a.began) > chunkAge {

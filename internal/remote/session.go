@@ -47,7 +47,7 @@ func (s *session) handle(ctx context.Context, j *job) error {
 	}
 	answer := &done{Seq: j.Seq}
 	err := s.admit(j)
-	if err == nil && j.Header.Kill && (j.kind == kindExec || j.kind == kindQuery) {
+	if err == nil && (j.Header.Kill || j.Header.MaxBytes > 0) && (j.kind == kindExec || j.kind == kindQuery) {
 		var unguard func()
 		if unguard, err = s.guard(j); err == nil {
 			defer unguard()
@@ -114,7 +114,7 @@ func (s *session) check(j *job) error {
 	return nil
 }
 
-// guard heeds Header.Kill.
+// guard heeds the Header.
 func (s *session) guard(j *job) (unguard func(), err error) {
 	if s.opts.Guard == nil {
 		return func() {}, nil
@@ -122,7 +122,11 @@ func (s *session) guard(j *job) (unguard func(), err error) {
 	if err := s.pin(j.ctx); err != nil {
 		return nil, err
 	}
-	ctx, release, err := s.opts.Guard(j.ctx, s.conn)
+	query := j.SQL
+	if p := s.stmts[j.Stmt]; p != nil {
+		query = p.query
+	}
+	ctx, release, err := s.opts.Guard(j.ctx, j.Header, query, s.conn)
 	if err != nil {
 		return nil, err
 	}
@@ -147,8 +151,8 @@ func (s *session) sendError(ctx context.Context, j *job, err error) error {
 	switch {
 	case ctx.Err() != nil: // the statement's own context is not to blame
 		err = fmt.Errorf("%w: %s", ErrServerClosed, err)
-	case j.ctx.Err() != nil && !errors.Is(err, j.ctx.Err()):
-		err = fmt.Errorf("%w: %w", j.ctx.Err(), err)
+	case j.ctx.Err() != nil && !errors.Is(err, context.Cause(j.ctx)):
+		err = fmt.Errorf("%w: %w", context.Cause(j.ctx), err)
 	}
 	return s.send(kindError, &failure{Seq: j.Seq, Token: s.token(), Error: newWireError(err)})
 }

@@ -1,0 +1,130 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+
+	"github.com/ddb-project/ddb/internal/memory"
+	"github.com/ddb-project/ddb/internal/remote"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/sqlite"
+)
+
+// maxGrowth is how many bytes the process may grow while a statement of limited answers runs in it.
+const maxGrowth = 256 << 20
+
+func init() { remote.RegisterError("memory.grown", memory.ErrGrown) }
+
+type maxBytesKey struct{}
+
+// WithMaxBytes returns a context under which no row of an answer has more than n bytes: a greater one is ErrTooLarge.
+// SQLite does not make it either: a statement may hold values of 4n bytes in all. Whatever else a
+// statement under it does, it ends with ErrTooLarge when the process that it runs in has grown by 256 MiB meanwhile (on
+// other systems than Linux: the part of it that is Go's). It holds on whichever node answers. It is meant for
+// statements of people and programs that are not trusted with the memory of the node, and costs each some microseconds.
+func WithMaxBytes(ctx context.Context, n int64) context.Context {
+	return context.WithValue(ctx, maxBytesKey{}, n)
+}
+
+func maxBytesOf(ctx context.Context) int64 {
+	n, _ := ctx.Value(maxBytesKey{}).(int64)
+	return n
+}
+
+// answerLimit is what holds for one statement. The zero value limits nothing.
+type answerLimit struct {
+	max  int64
+	ctx  context.Context
+	stop func()
+}
+
+// limitAnswer begins what WithMaxBytes asks for; the statement runs under the context that it returns.
+func limitAnswer(ctx context.Context) (context.Context, answerLimit) {
+	n := maxBytesOf(ctx)
+	if n <= 0 {
+		return ctx, answerLimit{}
+	}
+	l := answerLimit{max: n}
+	l.ctx, l.stop = memory.Watch(ctx, maxGrowth)
+	return l.ctx, l
+}
+
+// end is for a statement without rows, or whose rows have been closed.
+func (l answerLimit) end() {
+	if l.stop != nil {
+		l.stop()
+	}
+}
+
+// rows hands the limit on to the rows of an answer, if there are any.
+func (l answerLimit) rows(rows driver.Rows, err error) (driver.Rows, error) {
+	if l.max == 0 {
+		return rows, err
+	}
+	s, streamed := rows.(*streamedRows)
+	if err != nil || !streamed {
+		err = l.explain(err)
+		l.end()
+		return rows, err
+	}
+	after := s.after
+	s.limit = l
+	s.after = func() error {
+		defer l.end()
+		if after == nil {
+			return nil
+		}
+		return after()
+	}
+	return s, nil
+}
+
+// explain recognises what has come of the limit.
+func (l answerLimit) explain(err error) error {
+	switch {
+	case err == nil || l.max == 0 || errors.Is(err, ErrTooLarge):
+		return err
+	case errors.Is(context.Cause(l.ctx), memory.ErrGrown), errors.Is(err, memory.ErrGrown):
+		return fmt.Errorf("%w: the statement was ended, for %w, by more than %d MiB; ask for less at once", ErrTooLarge, memory.ErrGrown, maxGrowth>>20)
+	case sqlite.TooLong(err), errors.Is(err, remote.ErrTooLarge):
+		return fmt.Errorf("%w: rows of at most %d bytes are allowed, and wide ones only shorter values; ask for fewer columns or a part of the value: %w", ErrTooLarge, l.max, err)
+	}
+	return err
+}
+
+// check refuses a row that is too large.
+func (l answerLimit) check(values []any) error {
+	if l.max == 0 {
+		return nil
+	}
+	size := int64(0)
+	for _, v := range values {
+		switch v := v.(type) {
+		case []byte:
+			size += int64(len(v))
+		case string:
+			size += int64(len(v))
+		}
+	}
+	if size > l.max {
+		return fmt.Errorf("%w: a row has %d bytes, and %d are allowed; ask for fewer columns or a part of the value", ErrTooLarge, size, l.max)
+	}
+	return nil
+}
+
+// guards reports whether a read takes a connection of its own to be ended or limited there.
+func (c *Cluster) guards(ctx context.Context) bool { return c.kills(ctx, nil) || maxBytesOf(ctx) > 0 }
+
+// guardOn is killOn for a read on a connection of a pool of this process, with the limits of its values.
+func (c *Cluster) guardOn(ctx context.Context, db *sql.DB, conn *sql.Conn, query string) (release func() (killed bool), err error) {
+	killed, err := c.killOn(ctx, db, conn)
+	n := maxBytesOf(ctx)
+	if err != nil || n <= 0 || c.class != sqlclass.SQLite {
+		return killed, err
+	}
+	restore := sqlite.LimitValues(conn, query, n)
+	return func() bool { restore(); return killed() }, nil
+}
