@@ -13,8 +13,9 @@ import (
 	"github.com/ddb-project/ddb/internal/sqlite"
 )
 
-// maxGrowth is how many bytes the process may grow while a statement of limited answers runs in it.
-const maxGrowth = 256 << 20
+// maxGrowth is how many bytes the process may grow beside Go's memory, and twice that in it, while a statement of limited
+// answers runs there.
+const maxGrowth = 128 << 20
 
 func init() { remote.RegisterError("memory.grown", memory.ErrGrown) }
 
@@ -22,8 +23,8 @@ type maxBytesKey struct{}
 
 // WithMaxBytes returns a context under which no row of an answer has more than n bytes: a greater one is ErrTooLarge.
 // SQLite does not make it either: a statement may hold values of 4n bytes in all. Whatever else a
-// statement under it does, it ends with ErrTooLarge when the process that it runs in has grown by 256 MiB meanwhile (on
-// other systems than Linux: the part of it that is Go's). It holds on whichever node answers. It is meant for
+// statement under it does, it ends with ErrTooLarge when the process that it runs in has grown by 128 MiB meanwhile, or
+// the part of it that is Go's by 256 (on other systems than Linux: only that). It holds on whichever node answers. It is meant for
 // statements of people and programs that are not trusted with the memory of the node, and costs each some microseconds.
 func WithMaxBytes(ctx context.Context, n int64) context.Context {
 	return context.WithValue(ctx, maxBytesKey{}, n)
@@ -88,7 +89,7 @@ func (l answerLimit) explain(err error) error {
 	case err == nil || l.max == 0 || errors.Is(err, ErrTooLarge):
 		return err
 	case errors.Is(context.Cause(l.ctx), memory.ErrGrown), errors.Is(err, memory.ErrGrown):
-		return fmt.Errorf("%w: the statement was ended, for %w, by more than %d MiB; ask for less at once", ErrTooLarge, memory.ErrGrown, maxGrowth>>20)
+		return fmt.Errorf("%w: the statement was ended, for %w; ask for less at once", ErrTooLarge, memory.ErrGrown)
 	case sqlite.TooLong(err), errors.Is(err, remote.ErrTooLarge):
 		return fmt.Errorf("%w: rows of at most %d bytes are allowed, and wide ones only shorter values; ask for fewer columns or a part of the value: %w", ErrTooLarge, l.max, err)
 	}

@@ -75,12 +75,16 @@ func (s *streamedRows) Next(dest []driver.Value) error {
 		return io.EOF
 	}
 	if err := s.rows.Scan(s.into...); err != nil {
-		return err
+		return s.limit.explain(err)
 	}
 	for i, v := range s.values {
 		dest[i] = v
 	}
-	return s.limit.check(s.values)
+	err := s.limit.check(s.values)
+	if err != nil {
+		s.limit.end() // or the driver of a server would read all rows that are left when they are closed
+	}
+	return err
 }
 
 // HasNextResultSet is asked at the end of a result set: rows that have no other are closed then, whether their reader does

@@ -72,7 +72,7 @@ var importRules = map[string]importRule{
 	"internal/remote":   {own: []string{"internal/wire", "transport"}, modules: []string{cborModule, mysqlModule}},
 
 	// Screens and flags.
-	"console":               {own: []string{".", "dialect", "internal/sqlclass"}, modules: []string{promModule, hclogModule, mysqlModule}},
+	"console":               {own: []string{".", "dialect", "internal/memory", "internal/sqlclass"}, modules: []string{promModule, hclogModule, mysqlModule}},
 	"examples/demo":         {own: []string{".", "console", "transport/tcp", "transport/fault", "examples/internal/..."}, modules: []string{hclogModule, "golang.org/x/sync"}},
 	"examples/internal/cli": {own: []string{".", "console", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule, sqliteModule, "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
 	"examples/master": {own: []string{".", "console", "transport/tcp", "examples/internal/..."},

@@ -22,7 +22,8 @@ type Handler struct {
 	failures failures
 	log      statementLog
 	observer *observer
-	running  chan struct{} // one token per statement that runs
+	running  chan struct{} // one token per request whose statements run
+	large    chan struct{} // one token per large answer in the making
 	streams  chan struct{} // one token per client that follows the events
 	patience patience
 
@@ -42,6 +43,7 @@ func New(c *ddb.Cluster, opts Options) (*Handler, error) {
 		c: c, opts: o, class: sqlclass.SQLite, cross: http.NewCrossOriginProtection(),
 		observer: newObserver(c, o.Sample),
 		running:  make(chan struct{}, o.MaxStatements),
+		large:    make(chan struct{}, largeAnswers),
 		streams:  make(chan struct{}, o.MaxStreams),
 		closing:  make(chan struct{}),
 		patience: usualPatience,

@@ -133,15 +133,18 @@ func (h *Handler) rows(w http.ResponseWriter, r *http.Request) {
 		failWith(w, err)
 		return
 	}
-	s := &script{h: h, caller: callerOf(r), args: args, maxRows: int(b.limit)}
+	s := h.newScript(w, r)
+	defer s.release()
+	s.args, s.maxRows = args, int(b.limit)
+	for _, c := range b.table.Columns {
+		s.types = append(s.types, c.Type) // an expression has none
+	}
 	if _, err := s.run(ctx, []sqlclass.Statement{{SQL: query, Kind: sqlclass.Read}}); err != nil {
+		s.breakOff(err)
 		failWith(w, err)
 		return
 	}
-	for i, c := range b.table.Columns {
-		s.results[0].Columns[i].Type = c.Type // an expression has none
-	}
-	replyBytes(w, http.StatusOK, s.answer())
+	s.reply()
 }
 
 // query makes the statement of a page. On SQLite each column is read as an expression, because the driver

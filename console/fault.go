@@ -26,6 +26,7 @@ var statuses = []struct {
 	{ddb.ErrNotAllowed, http.StatusForbidden},
 	{ddb.ErrNoConflict, http.StatusNotFound},
 	{ddb.ErrOptions, http.StatusBadRequest},
+	{ddb.ErrTooLarge, http.StatusRequestEntityTooLarge},
 	{ddb.ErrNotReplicable, http.StatusUnprocessableEntity},
 
 	// Another node could.

@@ -35,7 +35,7 @@ func TestStatuses(t *testing.T) {
 		"ErrNotAllowed": ddb.ErrNotAllowed, "ErrStale": ddb.ErrStale, "ErrVersion": ddb.ErrVersion, "ErrOtherCluster": ddb.ErrOtherCluster,
 		"ErrForked": ddb.ErrForked, "ErrOldEpoch": ddb.ErrOldEpoch, "ErrUnknownNode": ddb.ErrUnknownNode, "ErrDuplicateID": ddb.ErrDuplicateID,
 		"ErrDamaged": ddb.ErrDamaged, "ErrGap": ddb.ErrGap, "ErrTrimmed": ddb.ErrTrimmed, "ErrDiverged": ddb.ErrDiverged,
-		"ErrQueueFull": ddb.ErrQueueFull, "ErrUnsettled": ddb.ErrUnsettled, "ErrNoConflict": ddb.ErrNoConflict,
+		"ErrTooLarge": ddb.ErrTooLarge, "ErrQueueFull": ddb.ErrQueueFull, "ErrUnsettled": ddb.ErrUnsettled, "ErrNoConflict": ddb.ErrNoConflict,
 	}
 	for _, name := range sentinels(t, "../errors.go") {
 		err := named[name]
@@ -52,7 +52,7 @@ func TestStatuses(t *testing.T) {
 		403: {ddb.ErrNotAllowed},
 		404: {ddb.ErrNoConflict},
 		409: {ddb.ErrNotMaster, ddb.ErrReadOnly},
-		413: {&http.MaxBytesError{Limit: 1}},
+		413: {ddb.ErrTooLarge, &http.MaxBytesError{Limit: 1}},
 		422: {ddb.ErrNotReplicable},
 		499: {context.Canceled},
 		503: {ddb.ErrBusy, ddb.ErrNoMaster, ddb.ErrStale, ddb.ErrQueueFull, errTooMany, sqliteError(5), sqliteError(6 | 1<<8),

@@ -80,7 +80,8 @@ type Options struct {
 	Database Server
 	// MaxRows limits the rows of one answer; a request may ask for fewer. Default 100,000.
 	MaxRows int
-	// MaxBytes limits the bytes of one answer's values. Default 256 MiB.
+	// MaxBytes limits the bytes of one answer, which is cut off after the row that reaches it, and of one row, which is
+	// refused if it is larger. Default 16 MiB.
 	MaxBytes int64
 	// MaxBody limits the bytes of a request's body, except an import's. Default 4 MiB.
 	MaxBody int64
@@ -119,7 +120,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Tokens = tokens
 	setDefault(&o.MaxRows, 100_000)
-	setDefault(&o.MaxBytes, 256<<20)
+	setDefault(&o.MaxBytes, 16<<20)
 	setDefault(&o.MaxBody, 4<<20)
 	setDefault(&o.MaxImport, 64<<30)
 	setDefault(&o.Timeout, time.Minute)

@@ -21,7 +21,12 @@ type script struct {
 	caller  caller
 	args    []any
 	maxRows int
-	bytes   int64 // of all results
+	types   []string // of the columns, where they are known better than by the answer
+	bytes   int64    // of all results
+
+	out   *lateWriter // to the client
+	alone bool        // there is one statement, so its rows can go out while they come in
+	large bool        // it has one of the places for large answers
 
 	conn    *sql.Conn
 	tx      *sql.Tx
@@ -41,6 +46,7 @@ func (s *script) run(ctx context.Context, list []sqlclass.Statement) (at int, er
 			return i, fmt.Errorf("%w; this is the access %s", err, s.caller.access)
 		}
 	}
+	s.alone = len(list) == 1
 	if s.conn, err = s.h.c.Conn(ctx); err != nil {
 		return 0, err
 	}
@@ -76,7 +82,7 @@ func (s *script) one(ctx context.Context, st sqlclass.Statement) (*result, error
 		err = s.query(ctx, st, res)
 	default:
 		var done sql.Result
-		if done, err = s.session().ExecContext(ctx, st.SQL, s.args...); err == nil {
+		if done, err = s.session().ExecContext(ddb.WithMaxBytes(ctx, s.h.opts.MaxBytes), st.SQL, s.args...); err == nil {
 			res.RowsAffected, _ = done.RowsAffected() // not every statement counts
 			if word := firstWord(st.SQL); word == "INSERT" || word == "REPLACE" {
 				res.LastInsertID, _ = done.LastInsertId()
@@ -150,69 +156,6 @@ func givesRows(st sqlclass.Statement) bool {
 		return !writes || returning.MatchString(upper)
 	}
 	return false
-}
-
-// query reads the rows as JSON, up to the limits.
-func (s *script) query(ctx context.Context, st sqlclass.Statement, res *result) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	rows, err := s.session().QueryContext(ddb.WithAnswer(ctx, &res.Node), st.SQL, s.args...)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	if res.Node != "" {
-		res.Node = s.h.realID(res.Node)
-	}
-	if res.Columns, err = describe(rows); err != nil {
-		return err
-	}
-	values := make([]any, len(res.Columns))
-	into := make([]any, len(values))
-	for i := range values {
-		into[i] = &values[i]
-	}
-	for rows.Next() {
-		if res.count >= s.maxRows || s.bytes > s.h.opts.MaxBytes {
-			res.truncated = true
-			return nil
-		}
-		if err := rows.Scan(into...); err != nil {
-			return err
-		}
-		size := len(res.rows)
-		res.appendRow(values, s.h.class)
-		s.bytes += int64(len(res.rows) - size)
-	}
-	return rows.Err()
-}
-
-func (r *result) appendRow(values []any, d sqlclass.Dialect) {
-	if r.count > 0 {
-		r.rows = append(r.rows, ',')
-	}
-	r.count++
-	r.rows = append(r.rows, '[')
-	for i, v := range values {
-		if i > 0 {
-			r.rows = append(r.rows, ',')
-		}
-		r.Columns[i].learn(v)
-		r.rows = r.Columns[i].appendValue(r.rows, v, d)
-	}
-	r.rows = append(r.rows, ']')
-}
-
-// answer is the body of a success: the last statement's result, and all of them if there are several.
-func (s *script) answer() []byte {
-	b := append([]byte(nil), '{')
-	b = s.results[len(s.results)-1].appendFields(b)
-	if len(s.results) > 1 {
-		b = append(b, `,"results":[`...)
-		b = appendAll(b, s.results)
-		b = append(b, ']')
-	}
-	return append(b, '}')
 }
 
 // writer returns the id of the node that writes go to.

@@ -2,7 +2,6 @@ package console
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -74,7 +73,9 @@ func (h *Handler) sql(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(ddb.WithKill(ctx), h.opts.Timeout)
 	defer cancel()
-	s := &script{h: h, caller: callerOf(r), args: in.Args, maxRows: h.opts.MaxRows}
+	s := h.newScript(w, r)
+	defer s.release()
+	s.args = in.Args
 	if in.MaxRows > 0 {
 		s.maxRows = min(in.MaxRows, s.maxRows)
 	}
@@ -86,11 +87,12 @@ func (h *Handler) sql(w http.ResponseWriter, r *http.Request) {
 		h.sqlFailed(w, s, list, at, err)
 		return
 	}
-	replyBytes(w, http.StatusOK, s.answer())
+	s.reply()
 }
 
 // sqlFailed tells which statement failed, and what those before it gave.
 func (h *Handler) sqlFailed(w http.ResponseWriter, s *script, list []sqlclass.Statement, at int, err error) {
+	s.breakOff(err)
 	body := append([]byte(`{"error":`), appendText(nil, err.Error())...)
 	if at < len(list) {
 		body = append(body, `,"statement":`...)
@@ -176,55 +178,4 @@ func firstWord(text string) string {
 		word = word[:i]
 	}
 	return strings.ToUpper(word)
-}
-
-// result is what one statement gave.
-type result struct {
-	Columns      []column
-	rows         []byte // the rows as JSON, with commas between
-	count        int
-	truncated    bool
-	RowsAffected int64
-	LastInsertID int64
-	Node         string
-	LSN          ddb.LSN
-	Elapsed      time.Duration
-}
-
-// appendFields writes the fields of the result without the braces.
-func (r *result) appendFields(b []byte) []byte {
-	columns, err := json.Marshal(r.Columns)
-	if err != nil || r.Columns == nil {
-		columns = []byte("[]")
-	}
-	b = append(b, `"columns":`...)
-	b = append(b, columns...)
-	b = append(b, `,"rows":[`...)
-	b = append(b, r.rows...)
-	b = append(b, `],"rowsAffected":`...)
-	b = strconv.AppendInt(b, r.RowsAffected, 10)
-	b = append(b, `,"lastInsertId":`...)
-	b = strconv.AppendInt(b, r.LastInsertID, 10)
-	b = append(b, `,"node":`...)
-	b = appendText(b, r.Node)
-	b = append(b, `,"lsn":`...)
-	b = strconv.AppendUint(b, uint64(r.LSN), 10)
-	b = append(b, `,"elapsedMs":`...)
-	b = strconv.AppendFloat(b, float64(r.Elapsed.Microseconds())/1000, 'f', 3, 64)
-	if r.truncated {
-		b = append(b, `,"truncated":true`...)
-	}
-	return b
-}
-
-func appendAll(b []byte, list []*result) []byte {
-	for i, r := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, '{')
-		b = r.appendFields(b)
-		b = append(b, '}')
-	}
-	return b
 }

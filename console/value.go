@@ -93,7 +93,7 @@ func (c *column) appendValue(b []byte, v any, d sqlclass.Dialect) []byte {
 		case d == sqlclass.MySQL && c.number && plainNumber(v):
 			return append(b, v...)
 		case d == sqlclass.MySQL && utf8.Valid(v):
-			return appendText(b, string(v))
+			return appendLong(b, v)
 		}
 		b = append(b, `{"base64":`...)
 		return append(appendBase64(b, v), '}')
@@ -105,9 +105,9 @@ func (c *column) appendValue(b []byte, v any, d sqlclass.Dialect) []byte {
 			return append(b, `,"text":true}`...)
 		case c.bytes:
 			b = append(b, `{"text":`...)
-			return append(appendText(b, v), '}')
+			return append(appendLong(b, v), '}')
 		}
-		return appendText(b, v)
+		return appendLong(b, v)
 	}
 	return append(b, "null"...)
 }
@@ -154,6 +154,25 @@ func appendText(b []byte, s string) []byte {
 		return append(b, "null"...)
 	}
 	return append(b, text...)
+}
+
+// longText is how many bytes of a text are encoded at once, so that a large one is not copied several times.
+const longText = 32 << 10
+
+// appendLong is appendText for valid UTF-8 of any length.
+func appendLong[T ~string | ~[]byte](b []byte, s T) []byte {
+	b = append(slices.Grow(b, len(s)+2), '"')
+	for len(s) > 0 {
+		n := min(len(s), longText)
+		for n < len(s) && !utf8.RuneStart(s[n]) {
+			n--
+		}
+		start := len(b)
+		b = appendText(b, string(s[:n]))
+		b = append(b[:start], b[start+1:len(b)-1]...) // without its quotes
+		s = s[n:]
+	}
+	return append(b, '"')
 }
 
 // plainNumber reports whether the database's text for a number is one in JSON too.

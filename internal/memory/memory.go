@@ -5,7 +5,8 @@ package memory
 import (
 	"context"
 	"errors"
-	"runtime/debug"
+	"runtime"
+	"runtime/metrics"
 	"sync"
 	"time"
 )
@@ -13,15 +14,15 @@ import (
 // ErrGrown is the cause of the end of a context by Watch.
 var ErrGrown = errors.New("the process has grown too much meanwhile")
 
-// interval is how often the process is measured. Within it SQLite fills some 20 MiB.
-const interval = 10 * time.Millisecond
+// interval is how often the process is measured. Within it SQLite fills some 10 MiB.
+const interval = 5 * time.Millisecond
 
-// Watch returns a context that ends when the process holds most bytes more than now, with ErrGrown as its cause. The
-// caller calls stop when the work is done; Watch leaves nothing behind then.
+// Watch returns a context that ends, with ErrGrown as its cause, when the process holds most bytes more than now beside
+// Go's memory, or twice that in it, garbage not counted: values pass through it in several copies. The caller calls stop when the work is done; nothing is left behind then.
 func Watch(ctx context.Context, most int64) (watched context.Context, stop func()) {
 	watched, cancel := context.WithCancelCause(ctx)
 	over := make(chan struct{})
-	start := used()
+	start := measure()
 	go func() {
 		defer close(over)
 		tick := time.NewTicker(interval)
@@ -32,7 +33,11 @@ func Watch(ctx context.Context, most int64) (watched context.Context, stop func(
 				return
 			case <-tick.C:
 			}
-			if used()-start > most && swept(start+most) {
+			now := measure()
+			if now.objects-start.live > 2*most && now.live-start.live <= 2*most {
+				now = collected()
+			}
+			if now.beside-start.beside > most || now.live-start.live > 2*most {
 				cancel(ErrGrown)
 				return
 			}
@@ -44,23 +49,40 @@ func Watch(ctx context.Context, most int64) (watched context.Context, stop func(
 	}
 }
 
-// sweepEvery is the least time between two collections of garbage, however many watch.
-const sweepEvery = 50 * time.Millisecond
+// size is what the process holds, in bytes.
+type size struct {
+	live    int64 // Go's objects that the last collection has found to be in use
+	objects int64 // these, those that have come since, and garbage
+	beside  int64 // what is not Go's, such as SQLite's memory; 0 where the system does not tell
+}
 
-var sweeping struct {
+func measure() size {
+	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	at := func(i int) int64 { return int64(samples[i].Value.Uint64()) }
+	s := size{live: at(0), objects: at(1)}
+	if all := resident(); all > 0 {
+		s.beside = max(all-(at(2)-at(3)), 0)
+	}
+	return s
+}
+
+// collectEvery is the least time between two collections of garbage, however many watch.
+const collectEvery = 50 * time.Millisecond
+
+var collecting struct {
 	sync.Mutex
 	last time.Time
 }
 
-// swept reports whether the process holds more than most bytes without Go's garbage, which is nobody's fault. Soon
-// after another was told it says no: the next look will tell.
-func swept(most int64) bool {
-	sweeping.Lock()
-	defer sweeping.Unlock()
-	if time.Since(sweeping.last) < sweepEvery {
-		return false
+// collected is measure after a collection of garbage, unless there has just been one for another: the next look will tell.
+func collected() size {
+	collecting.Lock()
+	defer collecting.Unlock()
+	if time.Since(collecting.last) >= collectEvery {
+		runtime.GC()
+		collecting.last = time.Now()
 	}
-	debug.FreeOSMemory()
-	sweeping.last = time.Now()
-	return used() > most
+	return measure()
 }

@@ -6,20 +6,20 @@ import (
 	"strconv"
 )
 
-// used returns the bytes that the process holds for itself in memory: not those of files that it has mapped.
-func used() int64 {
+// resident returns the bytes that the process has for itself in memory: not those of files that it has mapped.
+func resident() int64 {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		return goUsed()
+		return 0
 	}
 	fields := bytes.Fields(text)
 	if len(fields) < 3 {
-		return goUsed()
+		return 0
 	}
-	resident, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	all, err := strconv.ParseInt(string(fields[1]), 10, 64)
 	shared, err2 := strconv.ParseInt(string(fields[2]), 10, 64)
 	if err != nil || err2 != nil {
-		return goUsed()
+		return 0
 	}
-	return (resident - shared) * int64(os.Getpagesize())
+	return (all - shared) * int64(os.Getpagesize())
 }

@@ -2,5 +2,5 @@
 
 package memory
 
-// used sees Go's memory only, not that of a database within the process.
-func used() int64 { return goUsed() }
+// resident cannot be told here, so only Go's memory is watched.
+func resident() int64 { return 0 }
