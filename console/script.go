@@ -43,7 +43,7 @@ type session interface {
 func (s *script) run(ctx context.Context, list []sqlclass.Statement) (at int, err error) {
 	for i, st := range list {
 		if err := s.h.c.Allow(st.SQL, s.caller.access.rights()); err != nil {
-			return i, fmt.Errorf("%w; this is the access %s", err, s.caller.access)
+			return i, s.refused(st, err)
 		}
 	}
 	s.alone = len(list) == 1
@@ -68,6 +68,16 @@ func (s *script) run(ctx context.Context, list []sqlclass.Statement) (at int, er
 		return len(list) - 1, errors.New("the statements leave a transaction open, so it was rolled back; end them with COMMIT or ROLLBACK")
 	}
 	return 0, nil
+}
+
+// refused says which access the statement takes, if there is one.
+func (s *script) refused(st sqlclass.Statement, err error) error {
+	for _, a := range []Access{Write, Admin} {
+		if a > s.caller.access && s.h.c.Allow(st.SQL, a.rights()) == nil {
+			return fmt.Errorf("%w; your access is %s, and this takes %s", err, s.caller.access, a)
+		}
+	}
+	return err
 }
 
 // one runs a statement.
