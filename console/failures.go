@@ -67,7 +67,7 @@ func (f *failures) add(from netip.Prefix) {
 	if now := time.Now(); !now.Before(f.until) {
 		f.tell()
 		f.count, f.until = make(map[netip.Prefix]int), now.Add(failureSpan)
-		f.report = time.AfterFunc(failureSpan, f.end)
+		f.report = time.AfterFunc(failureSpan, f.over)
 	}
 	if _, known := f.count[from]; !known && len(f.count) >= maxAddresses {
 		for other := range f.count {
@@ -79,7 +79,16 @@ func (f *failures) add(from netip.Prefix) {
 	f.total++
 }
 
-// end tells of the failures of a span and forgets them.
+// over is called when a span ends, unless another has begun by then.
+func (f *failures) over() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !time.Now().Before(f.until) {
+		f.tell()
+	}
+}
+
+// end tells of the failures so far and forgets them.
 func (f *failures) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
