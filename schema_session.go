@@ -33,7 +33,7 @@ type sessions interface {
 	InTransaction(ctx context.Context, q dialect.Querier) (bool, error)
 	// DifferentSetting names a setting which has other values on the two connections and may change what a schema
 	// statement does; "" if there is none.
-	DifferentSetting(ctx context.Context, a, b dialect.Querier) (string, error)
+	DifferentSetting(ctx context.Context, a, b dialect.Querier, statement string) (string, error)
 }
 
 // refuseOpen refuses, before the writer is touched, a schema statement on a program's connection on which a transaction is open:
@@ -57,7 +57,7 @@ func (n *node) refuseSettings(ctx context.Context, on, writer *sql.Conn, query s
 	if !ok || on == nil {
 		return nil
 	}
-	setting, err := engine.DifferentSetting(ctx, on, writer)
+	setting, err := engine.DifferentSetting(ctx, on, writer, query)
 	if err != nil || setting == "" {
 		return err
 	}
