@@ -117,6 +117,21 @@ func TestViewThatWrites(t *testing.T) {
 	require.Equal(t, "2", f.one(r, "SELECT n FROM p"))
 }
 
+// A view that takes a lock takes it on the master, where the lock is one for all nodes.
+func TestViewThatLocks(t *testing.T) {
+	f := newCluster(t, "mariadb", 1)
+	r := f.replicas[0]
+	f.do("CREATE TABLE one (id INT PRIMARY KEY)", "INSERT INTO one VALUES (1)", "CREATE VIEW direct AS SELECT GET_LOCK('"+f.m.name+"', 0) AS n FROM one",
+		"CREATE FUNCTION locked() RETURNS INT RETURN get_lock('"+f.m.name+"', 0)", "CREATE VIEW behind AS SELECT locked() AS n FROM one", "CREATE VIEW above AS SELECT n FROM behind")
+	require.NoError(t, f.m.WaitLevel(f.ctx))
+	for _, view := range []string{"direct", "behind", "above"} {
+		var node string
+		var n int
+		require.NoError(t, r.QueryRowContext(ddb.WithAnswer(f.ctx, &node), "SELECT n FROM "+view).Scan(&n))
+		require.Equal(t, "master", node, view)
+	}
+}
+
 // A view whose table is gone stops neither a replica nor a new one, and is there again when its table is.
 func TestViewWithoutItsTable(t *testing.T) {
 	f := newFixture(t, "mariadb", 2)
