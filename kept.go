@@ -64,7 +64,7 @@ func (n *node) among(set map[tableName]bool, name tableName) bool {
 }
 
 // mayWrite finds what a stored function may write with. REPLACE( and INSERT( are functions of text.
-var mayWrite = regexp.MustCompile(`(?is)\b(?:(?:INSERT|UPDATE|DELETE|REPLACE)\b\s*[^(\s]|(?:CALL|NEXTVAL|SETVAL|NEXT\s+VALUE)\b)|`+takesLock.String())
+var mayWrite = regexp.MustCompile(`(?is)\b(?:(?:INSERT|UPDATE|DELETE|REPLACE)\b\s*[^(\s]|(?:CALL|NEXTVAL|SETVAL|NEXT\s+VALUE)\b)|` + takesLock.String())
 
 // takesLock finds the functions of a server's own that take or release a lock by name.
 var takesLock = regexp.MustCompile(`(?i)\b(?:GET_LOCK|RELEASE_LOCK|RELEASE_ALL_LOCKS)\b`)
