@@ -19,7 +19,7 @@ const (
 	// 16 MiB.
 	MaxFrame = 64 << 20
 
-	headerSize   = 12
+	headerSize   = 16
 	readStep     = 256 << 10 // first memory for a payload; doubled as bytes arrive
 	compressFrom = 1 << 10   // smaller payloads are sent as they are
 	keepScratch  = 1 << 20   // larger scratch buffers are dropped after use
@@ -28,7 +28,7 @@ const (
 
 const (
 	magic   = 0xDB
-	version = 1
+	version = 2
 
 	flagCompressed = 1 << 0
 )
@@ -56,6 +56,16 @@ var (
 	ErrTruncated = errors.New("wire: connection ended in the middle of a message")
 )
 
+// StrangerError is the [ErrNotDDB] of [Conn.Read].
+type StrangerError struct {
+	Began []byte // the first bytes that came, at most 16
+}
+
+func (e *StrangerError) Error() string {
+	return fmt.Sprintf("%v (it began with %q)", ErrNotDDB, e.Began)
+}
+func (e *StrangerError) Unwrap() error { return ErrNotDDB }
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Conn reads and writes messages. One goroutine may read while another writes;
@@ -76,10 +86,11 @@ func NewConn(rw io.ReadWriter, limit int) *Conn {
 	if limit <= 0 {
 		limit = MaxFrame
 	}
+	size := min(bufferSize, headerSize+limit)
 	return &Conn{
 		limit:  limit,
-		reader: bufio.NewReaderSize(rw, bufferSize),
-		writer: bufio.NewWriterSize(rw, bufferSize),
+		reader: bufio.NewReaderSize(rw, size),
+		writer: bufio.NewWriterSize(rw, size),
 	}
 }
 
@@ -112,10 +123,7 @@ func (c *Conn) WritePayload(kind uint8, payload []byte) error {
 			payload, flags = block, flagCompressed
 		}
 	}
-	var header [headerSize]byte
-	header[0], header[1], header[2], header[3] = magic, version, kind, flags
-	binary.BigEndian.PutUint32(header[4:], uint32(len(payload)))
-	binary.BigEndian.PutUint32(header[8:], checksum(header[:8], payload))
+	header := frameHeader(kind, flags, payload)
 	// bufio.Writer keeps its first error and Flush returns it.
 	_, _ = c.writer.Write(header[:])
 	_, _ = c.writer.Write(payload)
@@ -128,8 +136,13 @@ func (c *Conn) WritePayload(kind uint8, payload []byte) error {
 	return nil
 }
 
-func checksum(header, payload []byte) uint32 {
-	return crc32.Update(crc32.Checksum(header, castagnoli), castagnoli, payload)
+// frameHeader writes a header.
+func frameHeader(kind, flags uint8, payload []byte) (h [headerSize]byte) {
+	h[0], h[1], h[2], h[3] = magic, version, kind, flags
+	binary.BigEndian.PutUint32(h[4:], uint32(len(payload)))
+	binary.BigEndian.PutUint32(h[8:], crc32.Checksum(payload, castagnoli))
+	binary.BigEndian.PutUint32(h[12:], crc32.Checksum(h[:12], castagnoli))
+	return h
 }
 
 // Read returns the next message. The payload is the caller's to keep; [Unmarshal]
@@ -170,15 +183,25 @@ func (c *Conn) peekHeader() ([]byte, error) {
 		return nil, fmt.Errorf("wire: read: %w", err)
 	}
 	if b[0] != magic {
-		c.broken = fmt.Errorf("%w (it began with %s)", ErrNotDDB, c.sample())
+		if c.damaged() {
+			return nil, c.broken
+		}
+		began, _ := c.reader.Peek(min(c.reader.Buffered(), 16)) // buffered, so it cannot fail
+		c.broken = &StrangerError{Began: bytes.Clone(began)}
 		return nil, c.broken
 	}
 	if b, err = c.reader.Peek(2); err == nil && b[1] != version {
-		c.broken = fmt.Errorf("%w (%d there, %d here)", ErrVersion, b[1], version)
+		if !c.damaged() {
+			c.broken = fmt.Errorf("%w (%d there, %d here)", ErrVersion, b[1], version)
+		}
 		return nil, c.broken
 	}
 	if b, err = c.reader.Peek(headerSize); err != nil {
 		return nil, truncated(err)
+	}
+	if got, want := crc32.Checksum(b[:12], castagnoli), binary.BigEndian.Uint32(b[12:]); got != want {
+		c.broken = fmt.Errorf("%w (header: %08x announced, %08x found)", ErrChecksum, want, got)
+		return nil, c.broken
 	}
 	if b[3]&^flagCompressed != 0 {
 		c.broken = fmt.Errorf("%w: unknown flags %#x", ErrCorrupt, b[3])
@@ -191,10 +214,20 @@ func (c *Conn) peekHeader() ([]byte, error) {
 	return b, nil
 }
 
-// sample quotes what has arrived of a stranger's first bytes.
-func (c *Conn) sample() string {
-	b, _ := c.reader.Peek(min(c.reader.Buffered(), 8)) // buffered, so it cannot fail
-	return fmt.Sprintf("%q", b)
+// damaged reports whether what has arrived is a header of this version but for its first two bytes, which makes it a
+// message that was damaged rather than a stranger's.
+func (c *Conn) damaged() bool {
+	b, _ := c.reader.Peek(min(c.reader.Buffered(), headerSize))
+	if len(b) < headerSize {
+		return false
+	}
+	head := [12]byte{magic, version}
+	copy(head[2:], b[2:])
+	if crc32.Checksum(head[:], castagnoli) != binary.BigEndian.Uint32(b[12:]) {
+		return false
+	}
+	c.broken = fmt.Errorf("%w (header)", ErrChecksum)
+	return true
 }
 
 func truncated(err error) error {
@@ -209,7 +242,6 @@ func truncated(err error) error {
 func (c *Conn) readPayload(header []byte) ([]byte, error) {
 	length := int(binary.BigEndian.Uint32(header[4:]))
 	want := binary.BigEndian.Uint32(header[8:])
-	sum := crc32.Checksum(header[:8], castagnoli)
 	_, _ = c.reader.Discard(headerSize) // just peeked, so it cannot fail
 
 	payload := make([]byte, 0, min(length, readStep))
@@ -226,7 +258,7 @@ func (c *Conn) readPayload(header []byte) ([]byte, error) {
 		copy(grown, payload)
 		payload = grown
 	}
-	if got := crc32.Update(sum, castagnoli, payload); got != want {
+	if got := crc32.Checksum(payload, castagnoli); got != want {
 		return nil, fmt.Errorf("%w (%08x announced, %08x found)", ErrChecksum, want, got)
 	}
 	return payload, nil

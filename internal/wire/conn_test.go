@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -34,9 +35,10 @@ func noise(n int) []byte {
 
 // frame builds a frame by hand from the table in the package doc.
 func frame(kind, flags byte, payload []byte) []byte {
-	b := []byte{0xDB, 1, kind, flags}
+	b := []byte{0xDB, 2, kind, flags}
 	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
-	b = binary.BigEndian.AppendUint32(b, checksum(b[:8], payload))
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(payload, castagnoli))
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	return append(b, payload...)
 }
 
@@ -123,15 +125,20 @@ func TestBadFrames(t *testing.T) {
 	}{
 		{"HTTP", []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), ErrNotDDB},
 		{"one strange byte", []byte("\x16"), ErrNotDDB},
-		{"version", changed(1, 3), ErrVersion},
+		{"version", []byte("\xdb\x01\x01\x00\x00\x00\x00\x02abcdefgh"), ErrVersion},
 		{"version, cut", []byte{magic, 9}, ErrVersion},
 		{"kind damaged", changed(2, 1), ErrChecksum},
-		{"flags unknown", changed(3, 0x80), ErrCorrupt},
+		{"flags unknown", frame(1, 0x80, nil), ErrCorrupt},
+		{"magic damaged", changed(0, 1), ErrChecksum},
+		{"version damaged", changed(1, 1), ErrChecksum},
+		{"flags damaged", changed(3, 0x80), ErrChecksum},
+		{"length damaged", changed(7, 0x10), ErrChecksum},
 		{"sum damaged", changed(8, 1), ErrChecksum},
-		{"payload damaged", changed(12, 1), ErrChecksum},
-		{"length over the limit", changed(4, 0x80), ErrFrameTooLarge},
+		{"sum of the header damaged", changed(12, 1), ErrChecksum},
+		{"payload damaged", changed(16, 1), ErrChecksum},
+		{"length over the limit", frame(1, 0, make([]byte, 1<<16+1)), ErrFrameTooLarge},
 		{"header cut", good[:5], ErrTruncated},
-		{"payload cut", good[:15], io.ErrUnexpectedEOF},
+		{"payload cut", good[:18], io.ErrUnexpectedEOF},
 		{"bomb", frame(1, flagCompressed, bomb), ErrFrameTooLarge},
 		{"bomb, varint only", frame(1, flagCompressed, []byte{0xff, 0xff, 0xff, 0xff, 0x0f}), ErrFrameTooLarge},
 		{"no S2", frame(1, flagCompressed, []byte{200, 1, 1, 2, 3}), ErrCorrupt},
@@ -163,6 +170,7 @@ func TestWriteTooLarge(t *testing.T) {
 func TestAnnouncedLengthIsNotAllocated(t *testing.T) {
 	header := frame(1, 0, nil)
 	binary.BigEndian.PutUint32(header[4:], MaxFrame)
+	binary.BigEndian.PutUint32(header[12:], crc32.Checksum(header[:12], castagnoli))
 	result := testing.Benchmark(func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

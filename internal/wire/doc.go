@@ -8,7 +8,7 @@
 //
 //	offset  size  field
 //	     0     1  magic, 0xDB
-//	     1     1  version of this format, 1
+//	     1     1  version of this format, 2
 //	     2     1  kind of message; its meaning is the caller's
 //	     3     1  flags: bit 0 = payload is an S2 block; other bits are 0
 //	     4     4  n, length of the payload in this frame

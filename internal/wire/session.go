@@ -26,6 +26,7 @@ const (
 	maxBody       = 32 << 10 // of a data frame, so that streams take turns
 	controlQueue  = 64
 	maxRefused    = 1024
+	sessionHeader = 12
 )
 
 const (
@@ -98,8 +99,8 @@ type Session struct {
 	config   SessionConfig
 	dialing  bool // this end opens the odd streams
 	accepts  chan *stream
-	opening  chan struct{}         // one per Open not yet answered
-	controls chan [headerSize]byte // what receive has to say
+	opening  chan struct{}            // one per Open not yet answered
+	controls chan [sessionHeader]byte // what receive has to say
 	pongs    chan struct{}
 	done     chan struct{} // closed by fail
 	workers  sync.WaitGroup
@@ -138,7 +139,7 @@ func newSession(conn net.Conn, config SessionConfig, dialing bool) (*Session, er
 		dialing:  dialing,
 		accepts:  make(chan *stream, config.Backlog),
 		opening:  make(chan struct{}, config.Backlog),
-		controls: make(chan [headerSize]byte, controlQueue),
+		controls: make(chan [sessionHeader]byte, controlQueue),
 		pongs:    make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		sending:  make(chan struct{}, 1),
@@ -272,7 +273,7 @@ func (s *Session) remove(st *stream) {
 	delete(s.streams, st.id)
 }
 
-func encodeHeader(kind uint8, flags uint16, id, n uint32) (h [headerSize]byte) {
+func encodeHeader(kind uint8, flags uint16, id, n uint32) (h [sessionHeader]byte) {
 	h[1] = kind
 	binary.BigEndian.PutUint16(h[2:], flags)
 	binary.BigEndian.PutUint32(h[4:], id)
@@ -285,7 +286,7 @@ func (s *Session) send(kind uint8, flags uint16, id, n uint32, body []byte) erro
 	return s.sendFrame(encodeHeader(kind, flags, id, n), body)
 }
 
-func (s *Session) sendFrame(header [headerSize]byte, body []byte) error {
+func (s *Session) sendFrame(header [sessionHeader]byte, body []byte) error {
 	select {
 	case s.sending <- struct{}{}:
 	case <-s.done:
@@ -350,7 +351,7 @@ func (s *Session) queue(kind uint8, flags uint16, id, n uint32) bool {
 // receive reads frames until the connection fails.
 func (s *Session) receive() error {
 	reader := bufio.NewReaderSize(s.conn, maxBody)
-	var header [headerSize]byte
+	var header [sessionHeader]byte
 	var body []byte
 	for {
 		if _, err := io.ReadFull(reader, header[:]); err != nil {
