@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/internal/deadline"
+	"github.com/ddb-project/ddb/transport"
 )
 
 // conn passes bytes straight through while its link is whole and has no delay.
@@ -372,6 +373,14 @@ func (c *conn) Close() error {
 	c.pumps.Wait()
 	c.transport.forget(c)
 	return err
+}
+
+// Binding is that of the inner connection.
+func (c *conn) Binding() ([]byte, error) {
+	if b, ok := c.inner.(transport.Bound); ok {
+		return b.Binding()
+	}
+	return nil, nil
 }
 
 func (c *conn) LocalAddr() net.Addr  { return c.inner.LocalAddr() }

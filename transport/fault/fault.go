@@ -199,6 +199,14 @@ func (t *Transport) SetSeed(seed uint64) {
 	t.seed = seed
 }
 
+// Exposed is what the inner transport says.
+func (t *Transport) Exposed(address string) (bool, string) {
+	if e, ok := t.inner.(transport.Exposure); ok {
+		return e.Exposed(address)
+	}
+	return false, "the transport does not say"
+}
+
 // Listen listens on the inner transport. Its connections belong to the links
 // named address and the listener's Addr.
 func (t *Transport) Listen(ctx context.Context, address string) (net.Listener, error) {

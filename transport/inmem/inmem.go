@@ -43,6 +43,9 @@ func New() *Network {
 	return &Network{listeners: make(map[string]*listener)}
 }
 
+// Exposed is false: a network of this kind ends with its process.
+func (n *Network) Exposed(string) (bool, string) { return false, "it is inside this process" }
+
 // Listen takes the name address on this network. Any string is a name; for the
 // empty one Listen makes up a name, to be had from the listener's Addr.
 func (n *Network) Listen(ctx context.Context, address string) (net.Listener, error) {

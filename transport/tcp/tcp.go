@@ -46,7 +46,11 @@ type Options struct {
 	HandshakeTimeout time.Duration
 }
 
-var _ transport.Transport = (*Transport)(nil)
+var (
+	_ transport.Transport = (*Transport)(nil)
+	_ transport.Exposure  = (*Transport)(nil)
+	_ transport.Bound     = (*conn)(nil)
+)
 
 // Transport is a [transport.Transport] over TCP. It is safe for concurrent use.
 type Transport struct {
@@ -92,6 +96,32 @@ func (t *Transport) Listen(ctx context.Context, address string) (net.Listener, e
 		return inner, nil
 	}
 	return &listener{Listener: inner, options: &t.options}, nil
+}
+
+// Exposed reports whether other machines can connect to a listener at address without a certificate.
+func (t *Transport) Exposed(address string) (bool, string) {
+	if config := t.options.TLS; config != nil && config.ClientAuth == tls.RequireAndVerifyClientCert && config.GetConfigForClient == nil {
+		return false, "every client must show a certificate"
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	if host == "" {
+		return true, fmt.Sprintf("%q is every address of this machine", address)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), DefaultDialTimeout)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return true, fmt.Sprintf("%q does not resolve to addresses of this machine alone", host)
+	}
+	for _, a := range addresses {
+		if !a.Unmap().IsLoopback() {
+			return true, fmt.Sprintf("%s can be reached from other machines", a)
+		}
+	}
+	return false, host + " is this machine alone"
 }
 
 // Dial connects to a TCP address, "host:port". With TLS it also shakes hands and

@@ -109,6 +109,79 @@ func TestPlainMeetsTLS(t *testing.T) {
 	defer server.Close()
 	_, err = server.Read(make([]byte, 1))
 	wantError(t, err, client.LocalAddr().String(), "does not speak TLS")
+	alert, err := io.ReadAll(client) // tells the client so too
+	if err != nil || len(alert) != 7 || alert[0] != 21 || alert[1] != 3 {
+		t.Errorf("the client was told %x, %v", alert, err)
+	}
+}
+
+// An address counts as exposed unless it is this machine's alone or clients must show a certificate.
+func TestExposed(t *testing.T) {
+	ca := newAuthority(t)
+	for _, test := range []struct {
+		address string
+		config  *tls.Config
+		want    bool
+	}{
+		{"127.0.0.1:7400", nil, false},
+		{"127.8.9.1:0", nil, false},
+		{"[::1]:7400", nil, false},
+		{"[::ffff:127.0.0.1]:7400", nil, false},
+		{"localhost:7400", nil, false},
+		{":7400", nil, true},
+		{"0.0.0.0:7400", nil, true},
+		{"[::]:7400", nil, true},
+		{"10.0.0.1:7400", nil, true},
+		{"no.such.host.invalid:7400", nil, true},
+		{":7400", serverTLS(t, ca, nil), true},
+		{":7400", &tls.Config{ClientAuth: tls.RequestClientCert}, true},
+		{":7400", serverTLS(t, ca, ca), false},
+	} {
+		if got, why := New(Options{TLS: test.config}).Exposed(test.address); got != test.want || why == "" {
+			t.Errorf("%s: %v (%s), want %v", test.address, got, why, test.want)
+		}
+	}
+}
+
+// What is bound to a TLS connection differs at the two ends of one who sits between two connections, even if both trust him.
+func TestBindingTellsMiddleman(t *testing.T) {
+	ca := newAuthority(t)
+	l := listen(t, serverTLS(t, ca, nil))
+	accepted := make(chan net.Conn, 2)
+	go func() {
+		for range 2 {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Read(make([]byte, 1)) // shakes hands
+			accepted <- c
+		}
+	}()
+	var ends [2][2][]byte
+	for i := range ends {
+		c, err := dial(t, clientTLS(t, ca, nil), l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		server := <-accepted
+		defer server.Close()
+		for k, end := range []net.Conn{c, server} {
+			if ends[i][k], err = end.(transport.Bound).Binding(); err != nil || len(ends[i][k]) != 32 {
+				t.Fatalf("%x, %v", ends[i][k], err)
+			}
+		}
+		if string(ends[i][0]) != string(ends[i][1]) {
+			t.Error("the two ends of a connection have different bindings")
+		}
+	}
+	if string(ends[0][0]) == string(ends[1][0]) {
+		t.Error("two connections have the same binding")
+	}
 }
 
 // A peer that never shakes hands is given up after HandshakeTimeout.

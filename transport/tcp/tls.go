@@ -18,7 +18,7 @@ import (
 // PEM files. With clientCAFile, not empty, only clients that show a certificate
 // signed by one of its authorities are let in.
 func ServerTLS(certFile, keyFile, clientCAFile string) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	config := &tls.Config{MinVersion: tls.VersionTLS13}
 	if err := loadCertificate(config, certFile, keyFile); err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func ServerTLS(certFile, keyFile, clientCAFile string) (*tls.Config, error) {
 // caFile is empty. For mutual TLS certFile and keyFile name this client's own
 // certificate; both are empty otherwise.
 func ClientTLS(caFile, certFile, keyFile string) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	config := &tls.Config{MinVersion: tls.VersionTLS13}
 	if certFile != "" || keyFile != "" {
 		if err := loadCertificate(config, certFile, keyFile); err != nil {
 			return nil, err
@@ -115,6 +115,38 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// Binding returns what RFC 9266 calls tls-exporter: bytes that only the two ends of this connection know.
+func (c *conn) Binding() ([]byte, error) {
+	if err := c.handshake(context.Background()); err != nil {
+		return nil, err
+	}
+	state := c.Conn.ConnectionState()
+	b, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+	if err != nil {
+		return nil, fmt.Errorf("tcp: bind to the TLS connection with %s: %w", c.peer, err)
+	}
+	return b, nil
+}
+
+// alertPlain answers in plain bytes one who does not speak TLS, with the alert by which TLS refuses a first message
+// (RFC 8446, section 6): a dialler without TLS learns from it that there is TLS here.
+func alertPlain(inner net.Conn) {
+	inner.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = inner.Write([]byte{21, 3, 3, 0, 2, 2, 10}) // fatal, unexpected_message
+	dismiss(inner)
+}
+
+// dismiss ends a connection such that what was written still arrives: a socket that is closed with bytes unread resets
+// the connection, which may throw away what was sent.
+func dismiss(inner net.Conn) {
+	half, ok := inner.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	inner.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.CopyN(io.Discard, inner, 64<<10)
+}
+
 // handshake returns at once after the first time that it went well. Read and
 // Write may both be in it: tls.Conn lets one do the work and the other wait.
 func (c *conn) handshake(ctx context.Context) error {
@@ -130,6 +162,9 @@ func (c *conn) handshake(ctx context.Context) error {
 	if err == nil {
 		c.ready.Store(true)
 		return nil
+	}
+	if plain := (tls.RecordHeaderError{}); errors.As(err, &plain) && plain.Conn != nil { // on the listening side only
+		alertPlain(plain.Conn)
 	}
 	return handshakeError(ctx, c.peer, err)
 }

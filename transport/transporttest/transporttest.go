@@ -53,6 +53,7 @@ func Test(t *testing.T, newTransport func(t *testing.T) (tr transport.Transport,
 		{"AddressFreeAgain", testAddressFreeAgain},
 		{"DataBeforeClose", testDataBeforeClose},
 		{"SilentPeer", testSilentPeer},
+		{"Binding", testBinding},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -91,7 +92,12 @@ func (f *fixture) listen() net.Listener {
 // that any handshake is over.
 func (f *fixture) pair() (dialed, accepted net.Conn) {
 	f.Helper()
-	l := f.listen()
+	return f.connect(f.listen())
+}
+
+// connect is pair on a listener that is there.
+func (f *fixture) connect(l net.Listener) (dialed, accepted net.Conn) {
+	f.Helper()
 	accepts := make(chan net.Conn, 1)
 	go func() {
 		defer close(accepts)
@@ -542,4 +548,29 @@ func testSilentPeer(f *fixture) {
 		f.Error(err)
 	}
 	l.Close()
+}
+
+// A connection that is transport.Bound has one binding at both ends, and no other has the same.
+func testBinding(f *fixture) {
+	binding := func(c net.Conn) []byte {
+		b, ok := c.(transport.Bound)
+		if !ok {
+			return nil
+		}
+		bytes, err := b.Binding()
+		if err != nil {
+			f.Fatalf("Binding: %v", err)
+		}
+		return bytes
+	}
+	l := f.listen()
+	dialed, accepted := f.connect(l)
+	one := binding(dialed)
+	if other := binding(accepted); !bytes.Equal(one, other) {
+		f.Errorf("the ends of a connection have the bindings %x and %x", one, other)
+	}
+	again, _ := f.connect(l)
+	if other := binding(again); len(one) > 0 && bytes.Equal(one, other) {
+		f.Errorf("two connections have the binding %x", one)
+	}
 }
