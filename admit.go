@@ -2,25 +2,12 @@ package ddb
 
 import (
 	"context"
-	"crypto/hmac"
 	"fmt"
 )
 
-// judge decides whether a follower may come in, and whether it needs a snapshot.
-func (m *master) judge(ctx context.Context, h hello, nonce []byte) (welcome, error) {
+// judge decides whether a follower that has shown who it is may come in, and whether it needs a snapshot.
+func (m *master) judge(ctx context.Context, h hello) (welcome, error) {
 	w := welcome{Prompt: m.opts.WaitReplicas > 0}
-	if h.Protocol != protocolVersion {
-		return w, fmt.Errorf("%w: the follower speaks version %d, the master %d; run the same version of ddb on both", ErrVersion, h.Protocol, protocolVersion)
-	}
-	if err := checkID(h.ID); err != nil {
-		return w, err
-	}
-	if h.ID == m.opts.ID {
-		return w, fmt.Errorf("%w: %q is the master's own id; give the follower another", ErrDuplicateID, h.ID)
-	}
-	if err := m.authenticate(h, nonce); err != nil {
-		return w, err
-	}
 	if h.Dialect != m.dialect.Name() {
 		return w, fmt.Errorf("%w: node %s keeps its data in %s, the master in %s; all nodes of a cluster need the same kind of database", ErrOptions, h.ID, h.Dialect, m.dialect.Name())
 	}
@@ -45,19 +32,26 @@ func (m *master) judge(ctx context.Context, h hello, nonce []byte) (welcome, err
 	return w, err
 }
 
-func (m *master) authenticate(h hello, nonce []byte) error {
-	access, ok := m.opts.access(h.ID)
-	if !ok || access.Role != "" && access.Role != h.Role {
-		return fmt.Errorf("%w: %s %q is not in Options.Nodes of the master", ErrUnknownNode, h.Role, h.ID)
+// authenticate returns the key that the follower has proved, nil if it need not prove one.
+func (m *master) authenticate(h hello, proves func(key []byte) bool) (key []byte, err error) {
+	if h.ID == m.opts.ID {
+		return nil, fmt.Errorf("%w: %q is the master's own id; give the follower another", ErrDuplicateID, h.ID)
 	}
-	key := access.Key
-	if len(key) == 0 {
-		key = m.opts.Key
+	access := m.access.Load()
+	n, ok := access.node(h.ID)
+	if !ok || n.Role != "" && n.Role != h.Role {
+		return nil, fmt.Errorf("%w: %s %q is not in Options.Nodes of the master", ErrUnknownNode, h.Role, h.ID)
 	}
-	if len(key) > 0 && !hmac.Equal(h.Proof, proof(key, nonce, m.clusterID, h.ID)) {
-		return fmt.Errorf("%w: node %s did not prove the cluster's key; check Options.Key", ErrUnknownNode, h.ID)
+	keys := access.keys(n)
+	for _, k := range keys {
+		if proves(k) {
+			return k, nil
+		}
 	}
-	return nil
+	if len(keys) > 0 {
+		return nil, fmt.Errorf("%w: node %s did not prove the cluster's key; check Options.Key", ErrUnknownNode, h.ID)
+	}
+	return nil, nil
 }
 
 // needsSnapshot compares histories: a follower that is on ours and within the journal goes on

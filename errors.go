@@ -58,6 +58,8 @@ var (
 	ErrOldEpoch = errors.New("ddb: the master's epoch is over")
 	// ErrUnknownNode: the master's Options.Nodes do not list the follower, or its key is wrong.
 	ErrUnknownNode = errors.New("ddb: the master does not let the node in")
+	// ErrUnknownMaster: who answers at Options.Master does not prove the follower's key. Nothing was taken from it.
+	ErrUnknownMaster = errors.New("ddb: the node does not follow this master")
 	// ErrDuplicateID: another follower with the same id is connected.
 	ErrDuplicateID = errors.New("ddb: the node id is already connected")
 	// ErrDamaged: an entry's hash does not match its content.

@@ -3,9 +3,11 @@ package ddb
 import (
 	"context"
 	"database/sql"
+	"net"
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // DefaultJournal opens the default journal in a database, for the suite in ddbtest.
@@ -32,4 +34,54 @@ func TrimJournal(ctx context.Context, c *Cluster) error { return c.m.trim(ctx) }
 func Notices() (add func(NodeStatus), run func(context.Context, func(NodeStatus))) {
 	n := newNotices()
 	return n.add, n.run
+}
+
+// Preamble is a dialler's first word.
+var Preamble = preamble
+
+// ClusterID is that of the node's cluster.
+func ClusterID(c *Cluster) string { return c.node.clusterID }
+
+// EvilMaster lets every follower in and orders a snapshot.
+type EvilMaster struct {
+	Cluster string
+	Base    Position
+}
+
+// Serve runs until the listener is closed.
+func (e EvilMaster) Serve(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		e.serve(conn)
+		conn.Close()
+	}
+}
+
+func (e EvilMaster) serve(conn net.Conn) {
+	_, _, err := greet(conn, greeting{Cluster: e.Cluster, Master: "evil", Epoch: 9}, func(hello, func([]byte) bool) (welcome, []byte, error) {
+		return welcome{Snapshot: true}, nil, nil
+	})
+	if err != nil {
+		return
+	}
+	session, err := wire.Server(conn, wire.SessionConfig{})
+	if err != nil {
+		return
+	}
+	defer session.Close()
+	stream, err := session.Accept()
+	if err != nil {
+		return
+	}
+	w := wire.NewConn(stream, 0)
+	w.Read()
+	w.Write(msgSnapshot, snapshotHead{Base: e.Base})
+	for {
+		if kind, _, err := w.Read(); err != nil || kind == msgRefusal {
+			return
+		}
+	}
 }

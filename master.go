@@ -24,6 +24,8 @@ type master struct {
 	serveSQL func(ctx context.Context, conn net.Conn, id string, role Role) // answers a follower's SQL; set by the Cluster
 	changed  func()                                                         // called when a follower comes, goes or changes; set by the Cluster
 
+	settles bool // batches of snaps
+
 	passes passConn // with many writers: what exclusive holds
 
 	own ownConns
@@ -63,7 +65,7 @@ func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, e
 		return nil, err
 	}
 	m.start(func() { s.run(run) })
-	if n.opts.acceptsSnaps() {
+	if m.settles = n.opts.acceptsSnaps(); m.settles {
 		m.start(func() { m.settle(run) })
 		m.start(func() { m.watchKeys(run, func() int64 { return firstSnapNode - 1 }, m.sharesKeys) })
 	}
@@ -336,14 +338,18 @@ func (m *master) accept(run context.Context) {
 func (m *master) serve(run context.Context, conn net.Conn) {
 	var f *sender
 	var l *link
-	h, w, err := greet(conn, greeting{Protocol: protocolVersion, Cluster: m.clusterID, Master: m.opts.ID, Epoch: m.epoch},
-		func(h hello, nonce []byte) (welcome, error) {
-			w, err := m.judge(run, h, nonce)
+	h, w, err := greet(conn, greeting{Cluster: m.clusterID, Master: m.opts.ID, Epoch: m.epoch},
+		func(h hello, proves func(key []byte) bool) (welcome, []byte, error) {
+			key, err := m.authenticate(h, proves)
 			if err != nil {
-				return w, err
+				return welcome{}, nil, err
 			}
-			f, l, err = m.enlist(h, w, conn.RemoteAddr().String())
-			return w, err
+			w, err := m.judge(run, h)
+			if err != nil {
+				return w, nil, err
+			}
+			f, l, err = m.enlist(h, w, key, conn.RemoteAddr().String())
+			return w, key, err
 		})
 	if err != nil {
 		if f != nil {

@@ -32,8 +32,11 @@ func decodeMessage[T any](payload []byte) (T, error) {
 }
 
 // decodeInto is decodeMessage for a variable.
-func decodeInto(payload []byte, into any) error {
-	err := wire.Unmarshal(payload, into)
+func decodeInto(payload []byte, into any) error { return decodeBy(wire.Unmarshal, payload, into) }
+
+// decodeBy is decodeInto with a decoder.
+func decodeBy(unmarshal func(payload []byte, into any) error, payload []byte, into any) error {
+	err := unmarshal(payload, into)
 	if c, ok := into.(checked); ok && err == nil {
 		err = c.check()
 	}

@@ -131,8 +131,9 @@ func FuzzMessage(f *testing.F) {
 	p.Hash = p.chain(pos.Hash)
 	for kind, msg := range map[uint8]any{
 		msgGreeting: greeting{Protocol: 2, Cluster: "c", Master: "m", Nonce: []byte{1}},
-		msgHello:    hello{ID: "a", Role: Snap, Position: pos, Cursor: &cursor{Base: pos, Table: "t", After: wire.Row{int64(1)}}},
-		msgWelcome:  welcome{Number: 1 << 63, Node: -1}, msgRefusal: refusal{Code: "damaged", Text: "x"}, msgPart: p,
+		msgHello:    hello{ID: "a", Role: Snap, Position: pos, Nonce: []byte{1}}, msgProof: proofs{List: [][]byte{{1}}},
+		msgFollow:  begin{Cursor: &cursor{Base: pos, Table: "t", After: wire.Row{int64(1)}}},
+		msgWelcome: welcome{Number: 1 << 63, Node: -1}, msgRefusal: refusal{Code: "damaged", Text: "x"}, msgPart: p,
 		msgBeat: beat{Position: pos, State: Active, Nodes: []NodeStatus{{ID: "a"}}, Every: 1 << 62}, msgAck: ack{LSN: 1 << 63},
 		msgSnapshot: snapshotHead{Base: pos, Objects: []dialect.Object{{Kind: "table"}}}, msgRows: snapshotRows{Change: twoRows(), After: wire.Row{int64(1), "x"}},
 		msgSnapshotEnd: snapshotEnd{Through: 3}, msgBatch: batches{First: 1<<64 - 1, Bodies: [][]byte{nil}}, msgVerdict: verdict{Through: 1, Refused: []uint64{1}},
@@ -149,7 +150,17 @@ func FuzzMessage(f *testing.F) {
 		case msgGreeting:
 			_, err = decodeMessage[greeting](payload)
 		case msgHello:
-			_, err = decodeMessage[hello](payload)
+			var h hello
+			if err = decodeBy(wire.UnmarshalStrict, payload, &h); err == nil {
+				_ = h.checkNames()
+			}
+		case msgProof:
+			var p proofs
+			if err = decodeBy(wire.UnmarshalStrict, payload, &p); err == nil && p.proves([]byte("k"), nil, byFollower) {
+				t.Error("a proof without the key")
+			}
+		case msgFollow:
+			_, err = decodeMessage[begin](payload)
 		case msgWelcome:
 			_, err = decodeMessage[welcome](payload)
 		case msgRefusal:

@@ -27,6 +27,7 @@ import (
 // tables in it, and the journal.
 type node struct {
 	opts    Options
+	access  atomic.Pointer[Access] // in place of opts.Key, opts.OldKey and opts.Nodes, which SetAccess does not change
 	db      *sql.DB
 	dialect dialect.Dialect
 	engine  dialect.Engine
@@ -167,6 +168,7 @@ func openNode(ctx context.Context, db *sql.DB, opts Options) (*node, error) {
 		return nil, fmt.Errorf("ddb: node %s: %w", opts.ID, err)
 	}
 	n := &node{opts: opts, db: db, dialect: d, engine: engine, log: opts.Logger.With("node", opts.ID, "role", string(opts.Role))}
+	n.access.Store(opts.access())
 	if n.unlock, err = engine.Lock(ctx); err != nil {
 		return nil, n.lockError(err)
 	}

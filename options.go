@@ -43,10 +43,13 @@ type Options struct {
 	Listen string
 	// Master is the address of the master. Required on a replica and a snap.
 	Master string
-	// Key is the secret shared by the nodes of the cluster; a follower must prove that it
-	// holds the same. Empty: anyone who reaches the listener may follow. A node's
-	// own key, as in Nodes, goes here on that node.
+	// Key is the secret shared by the nodes of the cluster: a follower and its master prove to each other that they
+	// hold it. On a master empty: anyone who reaches the listener may follow. On a follower empty: it
+	// follows whoever answers. A node's own key, as in Nodes, goes here on that node.
+	// Give at least 16 bytes that nobody can guess, for example of "openssl rand -hex 32". See [Cluster.SetAccess].
 	Key []byte
+	// OldKey is accepted and proved too, while Key is being replaced.
+	OldKey []byte
 	// Nodes lists the nodes that a master lets in, by id; "" stands for every other one. Nil: any node that proves Key.
 	Nodes map[string]NodeAccess
 	// Rejoin lets a follower whose history has forked, or which belonged to another

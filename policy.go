@@ -98,6 +98,8 @@ type NodeAccess struct {
 	Role Role
 	// Key is the node's own secret. Empty: it proves Options.Key like the others.
 	Key []byte
+	// OldKey is accepted too, while Key is being replaced.
+	OldKey []byte
 	// SQL is what the node's statements may do on the master. Default: ReadRows and ChangeRows for a replica, which
 	// forwards its program's writes; none for a snap, which sends batches, so that its Strong reads, and those of tables
 	// that stay on the master, return ErrNotAllowed.
@@ -122,17 +124,7 @@ func (a NodeAccess) allows(n tableName, op Ops) bool {
 }
 
 // acceptsSnaps reports whether a master lets snaps in.
-func (o Options) acceptsSnaps() bool {
-	if o.Listen == "" || o.Nodes == nil {
-		return o.Listen != ""
-	}
-	for _, a := range o.Nodes {
-		if a.Role == "" || a.Role == Snap {
-			return true
-		}
-	}
-	return false
-}
+func (o Options) acceptsSnaps() bool { return o.Listen != "" && o.access().snaps() }
 
 // guards reports whether the user's triggers stay still while the node itself writes.
 func (o Options) guards() bool { return o.Role == Snap || o.Role == Master && o.acceptsSnaps() }

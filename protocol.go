@@ -2,11 +2,7 @@ package ddb
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"syscall"
@@ -16,15 +12,12 @@ import (
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
-// A follower dials the master. On the bare connection the master greets, the
-// follower proves who it is and says where its history ends, and the master
-// welcomes or refuses it with words. From then on the connection carries many
-// streams: the first is the follower's own (entries one way, acknowledgements
-// the other, heartbeats both ways), each other one is a database connection,
-// opened by whichever side wants to query the other.
+// What nodes say to each other once the follower is let in (handshake.go). From then on the connection carries many
+// streams: the first is the follower's own (entries one way, acknowledgements the other, heartbeats both ways), each
+// other one is a database connection, opened by whichever side wants to query the other.
 
 // protocolVersion rises when a node could misread another's messages.
-const protocolVersion = 2
+const protocolVersion = 3
 
 // Kinds of messages.
 const (
@@ -42,6 +35,8 @@ const (
 	msgBatch
 	msgVerdict
 	msgFile
+	msgProof
+	msgNumber
 )
 
 // greeting is the master's first word.
@@ -51,21 +46,31 @@ type greeting struct {
 	Master   string `cbor:"3,keyasint"`
 	Epoch    uint64 `cbor:"4,keyasint"`
 	Nonce    []byte `cbor:"5,keyasint"`
+	Bound    bool   `cbor:"6,keyasint,omitempty"` // the connection has a transport.Bound at this end
 }
 
 // hello is the follower's answer.
 type hello struct {
-	Protocol int      `cbor:"1,keyasint"`
 	Cluster  string   `cbor:"2,keyasint,omitempty"` // empty on a node that never belonged to one
 	ID       string   `cbor:"3,keyasint"`
 	Role     Role     `cbor:"4,keyasint"`
 	Dialect  string   `cbor:"5,keyasint"`
 	Position Position `cbor:"6,keyasint"`
-	Proof    []byte   `cbor:"7,keyasint,omitempty"`
+	Nonce    []byte   `cbor:"7,keyasint"`
 	Rejoin   bool     `cbor:"8,keyasint,omitempty"`
-	Cursor   *cursor  `cbor:"9,keyasint,omitempty"`  // of a snapshot that was cut off
+	Bound    bool     `cbor:"9,keyasint,omitempty"`  // as in the greeting
 	Number   uint64   `cbor:"10,keyasint,omitempty"` // of a snap: the last batch that has left its queue
 	Queue    string   `cbor:"11,keyasint,omitempty"` // of a snap: tells its queue from that of another database under the same id
+}
+
+// proofs shows that its sender holds a key, without showing the key: one for each key that a follower has, one from the master.
+type proofs struct {
+	List [][]byte `cbor:"1,keyasint,omitempty"`
+}
+
+// begin opens the follower's stream.
+type begin struct {
+	Cursor *cursor `cbor:"1,keyasint,omitempty"` // of a snapshot that was cut off
 }
 
 // queueName names a snap's queue in the table received and in entries. An id cannot hold a slash.
@@ -140,7 +145,7 @@ type snapshotEnd struct {
 // refusalCodes are the errors that keep their identity across the wire.
 var refusalCodes = map[string]error{
 	"version": ErrVersion, "cluster": ErrOtherCluster, "forked": ErrForked, "epoch": ErrOldEpoch,
-	"snap": ErrUnknownNode, "duplicate": ErrDuplicateID, "options": ErrOptions, "closed": ErrClosed, "damaged": ErrDamaged,
+	"snap": ErrUnknownNode, "master": ErrUnknownMaster, "duplicate": ErrDuplicateID, "options": ErrOptions, "closed": ErrClosed, "damaged": ErrDamaged,
 	"unsettled": ErrUnsettled,
 }
 
@@ -168,62 +173,6 @@ type remoteError struct {
 
 func (e *remoteError) Error() string { return e.text }
 func (e *remoteError) Unwrap() error { return e.is }
-
-// proof shows that its maker holds the key, without showing the key.
-func proof(key, nonce []byte, clusterID, id string) []byte {
-	if len(key) == 0 {
-		return nil
-	}
-	h := hmac.New(sha256.New, key)
-	fmt.Fprintf(h, "ddb follow\x00%s\x00%s\x00", clusterID, id)
-	h.Write(nonce)
-	return h.Sum(nil)
-}
-
-// greet is the master's side of the exchange before the streams. decide
-// judges the hello; what it returns is sent.
-func greet(conn net.Conn, g greeting, decide func(hello, []byte) (welcome, error)) (hello, welcome, error) {
-	var h hello
-	deadline(conn, helloTimeout)
-	defer conn.SetDeadline(time.Time{})
-	g.Nonce = make([]byte, 32)
-	rand.Read(g.Nonce)
-	w := wire.NewConn(conn, 1<<20)
-	if err := w.Write(msgGreeting, g); err != nil {
-		return h, welcome{}, err
-	}
-	if err := expect(w, msgHello, &h); err != nil {
-		return h, welcome{}, err
-	}
-	answer, err := decide(h, g.Nonce)
-	if err != nil {
-		return h, welcome{}, errors.Join(err, w.Write(msgRefusal, refusalOf(err)))
-	}
-	return h, answer, w.Write(msgWelcome, answer)
-}
-
-// introduce is the follower's side. answer makes the hello once the greeting is known.
-func introduce(conn net.Conn, answer func(greeting) (hello, error)) (greeting, welcome, error) {
-	var g greeting
-	var in welcome
-	deadline(conn, helloTimeout)
-	defer conn.SetDeadline(time.Time{})
-	w := wire.NewConn(conn, 1<<20)
-	if err := expect(w, msgGreeting, &g); err != nil {
-		return g, in, err
-	}
-	if g.Protocol != protocolVersion {
-		return g, in, fmt.Errorf("%w: the master speaks version %d, this node %d; run the same version of ddb on both", ErrVersion, g.Protocol, protocolVersion)
-	}
-	h, err := answer(g)
-	if err != nil {
-		return g, in, err
-	}
-	if err := w.Write(msgHello, h); err != nil {
-		return g, in, err
-	}
-	return g, in, expect(w, msgWelcome, &in)
-}
 
 // heardConn tells of every piece that arrives: a large message on a slow link is no silence.
 type heardConn struct {
@@ -255,28 +204,6 @@ func closeWith(ctx context.Context, c io.Closer) (stop func()) {
 }
 
 func deadline(conn net.Conn, d time.Duration) { conn.SetDeadline(time.Now().Add(d)) }
-
-// expect reads a message of the kind; a refusal becomes the error that it carries.
-func expect(w *wire.Conn, kind uint8, into any) error {
-	got, payload, err := w.Read()
-	if err != nil {
-		if errors.Is(err, wire.ErrVersion) {
-			return fmt.Errorf("%w: %w", ErrVersion, err)
-		}
-		return err
-	}
-	switch got {
-	case kind:
-		return decodeInto(payload, into)
-	case msgRefusal:
-		var r refusal
-		if err := decodeInto(payload, &r); err != nil {
-			return err
-		}
-		return r.err()
-	}
-	return fmt.Errorf("ddb: message of kind %d where %d was expected", got, kind)
-}
 
 // beats sends heartbeats until ctx ends.
 func beats(ctx context.Context, every time.Duration, send func() error) error {

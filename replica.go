@@ -169,7 +169,7 @@ func (f *follower) stop() error {
 
 // fatal lists the errors that trying again does not cure.
 func fatal(err error) bool {
-	for _, e := range []error{ErrForked, ErrOtherCluster, ErrOldEpoch, ErrVersion, ErrDamaged, ErrUnsettled, ErrDiverged, ErrUnknownNode, ErrWrongRole, ErrOptions, ErrSecondMaster, dialect.ErrSchemaMismatch} {
+	for _, e := range []error{ErrForked, ErrOtherCluster, ErrOldEpoch, ErrVersion, ErrDamaged, ErrUnsettled, ErrDiverged, ErrUnknownNode, ErrUnknownMaster, ErrWrongRole, ErrOptions, ErrSecondMaster, dialect.ErrSchemaMismatch} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -252,9 +252,13 @@ func (f *follower) once(ctx context.Context) error {
 	defer cancel(nil)
 	stop := closeWith(ctx, conn)
 	defer stop()
-	g, w, err := introduce(conn, func(g greeting) (hello, error) { return f.hello(ctx, g) })
+	from, err := f.interrupted(ctx)
 	if err != nil {
 		return err
+	}
+	g, w, err := introduce(conn, f.access.Load().own(), func(g greeting) (hello, error) { return f.hello(ctx, g, from) })
+	if err != nil {
+		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.opts.ID, f.opts.Master, err)
 	}
 	if f.state.load().status.State != Failed {
 		f.enter(Joining, "let in by "+g.Master)
@@ -270,7 +274,10 @@ func (f *follower) once(ctx context.Context) error {
 	}
 	up := &upstream{session: session, every: f.opts.Heartbeat, prompt: w.Prompt}
 	up.w = wire.NewConn(heardConn{stream, func() { up.read.Store(time.Now().UnixNano()) }}, frameBytes)
-	if err := up.write(msgFollow, struct{}{}); err != nil {
+	if f.clusterID != g.Cluster {
+		from = nil
+	}
+	if err := up.write(msgFollow, begin{Cursor: from}); err != nil {
 		return err
 	}
 	if err := f.adopt(ctx, g, w); err != nil {
@@ -353,16 +360,20 @@ func (f *follower) linked() bool {
 	return f.live != nil
 }
 
-// hello tells the master who this is and where its history ends.
-func (f *follower) hello(ctx context.Context, g greeting) (hello, error) {
-	h := hello{Protocol: protocolVersion, Cluster: f.clusterID, ID: f.opts.ID, Role: f.opts.Role, Dialect: f.dialect.Name(),
-		Position: f.apply.pos, Rejoin: f.opts.Rejoin, Proof: proof(f.opts.Key, g.Nonce, g.Cluster, f.opts.ID)}
+// interrupted returns how far a snapshot has come that was cut off, nil if none was.
+func (f *follower) interrupted(ctx context.Context) (*cursor, error) {
 	c, ok, err := metaValue[cursor](ctx, f.node, f.db, metaCursor)
-	if err != nil {
-		return h, err
+	if err != nil || !ok {
+		return nil, err
 	}
-	if ok {
-		h.Cursor, h.Position = &c, Position{}
+	return &c, nil
+}
+
+// hello tells the master who this is and where its history ends.
+func (f *follower) hello(ctx context.Context, g greeting, from *cursor) (h hello, err error) {
+	h = hello{Cluster: f.clusterID, ID: f.opts.ID, Role: f.opts.Role, Dialect: f.dialect.Name(), Position: f.apply.pos, Rejoin: f.opts.Rejoin}
+	if from != nil {
+		h.Position = Position{}
 	}
 	if f.apply.pos.Epoch > g.Epoch && g.Cluster == f.clusterID {
 		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", ErrOldEpoch, g.Master, g.Epoch, f.apply.pos.Epoch)
@@ -376,6 +387,9 @@ func (f *follower) hello(ctx context.Context, g greeting) (hello, error) {
 
 // adopt notes the cluster that the node has been let into.
 func (f *follower) adopt(ctx context.Context, g greeting, w welcome) error {
+	if f.clusterID != "" && f.clusterID != g.Cluster && !f.opts.Rejoin {
+		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", ErrOtherCluster, g.Master, g.Cluster, f.opts.ID, f.clusterID)
+	}
 	if f.snap != nil {
 		if err := f.snap.welcomed(ctx, w); err != nil {
 			return err

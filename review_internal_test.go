@@ -67,7 +67,7 @@ func TestFailedOutlivesTheLink(t *testing.T) {
 	m := &master{sequencer: &sequencer{node: &node{opts: opts, log: hclog.NewNullLogger()}}, changed: func() {}, followers: make(map[string]*sender)}
 	reason := func() string { f := m.followers["r1"]; return string(f.status.State) + " " + f.status.Reason }
 	connect := func(w welcome) (*sender, *link) {
-		f, l, err := m.enlist(hello{ID: "r1", Role: Replica}, w, "here")
+		f, l, err := m.enlist(hello{ID: "r1", Role: Replica}, w, nil, "here")
 		require.NoError(t, err)
 		return f, l
 	}

@@ -42,35 +42,6 @@ func roleRights(r Role) Rights {
 	return NoRights
 }
 
-// access returns what the master's options say of a node; ok is false if it is not to come in.
-func (o Options) access(id string) (a NodeAccess, ok bool) {
-	if o.Nodes == nil {
-		return NodeAccess{}, true
-	}
-	if a, ok = o.Nodes[id]; !ok {
-		a, ok = o.Nodes[""]
-	}
-	return a, ok
-}
-
-// mayWrite reports whether a snap's batches may do that to the table. Who is not let in any more may do nothing.
-func (o Options) mayWrite(snap string, n tableName, op Ops) bool {
-	a, ok := o.access(snap)
-	return ok && a.allows(n, op)
-}
-
-// rights returns what the node's statements may do on this master.
-func (o Options) rights(id string, r Role) Rights {
-	a, ok := o.access(id)
-	switch {
-	case !ok:
-		return NoRights
-	case a.SQL != 0:
-		return a.SQL
-	}
-	return roleRights(r)
-}
-
 // Allow reports whether a sender with these rights may run the query, or each of several statements in one text,
 // through this Cluster: nil, or ErrNotAllowed with the right that is missing. It looks at the text only
 // and runs nothing. Where a text can be read in several ways, as settings of a server have it, the worst counts.
@@ -198,7 +169,7 @@ func settleStatement(table string) string {
 
 // allowNode is asked before a statement of another node's runs here.
 func (c *Cluster) allowNode(id string, role Role, query string) error {
-	r := c.node.opts.rights(id, role)
+	r := c.node.access.Load().rights(id, role)
 	if err := mayAsk(id, role, r); err != nil {
 		return err
 	}
@@ -210,7 +181,7 @@ func (c *Cluster) allowNode(id string, role Role, query string) error {
 
 // allowBegin is asked before another node begins a transaction here: one that may write keeps others waiting.
 func (c *Cluster) allowBegin(id string, role Role, readOnly bool) error {
-	r := c.node.opts.rights(id, role)
+	r := c.node.access.Load().rights(id, role)
 	if err := mayAsk(id, role, r); err != nil {
 		return err
 	}

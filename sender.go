@@ -42,6 +42,7 @@ type link struct {
 	w       *wire.Conn
 	wmu     sync.Mutex // wire.Conn takes one writer at a time: entries, beats and verdicts take turns
 	address string
+	proved  []byte // the key that the follower has proved
 	queue   string // of a snap: queueName
 	cancel  context.CancelCauseFunc
 	// unsettled is why a batch that came over it can be neither settled nor refused; owned by the settler.
@@ -56,7 +57,7 @@ func (l *link) write(kind uint8, msg any) error {
 
 // enlist reserves the follower's id for a connection that is about to be let in. What the follower
 // has does not count while a snapshot is to replace it.
-func (m *master) enlist(h hello, w welcome, address string) (*sender, *link, error) {
+func (m *master) enlist(h hello, w welcome, proved []byte, address string) (*sender, *link, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.follower(h.ID)
@@ -69,7 +70,7 @@ func (m *master) enlist(h hello, w welcome, address string) (*sender, *link, err
 		f.link.close(ErrDuplicateID)
 	}
 	f.role, f.heard, f.unheard, f.unwell = h.Role, time.Now(), false, checkup{}
-	f.link = &link{address: address, queue: queueName(h.ID, h.Queue)}
+	f.link = &link{address: address, proved: proved, queue: queueName(h.ID, h.Queue)}
 	var acked LSN
 	if f.base = 0; w.Snapshot {
 		f.base = 1 // until the snapshot's is known: the follower has nothing to read
@@ -212,6 +213,10 @@ func (f *sender) run(ctx context.Context, session *wire.Session, l *link, h hell
 		return ErrDuplicateID
 	}
 	f.m.changed()
+	from, err := l.begun()
+	if err != nil {
+		return err
+	}
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	defer cancel(nil)
@@ -221,7 +226,7 @@ func (f *sender) run(ctx context.Context, session *wire.Session, l *link, h hell
 	task(func() error { return f.receive(ctx, l) })
 	task(func() error { return f.beat(ctx, l) })
 	task(func() error { return f.acceptSQL(ctx, session, &tasks) })
-	err = f.send(ctx, l, h, w)
+	err = f.send(ctx, l, h.Position.LSN, w.Snapshot, from)
 	cancel(err)
 	return context.Cause(ctx)
 }
@@ -243,14 +248,26 @@ func (f *sender) acceptSQL(ctx context.Context, session *wire.Session, tasks *sy
 	}
 }
 
-// send ships a snapshot if one is due, then the journal for ever.
-func (f *sender) send(ctx context.Context, l *link, h hello, w welcome) error {
-	at := h.Position.LSN
-	if w.Snapshot {
+// begun reads the follower's first message on its stream.
+func (l *link) begun() (*cursor, error) {
+	kind, payload, err := l.w.Read()
+	if err != nil {
+		return nil, err
+	}
+	if kind != msgFollow {
+		return nil, fmt.Errorf("ddb: message of kind %d before the first", kind)
+	}
+	b, err := decodeMessage[begin](payload)
+	return b.Cursor, err
+}
+
+// send ships a snapshot if one is due, which goes on at from if there is one, then the journal from the position on for ever.
+func (f *sender) send(ctx context.Context, l *link, at LSN, snapshot bool, from *cursor) error {
+	if snapshot {
 		f.mu.Lock()
 		f.setState(Syncing, "taking a snapshot")
 		f.mu.Unlock()
-		base, err := f.sendSnapshot(ctx, l, h.Cursor)
+		base, err := f.sendSnapshot(ctx, l, from)
 		if err != nil {
 			return err
 		}
@@ -313,7 +330,6 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 		f.heard = time.Now()
 		f.mu.Unlock()
 		switch kind {
-		case msgFollow: // it only opens the stream
 		case msgAck:
 			a, err := decodeMessage[ack](payload)
 			if err != nil {

@@ -105,7 +105,7 @@ func (st *settlement) outcome(a *arrived, name tableName, sh *shape, c *batchCha
 	}
 	o.base, o.local, o.values = base, local, remote
 	cr.theirs, cr.columns, cr.keyAt, cr.remote, cr.base, cr.local = sh.t.Stored, sh.t.Stored, sh.t.Key, remote, base, local
-	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.opts.mayWrite(a.snap, name, opOf(base, local))
+	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.access.Load().mayWrite(a.snap, name, opOf(base, local))
 	if why == "" {
 		why = sh.astray(st, c, r)
 	}
@@ -196,7 +196,7 @@ func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
 		a.refused = true
 		cr.outcome = "master"
 	}
-	if cr.outcome == "snap" && !st.opts.mayWrite(a.snap, cr.table, opOf(cr.remote, o.local)) {
+	if cr.outcome == "snap" && !st.access.Load().mayWrite(a.snap, cr.table, opOf(cr.remote, o.local)) {
 		a.refused = true // an insert that is to win over a row which is there is no mere insert
 		cr.reason += "; " + st.mayNot(a, cr.table)
 	}

@@ -112,13 +112,8 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 	if h.Role != Snap {
 		return w, nil
 	}
-	if !m.opts.acceptsSnaps() {
+	if !m.settles {
 		return w, fmt.Errorf("%w: Options.Nodes of the master accepts none", ErrUnknownNode)
-	}
-	if h.Queue != "" {
-		if err := checkID(h.Queue); err != nil {
-			return w, err
-		}
 	}
 	queue := queueName(h.ID, h.Queue)
 	err := m.exclusive(ctx, func(c *sql.Conn) (err error) {
@@ -185,7 +180,7 @@ type arrived struct {
 
 // receiveBatch hands a message with batches to the settler.
 func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) error {
-	if f.role != Snap || !f.m.opts.acceptsSnaps() {
+	if f.role != Snap {
 		return fmt.Errorf("ddb: follower %s sent a batch, but is no snap", f.id)
 	}
 	msg, err := decodeMessage[batches](payload)

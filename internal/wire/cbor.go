@@ -23,7 +23,10 @@ var (
 		TimeTag:       cbor.EncTagRequired,
 	}.UserBufferEncMode())
 
-	decMode = must(cbor.DecOptions{
+	decMode    = must(decOptions.DecMode())
+	strictMode = must(strict(decOptions).DecMode())
+
+	decOptions = cbor.DecOptions{
 		// SQLite keeps any bytes as text, so text need not be UTF-8.
 		UTF8: cbor.UTF8DecodeInvalid,
 		// Integers come as int64; Normalize turns what does not fit into uint64.
@@ -34,8 +37,14 @@ var (
 		MaxNestedLevels:  maxNesting,
 		IndefLength:      cbor.IndefLengthForbidden,
 		DupMapKey:        cbor.DupMapKeyEnforcedAPF,
-	}.DecMode())
+	}
 )
+
+// strict makes fields that nobody knows an error.
+func strict(o cbor.DecOptions) cbor.DecOptions {
+	o.ExtraReturnErrors = cbor.ExtraDecErrorUnknownField
+	return o
+}
 
 func must[T any](mode T, err error) T {
 	if err != nil {
@@ -74,6 +83,14 @@ func Unmarshal(payload []byte, into any) error {
 		for key, value := range *v {
 			(*v)[key] = Normalize(value)
 		}
+	}
+	return nil
+}
+
+// UnmarshalStrict decodes one CBOR item into a struct that has all the fields which come.
+func UnmarshalStrict(payload []byte, into any) error {
+	if err := strictMode.Unmarshal(payload, into); err != nil {
+		return fmt.Errorf("%w: %T: %w", ErrCorrupt, into, err)
 	}
 	return nil
 }

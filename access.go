@@ -1,0 +1,110 @@
+package ddb
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"maps"
+)
+
+// Access says who may come in, and how a node proves who it is. On a master it is about all nodes, on
+// a follower about itself.
+type Access struct {
+	// Key is Options.Key.
+	Key []byte
+	// OldKey is Options.OldKey.
+	OldKey []byte
+	// Nodes is Options.Nodes. A follower asks nobody for it.
+	Nodes map[string]NodeAccess
+}
+
+// access returns what the options say.
+func (o Options) access() *Access {
+	return Access{Key: o.Key, OldKey: o.OldKey, Nodes: o.Nodes}.clone()
+}
+
+// clone returns a copy that nobody changes any more.
+func (a Access) clone() *Access {
+	a.Key, a.OldKey, a.Nodes = bytes.Clone(a.Key), bytes.Clone(a.OldKey), maps.Clone(a.Nodes)
+	for id, n := range a.Nodes {
+		n.Key, n.OldKey, n.Tables = bytes.Clone(n.Key), bytes.Clone(n.OldKey), maps.Clone(n.Tables)
+		a.Nodes[id] = n
+	}
+	return &a
+}
+
+// node returns what is said of a node; ok is false if it is not to come in.
+func (a *Access) node(id string) (n NodeAccess, ok bool) {
+	if a == nil || a.Nodes == nil {
+		return NodeAccess{}, true
+	}
+	if n, ok = a.Nodes[id]; !ok {
+		n, ok = a.Nodes[""]
+	}
+	return n, ok
+}
+
+// own lists the keys that this node has itself, the new one first.
+func (a *Access) own() [][]byte { return keyList(a.Key, a.OldKey) }
+
+// keys lists those of which a node must prove one; none: it need not prove any.
+func (a *Access) keys(n NodeAccess) [][]byte {
+	if own := keyList(n.Key, n.OldKey); len(own) > 0 {
+		return own
+	}
+	return a.own()
+}
+
+func keyList(keys ...[]byte) (list [][]byte) {
+	for _, k := range keys {
+		if len(k) > 0 {
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+// admits reports whether a node may come in, or stay, that has proved a key, or none if proved is empty.
+func (a *Access) admits(id string, r Role, proved []byte) bool {
+	n, ok := a.node(id)
+	if !ok || n.Role != "" && n.Role != r {
+		return false
+	}
+	keys := a.keys(n)
+	for _, k := range keys {
+		if hmac.Equal(k, proved) {
+			return true
+		}
+	}
+	return len(keys) == 0
+}
+
+// snaps reports whether any snap may come in.
+func (a *Access) snaps() bool {
+	if a.Nodes == nil {
+		return true
+	}
+	for _, n := range a.Nodes {
+		if n.Role == "" || n.Role == Snap {
+			return true
+		}
+	}
+	return false
+}
+
+// mayWrite reports whether a snap's batches may do that to the table. Who is not let in any more may do nothing.
+func (a *Access) mayWrite(snap string, t tableName, op Ops) bool {
+	n, ok := a.node(snap)
+	return ok && n.allows(t, op)
+}
+
+// rights returns what a node's statements may do on this master.
+func (a *Access) rights(id string, r Role) Rights {
+	n, ok := a.node(id)
+	switch {
+	case !ok:
+		return NoRights
+	case n.SQL != 0:
+		return n.SQL
+	}
+	return roleRights(r)
+}
