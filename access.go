@@ -3,7 +3,11 @@ package ddb
 import (
 	"bytes"
 	"crypto/hmac"
+	"fmt"
 	"maps"
+	"slices"
+
+	"github.com/ddb-project/ddb/transport"
 )
 
 // Access says who may come in, and how a node proves who it is. On a master it is about all nodes, on
@@ -89,6 +93,72 @@ func (a *Access) snaps() bool {
 		}
 	}
 	return false
+}
+
+// open reports whether anybody may come in without proving a key.
+func (a *Access) open() bool {
+	if a.Nodes == nil {
+		return len(a.own()) == 0
+	}
+	for _, n := range a.Nodes {
+		if len(a.keys(n)) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// shortKey is how many bytes a key has at least that cannot be guessed.
+const shortKey = 16
+
+// short reports whether a key can be guessed.
+func (a *Access) short() bool {
+	list := a.own()
+	for _, n := range a.Nodes {
+		list = append(list, keyList(n.Key, n.OldKey)...)
+	}
+	return slices.ContainsFunc(list, func(k []byte) bool { return len(k) < shortKey })
+}
+
+// checkAccess refuses an access that contradicts itself, or that would let strangers in.
+func (o Options) checkAccess(a *Access) error {
+	if len(a.OldKey) > 0 && len(a.Key) == 0 {
+		return fmt.Errorf("%w: OldKey is set and Key is not; OldKey is the one that Key replaces", ErrOptions)
+	}
+	for id, n := range a.Nodes {
+		switch {
+		case id != "" && checkID(id) != nil:
+			return fmt.Errorf("%w: Nodes: %w", ErrOptions, checkID(id))
+		case n.Role != "" && n.Role != Replica && n.Role != Snap:
+			return fmt.Errorf("%w: Nodes: node %q: role %q is none of replica, snap", ErrOptions, id, n.Role)
+		case len(n.OldKey) > 0 && len(n.Key) == 0:
+			return fmt.Errorf("%w: Nodes: node %q: OldKey is set and Key is not; OldKey is the one that Key replaces", ErrOptions, id)
+		}
+	}
+	if exposed, why := o.exposed(a); exposed && !o.AllowInsecure {
+		return fmt.Errorf("%w: the master would listen on %s for anybody who connects, and %s; set Options.Key on every node, for example to what \"openssl rand -hex 32\" prints, "+
+			"or ask clients for certificates, or set AllowInsecure if that is what you mean", ErrOptions, o.Listen, why)
+	}
+	return nil
+}
+
+// exposed reports whether strangers can reach a master that asks somebody for no key, and how.
+func (o Options) exposed(a *Access) (bool, string) {
+	t, ok := o.Transport.(transport.Exposure)
+	if o.Role != Master || o.Listen == "" || !ok || !a.open() {
+		return false, ""
+	}
+	return t.Exposed(o.Listen)
+}
+
+// warnAccess warns of what lets strangers in.
+func (n *node) warnAccess(a *Access) {
+	if exposed, why := n.opts.exposed(a); exposed {
+		n.log.Warn("whoever reaches this master may follow it and read everything: there are nodes that need no key", "listen", n.opts.Listen, "reason", why)
+	}
+	if a.short() {
+		n.log.Warn(fmt.Sprintf("a key is shorter than %d bytes and may be guessed; make one with: openssl rand -hex 32", shortKey))
+	}
 }
 
 // mayWrite reports whether a snap's batches may do that to the table. Who is not let in any more may do nothing.

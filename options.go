@@ -1,6 +1,7 @@
 package ddb
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,6 +53,9 @@ type Options struct {
 	OldKey []byte
 	// Nodes lists the nodes that a master lets in, by id; "" stands for every other one. Nil: any node that proves Key.
 	Nodes map[string]NodeAccess
+	// AllowInsecure lets a master listen where others than this machine can connect (see [transport.Exposure]) although somebody
+	// may come in without proving a key. It logs a warning. Without it Open returns ErrOptions there.
+	AllowInsecure bool
 	// Rejoin lets a follower whose history has forked, or which belonged to another
 	// cluster, replace all its data by a new snapshot. Its own unshipped changes are lost; a snap keeps what waits in
 	// its queue, and if its database is a copy of another's, sends it as new batches.
@@ -169,7 +173,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Floor == 0 {
 		o.Floor = 1
 	}
-	if err := o.checkLimits(); err != nil {
+	if err := errors.Join(o.checkLimits(), o.checkAccess(o.access())); err != nil {
 		return o, err
 	}
 	setDefault(&o.WaitTimeout, 5*time.Second)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
@@ -263,6 +264,58 @@ func TestTakenBackOnlyByRejoin(t *testing.T) {
 			var n int
 			require.NoError(t, r.raw.QueryRow("SELECT count(*) FROM t").Scan(&n))
 			require.Equal(t, 1, n)
+		})
+	}
+}
+
+// A master does not listen where strangers reach it unless each node proves something, or the program means it. Nothing is
+// done to the database of one that is refused.
+func TestListensOpenly(t *testing.T) {
+	serverTLS, _ := tlsPair(t)
+	mutual := serverTLS.Clone()
+	mutual.ClientAuth, mutual.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+	own := ddb.NodeAccess{Key: otherKey()}
+	for _, test := range []struct {
+		name   string
+		listen string
+		o      ddb.Options
+		tls    *tls.Config
+		warns  string
+		refuse bool
+	}{
+		{name: "no key", listen: "0.0.0.0:0", refuse: true},
+		{name: "no key, all addresses", listen: ":0", refuse: true},
+		{name: "no key, IPv6", listen: "[::]:0", refuse: true},
+		{name: "no key, TLS without client certificates", listen: "0.0.0.0:0", tls: serverTLS, refuse: true},
+		{name: "no key, mutual TLS", listen: "0.0.0.0:0", tls: mutual},
+		{name: "no key, this machine", listen: "127.0.0.1:0"},
+		{name: "a key", listen: "0.0.0.0:0", o: ddb.Options{Key: clusterKey}},
+		{name: "a key that can be guessed", listen: "0.0.0.0:0", o: ddb.Options{Key: []byte("s3cret")}, warns: "may be guessed"},
+		{name: "keys of their own", listen: "0.0.0.0:0", o: ddb.Options{Nodes: map[string]ddb.NodeAccess{"r1": own}}},
+		{name: "a node without a key", listen: "0.0.0.0:0", o: ddb.Options{Nodes: map[string]ddb.NodeAccess{"r1": own, "r2": {}}}, refuse: true},
+		{name: "all others without a key", listen: "0.0.0.0:0", o: ddb.Options{Nodes: map[string]ddb.NodeAccess{"r1": own, "": {}}}, refuse: true},
+		{name: "meant", listen: "0.0.0.0:0", o: ddb.Options{AllowInsecure: true}, warns: "whoever reaches this master"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var log safeBuffer
+			db, o := openSQLite(t), test.o
+			o.Listen, o.Transport, o.Logger = test.listen, tcp.New(tcp.Options{TLS: test.tls}), hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: &log})
+			m, err := ddb.Open(t.Context(), db, o)
+			if test.refuse {
+				wantError(t, err, ddb.ErrOptions, "Options.Key", "openssl rand -hex 32", "AllowInsecure", test.listen)
+				var tables int
+				require.NoError(t, db.QueryRow("SELECT count(*) FROM sqlite_schema").Scan(&tables))
+				require.Zero(t, tables)
+				return
+			}
+			require.NoError(t, err)
+			defer m.Close()
+			if test.warns == "" {
+				require.Empty(t, log.String())
+			} else {
+				require.Contains(t, log.String(), test.warns)
+			}
+			require.NotContains(t, log.String(), "s3cret")
 		})
 	}
 }

@@ -21,6 +21,7 @@ import (
 type fleet struct {
 	dir    string
 	listen string
+	key    string // of this run: nobody else is to come in
 	log    hclog.Logger
 	nodes  []*node // the master first
 }
@@ -62,7 +63,7 @@ func (f *fleet) start(ctx context.Context, n *node) error {
 		return nil
 	}
 	url := "sqlite:" + filepath.Join(f.dir, n.id, "MOST.db")
-	o := ddb.Options{ID: n.id, Role: n.role, Transport: n.link, Logger: f.log}
+	o := ddb.Options{ID: n.id, Role: n.role, Transport: n.link, Logger: f.log, Key: []byte(f.key)}
 	if n.role == ddb.Master {
 		o.Listen = f.listen
 	} else {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -47,7 +48,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		defer os.RemoveAll(*dir)
 	}
-	fleet := &fleet{dir: *dir, listen: *listen, log: log}
+	fleet := &fleet{dir: *dir, listen: *listen, key: rand.Text(), log: log}
 	defer fleet.close()
 	if err := fleet.open(ctx); err != nil {
 		return err

@@ -26,6 +26,7 @@ Start replicas in other terminals with
     go run ./examples/replica --id 2
 and open http://127.0.0.1:8080/. Ctrl-C stops the master in good order.`)
 	node.Register(fs, defaultDB, defaultHTTP)
+	node.RegisterMaster(fs)
 	listen := fs.String("listen", defaultListen, "`address` where replicas and snaps connect")
 	wait := fs.Int("wait-replicas", 0, "`number` of replicas that must have a write before it returns")
 	policy := fs.String("policy", "", "`policy` for conflicts between snaps and the master: master, snap, newest or merge;\n        by table as in newest,orders=merge,prices=master (default master)")

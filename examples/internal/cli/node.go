@@ -29,9 +29,13 @@ type Node struct {
 	Writer  string
 	Reader  string
 	Key     string
-	TLSCert string
-	TLSKey  string
-	TLSCA   string
+	OldKey  string
+	KeyFile string
+	// Insecure is for a master: it has the flag where RegisterMaster has been called.
+	Insecure bool
+	TLSCert  string
+	TLSKey   string
+	TLSCA    string
 }
 
 // Register adds the flags; db and http are shown as the defaults of theirs and
@@ -44,9 +48,16 @@ func (n *Node) Register(fs *flag.FlagSet, db, http string) {
 	fs.StringVar(&n.Writer, "write-token", "", "`secret` for who may change rows but not the schema; better in DDB_WRITE_TOKEN")
 	fs.StringVar(&n.Reader, "read-token", "", "`secret` for who may only look; better in DDB_READ_TOKEN")
 	fs.StringVar(&n.Key, "key", "", "`secret` shared by the nodes of the cluster; better in DDB_KEY")
+	fs.StringVar(&n.OldKey, "old-key", "", "`secret` that --key replaces, good too until all nodes have the new one; better in\n        DDB_OLD_KEY")
+	fs.StringVar(&n.KeyFile, "key-file", "", "`file` whose first line is --key, and whose second, if any, is --old-key")
 	fs.StringVar(&n.TLSCert, "tls-cert", "", "PEM `file` with this node's certificate")
 	fs.StringVar(&n.TLSKey, "tls-key", "", "PEM `file` with its key")
 	fs.StringVar(&n.TLSCA, "tls-ca", "", "PEM `file` with the authority whose certificates the other side must show")
+}
+
+// RegisterMaster adds the flags that only a master has.
+func (n *Node) RegisterMaster(fs *flag.FlagSet) {
+	fs.BoolVar(&n.Insecure, "insecure", false, "listen beyond this machine although neither a key nor a certificate is asked for:\n        whoever connects can read and change everything")
 }
 
 // Fill sets what was left empty from the environment and the defaults.
@@ -56,7 +67,10 @@ func (n *Node) Fill(db, http string) {
 	setDefault(&n.Token, os.Getenv("DDB_TOKEN"))
 	setDefault(&n.Writer, os.Getenv("DDB_WRITE_TOKEN"))
 	setDefault(&n.Reader, os.Getenv("DDB_READ_TOKEN"))
-	setDefault(&n.Key, os.Getenv("DDB_KEY"))
+	if n.KeyFile == "" {
+		setDefault(&n.Key, os.Getenv("DDB_KEY"))
+		setDefault(&n.OldKey, os.Getenv("DDB_OLD_KEY"))
+	}
 }
 
 func setDefault(v *string, d string) {
@@ -75,7 +89,33 @@ func (n *Node) Options(role ddb.Role) (ddb.Options, error) {
 	if err != nil {
 		return ddb.Options{}, fmt.Errorf("--tls-cert, --tls-key, --tls-ca: %w", err)
 	}
-	return ddb.Options{Role: role, Logger: log, Key: []byte(n.Key), Transport: tcp.New(tcp.Options{TLS: config})}, nil
+	if err := n.readKeys(); err != nil {
+		return ddb.Options{}, err
+	}
+	return ddb.Options{Role: role, Logger: log, Key: []byte(n.Key), OldKey: []byte(n.OldKey), AllowInsecure: n.Insecure, Transport: tcp.New(tcp.Options{TLS: config})}, nil
+}
+
+// readKeys takes the keys from --key-file, if it is given.
+func (n *Node) readKeys() error {
+	if n.KeyFile == "" {
+		return nil
+	}
+	if n.Key != "" || n.OldKey != "" {
+		return Usage("--key-file stands in place of --key and --old-key; give one or the other")
+	}
+	text, err := os.ReadFile(n.KeyFile)
+	if err != nil {
+		return fmt.Errorf("--key-file: %w", err)
+	}
+	lines := strings.Fields(string(text))
+	if len(lines) == 0 || len(lines) > 2 {
+		return Usage("--key-file %s has %d words; it wants the key on the first line, and on the second the old one if there is one", n.KeyFile, len(lines))
+	}
+	n.Key = lines[0]
+	if len(lines) == 2 {
+		n.OldKey = lines[1]
+	}
+	return nil
 }
 
 // tls is nil when no flag asks for it.
