@@ -161,6 +161,57 @@ func (n *node) warnAccess(a *Access) {
 	}
 }
 
+// SetAccess replaces Options.Key, OldKey and Nodes while the node is open. On a master whoever may not come in any more is
+// disconnected at once: statements that it has sent are stopped, transactions of its are rolled
+// back, and batches of a snap that have not been settled are refused and kept as conflicts. On a follower it counts from the next
+// connection on, which one that is not connected tries at once.
+//
+// To replace the key of a cluster give the master the new one as Key and the present one as OldKey, then likewise each follower, then
+// each of them no OldKey any more. Nothing is disconnected until the last step, and then only who still has the old one.
+//
+// It returns ErrOptions, and changes nothing, where Open would, and on a master that accepted no snap when it was opened
+// if a is to let snaps in. What is given here is not kept: give the same to the next Open.
+func (c *Cluster) SetAccess(a Access) error {
+	if c.node == nil {
+		return fmt.Errorf("%w: a Cluster made by Wrap lets nobody in", ErrOptions)
+	}
+	next := a.clone()
+	if err := c.opts.checkAccess(next); err != nil {
+		return wrapError("set access", err)
+	}
+	if c.m != nil && !c.m.settles && c.opts.Listen != "" && next.snaps() {
+		return wrapError("set access", fmt.Errorf("%w: Nodes lets snaps in, and this master was opened to accept none; open it again with these Nodes", ErrOptions))
+	}
+	c.node.warnAccess(next)
+	c.node.access.Store(next)
+	if c.m != nil {
+		c.m.turnOut()
+	}
+	if c.f != nil {
+		signal(c.f.anew)
+	}
+	return nil
+}
+
+// turnOut ends the connections of those who may not come in any more.
+func (m *master) turnOut() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	access := m.access.Load()
+	for _, f := range m.followers {
+		f.mu.Lock()
+		if l := f.link; l != nil && !access.admits(f.id, f.role, l.proved) {
+			m.log.Warn("a follower is let in no more", "id", f.id, "from", l.address)
+			l.ended = errTurnedOut
+			l.close(errTurnedOut)
+		}
+		f.mu.Unlock()
+	}
+}
+
+// errTurnedOut is why a connection ends that was let in by an access that has been replaced.
+var errTurnedOut = fmt.Errorf("%w any more: its key or its place in Options.Nodes is gone", ErrUnknownNode)
+
 // mayWrite reports whether a snap's batches may do that to the table. Who is not let in any more may do nothing.
 func (a *Access) mayWrite(snap string, t tableName, op Ops) bool {
 	n, ok := a.node(snap)

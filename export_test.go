@@ -85,3 +85,9 @@ func (e EvilMaster) serve(conn net.Conn) {
 		}
 	}
 }
+
+// Admits reports whether a node may come in that has proved a key.
+func Admits(a Access, id string, r Role, proved []byte) bool { return a.admits(id, r, proved) }
+
+// Linked reports whether a follower is connected.
+func Linked(c *Cluster) bool { return c.f.linked() }

@@ -39,6 +39,8 @@ type follower struct {
 	apply    *applier
 	snap     *snapSide // nil on a replica
 
+	anew chan struct{} // capacity 1: what may have kept it from connecting has changed
+
 	lockSeen atomic.Uint64 // of lockState.again, when the connection began
 
 	state watch[following]
@@ -64,7 +66,7 @@ func (u *upstream) write(kind uint8, msg any) error {
 }
 
 func openFollower(ctx context.Context, n *node) (*follower, error) {
-	f := &follower{node: n, changed: func() {}}
+	f := &follower{node: n, changed: func() {}, anew: make(chan struct{}, 1)}
 	role, known, err := n.meta(ctx, n.db, metaRole)
 	if err != nil {
 		return nil, err
@@ -210,9 +212,13 @@ func (f *follower) follow(ctx context.Context) {
 			f.end(Inactive, err)
 		}
 		// Jitter keeps followers that were cut off together from coming back together.
-		if sleep(ctx, backoff/2+rand.N(backoff)) != nil {
-			return
+		pause := time.NewTimer(backoff/2 + rand.N(backoff))
+		select {
+		case <-pause.C:
+		case <-f.anew:
+		case <-ctx.Done():
 		}
+		pause.Stop()
 		backoff = min(2*backoff, maxBackoff)
 	}
 }

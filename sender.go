@@ -42,9 +42,10 @@ type link struct {
 	w       *wire.Conn
 	wmu     sync.Mutex // wire.Conn takes one writer at a time: entries, beats and verdicts take turns
 	address string
-	proved  []byte // the key that the follower has proved
-	queue   string // of a snap: queueName
-	cancel  context.CancelCauseFunc
+	proved  []byte                  // the key that the follower has proved
+	queue   string                  // of a snap: queueName
+	cancel  context.CancelCauseFunc // nil until the streams are open
+	ended   error                   // why it is not to begin
 	// unsettled is why a batch that came over it can be neither settled nor refused; owned by the settler.
 	unsettled error
 }
@@ -63,6 +64,9 @@ func (m *master) enlist(h hello, w welcome, proved []byte, address string) (*sen
 	f := m.follower(h.ID)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !m.access.Load().admits(h.ID, h.Role, proved) { // it has been replaced since
+		return nil, nil, errTurnedOut
+	}
 	if f.link != nil {
 		if time.Since(f.heard) < 3*m.opts.Heartbeat {
 			return nil, nil, fmt.Errorf("%w: %q, from %s; give each node an id of its own", ErrDuplicateID, h.ID, f.link.address)
@@ -206,11 +210,13 @@ func (f *sender) run(ctx context.Context, session *wire.Session, l *link, h hell
 		f.mu.Unlock()
 	}
 	f.mu.Lock()
-	replaced := f.link != l
+	replaced, ended := f.link != l, l.ended
 	l.session, l.stream, l.w, l.cancel = session, stream, wire.NewConn(heardConn{stream, heard}, frameBytes), cancel
 	f.mu.Unlock()
 	if replaced {
 		return ErrDuplicateID
+	} else if ended != nil {
+		return ended
 	}
 	f.m.changed()
 	from, err := l.begun()
