@@ -38,7 +38,7 @@ func (a Access) clone() *Access {
 
 // node returns what is said of a node; ok is false if it is not to come in.
 func (a *Access) node(id string) (n NodeAccess, ok bool) {
-	if a == nil || a.Nodes == nil {
+	if a.Nodes == nil {
 		return NodeAccess{}, true
 	}
 	if n, ok = a.Nodes[id]; !ok {

@@ -24,12 +24,7 @@ func (m *master) judge(ctx context.Context, h hello) (welcome, error) {
 			return w, err
 		}
 	}
-	w, err := m.judgeSnap(ctx, h, w)
-	if err != nil {
-		return w, err
-	}
-	w.Node, err = m.register(ctx, h)
-	return w, err
+	return m.judgeSnap(ctx, h, w)
 }
 
 // authenticate returns the key that the follower has proved, nil if it need not prove one.

@@ -9,8 +9,15 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 )
 
-// beginSnapshot empties the database and makes the schema, unless the snapshot goes on where it was cut off. Whoever
-// the master is, it takes no node back without Rejoin.
+// refuseOlder keeps a master, whoever it is, from taking the node back to an earlier state without Rejoin.
+func (a *applier) refuseOlder(head snapshotHead) error {
+	if at, to := a.pos, head.Base; at.LSN > 0 && !head.Resume && !a.opts.Rejoin && (to.Epoch < at.Epoch || to.LSN < at.LSN) {
+		return fmt.Errorf("%w: the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between; set Rejoin on it to replace its data", ErrForked, to, a.opts.ID, at)
+	}
+	return nil
+}
+
+// beginSnapshot empties the database and makes the schema, unless the snapshot goes on where it was cut off.
 func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err error) {
 	if err := a.connect(ctx); err != nil {
 		return err
@@ -28,9 +35,6 @@ func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err err
 		return err
 	}
 	a.cursor, a.loaded = cursor{}, 0
-	if at, to := a.pos, head.Base; at.LSN > 0 && !a.opts.Rejoin && (to.Epoch < at.Epoch || to.LSN < at.LSN) {
-		return fmt.Errorf("%w: the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between; set Rejoin on it to replace its data", ErrForked, to, a.opts.ID, at)
-	}
 	if err := a.clearJournal(ctx); err != nil {
 		return err
 	}

@@ -91,3 +91,25 @@ func Admits(a Access, id string, r Role, proved []byte) bool { return a.admits(i
 
 // Linked reports whether a follower is connected.
 func Linked(c *Cluster) bool { return c.f.linked() }
+
+// LimitNumbers sets how many snaps a master has ranges of keys for.
+func LimitNumbers(ctx context.Context, c *Cluster, snaps int64) error {
+	return c.m.exclusive(ctx, func(*sql.Conn) error {
+		c.m.registry.limit = firstSnapNode + snaps
+		return nil
+	})
+}
+
+// Number is the small number of a snap.
+func Number(c *Cluster) int64 { return c.f.snap.numberOfNode.Load() }
+
+// RegisterSnap registers a snap that is not there, and returns its number.
+func RegisterSnap(ctx context.Context, c *Cluster, id string) (int64, error) {
+	c.m.mu.Lock()
+	c.m.follower(id).role = Snap
+	c.m.mu.Unlock()
+	return c.m.register(ctx, id, Snap, true)
+}
+
+// OwnTable is the name of a table of ddb's own.
+func OwnTable(c *Cluster, name string) string { return c.node.engine.Own(name) }

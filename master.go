@@ -19,6 +19,8 @@ type master struct {
 	*sequencer
 	writer   *groupWriter // nil where the database has many writers
 	listener net.Listener
+	door     *door
+	places   chan struct{} // of followers that are let in
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
 	serveSQL func(ctx context.Context, conn net.Conn, id string, role Role) // answers a follower's SQL; set by the Cluster
@@ -44,7 +46,8 @@ func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, e
 	s := &sequencer{node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	s.incoming.jobs = make(chan *job, maxJobs)
 	s.incoming.commits.Store(1) // so that the first pass looks
-	m := &master{sequencer: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now()}
+	m := &master{sequencer: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
+		door: newDoor(n.log), places: make(chan struct{}, maxFollowers)}
 	s.followed = m.anyConnected
 	connect(m)
 	run, cancel := context.WithCancel(context.Background())
@@ -304,7 +307,6 @@ func (m *master) listen(ctx, run context.Context) error {
 }
 
 func (m *master) accept(run context.Context) {
-	slots := make(chan struct{}, maxFollowers)
 	for {
 		conn, err := m.listener.Accept()
 		if err != nil {
@@ -317,32 +319,39 @@ func (m *master) accept(run context.Context) {
 			}
 			continue
 		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			m.log.Warn("too many followers; one was turned away", "limit", maxFollowers, "from", conn.RemoteAddr())
+		leave, ok := m.door.enter(conn.RemoteAddr())
+		if !ok {
+			m.door.warn(origin(conn.RemoteAddr()), "too many connect at once; one was turned away", "from", conn.RemoteAddr())
 			conn.Close()
 			continue
 		}
 		m.start(func() {
-			defer func() { <-slots }()
+			defer leave()
 			defer conn.Close()
 			stop := closeWith(run, conn)
 			defer stop()
-			m.serve(run, conn)
+			m.serve(run, conn, leave)
 		})
 	}
 }
 
-// serve is one follower's connection from greeting to end.
-func (m *master) serve(run context.Context, conn net.Conn) {
+// serve is one follower's connection from greeting to end. left is called when it has shown who it is.
+func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 	var f *sender
 	var l *link
+	known := false // it has shown who it is
 	h, w, err := greet(conn, greeting{Cluster: m.clusterID, Master: m.opts.ID, Epoch: m.epoch},
 		func(h hello, proves func(key []byte) bool) (welcome, []byte, error) {
 			key, err := m.authenticate(h, proves)
 			if err != nil {
 				return welcome{}, nil, err
+			}
+			left()
+			select {
+			case m.places <- struct{}{}:
+				known = true
+			default:
+				return welcome{}, nil, fmt.Errorf("%w: the master serves %d followers already", ErrBusy, maxFollowers)
 			}
 			w, err := m.judge(run, h)
 			if err != nil {
@@ -351,14 +360,19 @@ func (m *master) serve(run context.Context, conn net.Conn) {
 			f, l, err = m.enlist(h, w, key, conn.RemoteAddr().String())
 			return w, key, err
 		})
+	if known {
+		defer func() { <-m.places }()
+	}
+	switch {
+	case err == nil:
+	case f != nil:
+		f.leave(l, err)
+	case known:
+		m.turnedAway(h.ID, err)
+	}
 	if err != nil {
-		if f != nil {
-			f.leave(l, err)
-		} else {
-			m.turnedAway(h.ID, err)
-		}
 		if run.Err() == nil {
-			m.log.Warn("a follower was not let in", "id", h.ID, "from", conn.RemoteAddr(), "error", err)
+			m.refused(h, known, conn.RemoteAddr(), err)
 		}
 		return
 	}
@@ -373,6 +387,20 @@ func (m *master) serve(run context.Context, conn net.Conn) {
 	session.Close()
 	if run.Err() == nil {
 		m.log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", err)
+	}
+}
+
+// refused logs why somebody was not let in. The id of h is empty if it is none.
+func (m *master) refused(h hello, known bool, from net.Addr, err error) {
+	switch {
+	case errors.Is(err, errHungUp): // as health checks do
+		m.log.Debug("a connection ended without a word", "from", from)
+	case known:
+		m.door.warn("id "+h.ID, "a follower was not let in", "id", h.ID, "from", from, "error", err)
+	case h.ID != "":
+		m.door.warn(origin(from), "a follower was not let in", "id", h.ID, "from", from, "error", err)
+	default:
+		m.door.warn(origin(from), "a connection was turned away", "from", from, "error", err)
 	}
 }
 

@@ -137,7 +137,7 @@ func FuzzMessage(f *testing.F) {
 		msgBeat: beat{Position: pos, State: Active, Nodes: []NodeStatus{{ID: "a"}}, Every: 1 << 62}, msgAck: ack{LSN: 1 << 63},
 		msgSnapshot: snapshotHead{Base: pos, Objects: []dialect.Object{{Kind: "table"}}}, msgRows: snapshotRows{Change: twoRows(), After: wire.Row{int64(1), "x"}},
 		msgSnapshotEnd: snapshotEnd{Through: 3}, msgBatch: batches{First: 1<<64 - 1, Bodies: [][]byte{nil}}, msgVerdict: verdict{Through: 1, Refused: []uint64{1}},
-		msgFile: []byte("SQLite format 3"),
+		msgFile: []byte("SQLite format 3"), msgNumber: nodeNumber{Node: -1},
 	} {
 		f.Add(kind, seed(f, msg))
 	}
@@ -198,6 +198,8 @@ func FuzzMessage(f *testing.F) {
 			}
 		case msgVerdict:
 			_, err = decodeMessage[verdict](payload)
+		case msgNumber:
+			_, err = decodeMessage[nodeNumber](payload)
 		case msgFile:
 			_, err = decodeMessage[[]byte](payload)
 		}

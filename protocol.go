@@ -85,9 +85,14 @@ func queueName(id, queue string) string {
 type welcome struct {
 	Snapshot bool   `cbor:"1,keyasint,omitempty"` // a snapshot comes first
 	Number   uint64 `cbor:"2,keyasint,omitempty"` // of a snap: the last batch that the master has
-	Node     int64  `cbor:"3,keyasint,omitempty"` // of a snap: its small number, for handed-out keys
+	Node     int64  `cbor:"3,keyasint,omitempty"` // of a snap: its small number, for handed-out keys, if it has one
 	Prompt   bool   `cbor:"4,keyasint,omitempty"` // writes on the master wait for acknowledgements
 	Last     []byte `cbor:"5,keyasint,omitempty"` // of a snap: the sum of batch Number, if the master knows it
+}
+
+// nodeNumber tells a snap its small number.
+type nodeNumber struct {
+	Node int64 `cbor:"1,keyasint"`
 }
 
 // refusal is why the other side is not let in, or thrown out.

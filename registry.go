@@ -3,6 +3,7 @@ package ddb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ type registry struct {
 	// Owned by exclusive:
 	known   map[string]registered
 	highest int64 // number that a snap has
+	limit   int64 // of numbers; it is not reached
 }
 
 // registered is a row of the table followers.
@@ -45,7 +47,7 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 		return fmt.Errorf("ddb: node %s: read followers: %w", m.opts.ID, err)
 	}
 	defer rows.Close()
-	m.registry.known = make(map[string]registered)
+	m.registry.known, m.registry.limit = make(map[string]registered), maxNodes(m.dialect.Name())
 	for rows.Next() {
 		var id string
 		var r registered
@@ -57,7 +59,7 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 		if r.role != "" && id != m.opts.ID {
 			m.mu.Lock()
 			f := m.follower(id)
-			f.role, f.unheard = r.role, true
+			f.role, f.unheard, f.noted = r.role, true, true
 			f.status = NodeStatus{State: Inactive, Reason: "has not come back since the master started", Since: m.since}
 			m.mu.Unlock()
 		}
@@ -85,17 +87,42 @@ func (m *master) retire(ctx context.Context, q dialect.Querier, old string) erro
 	return nil
 }
 
+// maxUnproved is how many nodes the registry takes that have proved no key: their ids cost nothing.
+const maxUnproved = 1024
+
+// note registers the follower, now that it is known to have the history or has been sent a copy of it, and tells a snap its number. A
+// hello alone, which anybody can say, leaves nothing behind and takes no number. The caller is the one who sends entries, so a
+// snap hears its number between two of them, and a new one before the end of its copy: it never has rows to write to and no number.
+func (f *sender) note(ctx context.Context, l *link) error {
+	number, err := f.m.register(ctx, f.id, f.role, len(l.proved) > 0)
+	if err != nil {
+		return errors.Join(err, l.write(msgRefusal, refusalOf(err)))
+	}
+	if number == l.node {
+		return nil
+	}
+	l.node = number
+	return l.write(msgNumber, nodeNumber{Node: number})
+}
+
 // register notes a follower that is new, or that comes in another role, and returns its number.
-func (m *master) register(ctx context.Context, h hello) (number int64, err error) {
+func (m *master) register(ctx context.Context, id string, role Role, proved bool) (number int64, err error) {
+	noted := true
 	err = m.exclusive(ctx, func(c *sql.Conn) error {
-		was, ok := m.registry.known[h.ID]
-		is := registered{role: h.Role, number: was.number}
-		if h.Role == Snap && is.number == 0 {
-			is.number = max(m.registry.highest+1, firstSnapNode)
-			if limit := maxNodes(m.dialect.Name()); is.number >= limit {
-				return fmt.Errorf("%w: the cluster has had %d snaps, more than there are ranges of keys", ErrOptions, is.number-firstSnapNode)
-			} else if float64(is.number) > warnAt*float64(limit) {
-				m.log.Warn("the ranges of keys for snaps are running out", "used", is.number, "of", limit)
+		was, ok := m.registry.known[id]
+		is := registered{role: role, number: was.number}
+		number = is.number
+		if !ok && !proved && len(m.registry.known) >= maxUnproved {
+			if role == Snap {
+				return fmt.Errorf("%w: the cluster knows %d nodes, the most that it takes without keys; forget those that will not come back (Cluster.Forget)", ErrOptions, len(m.registry.known))
+			}
+			noted = false
+			return nil
+		}
+		var of string // who had the number before
+		if role == Snap && is.number == 0 {
+			if is.number, of, err = m.freeNumber(ctx, c); err != nil {
+				return err
 			}
 		}
 		number = is.number
@@ -106,7 +133,7 @@ func (m *master) register(ctx context.Context, h hello) (number int64, err error
 		if first {
 			m.registry.shared.Store(true)
 		}
-		if err := m.write(ctx, c, h.ID, is, first); err != nil {
+		if err := m.write(ctx, c, id, is, of, first); err != nil {
 			if first {
 				m.registry.shared.Store(false)
 			}
@@ -114,18 +141,96 @@ func (m *master) register(ctx context.Context, h hello) (number int64, err error
 		}
 		return nil
 	})
-	if err == nil {
-		m.wakeUp()
+	if err != nil {
+		return 0, err
 	}
-	return number, err
+	m.mu.Lock()
+	if f := m.followers[id]; f != nil && noted {
+		f.mu.Lock()
+		f.noted = true
+		f.mu.Unlock()
+	}
+	m.mu.Unlock()
+	m.wakeUp()
+	return number, nil
 }
 
-// write stores a row of the registry, and makes tables hand out the master's own keys if the row is the first
-// snap's. The caller is inside exclusive.
-func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered, first bool) error {
+// maxStrangers is how many followers that have failed before they had a copy are kept for people to see.
+const maxStrangers = 64
+
+// forgetStranger keeps nothing of a follower that is gone and has never taken a copy, unless it says why it failed: ids cost nothing.
+func (m *master) forgetStranger(f *sender) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	strangers := 0
+	for _, o := range m.followers {
+		o.mu.Lock()
+		if !o.noted && o != f {
+			strangers++
+		}
+		o.mu.Unlock()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if m.followers[f.id] == f && f.link == nil && !f.noted && (f.stopped == "" || strangers >= maxStrangers) {
+		delete(m.followers, f.id)
+	}
+}
+
+// freeNumber returns a number for a new snap: one that no snap has had, as long as there is one, so that those of forgotten snaps
+// rest, and then the one that has rested longest, and whose it was. The new owner begins above all keys of it that stand in any
+// table. Those that stand only in conflicts which are not settled would meet its rows, so their number is not free.
+// The caller is inside exclusive.
+func (m *master) freeNumber(ctx context.Context, c *sql.Conn) (number int64, of string, err error) {
+	reg := &m.registry
+	if number = max(reg.highest+1, firstSnapNode); number < reg.limit {
+		if float64(number) > warnAt*float64(reg.limit) {
+			m.log.Warn("the ranges of keys for snaps are running out; forget snaps that will not come back", "used", number, "of", reg.limit)
+		}
+		return number, "", nil
+	}
+	rows, err := c.QueryContext(ctx, "SELECT id, number FROM "+m.engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
+		m.engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
+	if err != nil {
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.opts.ID, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(&of, &number); err != nil {
+			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.opts.ID, err)
+		}
+		if !m.isConnected(of) { // else it is about to be noted again
+			return number, of, nil
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.opts.ID, err)
+	}
+	return 0, "", fmt.Errorf("%w: the cluster has had %d snaps, as many as there are ranges of keys; forget those that will not come back (Cluster.Forget), and settle their conflicts", ErrOptions, reg.limit-firstSnapNode)
+}
+
+// isConnected reports whether the follower is connected.
+func (m *master) isConnected(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.followers[id]
+	return f != nil && f.connected()
+}
+
+// write stores a row of the registry, takes its number away from the forgotten snap of the id of, if there is one, and makes
+// tables hand out the master's own keys if the row is the first snap's. The caller is inside exclusive.
+func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered, of string, first bool) error {
+	table := m.engine.Own("followers")
 	store := func(c *sql.Conn) error {
-		_, err := c.ExecContext(ctx, "REPLACE INTO "+m.engine.Own("followers")+" (id, role, number, at) VALUES (?, ?, ?, ?)",
-			id, string(r.role), r.number, time.Now().UnixNano())
+		var err error
+		if r == (registered{}) {
+			_, err = c.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", id)
+		} else {
+			_, err = c.ExecContext(ctx, "REPLACE INTO "+table+" (id, role, number, at) VALUES (?, ?, ?, ?)", id, string(r.role), r.number, time.Now().UnixNano())
+		}
+		if err == nil && of != "" {
+			_, err = c.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", of)
+		}
 		if err != nil {
 			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.opts.ID, id, err)
 		}
@@ -145,7 +250,10 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 	if err != nil {
 		return err
 	}
-	m.registry.known[id] = r
+	delete(m.registry.known, of)
+	if m.registry.known[id] = r; r == (registered{}) {
+		delete(m.registry.known, id)
+	}
 	m.registry.highest = max(m.registry.highest, r.number)
 	return nil
 }
@@ -178,8 +286,9 @@ func (m *master) shareKeys(ctx context.Context, c *sql.Conn, store func(*sql.Con
 }
 
 // Forget takes a follower that will not come back off the list of nodes, on the master. If it does come
-// back it is let in as before. The keys that a snap handed out stay its own. A
-// follower that is connected is not forgotten.
+// back it is let in as before. The range of keys that a snap handed out may be given to another snap once no other is left and its
+// conflicts are settled; if the first one comes back after that it gets a range of its own anew, and where a row that it had not handed over has
+// the key of another's they meet as a conflict. A follower that is connected is not forgotten.
 func (c *Cluster) Forget(ctx context.Context, id string) error {
 	if c.m == nil {
 		return fmt.Errorf("%w: followers are forgotten on the master", ErrNotMaster)
@@ -198,7 +307,7 @@ func (m *master) forget(ctx context.Context, id string) error {
 		return fmt.Errorf("%w: follower %q is connected; stop it first", ErrBusy, id)
 	}
 	err := m.exclusive(ctx, func(c *sql.Conn) error {
-		return m.write(ctx, c, id, registered{number: m.registry.known[id].number}, false)
+		return m.write(ctx, c, id, registered{number: m.registry.known[id].number}, "", false)
 	})
 	if err != nil {
 		return err

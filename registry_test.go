@@ -1,6 +1,7 @@
 package ddb_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -129,4 +130,96 @@ func TestForgottenServesAgain(t *testing.T) {
 	require.Eventually(t, func() bool { return f.m.Forget(f.ctx, "r1") == nil }, patience, time.Millisecond)
 	f.openReplica(f.replicas[0])
 	require.Eventually(t, func() bool { return read() == nil }, patience, time.Millisecond)
+}
+
+// More snaps than there are ranges of keys may come and go: the range of one that was forgotten goes to another, which
+// begins above what stands there, and no two rows ever get the same key.
+func TestNumbersComeBack(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		const ranges, lives, rows = 3, 9, 3
+		s := newShop(t, e, ddb.Options{}, "CREATE TABLE k (id "+e.int+", v VARCHAR(20))")
+		require.NoError(t, ddb.LimitNumbers(s.ctx, s.nodes["master"], ranges))
+		numbers := make(map[int64]int)
+		for i := range lives {
+			id := fmt.Sprint("s", i)
+			c := s.snap(id, ddb.Options{})
+			numbers[ddb.Number(c)]++
+			s.cut(id) // what it writes right after its first copy has keys of its own
+			for range rows {
+				s.exec(id, "INSERT INTO k (v) VALUES (?)", id)
+			}
+			s.exec("master", "INSERT INTO k (v) VALUES ('master')")
+			s.heal(id)
+			s.exchange(id)
+			require.NoError(t, c.Close())
+			delete(s.nodes, id)
+			require.Eventually(t, func() bool { return s.nodes["master"].Forget(s.ctx, id) == nil }, testPatience, time.Millisecond)
+		}
+		require.Len(t, numbers, ranges)
+		require.Empty(t, s.conflicts("master"))
+		require.Equal(t, fmt.Sprintf("[%d]", lives*(rows+1)), s.rows("master", "SELECT COUNT(*) FROM k"))
+	})
+}
+
+// A snap that was forgotten and whose range is another's by now comes back: what it had not handed over is taken or kept as a
+// conflict, and what it writes from then on has a range of its own.
+func TestForgottenSnapComesBack(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, "CREATE TABLE k (id "+e.int+", v VARCHAR(20))", "old")
+		was := ddb.Number(s.nodes["old"])
+		s.exec("old", "INSERT INTO k (v) VALUES ('old')")
+		s.exchange("old")
+		s.cut("old")
+		s.exec("old", "INSERT INTO k (v) VALUES ('old, away')")
+		require.Eventually(t, func() bool { return s.nodes["master"].Forget(s.ctx, "old") == nil }, testPatience, time.Millisecond)
+		require.NoError(t, ddb.LimitNumbers(s.ctx, s.nodes["master"], 1))
+		heir := s.snap("heir", ddb.Options{})
+		require.Equal(t, was, ddb.Number(heir))
+		s.exec("heir", "INSERT INTO k (v) VALUES ('heir')")
+		s.exchange("heir")
+		require.NoError(t, ddb.LimitNumbers(s.ctx, s.nodes["master"], 2))
+		s.heal("old")
+		require.Eventually(t, func() bool { return ddb.Number(s.nodes["old"]) != was }, testPatience, time.Millisecond)
+		s.exec("old", "INSERT INTO k (v) VALUES ('old, back')")
+		s.exchange("old", "heir")
+		s.same("k")
+		conflicts := s.conflicts("master")
+		require.Len(t, conflicts, 1)
+		require.Contains(t, conflicts[0].Local, "old, away")
+		require.Equal(t, `[3]`, s.rows("master", "SELECT COUNT(*) FROM k"))
+	})
+}
+
+// On MariaDB there are 254 ranges. A cluster has had more snaps than that when the others have been forgotten; while a
+// conflict of one's is open, its range stays its own.
+func TestNumbersOfManySnaps(t *testing.T) {
+	engines(t, func(t *testing.T, e testEngine) {
+		s := newShop(t, e, ddb.Options{}, pairSchema)
+		m := s.nodes["master"]
+		require.NoError(t, ddb.LimitNumbers(s.ctx, m, 254))
+		_, err := s.dbs["master"].Exec("INSERT INTO " + ddb.OwnTable(m, "conflicts") + " (id, origin, state) VALUES ('x', 's0', 'open')")
+		require.NoError(t, err)
+		have := make(map[int64]string)
+		for i := range 254 {
+			number, err := ddb.RegisterSnap(s.ctx, m, fmt.Sprint("s", i))
+			require.NoError(t, err)
+			require.Empty(t, have[number])
+			have[number] = fmt.Sprint("s", i)
+		}
+		_, err = ddb.RegisterSnap(s.ctx, m, "one too many")
+		wantError(t, err, ddb.ErrOptions, "254", "Forget")
+		for i := range 60 {
+			require.NoError(t, m.Forget(s.ctx, fmt.Sprint("s", i)))
+		}
+		for i := range 59 {
+			number, err := ddb.RegisterSnap(s.ctx, m, fmt.Sprint("t", i))
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint("s", i+1), have[number], "the one that has rested longest")
+		}
+		_, err = ddb.RegisterSnap(s.ctx, m, "one too many")
+		require.ErrorIs(t, err, ddb.ErrOptions)
+		number, err := ddb.RegisterSnap(s.ctx, m, "s0") // is back itself
+		require.NoError(t, err)
+		require.Equal(t, "s0", have[number])
+	})
 }

@@ -422,7 +422,7 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 		}
 		up.read.Store(time.Now().UnixNano())
 		switch kind {
-		case msgPart, msgSnapshot, msgRows, msgFile, msgSnapshotEnd:
+		case msgPart, msgSnapshot, msgRows, msgFile, msgSnapshotEnd, msgNumber:
 			// While the inbox is full the master cannot be heard, which is no silence of its.
 			up.read.Store(math.MaxInt64)
 			err := in.put(ctx, item{kind, payload})

@@ -2,6 +2,7 @@ package ddb
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"time"
 )
@@ -119,13 +120,16 @@ func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) e
 	return up.write(msgAck, ack{LSN: f.apply.pos.LSN})
 }
 
-// load handles the first of the messages, which is one of a snapshot.
+// load handles the first of the messages, which is one of a snapshot, or a snap's number.
 func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *decoder) error {
 	it := items[0]
 	switch it.kind {
 	case msgSnapshot:
 		head, err := decodeMessage[snapshotHead](it.payload)
 		if err != nil {
+			return err
+		}
+		if err := f.apply.refuseOlder(head); err != nil {
 			return err
 		}
 		f.setStatus(func(s *following) {
@@ -148,6 +152,15 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 			return err
 		}
 		return f.apply.fileChunk(chunk)
+	case msgNumber:
+		n, err := decodeMessage[nodeNumber](it.payload)
+		if err != nil {
+			return err
+		}
+		if f.snap == nil {
+			return fmt.Errorf("ddb: the master sent a snap's number to a replica")
+		}
+		return f.snap.numbered(ctx, n.Node)
 	}
 	end, err := decodeMessage[snapshotEnd](it.payload)
 	if err != nil {

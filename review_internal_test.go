@@ -65,6 +65,7 @@ func TestFailedOutlivesTheLink(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
 	m := &master{sequencer: &sequencer{node: &node{opts: opts, log: hclog.NewNullLogger()}}, changed: func() {}, followers: make(map[string]*sender)}
+	m.access.Store(opts.access())
 	reason := func() string { f := m.followers["r1"]; return string(f.status.State) + " " + f.status.Reason }
 	connect := func(w welcome) (*sender, *link) {
 		f, l, err := m.enlist(hello{ID: "r1", Role: Replica}, w, nil, "here")
@@ -72,6 +73,7 @@ func TestFailedOutlivesTheLink(t *testing.T) {
 		return f, l
 	}
 	f, l := connect(welcome{})
+	f.noted = true
 	f.heardBeat(beat{State: Failed, Reason: "no table t"})
 	f.leave(l, nil)
 	require.Equal(t, "failed no table t", reason())

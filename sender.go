@@ -33,6 +33,7 @@ type sender struct {
 	unwell  checkup       // what the follower's own checker has found
 	unheard bool          // it is known from the registry only
 	stopped string        // why it has failed; "" once it has got over that
+	noted   bool          // it is in the registry
 }
 
 // link is a follower's connection.
@@ -44,10 +45,12 @@ type link struct {
 	address string
 	proved  []byte                  // the key that the follower has proved
 	queue   string                  // of a snap: queueName
+	left    uint64                  // of a snap: the last batch that had left its queue when it connected
 	cancel  context.CancelCauseFunc // nil until the streams are open
 	ended   error                   // why it is not to begin
 	// unsettled is why a batch that came over it can be neither settled nor refused; owned by the settler.
 	unsettled error
+	node      int64 // of a snap: the small number that it knows of
 }
 
 func (l *link) write(kind uint8, msg any) error {
@@ -74,7 +77,7 @@ func (m *master) enlist(h hello, w welcome, proved []byte, address string) (*sen
 		f.link.close(ErrDuplicateID)
 	}
 	f.role, f.heard, f.unheard, f.unwell = h.Role, time.Now(), false, checkup{}
-	f.link = &link{address: address, proved: proved, queue: queueName(h.ID, h.Queue)}
+	f.link = &link{address: address, proved: proved, queue: queueName(h.ID, h.Queue), left: h.Number, node: w.Node}
 	var acked LSN
 	if f.base = 0; w.Snapshot {
 		f.base = 1 // until the snapshot's is known: the follower has nothing to read
@@ -138,6 +141,7 @@ func (f *sender) leave(l *link, err error) {
 		f.setState(Inactive, "disconnected")
 	}
 	f.mu.Unlock()
+	f.m.forgetStranger(f)
 	f.m.acked.update(func(struct{}) struct{} { return struct{}{} }) // nobody waits for it any more
 	f.m.changed()
 }
@@ -282,6 +286,9 @@ func (f *sender) send(ctx context.Context, l *link, at LSN, snapshot bool, from 
 		f.mu.Lock()
 		f.setState(Syncing, "catching up")
 		f.mu.Unlock()
+		if err := f.note(ctx, l); err != nil {
+			return err
+		}
 	}
 	for {
 		st, changed := f.m.state.loadAndWatch()
@@ -373,6 +380,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 			if err != nil {
 				return err
 			}
+			r.Text = r.Text[:min(len(r.Text), maxReason)]
 			f.mu.Lock()
 			f.stopped = r.Text
 			f.setState(Failed, r.Text)
@@ -385,7 +393,11 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 	}
 }
 
+// maxReason is how many bytes of a follower's words are kept.
+const maxReason = 2 << 10
+
 func (f *sender) heardBeat(b beat) {
+	b.Reason, b.UnwellReason = b.Reason[:min(len(b.Reason), maxReason)], b.UnwellReason[:min(len(b.UnwellReason), maxReason)]
 	f.mu.Lock()
 	f.pending, f.unwell = b.Pending, checkup{State: b.Unwell, Reason: b.UnwellReason}
 	if b.Every > 0 {

@@ -386,12 +386,23 @@ func (s *snapSide) welcomed(ctx context.Context, w welcome) error {
 	s.loaded = make(chan struct{})
 	s.last = max(s.last, w.Number)
 	s.mu.Unlock()
-	if w.Node == s.numberOfNode.Load() {
+	if w.Node == 0 {
+		return nil // the master will give one; until then the node goes on with the one that it had, if any
+	}
+	return s.numbered(ctx, w.Node)
+}
+
+// numbered notes the small number that the master has given.
+func (s *snapSide) numbered(ctx context.Context, number int64) error {
+	if number == s.numberOfNode.Load() {
 		return nil
 	}
-	s.numberOfNode.Store(w.Node)
+	if limit := maxNodes(s.dialect.Name()); number < firstSnapNode || number >= limit {
+		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.opts.ID, number, firstSnapNode, limit-1)
+	}
+	s.numberOfNode.Store(number)
 	return s.tx(ctx, func(q dialect.Querier) error {
-		if err := s.setMetaValue(ctx, q, metaNodeNum, w.Node); err != nil || s.empty.Load() || !s.engine.Transactional() {
+		if err := s.setMetaValue(ctx, q, metaNodeNum, number); err != nil || s.empty.Load() || !s.engine.Transactional() {
 			return err
 		}
 		return s.capture(ctx, q)

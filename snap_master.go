@@ -107,7 +107,7 @@ func (n *node) setReceived(ctx context.Context, q dialect.Querier, numbers map[s
 	return nil
 }
 
-// judgeSnap tells a snap what the master has of it, and its small number.
+// judgeSnap tells a snap what the master has of it, and its small number if it has one already.
 func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, error) {
 	if h.Role != Snap {
 		return w, nil
@@ -117,6 +117,7 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 	}
 	queue := queueName(h.ID, h.Queue)
 	err := m.exclusive(ctx, func(c *sql.Conn) (err error) {
+		w.Node = m.registry.known[h.ID].number
 		if w.Number, err = m.received(ctx, c, queue); err != nil {
 			return err
 		}
@@ -127,22 +128,9 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 		// A master before this one had accepted more, in entries that were lost with it: the snap's queue begins behind them.
 		m.log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
 		w.Number = h.Number
-		return m.raiseReceived(ctx, c, queue, h.Number)
+		return nil
 	})
 	return w, err
-}
-
-// raiseReceived makes a batch the last one that the master has from a queue. The caller is inside exclusive.
-func (m *master) raiseReceived(ctx context.Context, c *sql.Conn, queue string, number uint64) error {
-	store := func(c *sql.Conn) error {
-		m.commits.Add(1)
-		return m.setReceived(ctx, c, map[string]uint64{queue: number})
-	}
-	defer m.commits.Add(1)
-	if m.writer != nil {
-		return m.txOn(ctx, c, dialect.Batch, func() error { return store(c) })
-	}
-	return m.withTx(ctx, dialect.Batch, store)
 }
 
 // listAll makes the next entry list how far every snap's batches have come, for a follower that knows none of it.
@@ -463,6 +451,7 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 			if number, err = s.received(ctx, c, queue); err != nil {
 				return nil, nil, err
 			}
+			number = max(number, a.job.l.left)
 		}
 		switch {
 		case a.number <= number:

@@ -97,6 +97,9 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 	if now.LSN != rec.LSN {
 		return 0, errors.New("ddb: the schema changed while a snapshot was taken; it starts again")
 	}
+	if err := f.note(ctx, l); err != nil {
+		return 0, err
+	}
 	f.through.Store(uint64(through))
 	return head.Base.LSN, l.write(msgSnapshotEnd, snapshotEnd{Through: through})
 }

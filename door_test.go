@@ -1,0 +1,260 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/ddb-project/ddb/transport"
+	"github.com/ddb-project/ddb/transport/inmem"
+)
+
+type textAddr string
+
+func (a textAddr) Network() string { return "tcp" }
+func (a textAddr) String() string  { return string(a) }
+
+// Connections of one host, or of one network of IPv6, are by one; those within a process are by nobody.
+func TestDoorOrigin(t *testing.T) {
+	for address, want := range map[string]string{
+		"10.0.0.1:4711": "10.0.0.1", "10.0.0.1:4712": "10.0.0.1", "[::ffff:10.0.0.1]:1": "10.0.0.1", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64",
+		"[2001:db8:1:2:ffff::]:2": "2001:db8:1:2::/64", "[fe80::1%eth0]:1": "fe80::/64", "dialer of m": "", "": "",
+	} {
+		require.Equal(t, want, origin(textAddr(address)), address)
+	}
+}
+
+// One address takes few places, all together no more than there are, and who leaves gives his back, once.
+func TestDoorPlaces(t *testing.T) {
+	d := newDoor(hclog.NewNullLogger())
+	var leave []func()
+	enter := func(address string) bool {
+		l, ok := d.enter(textAddr(address))
+		if ok {
+			leave = append(leave, l)
+		}
+		return ok
+	}
+	for i := range maxShakesFrom {
+		require.True(t, enter(fmt.Sprintf("10.0.0.1:%d", i)))
+	}
+	require.False(t, enter("10.0.0.1:99"))
+	require.True(t, enter("10.0.0.2:1"))
+	for range 2 {
+		leave[0]()
+	}
+	require.True(t, enter("10.0.0.1:100"))
+	require.False(t, enter("10.0.0.1:101"))
+	for i := len(leave) - 1; i < maxShakes; i++ {
+		require.True(t, enter("dialer of m"))
+	}
+	require.False(t, enter("dialer of m"))
+	require.False(t, enter("10.0.0.3:1"))
+	for _, l := range leave {
+		l()
+	}
+	require.Zero(t, d.shaking)
+	require.Empty(t, d.from)
+}
+
+// The log has a line a minute about each, with a count, however many there are.
+func TestDoorLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b strings.Builder
+		d := newDoor(hclog.New(&hclog.LoggerOptions{Output: &b}))
+		lines := func() int { return strings.Count(b.String(), "\n") }
+		for range 100 {
+			d.warn("10.0.0.1", "turned away")
+			d.warn("10.0.0.2", "turned away")
+		}
+		require.Equal(t, 2, lines())
+		time.Sleep(tellEvery)
+		d.warn("10.0.0.1", "turned away")
+		require.Equal(t, 3, lines())
+		require.Contains(t, b.String(), "times_since_told=99")
+		for i := range 10 * maxTold {
+			d.warn(fmt.Sprint("10.1.", i), "turned away")
+		}
+		require.LessOrEqual(t, lines(), 3+maxTold)
+		require.LessOrEqual(t, len(d.told), maxTold+1)
+	})
+}
+
+// addressed is a network whose connections are accepted from addresses.
+type addressed struct {
+	*inmem.Network
+	mu   sync.Mutex
+	next []string
+}
+
+// from returns the network as seen from an address.
+func (a *addressed) from(address string) transport.Transport { return &addressedEnd{a, address} }
+
+type addressedEnd struct {
+	*addressed
+	address string
+}
+
+func (e *addressedEnd) Dial(ctx context.Context, to string) (net.Conn, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c, err := e.Network.Dial(ctx, to)
+	if err == nil {
+		e.next = append(e.next, e.address)
+	}
+	return c, err
+}
+
+func (a *addressed) Listen(ctx context.Context, at string) (net.Listener, error) {
+	l, err := a.Network.Listen(ctx, at)
+	return addressedListener{l, a}, err
+}
+
+type addressedListener struct {
+	net.Listener
+	a *addressed
+}
+
+func (l addressedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.a.mu.Lock()
+	defer l.a.mu.Unlock()
+	from := l.a.next[0]
+	l.a.next = l.a.next[1:]
+	return addressedConn{c, textAddr(from)}, nil
+}
+
+type addressedConn struct {
+	net.Conn
+	from net.Addr
+}
+
+func (c addressedConn) RemoteAddr() net.Addr { return c.from }
+
+// guarded opens a master on a network of addresses.
+func guarded(t *testing.T, o Options) (*Cluster, *addressed) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "m.db")+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(wal)")
+	require.NoError(t, err)
+	t.Cleanup(func() { db.Close() })
+	network := &addressed{Network: inmem.New()}
+	o.ID, o.Listen, o.Transport = "m", "m", network
+	c, err := Open(t.Context(), db, o)
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	_, err = c.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+	require.NoError(t, err)
+	return c, network
+}
+
+// A host that connects and says nothing takes no place from others, and none at all for long.
+func TestStrangersSilent(t *testing.T) {
+	c, network := guarded(t, Options{})
+	for i := range 10 * maxShakesFrom {
+		conn, err := network.from(fmt.Sprintf("10.0.0.1:%d", i)).Dial(t.Context(), "m")
+		require.NoError(t, err)
+		defer conn.Close()
+	}
+	say := func(from string) error {
+		conn, err := network.from(from).Dial(t.Context(), "m")
+		require.NoError(t, err)
+		defer conn.Close()
+		_, _, err = introduce(conn, nil, func(greeting) (hello, error) {
+			return hello{ID: "r1", Role: Replica, Dialect: "sqlite"}, nil
+		})
+		return err
+	}
+	require.NoError(t, say("10.0.0.2:1"))
+	c.m.door.mu.Lock()
+	taken := c.m.door.from["10.0.0.1"]
+	c.m.door.mu.Unlock()
+	require.LessOrEqual(t, taken, maxShakesFrom)
+	require.Eventually(t, func() bool { return say("10.0.0.1:9999") == nil }, time.Minute, 10*time.Millisecond)
+}
+
+// Hellos by ids that nobody knows leave nothing behind: no row, no follower in memory, no number of a snap, no range of keys.
+func TestStrangersLeaveNothing(t *testing.T) {
+	c, network := guarded(t, Options{})
+	for i := range 300 {
+		conn, err := network.from("10.0.0.1:1").Dial(t.Context(), "m")
+		require.NoError(t, err)
+		role := []Role{Snap, Replica}[i%2]
+		_, w, err := introduce(conn, nil, func(greeting) (hello, error) {
+			h := hello{ID: fmt.Sprint("stranger", i), Role: role, Dialect: "sqlite"}
+			if role == Snap {
+				h.Number, h.Queue = 7, "q"
+			}
+			return h, nil
+		})
+		conn.Close()
+		if errors.Is(err, ErrNoMaster) { // none of the places for its address was left yet
+			continue
+		}
+		require.NoError(t, err)
+		require.True(t, w.Snapshot)
+		require.Zero(t, w.Node)
+	}
+	require.Eventually(t, func() bool {
+		c.m.mu.Lock()
+		defer c.m.mu.Unlock()
+		return len(c.m.followers) == 0
+	}, time.Minute, time.Millisecond)
+	require.False(t, c.sharesKeys())
+	for _, table := range []string{"followers", "received"} {
+		var rows int
+		require.NoError(t, c.node.db.QueryRow("SELECT count(*) FROM "+c.node.engine.Own(table)).Scan(&rows))
+		require.Zero(t, rows, table)
+	}
+	require.Eventually(t, func() bool { c.rebuild(); c.mu.Lock(); defer c.mu.Unlock(); return len(c.remote) == 0 }, time.Minute, time.Millisecond)
+	require.Len(t, c.Nodes(), 1)
+}
+
+// Whatever is sent to the port, the master goes on, and nothing of it stands raw in the log.
+func TestStrangersLog(t *testing.T) {
+	var log lockedText
+	c, network := guarded(t, Options{Key: []byte("a key of this cluster"), Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: &log})})
+	before := log.String()
+	for i := range 50 {
+		conn, err := network.from("10.0.0.1:1").Dial(t.Context(), "m")
+		require.NoError(t, err)
+		_, _, err = introduce(conn, nil, func(greeting) (hello, error) {
+			return hello{ID: []string{"r1", "evil\n[ERROR] the disk is full"}[i%2], Role: Replica, Dialect: "sqlite"}, nil
+		})
+		require.Error(t, err)
+		conn.Close()
+	}
+	said := strings.TrimPrefix(log.String(), before)
+	require.LessOrEqual(t, strings.Count(said, "let in")+strings.Count(said, "turned away"), 2, said)
+	require.NotContains(t, said, "disk")
+	require.NoError(t, c.WaitLevel(t.Context()))
+}
+
+type lockedText struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
