@@ -392,15 +392,16 @@ func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 
 // refused logs why somebody was not let in. The id of h is empty if it is none.
 func (m *master) refused(h hello, known bool, from net.Addr, err error) {
+	who := origin(from) + " " + refusalOf(err).Code
 	switch {
 	case errors.Is(err, errHungUp): // as health checks do
 		m.log.Debug("a connection ended without a word", "from", from)
 	case known:
 		m.door.warn("id "+h.ID, "a follower was not let in", "id", h.ID, "from", from, "error", err)
 	case h.ID != "":
-		m.door.warn(origin(from), "a follower was not let in", "id", h.ID, "from", from, "error", err)
+		m.door.warn(who, "a follower was not let in", "id", h.ID, "from", from, "error", err)
 	default:
-		m.door.warn(origin(from), "a connection was turned away", "from", from, "error", err)
+		m.door.warn(who, "a connection was turned away", "from", from, "error", err)
 	}
 }
 

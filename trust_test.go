@@ -1,6 +1,7 @@
 package ddb_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
@@ -9,7 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +22,7 @@ import (
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/transport"
+	"github.com/ddb-project/ddb/transport/inmem"
 	"github.com/ddb-project/ddb/transport/tcp"
 )
 
@@ -318,4 +322,61 @@ func TestListensOpenly(t *testing.T) {
 			require.NotContains(t, log.String(), "s3cret")
 		})
 	}
+}
+
+// A byte that is damaged on its way between nodes that are connected ends the connection with words, not with wrong
+// rows, and they connect again.
+func TestDamageInStream(t *testing.T) {
+	var damage atomic.Int64 // bytes until one that the master sends is damaged; negative: none
+	damage.Store(-1)
+	f := newFixture(t, "sqlite", 0)
+	f.openMaster()
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+	r := f.newNode("r1")
+	var log safeBuffer
+	require.NoError(t, f.open(r, func(o *ddb.Options) {
+		o.Role, o.Master, o.Transport = ddb.Replica, "master", damaging{f.net, &damage}
+		o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: &log})
+	}))
+	require.NoError(t, r.WaitReady(f.ctx))
+	text := strings.Repeat("0123456789", 50)
+	for i := range 8 {
+		damage.Store(int64(20 + 60*i))
+		f.do("INSERT INTO t (v) VALUES ('" + text + "')")
+		require.Eventually(t, func() bool { return damage.Load() < 0 }, patience, time.Millisecond)
+		require.Eventually(t, func() bool { return r.Position() == f.m.Position() }, patience, time.Millisecond)
+		require.Equal(t, f.one(f.m, "SELECT count(*) FROM t"), f.one(r, "SELECT count(*) FROM t"))
+		require.Equal(t, f.one(f.m, "SELECT sum(length(v)) FROM t"), f.one(r, "SELECT sum(length(v)) FROM t"))
+	}
+	require.Contains(t, log.String(), "damaged on its way")
+}
+
+// damaging flips a bit of one byte that comes.
+type damaging struct {
+	*inmem.Network
+	after *atomic.Int64
+}
+
+func (d damaging) Dial(ctx context.Context, address string) (net.Conn, error) {
+	c, err := d.Network.Dial(ctx, address)
+	return damagedConn{c, d.after}, err
+}
+
+type damagedConn struct {
+	net.Conn
+	after *atomic.Int64
+}
+
+func (c damagedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if at := c.after.Load(); at >= 0 {
+		if at < int64(n) {
+			p[at] ^= 0x10
+			at = -1
+		} else {
+			at -= int64(n)
+		}
+		c.after.Store(at)
+	}
+	return n, err
 }
