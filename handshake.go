@@ -217,7 +217,7 @@ func (h *hello) checkNames() error {
 // greet is the master's side. decide judges the hello and what the follower has proved; the welcome that it returns is
 // sent, with a proof of the key that it returns.
 func greet(conn net.Conn, g greeting, decide func(h hello, proves func(key []byte) bool) (w welcome, key []byte, err error)) (h hello, w welcome, err error) {
-	deadline(conn, helloTimeout)
+	deadline(conn, firstAnswer)
 	defer conn.SetDeadline(time.Time{})
 	s, err := shake(conn)
 	if err != nil {
