@@ -57,6 +57,7 @@ var statuses = []struct {
 	{ddb.ErrOtherCluster, http.StatusBadGateway},
 	{ddb.ErrOldEpoch, http.StatusBadGateway},
 	{ddb.ErrUnknownNode, http.StatusBadGateway},
+	{ddb.ErrUnknownMaster, http.StatusBadGateway},
 	{ddb.ErrDuplicateID, http.StatusBadGateway},
 }
 

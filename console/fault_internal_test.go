@@ -33,7 +33,7 @@ func TestStatuses(t *testing.T) {
 		"ErrClosed": ddb.ErrClosed, "ErrReadOnly": ddb.ErrReadOnly, "ErrNotMaster": ddb.ErrNotMaster, "ErrNoMaster": ddb.ErrNoMaster,
 		"ErrNotConfirmed": ddb.ErrNotConfirmed, "ErrBusy": ddb.ErrBusy, "ErrNotReplicable": ddb.ErrNotReplicable, "ErrDiskFull": ddb.ErrDiskFull,
 		"ErrNotAllowed": ddb.ErrNotAllowed, "ErrStale": ddb.ErrStale, "ErrVersion": ddb.ErrVersion, "ErrOtherCluster": ddb.ErrOtherCluster,
-		"ErrForked": ddb.ErrForked, "ErrOldEpoch": ddb.ErrOldEpoch, "ErrUnknownNode": ddb.ErrUnknownNode, "ErrDuplicateID": ddb.ErrDuplicateID,
+		"ErrForked": ddb.ErrForked, "ErrOldEpoch": ddb.ErrOldEpoch, "ErrUnknownNode": ddb.ErrUnknownNode, "ErrUnknownMaster": ddb.ErrUnknownMaster, "ErrDuplicateID": ddb.ErrDuplicateID,
 		"ErrDamaged": ddb.ErrDamaged, "ErrGap": ddb.ErrGap, "ErrTrimmed": ddb.ErrTrimmed, "ErrDiverged": ddb.ErrDiverged,
 		"ErrTooLarge": ddb.ErrTooLarge, "ErrQueueFull": ddb.ErrQueueFull, "ErrUnsettled": ddb.ErrUnsettled, "ErrNoConflict": ddb.ErrNoConflict,
 	}
