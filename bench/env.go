@@ -160,7 +160,7 @@ func openPair(ctx context.Context, e *env, on engine, setup ...string) (*pair, e
 	if err != nil {
 		return nil, err
 	}
-	if err := p.openReplica(ctx, e, on); err == nil {
+	if err = p.openReplica(ctx, e, on); err == nil {
 		err = p.replica.WaitReady(ctx)
 	}
 	if err != nil {
