@@ -6,7 +6,6 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -20,7 +19,7 @@ const modulePath = "github.com/ddb-project/ddb"
 // importRule says what the code of a package may import beside the standard
 // library; its tests may import anything.
 type importRule struct {
-	own     []string // packages of this module, by folder; "x/..." is x and all below
+	own     []string // packages of this repository, by folder; "x/..." is x and all below
 	modules []string // modules of others
 }
 
@@ -87,6 +86,9 @@ var importRules = map[string]importRule{
 	"examples/haproxy":   {},
 	"examples/streamlit": {},
 
+	// Measurements.
+	"bench": {own: []string{".", "transport/...", "internal/testdb"}, modules: []string{hclogModule}},
+
 	// Support of tests.
 	"ddbtest":                  {own: []string{"."}, modules: testModules},
 	"internal/crashtest":       {own: []string{"..."}, modules: testModules},
@@ -97,6 +99,7 @@ var importRules = map[string]importRule{
 // testSupport lists the packages that serve tests only. Nothing else may import
 // them, and nothing else may import testModules, whatever its rule says.
 var testSupport = []string{
+	"bench",
 	"ddbtest",
 	"dialect/dialecttest",
 	"internal/testdb",
@@ -190,7 +193,7 @@ func checkImports(pkg string, imports []string) (problems []string) {
 		switch {
 		case isStandard(imp):
 		case own && !matchesAny(rule.own, dir):
-			problems = append(problems, fmt.Sprintf("package %s may not import %s of this module", pkg, dir))
+			problems = append(problems, fmt.Sprintf("package %s may not import %s of this repository", pkg, dir))
 		case own && !support && slices.Contains(testSupport, dir):
 			problems = append(problems, fmt.Sprintf("package %s may import %s in its tests only", pkg, dir))
 		case !own && !support && inModules(testModules, imp):
@@ -219,7 +222,7 @@ func checkReach(imports map[string][]string) (problems []string) {
 	return problems
 }
 
-// reachable returns, for each package of this module that start imports, a
+// reachable returns, for each package of this repository that start imports, a
 // shortest chain of imports that leads there.
 func reachable(imports map[string][]string, start string) map[string][]string {
 	chains := map[string][]string{start: {start}}
@@ -236,9 +239,9 @@ func reachable(imports map[string][]string, start string) map[string][]string {
 	return chains
 }
 
-// packageImports returns the imports of each package of this module without its
-// tests. It reads the files itself, so that those of other operating systems
-// and build tags count too.
+// packageImports returns the imports of each package of this repository, in
+// whichever of its modules it is, without its tests. It reads the files itself,
+// so that those of other operating systems and build tags count too.
 func packageImports(t *testing.T) map[string][]string {
 	t.Helper()
 	found := map[string]map[string]bool{}
@@ -288,13 +291,10 @@ func skipDir(name string) error {
 	if base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") {
 		return fs.SkipDir
 	}
-	if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil {
-		return fs.SkipDir // a module of its own
-	}
 	return nil
 }
 
-// ownPackage returns the folder of a package of this module, "." for its root.
+// ownPackage returns the folder of a package of this repository, "." for its root.
 func ownPackage(imp string) (dir string, own bool) {
 	if imp == modulePath {
 		return ".", true
