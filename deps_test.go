@@ -93,6 +93,7 @@ var importRules = map[string]importRule{
 	"ddbtest":                  {own: []string{"."}, modules: testModules},
 	"internal/crashtest":       {own: []string{"..."}, modules: testModules},
 	"internal/crashtest/child": {own: []string{".", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule, sqliteModule}},
+	"internal/testcluster":     {own: []string{".", "transport/inmem", "internal/testdb"}, modules: append([]string{hclogModule}, testModules...)},
 	"internal/testdb":          {modules: []string{mysqlModule, sqliteModule, "go.uber.org/goleak"}},
 }
 
@@ -102,6 +103,7 @@ var testSupport = []string{
 	"bench",
 	"ddbtest",
 	"dialect/dialecttest",
+	"internal/testcluster",
 	"internal/testdb",
 	"transport/transporttest",
 }

@@ -83,7 +83,7 @@ func TestSQLiteValues(t *testing.T) {
 func TestViews(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		h := build(t, e, console.Options{})
-		h.shop()
+		h.cluster.FillShop()
 		r, _ := h.follow(ddb.Replica, "r1", nil)
 		res, err := http.Get(h.server.URL + "/api/events")
 		require.NoError(t, err)

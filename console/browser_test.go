@@ -136,37 +136,11 @@ func run(expression string) chromedp.Action[chromedp.Void] {
 // widths are the sizes that the page is looked at, of a laptop's window and of a telephone.
 var widths = []struct{ x, y int64 }{{1280, 860}, {390, 844}}
 
-// shop fills a house with something to look at.
-func (h *house) shop() {
-	h.exec("CREATE TABLE customers (id INTEGER PRIMARY KEY, name VARCHAR(80) NOT NULL, city VARCHAR(60), since DATE)")
-	h.exec("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER NOT NULL, item VARCHAR(80), amount DECIMAL(12,2), paid BOOLEAN, note TEXT, receipt BLOB)")
-	people := []string{"Ada Lovelace", "Grace Hopper", "Edgar Codd", "Barbara Liskov", "Jim Gray", "Leslie Lamport", "Margaret Hamilton", "Tony Hoare"}
-	cities := []string{"London", "New York", "Portland", "Boston", "San Francisco", "Mountain View", "Cambridge", "Oxford"}
-	for i, p := range people {
-		h.exec("INSERT INTO customers VALUES (?, ?, ?, ?)", i+1, p, cities[i], fmt.Sprintf("20%02d-0%d-1%d", 10+i, 1+i, i))
-	}
-	items := []string{"Ledger, 200 pages", "Fountain pen", "Slide rule", "Punched cards", "Desk lamp", "Paper tape"}
-	tx, err := h.master.Begin()
-	require.NoError(h.t, err)
-	for i := range 240 {
-		var note, receipt any
-		if i%5 == 0 {
-			note = "Deliver before noon"
-		}
-		if i%3 == 0 {
-			receipt = []byte{0x89, 'P', 'N', 'G', 0x0d, 0x0a, byte(i)}
-		}
-		_, err := tx.Exec("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)", i+1, i%8+1, items[i%6], fmt.Sprintf("%d.%02d", 12+i*7%400, i*13%100), i%4 != 0, note, receipt)
-		require.NoError(h.t, err)
-	}
-	require.NoError(h.t, tx.Commit())
-}
-
 // The page looks as it should, light and dark, wide and narrow. The pictures are for people.
 func TestScreenshots(t *testing.T) {
 	ctx := browser(t)
 	h := build(t, engines[0], console.Options{})
-	h.shop()
+	h.cluster.FillShop()
 	h.follow(ddb.Replica, "replica-1", nil)
 	h.follow(ddb.Replica, "replica-2", nil)
 	lost, _ := h.follow(ddb.Replica, "replica-3", nil)

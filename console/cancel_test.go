@@ -17,13 +17,6 @@ import (
 	"github.com/ddb-project/ddb/console"
 )
 
-// busy returns how many statements with the word the server runs.
-func busy(t *testing.T, db *sql.DB, word string) (n int) {
-	t.Helper()
-	require.NoError(t, db.QueryRow("SELECT count(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE ? AND ID <> CONNECTION_ID()", "%"+word+"%").Scan(&n))
-	return n
-}
-
 // A canceled statement ends in the MariaDB server too, wherever it runs and however it got there. BENCHMARK would
 // not notice that its client has gone.
 func TestCancelMariaDB(t *testing.T) {

@@ -45,14 +45,6 @@ func (h *house) disagree() (snap *ddb.Cluster) {
 	return snap
 }
 
-// count returns the one number that a query gives, -1 if it fails.
-func count(c *ddb.Cluster, query string) (n int) {
-	if c.QueryRow(query).Scan(&n) != nil {
-		return -1
-	}
-	return n
-}
-
 // A conflict shows what both sides wrote, side by side with every digit, and is retried or dismissed by a click.
 func TestConflictPage(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {

@@ -23,45 +23,12 @@ import (
 	"github.com/ddb-project/ddb/internal/testdb"
 )
 
-func need(t *testing.T, program string) string {
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skipf("%s is not installed: install it to test the exported file with the stock client", program)
-	}
-	return path
-}
-
 // jsonInto scans JSON text.
 func jsonInto(v any) sql.Scanner { return jsonScanner{v} }
 
 type jsonScanner struct{ v any }
 
 func (s jsonScanner) Scan(src any) error { return json.Unmarshal([]byte(src.(string)), s.v) }
-
-// contents returns all rows of a SQLite database as literals with their storage classes.
-func contents(t *testing.T, db *sql.DB, tables ...string) string {
-	var out strings.Builder
-	for _, table := range tables {
-		rows, err := db.Query("SELECT name FROM pragma_table_info(?)", table)
-		require.NoError(t, err)
-		var columns []string
-		for rows.Next() {
-			var name string
-			require.NoError(t, rows.Scan(&name))
-			columns = append(columns, fmt.Sprintf(`typeof(%[1]q) || hex(CAST(%[1]q AS BLOB)) || iif(typeof(%[1]q) = 'real', printf('%%!.20e', %[1]q), '')`, name))
-		}
-		require.NoError(t, rows.Close())
-		rows, err = db.Query("SELECT " + strings.Join(columns, " || '|' || ") + " FROM \"" + strings.ReplaceAll(table, `"`, `""`) + "\" ORDER BY 1")
-		require.NoError(t, err)
-		for rows.Next() {
-			var line string
-			require.NoError(t, rows.Scan(&line))
-			fmt.Fprintln(&out, table, line)
-		}
-		require.NoError(t, rows.Close())
-	}
-	return out.String()
-}
 
 // An exported SQLite database, loaded by the stock client, has the same values, schema and nothing of ddb's.
 func TestExportSQLite(t *testing.T) {

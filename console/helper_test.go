@@ -2,7 +2,6 @@ package console_test
 
 import (
 	"bytes"
-	"context"
 	"database/sql"
 	"encoding/json"
 	"io"
@@ -11,21 +10,38 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/console"
+	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/transport/inmem"
 )
 
 func TestMain(m *testing.M) { testdb.Main(m) }
 
+// Short names for what these tests have in common with those of the page, which are in a module of their own.
+var (
+	wait        = testcluster.Wait
+	testContext = testcluster.Context
+	logger      = testcluster.Logger
+	need        = testcluster.Program
+	contents    = testcluster.Contents
+	busy        = testcluster.Busy
+	count       = testcluster.Count
+)
+
+const (
+	patience  = testcluster.Patience
+	heartbeat = testcluster.Heartbeat
+)
+
 // house is a cluster in one process with a console on its master.
 type house struct {
 	t       *testing.T
 	engine  *engine
+	cluster *testcluster.Cluster
 	network *inmem.Network
 	master  *ddb.Cluster
 	db      *sql.DB // the master's
@@ -34,22 +50,20 @@ type house struct {
 	token   string
 }
 
-// heartbeat is short, so that a fallen node is soon seen.
-const heartbeat = 200 * time.Millisecond
-
 // engine is a kind of database.
 type engine struct {
 	name string
 	open func(t *testing.T) (*sql.DB, console.Server)
 }
 
-// engines are the kinds that the tests of the API and the page run on.
+// engines are the kinds that the tests of the API run on.
 var engines = []*engine{
-	{"sqlite", func(t *testing.T) (*sql.DB, console.Server) { _, db := testdb.SQLite(t); return db, console.Server{} }},
+	{"sqlite", func(t *testing.T) (*sql.DB, console.Server) {
+		return testcluster.SQLite.OpenAlone(t).DB, console.Server{}
+	}},
 	{"mariadb", func(t *testing.T) (*sql.DB, console.Server) {
-		s := testdb.MariaDB(t)
-		name := s.NewDatabase(t)
-		return s.Open(t, name), console.Server{Host: "127.0.0.1", Port: s.Port(), User: s.User(), Password: s.Password(), Database: name}
+		d := testcluster.MariaDB.OpenAlone(t)
+		return d.DB, console.Server{Host: "127.0.0.1", Port: d.Server.Port(), User: d.Server.User(), Password: d.Server.Password(), Database: d.Name}
 	}},
 }
 
@@ -63,7 +77,7 @@ func onEach(t *testing.T, test func(t *testing.T, e *engine)) {
 // build starts a master with a console.
 func build(t *testing.T, e *engine, opts console.Options) *house {
 	t.Helper()
-	h := &house{t: t, engine: e, network: inmem.New()}
+	h := &house{t: t, engine: e}
 	h.db, opts.Database = e.open(t)
 	h.over(opts)
 	return h
@@ -73,15 +87,13 @@ func build(t *testing.T, e *engine, opts console.Options) *house {
 func (h *house) over(opts console.Options) {
 	t := h.t
 	t.Helper()
-	h.token = opts.Token
-	var err error
-	h.master, err = ddb.Open(testContext(t), h.db, ddb.Options{Listen: "master", Transport: h.network, Logger: logger(t), Heartbeat: heartbeat})
-	require.NoError(t, err)
-	t.Cleanup(func() { h.master.Close() })
+	h.cluster = testcluster.New(t, h.db)
+	h.network, h.master, h.token = h.cluster.Network, h.cluster.Master, opts.Token
 	opts.Logger = logger(t)
 	if opts.Sample == 0 {
 		opts.Sample = 200 * time.Millisecond
 	}
+	var err error
 	h.console, err = console.New(h.master, opts)
 	require.NoError(t, err)
 	h.server = httptest.NewServer(h.console)
@@ -97,17 +109,12 @@ func (h *house) follow(role ddb.Role, id string, db *sql.DB) (*ddb.Cluster, *sql
 	if db == nil {
 		db, _ = h.engine.open(h.t)
 	}
-	c, err := ddb.Open(testContext(h.t), db, ddb.Options{ID: id, Role: role, Master: "master", Transport: h.network, Logger: logger(h.t), Heartbeat: heartbeat})
-	require.NoError(h.t, err)
-	h.t.Cleanup(func() { c.Close() })
-	require.NoError(h.t, c.WaitReady(testContext(h.t)))
-	return c, db
+	return h.cluster.Follow(role, id, db), db
 }
 
 func (h *house) exec(query string, args ...any) {
 	h.t.Helper()
-	_, err := h.master.Exec(query, args...)
-	require.NoError(h.t, err, query)
+	h.cluster.Exec(query, args...)
 }
 
 // call sends a request and returns the answer. A body that is no io.Reader is sent as JSON.
@@ -166,33 +173,3 @@ func (h *house) sql(status int, request map[string]any) answer {
 	require.NoError(h.t, d.Decode(&a), "%s", body)
 	return a
 }
-
-// patience is how long a test waits for what must come, on the busiest machine.
-const patience = time.Minute
-
-// wait returns when the condition holds, and fails when it does not within patience.
-func wait(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !condition(); {
-		require.True(t, time.Now().Before(end), "never came: %s", what)
-		select {
-		case <-t.Context().Done():
-			t.Fatal(what)
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*patience)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func logger(t *testing.T) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: testWriter{t}})
-}
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(b []byte) (int, error) { w.t.Log(string(b)); return len(b), nil }

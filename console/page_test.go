@@ -36,7 +36,7 @@ func TestPage(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		ctx := browser(t)
 		h := build(t, e, console.Options{Token: "the token of the page"})
-		h.shop()
+		h.cluster.FillShop()
 		_, _ = h.follow(ddb.Replica, "r1", nil)
 		r2, r2db := h.follow(ddb.Replica, "r2", nil)
 

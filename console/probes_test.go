@@ -13,7 +13,6 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/console"
-	"github.com/ddb-project/ddb/transport/inmem"
 )
 
 // witnessed counts the calls of the function witness on SQLite, by its argument.
@@ -183,7 +182,7 @@ func TestNothingIsEvaluatedToLearn(t *testing.T) {
 			_, err := db.Exec(s)
 			require.NoError(t, err, s)
 		}
-		l := &life{house: &house{t: t, engine: e, network: inmem.New(), db: db}, at: at, dbs: []*sql.DB{db}}
+		l := &life{house: &house{t: t, engine: e, db: db}, at: at, dbs: []*sql.DB{db}}
 		for _, moment := range moments {
 			moment.run(l)
 			for i, db := range l.dbs {

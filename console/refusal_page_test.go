@@ -14,7 +14,7 @@ func TestRefusalPage(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		ctx := browser(t)
 		h := build(t, e, console.Options{Token: "admin", Tokens: map[string]console.Access{"the reader": console.Read}})
-		h.shop()
+		h.cluster.FillShop()
 		do(t, ctx, chromedp.Navigate(h.server.URL+"#sql"), chromedp.WaitVisible("#login input"),
 			chromedp.SendKeys("#login input", "the reader\r"), chromedp.WaitVisible("#text"), chromedp.SendKeys("#text", "DELETE FROM orders"), chromedp.Click("#run"))
 		until(t, ctx, `!!document.querySelector('#results .failed, dialog[open] #ask-yes')`)

@@ -27,7 +27,7 @@ func TestTransferPage(t *testing.T) {
 	onEach(t, func(t *testing.T, e *engine) {
 		ctx := browser(t)
 		h := build(t, e, console.Options{})
-		h.shop()
+		h.cluster.FillShop()
 		h.exec("INSERT INTO customers (id, name) VALUES (99, ?)", "O'Brien; -- \"ü\"\n")
 		replica, _ := h.follow(ddb.Replica, "r1", nil)
 		folder := t.TempDir()
