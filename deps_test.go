@@ -30,7 +30,6 @@ const (
 	hclogModule    = "github.com/hashicorp/go-hclog"
 	mysqlModule    = "github.com/go-sql-driver/mysql"
 	sqliteModule   = "modernc.org/sqlite"
-	yamuxModule    = "github.com/hashicorp/yamux"
 	promModule     = "github.com/prometheus/client_golang"
 	syncModule     = "golang.org/x/sync"
 	timeModule     = "golang.org/x/time"
@@ -46,7 +45,7 @@ var importRules = map[string]importRule{
 	".": {
 		own: []string{"dialect", "transport", "internal/memory", "internal/mysql", "internal/remote", "internal/rights",
 			"internal/sqlclass", "internal/sqlite", "internal/wire"},
-		modules: []string{cborModule, compressModule, hclogModule, mysqlModule, sqliteModule, yamuxModule, syncModule, timeModule},
+		modules: []string{cborModule, compressModule, hclogModule, mysqlModule, sqliteModule, syncModule, timeModule},
 	},
 
 	// Bytes between nodes.
@@ -95,6 +94,10 @@ var importRules = map[string]importRule{
 	"internal/crashtest/child": {own: []string{".", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule, sqliteModule}},
 	"internal/testcluster":     {own: []string{".", "transport/inmem", "internal/testdb"}, modules: append([]string{hclogModule}, testModules...)},
 	"internal/testdb":          {modules: []string{mysqlModule, sqliteModule, "go.uber.org/goleak"}},
+	"tests/browser":            {},
+	"tests/tools":              {},
+	"tests/wire":               {},
+	"tests/wrap":               {},
 }
 
 // testSupport lists the packages that serve tests only. Nothing else may import
@@ -115,6 +118,7 @@ var testModules = []string{
 	"github.com/chromedp/cdproto",
 	"github.com/chromedp/chromedp",
 	"github.com/creack/pty",
+	"github.com/hashicorp/yamux",
 	"github.com/jmoiron/sqlx",
 	"github.com/pressly/goose/v3",
 	"github.com/rogpeppe/go-internal",
@@ -127,7 +131,7 @@ var testModules = []string{
 
 // neverReaches holds what no chain of imports may join, however the rules grow.
 var neverReaches = map[string][]string{
-	".":             {"transport/tcp", "transport/inmem", "transport/fault", "console", "examples/..."},
+	".":             {"transport/tcp", "transport/inmem", "transport/fault", "console", "examples/...", "tests/..."},
 	"transport/...": {".", "dialect/...", "console", "examples/..."},
 	"dialect/...":   {".", "transport/...", "console", "examples/..."},
 	"internal/wire": {".", "console", "examples/..."},

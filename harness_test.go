@@ -17,6 +17,7 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/transport"
 	"github.com/ddb-project/ddb/transport/fault"
@@ -29,6 +30,10 @@ func onEngines(t *testing.T, f func(t *testing.T, engine string)) {
 		t.Run(e, func(t *testing.T) { f(t, e) })
 	}
 }
+
+func openSQLite(t *testing.T) *sql.DB { return testcluster.SQLite.Open(t).DB }
+
+func openMariaDB(t *testing.T) *sql.DB { return testcluster.MariaDB.Open(t, "parseTime=true").DB }
 
 // patience is how long a test waits for what must happen; it is never measured.
 const patience = 60 * time.Second

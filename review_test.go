@@ -6,9 +6,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/DATA-DOG/go-sqlmock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
@@ -164,24 +162,6 @@ func TestSchemaStatementCutShort(t *testing.T) {
 	f.level()
 	f.do("INSERT INTO u VALUES (2, 2)")
 	f.level()
-}
-
-// After a write the master is read although the only replica lags and the floor would keep it.
-func TestWrapFloorAfterWrite(t *testing.T) {
-	m := newMocked(t, ddb.Options{Heartbeat: 10 * time.Millisecond, MaxLag: time.Second, Floor: 2})
-	m.checker.Set("a", ddb.Report{Lag: time.Minute}, nil)
-	m.checker.Set("b", ddb.Report{Lag: time.Minute}, nil)
-	for _, changed := m.c.Watch(); ; _, changed = m.c.Watch() {
-		if nodes := m.c.Nodes(); nodes[1].State == ddb.Lagging && nodes[2].State == ddb.Lagging {
-			break
-		}
-		<-changed
-	}
-	m.master.ExpectExec("UPDATE t SET n = 1").WillReturnResult(sqlmock.NewResult(0, 1))
-	_, err := m.c.Exec("UPDATE t SET n = 1")
-	require.NoError(t, err)
-	expectOne(m.master, "SELECT n FROM t")
-	readOne(t, m.c, t.Context(), "SELECT n FROM t")
 }
 
 // A temporary table lives on one connection got from Conn.

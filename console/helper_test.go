@@ -32,11 +32,6 @@ var (
 	count       = testcluster.Count
 )
 
-const (
-	patience  = testcluster.Patience
-	heartbeat = testcluster.Heartbeat
-)
-
 // house is a cluster in one process with a console on its master.
 type house struct {
 	t       *testing.T

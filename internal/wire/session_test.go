@@ -12,8 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/yamux"
-
 	"github.com/ddb-project/ddb/transport"
 	"github.com/ddb-project/ddb/transport/fault"
 	"github.com/ddb-project/ddb/transport/inmem"
@@ -142,68 +140,6 @@ func roundTrip(t *testing.T, c net.Conn, size int) {
 func TestStreamsAreConns(t *testing.T) {
 	transporttest.Test(t, func(t *testing.T) (transport.Transport, string) {
 		return &muxed{Transport: inmem.New(), t: t}, "a"
-	})
-}
-
-// The library that the protocol comes from understands it, at either end.
-func TestYamuxInterop(t *testing.T) {
-	config := yamux.DefaultConfig()
-	config.LogOutput = io.Discard
-	network := inmem.New()
-	pair := func(t *testing.T) (a, b net.Conn) {
-		l, err := network.Listen(t.Context(), "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		if a, err = network.Dial(t.Context(), l.Addr().String()); err != nil {
-			t.Fatal(err)
-		}
-		if b, err = l.Accept(); err != nil {
-			t.Fatal(err)
-		}
-		return a, b
-	}
-	t.Run("client", func(t *testing.T) {
-		a, b := pair(t)
-		ours, _ := Client(a, SessionConfig{})
-		theirs, err := yamux.Server(b, config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		go echoAll(theirs)
-		for range 3 {
-			c, err := ours.Open(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			roundTrip(t, c, 3<<20)
-			c.Close()
-		}
-		if _, err := theirs.Ping(); err != nil {
-			t.Errorf("ping: %v", err)
-		}
-		ours.Close()
-		theirs.Close()
-	})
-	t.Run("server", func(t *testing.T) {
-		a, b := pair(t)
-		ours, _ := Server(a, SessionConfig{})
-		theirs, err := yamux.Client(b, config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		go echoAll(ours)
-		for range 3 {
-			c, err := theirs.Open()
-			if err != nil {
-				t.Fatal(err)
-			}
-			roundTrip(t, c, 3<<20)
-			c.Close()
-		}
-		theirs.Close()
-		ours.Close()
 	})
 }
 

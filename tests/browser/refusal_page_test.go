@@ -1,4 +1,4 @@
-package console_test
+package browser_test
 
 import (
 	"testing"
@@ -7,14 +7,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb/console"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // The page says in words why a statement was refused, and offers a reader nothing that he may not do.
 func TestRefusalPage(t *testing.T) {
-	onEach(t, func(t *testing.T, e *engine) {
+	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
 		ctx := browser(t)
 		h := build(t, e, console.Options{Token: "admin", Tokens: map[string]console.Access{"the reader": console.Read}})
-		h.cluster.FillShop()
+		h.FillShop()
 		do(t, ctx, chromedp.Navigate(h.server.URL+"#sql"), chromedp.WaitVisible("#login input"),
 			chromedp.SendKeys("#login input", "the reader\r"), chromedp.WaitVisible("#text"), chromedp.SendKeys("#text", "DELETE FROM orders"), chromedp.Click("#run"))
 		until(t, ctx, `!!document.querySelector('#results .failed, dialog[open] #ask-yes')`)
@@ -26,7 +27,7 @@ func TestRefusalPage(t *testing.T) {
 		require.Contains(t, shown, "not allowed")
 		require.Contains(t, shown, "your access is read, and this takes write")
 		require.True(t, eval[bool](t, ctx, `document.getElementById('export').hidden && document.getElementById('import').hidden`))
-		shoot(t, ctx, "refused-"+e.name)
-		require.Equal(t, 240, count(h.master, "SELECT count(*) FROM orders"))
+		shoot(t, ctx, "refused-"+string(e))
+		require.Equal(t, 240, testcluster.Count(h.Master, "SELECT count(*) FROM orders"))
 	})
 }

@@ -1,4 +1,4 @@
-package console_test
+package browser_test
 
 import (
 	"bytes"
@@ -19,37 +19,38 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/console"
+	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
 
 // The buttons for export and import take the whole database home and bring it back.
 func TestTransferPage(t *testing.T) {
-	onEach(t, func(t *testing.T, e *engine) {
+	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
 		ctx := browser(t)
 		h := build(t, e, console.Options{})
-		h.cluster.FillShop()
-		h.exec("INSERT INTO customers (id, name) VALUES (99, ?)", "O'Brien; -- \"ü\"\n")
+		h.FillShop()
+		h.Exec("INSERT INTO customers (id, name) VALUES (99, ?)", "O'Brien; -- \"ü\"\n")
 		replica, _ := h.follow(ddb.Replica, "r1", nil)
 		folder := t.TempDir()
 		do(t, ctx, download(folder), chromedp.Navigate(h.server.URL+"#sql"), chromedp.WaitVisible("#export"), chromedp.Click("#export"))
 		file := saved(t, filepath.Join(folder, "ddb-master.sql"))
 		h.loads(file)
 
-		h.exec("DROP TABLE orders")
-		h.exec("DROP TABLE customers")
+		h.Exec("DROP TABLE orders")
+		h.Exec("DROP TABLE customers")
 		until(t, ctx, `!document.getElementById('import').hidden`)
 		choose(t, ctx, file)
 		do(t, ctx, chromedp.WaitVisible("#ask-no"), chromedp.Click("#ask-no"))
 		until(t, ctx, `!document.querySelector('dialog[open]')`)
-		require.Equal(t, -1, count(h.master, "SELECT count(*) FROM customers"))
+		require.Equal(t, -1, testcluster.Count(h.Master, "SELECT count(*) FROM customers"))
 		choose(t, ctx, file)
 		do(t, ctx, chromedp.WaitVisible("#ask-yes"), chromedp.Click("#ask-yes"))
 		until(t, ctx, `document.getElementById('toast').textContent.startsWith('Imported')`)
 		require.Regexp(t, ` 249 rows$`, eval[string](t, ctx, `document.getElementById('toast').textContent`))
 		until(t, ctx, `[...document.querySelectorAll('#schema summary')].map(e => e.textContent).join() === 'customers9,orders240'`)
-		require.NoError(t, h.master.WaitLevel(testContext(t)))
-		wait(t, "the rows on the replica", func() bool {
-			return count(replica, `SELECT count(*) FROM customers WHERE name LIKE 'O''Brien; -- "ü"%'`) == 1 && count(replica, "SELECT count(*) FROM orders") == 240
+		require.NoError(t, h.Master.WaitLevel(testcluster.Context(t)))
+		testcluster.Wait(t, "the rows on the replica", func() bool {
+			return testcluster.Count(replica, `SELECT count(*) FROM customers WHERE name LIKE 'O''Brien; -- "ü"%'`) == 1 && testcluster.Count(replica, "SELECT count(*) FROM orders") == 240
 		})
 
 		// A file that does not work says where.
@@ -64,7 +65,7 @@ func TestTransferPage(t *testing.T) {
 // saved waits until the browser has written the file whole: it has another name before, beside an empty file that holds its name.
 func saved(t *testing.T, path string) string {
 	t.Helper()
-	wait(t, path, func() bool {
+	testcluster.Wait(t, path, func() bool {
 		f, err := os.Stat(path)
 		return err == nil && f.Size() > 0
 	})
@@ -104,26 +105,26 @@ func (h *house) loads(file string) {
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.NotContains(t, string(text), "_ddb")
-	if h.engine.name == "sqlite" {
+	if h.engine == testcluster.SQLite {
 		path := filepath.Join(t.TempDir(), "fresh.db")
-		load := exec.Command(need(t, "sqlite3"), "-bail", path)
+		load := exec.Command(testcluster.Program(t, "sqlite3"), "-bail", path)
 		load.Stdin = bytes.NewReader(text)
 		out, err := load.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 		loaded := testdb.OpenSQLite(t, path)
-		require.Equal(t, contents(t, h.db, "customers", "orders"), contents(t, loaded, "customers", "orders"))
+		require.Equal(t, testcluster.Contents(t, h.DB, "customers", "orders"), testcluster.Contents(t, loaded, "customers", "orders"))
 		return
 	}
-	fresh, at := h.engine.open(t)
-	load := exec.Command(need(t, "mariadb"), "--protocol=tcp", "--host=127.0.0.1", fmt.Sprintf("--port=%d", at.Port), "--user="+at.User, at.Database)
-	load.Env = append(os.Environ(), "MYSQL_PWD="+at.Password)
+	fresh := h.engine.OpenAlone(t)
+	load := exec.Command(testcluster.Program(t, "mariadb"), "--protocol=tcp", "--host=127.0.0.1", fmt.Sprintf("--port=%d", fresh.Server.Port()), "--user="+fresh.Server.User(), fresh.Name)
+	load.Env = append(os.Environ(), "MYSQL_PWD="+fresh.Server.Password())
 	load.Stdin = bytes.NewReader(text)
 	out, err := load.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	for _, table := range []string{"customers", "orders"} {
 		var name string
 		var want, got int64
-		require.NoError(t, h.db.QueryRow("CHECKSUM TABLE "+table).Scan(&name, &want))
+		require.NoError(t, h.DB.QueryRow("CHECKSUM TABLE "+table).Scan(&name, &want))
 		require.NoError(t, fresh.QueryRow("CHECKSUM TABLE "+table).Scan(&name, &got))
 		require.Equal(t, want, got, table)
 	}
@@ -132,7 +133,7 @@ func (h *house) loads(file string) {
 // testDownloads takes a result home as CSV and JSON, with NULL, empty text, quotes, bytes and all digits.
 func testDownloads(t *testing.T, ctx context.Context, h *house) {
 	folder := t.TempDir()
-	blob := map[string]string{"sqlite": "X'00FF'", "mariadb": "CAST(X'00FF' AS BINARY)"}[h.engine.name]
+	blob := map[string]string{"sqlite": "X'00FF'", "mariadb": "CAST(X'00FF' AS BINARY)"}[string(h.engine)]
 	do(t, ctx, download(folder))
 	write(t, ctx, "CREATE TABLE home (id BIGINT PRIMARY KEY, n VARCHAR(9), e VARCHAR(9), q VARCHAR(9), b BLOB); INSERT INTO home VALUES (9007199254740993, NULL, '', 'a,\"b\"', "+blob+"); SELECT * FROM home")
 	until(t, ctx, `document.querySelectorAll('#results .result-head button').length === 2`)

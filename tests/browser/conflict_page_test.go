@@ -1,4 +1,4 @@
-package console_test
+package browser_test
 
 import (
 	"fmt"
@@ -9,36 +9,37 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/console"
+	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/transport/fault"
 )
 
 // disagree makes three conflicts between the master and a snap whose link was cut meanwhile, on the rows 1 to 3 of stock.
 func (h *house) disagree() (snap *ddb.Cluster) {
 	h.t.Helper()
-	h.exec("CREATE TABLE stock (id BIGINT PRIMARY KEY, item VARCHAR(80), pieces BIGINT, code BLOB)")
+	h.Exec("CREATE TABLE stock (id BIGINT PRIMARY KEY, item VARCHAR(80), pieces BIGINT, code BLOB)")
 	for i := range 3 {
-		h.exec("INSERT INTO stock VALUES (?, ?, 9007199254740993, ?)", i+1, fmt.Sprint("item ", i+1), []byte{0xca, 0xfe})
+		h.Exec("INSERT INTO stock VALUES (?, ?, 9007199254740993, ?)", i+1, fmt.Sprint("item ", i+1), []byte{0xca, 0xfe})
 	}
-	links := fault.New(h.network)
-	db, _ := h.engine.open(h.t)
-	snap, err := ddb.Open(testContext(h.t), db, ddb.Options{ID: "van", Role: ddb.Snap, Master: "master", Transport: links, Logger: logger(h.t), Heartbeat: heartbeat})
+	links := fault.New(h.Network)
+	db := h.engine.OpenAlone(h.t).DB
+	snap, err := ddb.Open(testcluster.Context(h.t), db, ddb.Options{ID: "van", Role: ddb.Snap, Master: "master", Transport: links, Logger: testcluster.Logger(h.t), Heartbeat: testcluster.Heartbeat})
 	require.NoError(h.t, err)
 	h.t.Cleanup(func() { snap.Close() })
-	require.NoError(h.t, snap.WaitReady(testContext(h.t)))
-	wait(h.t, "the rows on the snap", func() bool { return count(snap, "SELECT count(*) FROM stock") == 3 })
+	require.NoError(h.t, snap.WaitReady(testcluster.Context(h.t)))
+	testcluster.Wait(h.t, "the rows on the snap", func() bool { return testcluster.Count(snap, "SELECT count(*) FROM stock") == 3 })
 	links.CutAll()
 	for i := range 3 {
 		_, err := snap.Exec("UPDATE stock SET item = ?, pieces = 9007199254740995 WHERE id = ?", fmt.Sprint(`<b>van</b> "`, i+1, `"`), i+1)
 		require.NoError(h.t, err)
 		if i == 2 {
-			h.exec("DELETE FROM stock WHERE id = 3")
+			h.Exec("DELETE FROM stock WHERE id = 3")
 			break
 		}
-		h.exec("UPDATE stock SET item = ? WHERE id = ?", fmt.Sprint("shop ", i+1), i+1)
+		h.Exec("UPDATE stock SET item = ? WHERE id = ?", fmt.Sprint("shop ", i+1), i+1)
 	}
 	links.HealAll()
-	wait(h.t, "the conflicts", func() bool {
-		list, err := h.master.Conflicts(testContext(h.t))
+	testcluster.Wait(h.t, "the conflicts", func() bool {
+		list, err := h.Master.Conflicts(testcluster.Context(h.t))
 		require.NoError(h.t, err)
 		return len(list) == 3
 	})
@@ -47,7 +48,7 @@ func (h *house) disagree() (snap *ddb.Cluster) {
 
 // A conflict shows what both sides wrote, side by side with every digit, and is retried or dismissed by a click.
 func TestConflictPage(t *testing.T) {
-	onEach(t, func(t *testing.T, e *engine) {
+	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
 		ctx := browser(t)
 		h := build(t, e, console.Options{})
 		snap := h.disagree()
@@ -68,7 +69,7 @@ func TestConflictPage(t *testing.T) {
 		for _, look := range []string{"light", "dark"} {
 			for _, width := range widths {
 				do(t, ctx, theme(look), chromedp.EmulateViewport(width.x, width.y))
-				shoot(t, ctx, fmt.Sprintf("conflicts-%s-%s-%d", e.name, look, width.x))
+				shoot(t, ctx, fmt.Sprintf("conflicts-%s-%s-%d", e, look, width.x))
 			}
 		}
 		do(t, ctx, chromedp.EmulateViewport(1280, 860))
@@ -82,7 +83,7 @@ func TestConflictPage(t *testing.T) {
 		click(1, "retry")
 		until(t, ctx, fmt.Sprintf(left, 2))
 		var item string
-		require.NoError(t, h.db.QueryRow("SELECT item FROM stock WHERE id = 1").Scan(&item))
+		require.NoError(t, h.DB.QueryRow("SELECT item FROM stock WHERE id = 1").Scan(&item))
 		require.Equal(t, `<b>van</b> "1"`, item)
 
 		click(2, "dismiss") // asks first
@@ -91,11 +92,11 @@ func TestConflictPage(t *testing.T) {
 		click(2, "dismiss")
 		do(t, ctx, chromedp.WaitVisible("#ask-yes"), chromedp.Click("#ask-yes"))
 		until(t, ctx, fmt.Sprintf(left, 1))
-		require.NoError(t, h.db.QueryRow("SELECT item FROM stock WHERE id = 2").Scan(&item))
+		require.NoError(t, h.DB.QueryRow("SELECT item FROM stock WHERE id = 2").Scan(&item))
 		require.Equal(t, "shop 2", item)
 
-		wait(t, "the outcome on the snap", func() bool {
-			return count(snap, `SELECT count(*) FROM stock WHERE id = 1 AND item LIKE '%van%' OR id = 2 AND item = 'shop 2'`) == 2 && count(snap, "SELECT count(*) FROM stock") == 2
+		testcluster.Wait(t, "the outcome on the snap", func() bool {
+			return testcluster.Count(snap, `SELECT count(*) FROM stock WHERE id = 1 AND item LIKE '%van%' OR id = 2 AND item = 'shop 2'`) == 2 && testcluster.Count(snap, "SELECT count(*) FROM stock") == 2
 		})
 	})
 }

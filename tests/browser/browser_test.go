@@ -1,4 +1,4 @@
-package console_test
+package browser_test
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/console"
+	"github.com/ddb-project/ddb/internal/testcluster"
 
 	"github.com/ddb-project/ddb/internal/testdb"
 )
@@ -41,7 +42,7 @@ func browser(t *testing.T) context.Context {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.NoFirstRun, chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(t.TempDir()))
-	alloc, stop := chromedp.NewExecAllocator(testContext(t), options...)
+	alloc, stop := chromedp.NewExecAllocator(testcluster.Context(t), options...)
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(alloc, chromedp.WithErrorf(t.Logf))
 	t.Cleanup(func() {
@@ -139,8 +140,8 @@ var widths = []struct{ x, y int64 }{{1280, 860}, {390, 844}}
 // The page looks as it should, light and dark, wide and narrow. The pictures are for people.
 func TestScreenshots(t *testing.T) {
 	ctx := browser(t)
-	h := build(t, engines[0], console.Options{})
-	h.cluster.FillShop()
+	h := build(t, testcluster.SQLite, console.Options{})
+	h.FillShop()
 	h.follow(ddb.Replica, "replica-1", nil)
 	h.follow(ddb.Replica, "replica-2", nil)
 	lost, _ := h.follow(ddb.Replica, "replica-3", nil)
@@ -154,10 +155,10 @@ func TestScreenshots(t *testing.T) {
 				return
 			case <-time.After(time.Duration(4+i/40%9) * time.Millisecond):
 			}
-			_, _ = h.master.Exec("UPDATE orders SET amount = amount + 1 WHERE id = ?", i%240+1)
+			_, _ = h.Master.Exec("UPDATE orders SET amount = amount + 1 WHERE id = ?", i%240+1)
 			for range 3 {
 				var n int
-				_ = h.master.QueryRowContext(ddb.WithConsistency(context.Background(), ddb.Eventual), "SELECT count(*) FROM customers").Scan(&n)
+				_ = h.Master.QueryRowContext(ddb.WithConsistency(context.Background(), ddb.Eventual), "SELECT count(*) FROM customers").Scan(&n)
 			}
 		}
 	}()
@@ -166,7 +167,7 @@ func TestScreenshots(t *testing.T) {
 	until(t, ctx, `document.querySelector('[data-node="replica-3"]').dataset.state === 'inactive'`)
 	do(t, ctx, pose(8*time.Second)) // let the plots fill
 	const odd = `fetch('api/history').then(r => r.text()).then(s => { window.odd = /\d\.\d{12}/.test(s) })`
-	wait(t, "rates of many digits", func() bool { do(t, ctx, run(odd)); return eval[bool](t, ctx, `window.odd === true`) })
+	testcluster.Wait(t, "rates of many digits", func() bool { do(t, ctx, run(odd)); return eval[bool](t, ctx, `window.odd === true`) })
 	do(t, ctx, chromedp.Reload()) // the plots begin with what has been
 	until(t, ctx, `document.querySelectorAll('.n-row').length === 4 && document.querySelectorAll('#plot-writes path').length > 1`)
 	for _, look := range []string{"light", "dark"} {

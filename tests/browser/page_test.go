@@ -1,4 +1,4 @@
-package console_test
+package browser_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/console"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // write types SQL into the editor, long ones as if pasted, and runs it by the keyboard.
@@ -33,10 +34,10 @@ func write(t *testing.T, ctx context.Context, sql string) {
 
 // Every feature of the page works by clicking and typing, on both kinds of databases.
 func TestPage(t *testing.T) {
-	onEach(t, func(t *testing.T, e *engine) {
+	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
 		ctx := browser(t)
 		h := build(t, e, console.Options{Token: "the token of the page"})
-		h.cluster.FillShop()
+		h.FillShop()
 		_, _ = h.follow(ddb.Replica, "r1", nil)
 		r2, r2db := h.follow(ddb.Replica, "r2", nil)
 
@@ -50,7 +51,7 @@ func TestPage(t *testing.T) {
 		// A replica falls and returns while the page is watched; its link is seen to break.
 		require.NoError(t, r2.Close())
 		until(t, ctx, `document.querySelector('[data-node="r2"]').dataset.state === 'inactive' && document.querySelector('[data-link="r2"]').dataset.broken === 'true'`)
-		shoot(t, ctx, e.name+"-fallen")
+		shoot(t, ctx, string(e)+"-fallen")
 
 		// A node that is gone can be forgotten, after a question, and comes back as a node that is known.
 		require.False(t, eval[bool](t, ctx, `document.querySelector('[data-maintain="r2"]') !== null`))
@@ -69,22 +70,22 @@ func TestPage(t *testing.T) {
 		// SQL: a table is made and filled, with cells that are hostile, empty and binary.
 		write(t, ctx, "CREATE TABLE made (id INTEGER PRIMARY KEY, v TEXT, b BLOB, big BIGINT);")
 		until(t, ctx, `[...document.querySelectorAll('#schema .t')].some(e => e.textContent === 'made')`)
-		h.exec("INSERT INTO made VALUES (1, ?, NULL, 9007199254740993), (2, 'NULL', ?, 1)", `<script>window.hacked=1</script><img src=x onerror="window.hacked=1">"'`+"\u202eabc", []byte{0, 255})
+		h.Exec("INSERT INTO made VALUES (1, ?, NULL, 9007199254740993), (2, 'NULL', ?, 1)", `<script>window.hacked=1</script><img src=x onerror="window.hacked=1">"'`+"\u202eabc", []byte{0, 255})
 		write(t, ctx, "SELECT * FROM made ORDER BY id; SELECT 2 AS two")
 		until(t, ctx, `document.querySelectorAll('#results .result').length === 2 && document.querySelectorAll('#results .g-row').length === 3`)
 		require.False(t, eval[bool](t, ctx, `'hacked' in window || document.querySelectorAll('#results img, #results script').length > 0`))
 		require.Equal(t, []any{"null", "9007199254740993", "bytes", "NULL"}, eval[[]any](t, ctx, `(() => { const c = [...document.querySelectorAll('#results .g-cell')]; const r = [...document.querySelectorAll('#results .g-row')]; return [r[0].children[3].className.split(' ')[1], r[0].children[4].textContent, r[1].children[3].className.split(' ')[1], r[1].children[2].textContent] })()`))
-		shoot(t, ctx, e.name+"-hostile")
+		shoot(t, ctx, string(e)+"-hostile")
 
 		// An error stands where the statement is; a destructive statement asks first; a node can be chosen.
 		write(t, ctx, "SELECT 1; SELEKT 2")
 		until(t, ctx, `document.querySelector('#results .failed') && document.querySelector('#shade .bad-sql') !== null`)
 		require.Contains(t, eval[string](t, ctx, `[...document.querySelectorAll('.bad-sql')].map(e => e.textContent).join('')`), "SELEKT")
-		shoot(t, ctx, e.name+"-error")
+		shoot(t, ctx, string(e)+"-error")
 		write(t, ctx, "DELETE FROM made")
 		do(t, ctx, chromedp.WaitVisible("#ask-no"), chromedp.Click("#ask-no"))
 		var n int
-		require.NoError(t, h.db.QueryRow("SELECT count(*) FROM made").Scan(&n))
+		require.NoError(t, h.DB.QueryRow("SELECT count(*) FROM made").Scan(&n))
 		require.Equal(t, 2, n)
 		write(t, ctx, "DELETE FROM made")
 		do(t, ctx, chromedp.WaitVisible("#ask-yes"), chromedp.Click("#ask-yes"))
@@ -96,7 +97,7 @@ func TestPage(t *testing.T) {
 		until(t, ctx, `document.querySelector('#results .by') && document.querySelector('#results .by').textContent === 'master'`)
 		do(t, ctx, run(`document.getElementById('results').replaceChildren()`), chromedp.Click("#explain"))
 		until(t, ctx, `document.querySelectorAll('#results .g-row').length > 0 && !document.querySelector('#results .failed')`)
-		require.Regexp(t, map[string]string{"sqlite": "SCAN customers", "mariadb": "customers"}[e.name], eval[string](t, ctx, `document.querySelector('#results .grid').textContent`))
+		require.Regexp(t, map[string]string{"sqlite": "SCAN customers", "mariadb": "customers"}[string(e)], eval[string](t, ctx, `document.querySelector('#results .grid').textContent`))
 		for _, level := range []string{"session", "eventual", "2s"} {
 			do(t, ctx, chromedp.SetValue("#consistency", level))
 			write(t, ctx, "SELECT '"+level+"'")
@@ -108,15 +109,15 @@ func TestPage(t *testing.T) {
 		testDownloads(t, ctx, h)
 
 		// A running statement is canceled, by a click and by the keyboard, and no node works on it any longer.
-		slow := map[string]string{"sqlite": "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) SELECT count(*) FROM c", "mariadb": "SELECT SLEEP(50)"}[e.name]
+		slow := map[string]string{"sqlite": "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) SELECT count(*) FROM c", "mariadb": "SELECT SLEEP(50)"}[string(e)]
 		write(t, ctx, slow)
 		do(t, ctx, chromedp.WaitVisible("#cancel"), chromedp.Click("#cancel"))
 		until(t, ctx, `document.getElementById('results').textContent.includes('Canceled')`)
 		write(t, ctx, slow)
 		do(t, ctx, chromedp.WaitVisible("#cancel"), chromedp.KeyEvent(kb.Escape))
 		until(t, ctx, `document.getElementById('results').textContent.includes('Canceled')`)
-		if e.name == "mariadb" {
-			wait(t, "the end of SLEEP", func() bool { return busy(t, h.db, "SLEEP") == 0 })
+		if e == testcluster.MariaDB {
+			testcluster.Wait(t, "the end of SLEEP", func() bool { return testcluster.Busy(t, h.DB, "SLEEP") == 0 })
 		}
 
 		testDataTab(t, ctx, h)
@@ -143,7 +144,7 @@ func testHistory(t *testing.T, ctx context.Context) {
 
 // testDatabases creates and drops a database where the server has several, and a table in it.
 func testDatabases(t *testing.T, ctx context.Context, h *house) {
-	if h.engine.name != "mariadb" {
+	if h.engine != testcluster.MariaDB {
 		return
 	}
 	name := "page_database"
@@ -200,7 +201,7 @@ func testManyRows(t *testing.T, ctx context.Context, h *house) {
 	require.Less(t, eval[int](t, ctx, `document.querySelectorAll('#results .g-row').length`), 100)
 	folder := t.TempDir()
 	do(t, ctx, download(folder), chromedp.Click("#results .result-head button"))
-	wait(t, "the CSV", func() bool {
+	testcluster.Wait(t, "the CSV", func() bool {
 		b, err := os.ReadFile(filepath.Join(folder, "result.csv"))
 		return err == nil && len(b) > 100_000*8
 	})

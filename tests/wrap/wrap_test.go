@@ -1,9 +1,10 @@
-package ddb_test
+package wrap_test
 
 import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,9 +12,12 @@ import (
 	"github.com/DATA-DOG/go-sqlmock"
 	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/ddb-project/ddb"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // mocked is a Cluster over a mocked master and two mocked replicas.
 type mocked struct {
@@ -203,6 +207,52 @@ func TestWrapMaxStaleness(t *testing.T) {
 		expectOne(m.b, "SELECT 1")
 		readOne(t, m.c, ddb.WithMaxStaleness(t.Context(), 5*time.Second), "SELECT 1")
 	}
+}
+
+// After a write the master is read although the only replica lags and the floor would keep it.
+func TestWrapFloorAfterWrite(t *testing.T) {
+	m := newMocked(t, ddb.Options{Heartbeat: 10 * time.Millisecond, MaxLag: time.Second, Floor: 2})
+	m.checker.Set("a", ddb.Report{Lag: time.Minute}, nil)
+	m.checker.Set("b", ddb.Report{Lag: time.Minute}, nil)
+	for _, changed := m.c.Watch(); ; _, changed = m.c.Watch() {
+		if nodes := m.c.Nodes(); nodes[1].State == ddb.Lagging && nodes[2].State == ddb.Lagging {
+			break
+		}
+		<-changed
+	}
+	m.master.ExpectExec("UPDATE t SET n = 1").WillReturnResult(sqlmock.NewResult(0, 1))
+	_, err := m.c.Exec("UPDATE t SET n = 1")
+	require.NoError(t, err)
+	expectOne(m.master, "SELECT n FROM t")
+	readOne(t, m.c, t.Context(), "SELECT n FROM t")
+}
+
+// A program that is slow to take a change of health keeps no read from being routed by what has come since; all changes
+// reach it in order, those too that wait when the Cluster closes.
+func TestSlowOnHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var told []string
+		m := newMocked(t, ddb.Options{MaxLag: time.Second, OnHealth: func(s ddb.NodeStatus) {
+			<-release
+			told = append(told, fmt.Sprint(s.ID, " ", s.State))
+		}})
+		beat := func() { time.Sleep(1100 * time.Millisecond); synctest.Wait() }
+		for _, node := range []string{"a", "b"} {
+			m.checker.Set(node, ddb.Report{Lag: ddb.LagUnknown}, nil)
+			beat()
+		}
+		expectOne(m.master, "SELECT 1")
+		readOne(t, m.c, t.Context(), "SELECT 1")
+		m.checker.Set("b", ddb.Report{}, nil)
+		beat()
+		expectOne(m.b, "SELECT 2")
+		readOne(t, m.c, t.Context(), "SELECT 2")
+		require.Empty(t, told)
+		go func() { time.Sleep(time.Second); close(release) }()
+		require.NoError(t, m.c.Close())
+		require.Equal(t, []string{"a inactive", "b inactive", "b active"}, told[len(told)-3:])
+	})
 }
 
 // first is a picker of the program's own.

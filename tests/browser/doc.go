@@ -1,0 +1,2 @@
+// Package browser tests the console's page in Chromium.
+package browser

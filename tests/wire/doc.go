@@ -1,0 +1,2 @@
+// Package wire tests internal/wire against the library that its sessions speak with.
+package wire
