@@ -67,7 +67,7 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 		c.writesN.Add(1)
 		return c.writes.schema(ctx, nil, query, args)
 	case sqlclass.TxControl:
-		return nil, fmt.Errorf("%w: on a pool of connections it has no effect one can rely on; use Begin, or a connection got from Cluster.Conn: %s", ErrNotReplicable, sqlclass.Brief(query))
+		return nil, fmt.Errorf("%w: %s on a pool of connections has no effect one can rely on; use Begin, or a connection got from Cluster.Conn", ErrNotReplicable, sqlclass.Brief(query))
 	}
 	if err := c.refuseState(query); err != nil {
 		return nil, err
