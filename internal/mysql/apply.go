@@ -9,78 +9,13 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 )
 
-// statement gathers tuples for one INSERT and sends it when it is big enough.
-type statement struct {
-	ctx        context.Context
-	q          dialect.Querier
-	limit      int // bytes
-	head, tail string
-	buf        []byte
-	rows       int
-}
-
-// row begins a tuple: append its values to what it returns and pass that to end.
-func (s *statement) row() []byte {
-	if s.rows == 0 {
-		s.buf = append(s.buf[:0], s.head...)
-	} else {
-		s.buf = append(s.buf, ',')
-	}
-	return append(s.buf, '(')
-}
-
-func (s *statement) end(b []byte) {
-	s.buf = append(b, ')')
-	s.rows++
-}
-
-// next sends the statement if little more would fit.
-func (s *statement) next() error {
-	if len(s.buf) < s.limit*3/4 {
-		return nil
-	}
-	return s.flush()
-}
-
-func (s *statement) flush() error {
-	if s.rows == 0 {
-		return nil
-	}
-	s.rows = 0
-	_, err := s.q.ExecContext(s.ctx, string(append(s.buf, s.tail...)))
-	return err
-}
-
-// appendTuple appends the values without parentheses.
-func appendTuple(b []byte, columns []column, values []any) []byte {
-	for i, c := range columns {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = c.appendLiteral(b, values[i])
-	}
-	return b
-}
-
-// appendKey appends a condition that is true for the row with that key.
-func appendKey(b []byte, t *table, key []any) []byte {
-	for i, c := range t.keyColumns() {
-		if i > 0 {
-			b = append(b, " AND "...)
-		}
-		b = append(b, c.compare()...)
-		b = append(b, '=')
-		b = c.appendLiteral(b, key[i])
-	}
-	return b
-}
-
-func checkKey(t *table, key []any) error {
-	if len(key) != len(t.Key) {
-		return fmt.Errorf("key of %s has %d columns, got %d values: %w", t.sqlName(), len(t.Key), len(key), dialect.ErrSchemaMismatch)
-	}
-	return nil
-}
+// Limits of what is sent to the server at once.
+const (
+	maxInline         = 256 << 10 // bytes of one value that still go into the statement of its row
+	maxKeys           = 400       // keys in one DELETE
+	maxLookup         = 50        // keys in one Lookup statement
+	maxLookupIntegers = 1000      // the same, where they are integers
+)
 
 // writer carries out one Apply.
 type writer struct {
@@ -177,32 +112,6 @@ func (w *writer) delete(keys [][]any, n int) (deleted int64, err error) {
 	return deleted, nil
 }
 
-// appendKeys appends a condition that is true for the rows with those keys. Composite
-// keys are written with OR, which every optimizer turns into look-ups.
-func appendKeys(b []byte, t *table, keys [][]any) []byte {
-	if len(t.Key) == 1 && len(keys) > 1 {
-		c := t.keyColumns()[0]
-		b = append(b, c.compare()...)
-		b = append(b, " IN ("...)
-		for i, k := range keys {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = c.appendLiteral(b, k[0])
-		}
-		return append(b, ')')
-	}
-	for i, k := range keys {
-		if i > 0 {
-			b = append(b, " OR "...)
-		}
-		b = append(b, '(')
-		b = appendKey(b, t, k)
-		b = append(b, ')')
-	}
-	return b
-}
-
 // insert writes rows with as few statements as their size allows.
 func (w *writer) insert(rows []dialect.Row, verb, tail string) error {
 	names := make([]string, len(w.t.stored))
@@ -295,16 +204,6 @@ func (w *writer) forget(used []string) error {
 	return err
 }
 
-func asBytes(v any) ([]byte, bool) {
-	switch v := v.(type) {
-	case []byte:
-		return v, true
-	case string:
-		return []byte(v), true
-	}
-	return nil, false
-}
-
 // assemble builds the value in a user variable piece by piece.
 func (w *writer) assemble(name string, data []byte) error {
 	piece := w.e.statement / 2
@@ -351,20 +250,4 @@ func (w *writer) fail(err error, keys [][]any) error {
 		return fmt.Errorf("mysql: table %s: %w: %w", w.t.sqlName(), dialect.ErrSchemaMismatch, err)
 	}
 	return fmt.Errorf("mysql: apply to table %s%s: %w", w.t.sqlName(), at, wrap(err))
-}
-
-// describe shows a key for an error.
-func describe(key []any) string {
-	parts := make([]string, len(key))
-	for i, v := range key {
-		switch v := v.(type) {
-		case []byte:
-			parts[i] = fmt.Sprintf("%q", v)
-		case string:
-			parts[i] = fmt.Sprintf("%q", v)
-		default:
-			parts[i] = fmt.Sprint(v)
-		}
-	}
-	return "(" + strings.Join(parts, ", ") + ")"
 }

@@ -9,52 +9,6 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 )
 
-// outboxColumns defines the outbox of a table. Its key columns have exactly the types
-// of the table's key, so that equal means the same in both; all may be NULL, because
-// no sql_mode can then refuse a note.
-func (t *table) outboxColumns(images bool) string {
-	cols := []string{"id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"}
-	if images {
-		cols = []string{"id BIGINT NOT NULL PRIMARY KEY", "conn BIGINT UNSIGNED NOT NULL", "tx BIGINT NOT NULL", "at DATETIME(6) NOT NULL", "existed TINYINT NOT NULL"}
-	}
-	for i, c := range t.keyColumns() {
-		cols = append(cols, fmt.Sprintf("k%d %s NULL DEFAULT NULL", i+1, c.declare(false)))
-	}
-	if images {
-		for i, c := range t.stored {
-			cols = append(cols, fmt.Sprintf("o%d %s NULL DEFAULT NULL", i+1, c.declare(true)))
-		}
-	}
-	return strings.Join(cols, ", ")
-}
-
-// outboxPrint tells outboxes of different form apart; see outbox.
-func (t *table) outboxPrint(images bool) string {
-	if images {
-		return "images:" + digest(t.outboxColumns(false)) + ":" + digest(t.outboxColumns(true))
-	}
-	return "keys:" + digest(t.outboxColumns(false))
-}
-
-// declare is the column's type in an outbox. Wide images are kept outside the row,
-// since key and images together could exceed what a row can hold.
-func (c column) declare(wide bool) string {
-	typ := c.typ
-	if wide && c.isList() {
-		return "bigint unsigned" // a trigger would copy it by its text, which may be ambiguous
-	}
-	if wide && strings.HasPrefix(typ, "varchar") {
-		typ = "longtext"
-	}
-	if wide && strings.HasPrefix(typ, "varbinary") {
-		typ = "longblob"
-	}
-	if c.charset != "" && c.kind != kindJSON {
-		typ += " CHARACTER SET " + c.charset + " COLLATE " + c.collation
-	}
-	return typ
-}
-
 // InstallCapture makes outboxes first, then triggers, since a parent's trigger names
 // the outboxes of its children. What it replaces goes last, so that no change is
 // unseen in between.

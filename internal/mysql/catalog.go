@@ -1,85 +1,14 @@
 package mysql
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 )
-
-// column is what the engine needs to know of a stored column.
-type column struct {
-	name      string
-	typ       string // COLUMN_TYPE
-	charset   string // "" for types without one
-	collation string
-	kind      kind
-	auto      bool // AUTO_INCREMENT
-}
-
-// table is a dialect.Table with what only this package needs.
-type table struct {
-	*dialect.Table
-	stored  []column
-	unique  bool // there is a unique index besides the primary key
-	foreign []foreignKey
-}
-
-// foreignKey is a constraint of the table that refers to another.
-type foreignKey struct {
-	name               string
-	columns            []string
-	db, table          string // the table referred to
-	refs               []string
-	onUpdate, onDelete string
-}
-
-func (t *table) sqlName() string { return qualified(t.Database, t.Name) }
-
-func (t *table) keyColumns() []column {
-	key := make([]column, len(t.Key))
-	for i, k := range t.Key {
-		key[i] = t.stored[k]
-	}
-	return key
-}
-
-// tableName identifies a table.
-type tableName struct{ db, name string }
-
-// catalog is what Tables returned last. It is never changed.
-type catalog struct {
-	tables map[tableName]*table
-	images bool // outboxes hold images
-}
-
-// info returns what the catalogue knows of t, which must not have changed since.
-func (e *engine) info(ctx context.Context, q dialect.Querier, t *dialect.Table) (*table, error) {
-	c := e.catalog.Load()
-	if c == nil {
-		if _, err := e.Tables(ctx, q); err != nil {
-			return nil, err
-		}
-		c = e.catalog.Load()
-	}
-	i := c.tables[tableName{t.Database, t.Name}]
-	if i == nil || i.Fingerprint != t.Fingerprint {
-		return nil, fmt.Errorf("mysql: table %s.%s was changed: %w", t.Database, t.Name, dialect.ErrSchemaMismatch)
-	}
-	return i, nil
-}
-
-// digest is a short hash in hexadecimal.
-func digest(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:16])
-}
 
 // Tables reads the catalogue: one query for each kind of thing and database, since
 // the server looks into all databases' files for anything less plain.
@@ -127,16 +56,6 @@ type catalogBuilder struct {
 	prints  map[tableName]*strings.Builder
 	born    map[string]string            // of the database at hand, by table or file: see incarnations
 	moments map[tableName]map[string]int // by unique index: how many moments its columns end with
-}
-
-// captures reports whether all triggers that note the changes of a table are there, and on it.
-func captures(o outbox, triggers map[string]tableName) bool {
-	for _, suffix := range noting {
-		if triggers[ownTriggerName(o.id, suffix)] != o.table {
-			return false
-		}
-	}
-	return true
 }
 
 func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string) error {
@@ -350,23 +269,6 @@ func (b *catalogBuilder) incarnations(ctx context.Context, q dialect.Querier, db
 	return err
 }
 
-// tableIDs asks InnoDB's dictionary for the numbers of a database's tables.
-func (e *engine) tableIDs(db string) string {
-	dict := "INNODB_TABLES"
-	if e.mariadb {
-		dict = "INNODB_SYS_TABLES"
-	}
-	return "SELECT NAME, TABLE_ID FROM information_schema." + dict + " WHERE BINARY SUBSTRING_INDEX(NAME,'/',1)=" + e.fileName(text(db)) + " ORDER BY TABLE_ID"
-}
-
-// fileName is the expression for a name as the server writes it in its files and InnoDB in its dictionary.
-func (e *engine) fileName(expression string) string {
-	if !e.process {
-		return "NULL" // nobody will ask
-	}
-	return "CONVERT(CONVERT(" + expression + " USING filename) USING binary)"
-}
-
 func (b *catalogBuilder) addCheck(db string, r []sql.NullString) { b.note(db, "check", r) }
 
 // finish settles what needs all tables: refusals, fingerprints and the order.
@@ -423,109 +325,4 @@ func (b *catalogBuilder) refusal(t *table) string {
 		}
 	}
 	return ""
-}
-
-// exactKey: see dialect.Table. Text is exact where neither letters nor trailing
-// spaces are taken for the same.
-func exactKey(t *table) bool {
-	for _, c := range t.keyColumns() {
-		switch {
-		case c.kind == kindFloat:
-			return false
-		case c.kind == kindText && !strings.HasSuffix(c.collation, "_nopad_bin") && c.collation != "utf8mb4_0900_bin":
-			return false
-		}
-	}
-	return true
-}
-
-// ordered returns the tables with parents before children; in a cycle by name.
-func (c *catalog) ordered() []*table {
-	names := make([]tableName, 0, len(c.tables))
-	for n := range c.tables {
-		names = append(names, n)
-	}
-	slices.SortFunc(names, func(x, y tableName) int {
-		return cmp.Or(cmp.Compare(x.db, y.db), cmp.Compare(x.name, y.name))
-	})
-	var list []*table
-	seen := map[tableName]bool{}
-	var visit func(n tableName)
-	visit = func(n tableName) {
-		t := c.tables[n]
-		if t == nil || seen[n] {
-			return
-		}
-		seen[n] = true
-		for _, f := range t.foreign {
-			visit(tableName{f.db, f.table})
-		}
-		list = append(list, t)
-	}
-	for _, n := range names {
-		visit(n)
-	}
-	return list
-}
-
-// Version hashes what the server tells cheaply about definitions. The time of
-// creation has seconds only, so columns count too and, where the user may read
-// them, InnoDB's own numbers, which TRUNCATE changes as well. Of ddb's own triggers only the lack of one counts.
-func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error) {
-	var all strings.Builder
-	for _, db := range e.databases() {
-		queries := []string{
-			"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME+0, CREATE_OPTIONS, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=" + text(db),
-			e.sums(text(db)),
-		}
-		if e.process {
-			queries = append(queries, e.tableIDs(db))
-		}
-		for i, query := range queries {
-			rows, err := texts(ctx, q, query)
-			if err != nil {
-				return "", fmt.Errorf("mysql: schema version: %w", wrap(err))
-			}
-			if i == 1 {
-				last := rows[len(rows)-1]
-				if installed := e.installed.Load(); installed == nil || atoi(last[0].String) >= (*installed)[db] {
-					last[0].String = ""
-				}
-			}
-			for _, r := range rows {
-				for _, v := range r {
-					fmt.Fprintf(&all, "|%q", v.String)
-				}
-			}
-		}
-	}
-	return digest(all.String()), nil
-}
-
-// sums asks for numbers and checksums of a database's columns, indexes, checks, views and routines, and in its last row for
-// the number of ddb's own triggers and the checksum of the others.
-func (e *engine) sums(db string) string {
-	of := func(what, columns, condition string) string {
-		return "SELECT COUNT(*), SUM(CRC32(CONCAT_WS('|', " + columns + "))) FROM information_schema." + what + " WHERE " + condition
-	}
-	const own = "TRIGGER_NAME REGEXP '^ddb_[0-9]+_(ai|au|ad|bu|bd)$'"
-	list := []string{
-		of("COLUMNS", "TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, EXTRA, COLLATION_NAME, COLUMN_KEY, COLUMN_COMMENT", "TABLE_SCHEMA="+db),
-		of("STATISTICS", "TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, COLUMN_NAME, SUB_PART, COLLATION, NON_UNIQUE, INDEX_TYPE, INDEX_COMMENT, "+e.indexUse(), "TABLE_SCHEMA="+db),
-		of("VIEWS", "TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, DEFINER, SECURITY_TYPE", "TABLE_SCHEMA="+db),
-		of("ROUTINES", "ROUTINE_NAME, ROUTINE_TYPE, LAST_ALTERED, ROUTINE_DEFINITION, DEFINER", "ROUTINE_SCHEMA="+db),
-	}
-	if e.mariadb {
-		list = append(list, of("CHECK_CONSTRAINTS", "TABLE_NAME, CONSTRAINT_NAME, CHECK_CLAUSE", "CONSTRAINT_SCHEMA="+db))
-	}
-	return strings.Join(append(list, "SELECT SUM("+own+"), IFNULL(SUM(IF("+own+", 0, CRC32(CONCAT_WS('|', TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER, ACTION_STATEMENT, SQL_MODE, DEFINER)))), 0)"+
-		" FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA="+db), " UNION ALL ")
-}
-
-// indexUse is the column of STATISTICS that tells whether the optimizer may use an index.
-func (e *engine) indexUse() string {
-	if e.mariadb {
-		return "IGNORED"
-	}
-	return "IS_VISIBLE"
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 )
 
+// clearChunk is how many notes one DELETE names.
+const clearChunk = 10000
+
 // notedChunk is how many outboxes one query of Noted asks about.
 const notedChunk = 200
 
@@ -43,101 +46,6 @@ func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect
 		}
 	}
 	return noted, nil
-}
-
-// seen reads the ids of the notes that the condition selects. Mostly they are one run,
-// which a glance at its ends and number tells.
-func (e *engine) seen(ctx context.Context, q dialect.Querier, t *table, where string) (dialect.Notes, error) {
-	n := dialect.Notes{Table: t.Table}
-	rows, err := texts(ctx, q, "SELECT MIN(id), MAX(id), COUNT(*) FROM "+e.outboxName(t.ID)+where)
-	if err != nil {
-		return n, err
-	}
-	first, _ := strconv.ParseInt(rows[0][0].String, 10, 64)
-	last, _ := strconv.ParseInt(rows[0][1].String, 10, 64)
-	n.Count, _ = strconv.ParseInt(rows[0][2].String, 10, 64)
-	switch n.Count {
-	case 0:
-		return n, nil
-	case last - first + 1:
-		n.Ranges = [][2]int64{{first, last}}
-		return n, nil
-	}
-	ids, err := q.QueryContext(ctx, "SELECT id FROM "+e.outboxName(t.ID)+where+" ORDER BY id")
-	if err != nil {
-		return n, err
-	}
-	defer ids.Close()
-	for ids.Next() {
-		var id int64
-		if err := ids.Scan(&id); err != nil {
-			return n, err
-		}
-		if k := len(n.Ranges); k > 0 && n.Ranges[k-1][1] == id-1 {
-			n.Ranges[k-1][1] = id
-		} else {
-			n.Ranges = append(n.Ranges, [2]int64{id, id})
-		}
-	}
-	return n, ids.Err()
-}
-
-// rowReader splits the columns of a query into key, presence, values and base.
-type rowReader struct {
-	t     *table
-	exprs []string
-	cells []any
-}
-
-func (r *rowReader) add(expr string, c column) {
-	r.exprs = append(r.exprs, expr)
-	r.cells = append(r.cells, c.newCell())
-}
-
-// stored adds the table's columns under an alias and returns where they begin.
-func (r *rowReader) stored(alias string) int {
-	at := len(r.cells)
-	for _, c := range r.t.stored {
-		r.add(c.selectAs(alias), c)
-	}
-	return at
-}
-
-var flagColumn = column{kind: kindInt}
-
-// key adds columns k1, k2, ... of an outbox under an alias.
-func (r *rowReader) key(alias string) {
-	for i, c := range r.t.keyColumns() {
-		c.name = fmt.Sprintf("k%d", i+1)
-		r.add(c.selectAs(alias), c)
-	}
-}
-
-// match joins an outbox's key with the table's.
-func (t *table) match(alias, outbox string) string {
-	parts := make([]string, len(t.Key))
-	for i, c := range t.keyColumns() {
-		parts[i] = fmt.Sprintf("%s.%s=%s.k%d", alias, ident(c.name), outbox, i+1)
-	}
-	return strings.Join(parts, " AND ")
-}
-
-// keyNames are k1, k2, ... of an outbox.
-func (t *table) keyNames() string {
-	names := make([]string, len(t.Key))
-	for i := range names {
-		names[i] = fmt.Sprintf("k%d", i+1)
-	}
-	return strings.Join(names, ",")
-}
-
-// ownKey takes the key from the row itself: it may differ from the note in letter case.
-func (t *table) ownKey(values []any) []any {
-	key := make([]any, len(t.Key))
-	for i, k := range t.Key {
-		key[i] = values[k]
-	}
-	return key
 }
 
 // Collect reads the notes and the rows that they name. emit may use q.
@@ -192,11 +100,6 @@ func (e *engine) emitNoted(ctx context.Context, q dialect.Querier, r *rowReader,
 		return n, fmt.Errorf("mysql: collect %s: %w", t.sqlName(), wrap(err))
 	}
 	return n, nil
-}
-
-// present tells whether an outer join found the row.
-func present(t *table) string {
-	return "t." + ident(t.keyColumns()[0].name) + " IS NOT NULL"
 }
 
 // CollectImages reads this connection's notes. The first note of a key tells what the
@@ -273,75 +176,6 @@ func (e *engine) deleteIDs(ctx context.Context, q dialect.Querier, table string,
 	return nil
 }
 
-// touchPage is how many keys Touch reads and notes at a time when it notes a whole table.
-const touchPage = 5000
-
-// Touch notes keys. For a whole table it reads them page by page: a single INSERT ...
-// SELECT would lock every row against writers.
-func (e *engine) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any) error {
-	t, err := e.info(ctx, q, dt)
-	if err != nil {
-		return err
-	}
-	err = e.neutral(ctx, q, func(q dialect.Querier) error {
-		if keys != nil {
-			return e.touch(ctx, q, t, keys)
-		}
-		var after []any
-		for {
-			page, err := e.keyPage(ctx, q, t, after, touchPage)
-			if err != nil {
-				return err
-			}
-			if err := e.touch(ctx, q, t, page); err != nil || len(page) < touchPage {
-				return err
-			}
-			after = page[len(page)-1]
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("mysql: touch %s: %w", t.sqlName(), wrap(err))
-	}
-	return nil
-}
-
-// keyPage reads the keys behind after, in order.
-func (e *engine) keyPage(ctx context.Context, q dialect.Querier, t *table, after []any, limit int) ([][]any, error) {
-	r := &rowReader{t: t}
-	for _, c := range t.keyColumns() {
-		r.add(c.selectAs("t"), c)
-	}
-	var page [][]any
-	_, err := run(ctx, q, t.pageQuery(r.exprs, after, limit), r.cells, func(v []any) error {
-		page = append(page, append([]any(nil), v...))
-		return nil
-	})
-	return page, err
-}
-
-func (e *engine) touch(ctx context.Context, q dialect.Querier, t *table, keys [][]any) error {
-	images := e.catalog.Load().images
-	head := "INSERT INTO " + e.outboxName(t.ID) + " (" + t.keyNames() + ") VALUES "
-	origin := ""
-	if images {
-		head = "INSERT INTO " + e.outboxName(t.ID) + " (" + originColumns + "," + t.keyNames() + ") VALUES "
-		origin = e.origin() + ",0,"
-	}
-	st := statement{ctx: ctx, q: q, limit: e.statement, head: head}
-	columns := t.keyColumns()
-	for _, key := range keys {
-		if err := checkKey(t, key); err != nil {
-			return err
-		}
-		b := st.row()
-		st.end(appendTuple(append(b, origin...), columns, key))
-		if err := st.next(); err != nil {
-			return err
-		}
-	}
-	return st.flush()
-}
-
 // Cascaded tells by the notes that have come since. What others note meanwhile is not in the transaction's snapshot, which
 // its first look at an outbox makes if it has none yet.
 func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dialect.Table) (func(func(*dialect.Table, dialect.Row) error) error, error) {
@@ -380,4 +214,41 @@ func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dial
 		}
 		return nil
 	}, nil
+}
+
+// seen reads the ids of the notes that the condition selects. Mostly they are one run,
+// which a glance at its ends and number tells.
+func (e *engine) seen(ctx context.Context, q dialect.Querier, t *table, where string) (dialect.Notes, error) {
+	n := dialect.Notes{Table: t.Table}
+	rows, err := texts(ctx, q, "SELECT MIN(id), MAX(id), COUNT(*) FROM "+e.outboxName(t.ID)+where)
+	if err != nil {
+		return n, err
+	}
+	first, _ := strconv.ParseInt(rows[0][0].String, 10, 64)
+	last, _ := strconv.ParseInt(rows[0][1].String, 10, 64)
+	n.Count, _ = strconv.ParseInt(rows[0][2].String, 10, 64)
+	switch n.Count {
+	case 0:
+		return n, nil
+	case last - first + 1:
+		n.Ranges = [][2]int64{{first, last}}
+		return n, nil
+	}
+	ids, err := q.QueryContext(ctx, "SELECT id FROM "+e.outboxName(t.ID)+where+" ORDER BY id")
+	if err != nil {
+		return n, err
+	}
+	defer ids.Close()
+	for ids.Next() {
+		var id int64
+		if err := ids.Scan(&id); err != nil {
+			return n, err
+		}
+		if k := len(n.Ranges); k > 0 && n.Ranges[k-1][1] == id-1 {
+			n.Ranges[k-1][1] = id
+		} else {
+			n.Ranges = append(n.Ranges, [2]int64{id, id})
+		}
+	}
+	return n, ids.Err()
 }

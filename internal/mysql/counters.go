@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -16,11 +15,6 @@ import (
 // node had it, between two entries or among entries that it applied together, is kept in ddb's own table counters, in the
 // transaction of the entry, because to raise a table's counter takes an ALTER TABLE, which would end that. RaiseCounters
 // does it later: before schema statements, which have their own say about counters, and before the node writes itself.
-
-// autoKey returns the place in the key of the AUTO_INCREMENT column, -1 if it has none.
-func (t *table) autoKey() int {
-	return slices.IndexFunc(t.keyColumns(), func(c column) bool { return c.auto })
-}
 
 // remember keeps the keys of deleted rows from being handed out anew. Where as many rows have been deleted as there were
 // keys, all were here, and the table's own counter is beyond them.

@@ -20,15 +20,6 @@ import (
 // Unjudged is the beginning of a statement that stores what it can, on MariaDB.
 const Unjudged = "SET STATEMENT sql_mode='" + sqlMode + "', check_constraint_checks=0 FOR "
 
-// Unfit reports whether the server may have refused a row for one of its values by itself.
-func Unfit(err error) bool {
-	switch errno(err) {
-	case 0, erDupEntry, erRowReferenced, erNoReferenced, erNoSuchTable, erBadField, erValueCount:
-		return false
-	}
-	return !LockLost(err) && !Unable(err)
-}
-
 // fitting calls write, which writes the row, and again unjudged if the server does not take one of the row's values.
 func (w *writer) fitting(r dialect.Row, write func() error) error {
 	refused := write()

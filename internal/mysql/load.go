@@ -19,15 +19,6 @@ import (
 // LOCAL. Nothing has happened then, in the transaction either.
 var errNoLoad = errors.New("LOAD DATA LOCAL is refused")
 
-// Numbers of server errors that refuse LOAD DATA LOCAL as such: the server's
-// local_infile is off, or a proxy does not know the command.
-const (
-	erUnknownCommand  = 1047
-	erNotAllowed      = 1148
-	erLocalFilesMySQL = 3948
-	erLoadMaria       = 4166
-)
-
 // replace writes rows that take the place of those they clash with. LOAD DATA LOCAL costs
 // the server about two thirds of what the same rows cost as statements that it has to
 // parse. It goes on at a clash, as REPLACE INTO does, and at nothing else.
@@ -223,3 +214,12 @@ func appendFieldText[T string | []byte](b []byte, v T) []byte {
 		start = i + 1
 	}
 }
+
+// Numbers of server errors that refuse LOAD DATA LOCAL as such: the server's
+// local_infile is off, or a proxy does not know the command.
+const (
+	erUnknownCommand  = 1047
+	erNotAllowed      = 1148
+	erLocalFilesMySQL = 3948
+	erLoadMaria       = 4166
+)

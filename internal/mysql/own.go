@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 )
@@ -60,37 +59,3 @@ func (e *engine) DropOwn(ctx context.Context, q dialect.Querier) error {
 	}
 	return nil
 }
-
-// outbox is a row of the table captured.
-type outbox struct {
-	id          int64
-	table       tableName
-	fingerprint string // mode, hash of the key columns and, with images, of the rest
-}
-
-// key is the hash of the key columns.
-func (o outbox) key() string {
-	_, rest, _ := strings.Cut(o.fingerprint, ":")
-	key, _, _ := strings.Cut(rest, ":")
-	return key
-}
-
-func (o outbox) images() bool { return strings.HasPrefix(o.fingerprint, "images:") }
-
-// captured lists the outboxes; none where ddb has no tables yet.
-func (e *engine) captured(ctx context.Context, q dialect.Querier) ([]outbox, error) {
-	rows, err := texts(ctx, q, "SELECT id, db, name, fingerprint FROM "+e.Own("captured")+" ORDER BY id")
-	if n := errno(err); n == erNoSuchTable || n == erBadDB {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	list := make([]outbox, len(rows))
-	for i, r := range rows {
-		list[i] = outbox{int64(atoi(r[0].String)), tableName{r[1].String, r[2].String}, r[3].String}
-	}
-	return list, nil
-}
-
-func (e *engine) outboxName(id int64) string { return e.Own(fmt.Sprintf("out_%d", id)) }

@@ -2,49 +2,12 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 )
-
-// pageQuery reads rows in key order from behind the key after.
-func (t *table) pageQuery(exprs []string, after []any, limit int) string {
-	key := t.keyColumns()
-	names := make([]string, len(key))
-	for i, c := range key {
-		names[i] = "t." + ident(c.name)
-	}
-	b := []byte("SELECT " + strings.Join(exprs, ", ") + " FROM " + t.sqlName() + " t FORCE INDEX (PRIMARY)")
-	if after != nil {
-		// (a, b) > (x, y) written out: as row values it would not use the index.
-		b = append(b, " WHERE "...)
-		for n := len(key); n > 0; n-- {
-			if n < len(key) {
-				b = append(b, " OR "...)
-			}
-			b = append(b, '(')
-			for i := range n {
-				op := "="
-				if i == n-1 {
-					op = ">"
-				}
-				if i > 0 {
-					b = append(b, " AND "...)
-				}
-				b = append(b, key[i].compare()...)
-				b = append(b, op...)
-				b = key[i].appendLiteral(b, after[i])
-			}
-			b = append(b, ')')
-		}
-	}
-	b = append(b, " ORDER BY "+strings.Join(names, ", ")+" LIMIT "...)
-	return string(strconv.AppendInt(b, int64(limit), 10))
-}
 
 // Scan reads a page of a table. emit may use q.
 func (e *engine) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table, after []any, limit int, emit func(values []any) error) (more bool, err error) {
@@ -142,11 +105,6 @@ func (t *table) oneByOne(columns string, keys [][]any) string {
 	return string(b)
 }
 
-// integerKey reports whether the key is one column of integers.
-func (t *table) integerKey() bool {
-	return len(t.Key) == 1 && t.keyColumns()[0].kind == kindInt && strings.Contains(t.keyColumns()[0].typ, "int")
-}
-
 // byIntegers is the query of lookup for keys that are one integer each. Joined with a list
 // the server looks up each of them, as in Clear, and has one SELECT to prepare instead of one for each.
 func (t *table) byIntegers(columns string, keys [][]any) (query string, ok bool) {
@@ -174,58 +132,4 @@ func (t *table) byIntegers(columns string, keys [][]any) (query string, ok bool)
 	}
 	return string(b) + "]', '$[*]' COLUMNS (i FOR ORDINALITY, k " + typ + " PATH '$')) d STRAIGHT_JOIN " + t.sqlName() +
 		" t FORCE INDEX (PRIMARY) ON t." + ident(c.name) + "=d.k ORDER BY d.i FOR UPDATE", true
-}
-
-// Wipe drops views, tables, sequences and routines of the replicated databases.
-func (e *engine) Wipe(ctx context.Context, c *sql.Conn) error {
-	err := e.neutral(ctx, c, func(q dialect.Querier) error {
-		rows, err := texts(ctx, q, "SELECT @@foreign_key_checks")
-		if err != nil {
-			return err
-		}
-		if err := exec(ctx, q, "SET foreign_key_checks=0"); err != nil {
-			return err
-		}
-		err = e.wipe(ctx, q)
-		if berr := exec(context.WithoutCancel(ctx), q, "SET foreign_key_checks="+rows[0][0].String); err == nil {
-			err = berr
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("mysql: wipe: %w", wrap(err))
-	}
-	return nil
-}
-
-func (e *engine) wipe(ctx context.Context, q dialect.Querier) error {
-	if err := exec(ctx, q, "DELETE FROM "+e.Own("counters")); err != nil {
-		return err
-	}
-	for _, db := range slices.Backward(e.databases()) {
-		tables, err := texts(ctx, q, "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db)+
-			" ORDER BY TABLE_TYPE='VIEW' DESC, TABLE_TYPE='SEQUENCE'")
-		if err != nil {
-			return err
-		}
-		for _, r := range tables {
-			what := "TABLE"
-			if r[1].String == "VIEW" || r[1].String == "SEQUENCE" {
-				what = r[1].String
-			}
-			if err := exec(ctx, q, "DROP "+what+" IF EXISTS "+qualified(db, r[0].String)); err != nil {
-				return err
-			}
-		}
-		routines, err := texts(ctx, q, "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA="+text(db))
-		if err != nil {
-			return err
-		}
-		for _, r := range routines {
-			if err := exec(ctx, q, "DROP "+r[0].String+" IF EXISTS "+qualified(db, r[1].String)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -23,11 +23,6 @@ const rollbackTimeout = 5 * time.Second
 // lockWait is how many seconds a schema statement waits for an open transaction while all passes wait behind it.
 const lockWait = 10
 
-const (
-	sqlMode   = "NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"
-	batchMode = sqlMode + ",STRICT_ALL_TABLES" // a snap's value that does not fit is refused, not cut off
-)
-
 // setup is the one statement that prepares a connection for a purpose.
 func (e *engine) setup(p dialect.Purpose) string {
 	mode := sqlMode

@@ -40,9 +40,3 @@ func (e *engine) IsTemporary(ctx context.Context, q dialect.Querier, database, n
 	}
 	return strings.HasPrefix(rows[0][1].String, "CREATE TEMPORARY TABLE"), nil
 }
-
-// NotLocked reports whether a session that has locked tables was asked for another.
-func NotLocked(err error) bool { return errno(err) == erNotLocked }
-
-// Unpreparable reports whether the server refuses to prepare a statement that it may run.
-func Unpreparable(err error) bool { return errno(err) == erUnpreparable }

@@ -12,35 +12,6 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 )
 
-// In the mode Images every note tells which transaction made it:
-//
-//	id    ascends over all outboxes, so that of two transactions of which one builds on
-//	      the other, that other one's last note is the lower: it held its locks until then
-//	conn  the connection
-//	tx    what ddb has told the connection to write there; statementMark for a statement that is a
-//	      transaction by itself; 0 in a transaction of a client that bypasses ddb
-//	at    when the statement began
-//
-// Where one transaction of a client that bypasses ddb ends and its next begins is not told. Its statements are taken for one
-// transaction, unless another one that came between them may build on the earlier ones: then those were committed.
-const (
-	noteID        = "UUID_SHORT() & 9223372036854775807"
-	statementMark = -1
-)
-
-// originColumns are the columns that say where a note comes from, and whether the row existed.
-const originColumns = "id,conn,tx,at,existed"
-
-// origin are the values of originColumns but the last. MySQL has no variable that tells whether a transaction is
-// open: there all that a connection does which bypasses ddb counts as one, collection for collection.
-func (e *engine) origin() string {
-	tx := "IFNULL(@ddb_tx, 0)"
-	if e.mariadb {
-		tx = fmt.Sprintf("IF(@@in_transaction, GREATEST(IFNULL(@ddb_tx, 0), 0), %d)", statementMark)
-	}
-	return noteID + ",CONNECTION_ID()," + tx + ",NOW(6)"
-}
-
 // Mark is the statement that a connection runs before a transaction, or before statements
 // that are transactions by themselves, so that CollectTransactions tells them apart; "" if there is no need.
 func (e *engine) Mark(transaction bool) string {
@@ -52,9 +23,6 @@ func (e *engine) Mark(transaction bool) string {
 	}
 	return fmt.Sprintf("SET @ddb_tx=%d", statementMark)
 }
-
-// MostBytes is how large a value the server stores, less some room for what goes with it.
-func (e *engine) MostBytes() int { return e.packet - e.packet/16 }
 
 // origin tells which transaction, or which statement of a client that bypasses ddb, made a note.
 type origin struct{ conn, tx, at string }
@@ -372,34 +340,4 @@ func (c *collection) changes(t *notedTable) string {
 		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + out + " n ON n.id=f.next" +
 		" LEFT JOIN " + t.sqlName() + " t ON f.next IS NULL AND " + t.match("t", "o") +
 		fmt.Sprintf(" WHERE f.id<=%d ORDER BY f.id", c.cut)
-}
-
-// areas numbers the tables so that those connected by foreign keys have the same number.
-func (c *catalog) areas() map[tableName]int {
-	area := map[tableName]int{}
-	for name := range c.tables {
-		area[name] = len(area)
-	}
-	for changed := true; changed; {
-		changed = false
-		for name, t := range c.tables {
-			for _, k := range t.foreign {
-				parent := tableName{k.db, k.table}
-				if low := min(area[name], area[parent]); low != area[name] || low != area[parent] {
-					area[name], area[parent], changed = low, low, true
-				}
-			}
-		}
-	}
-	return area
-}
-
-// images adds the columns o1, o2, ... of an outbox under an alias and returns where they begin.
-func (r *rowReader) images(alias string) int {
-	at := len(r.cells)
-	for i, c := range r.t.stored {
-		c.name = fmt.Sprintf("o%d", i+1)
-		r.add(c.selectAs(alias), c)
-	}
-	return at
 }

@@ -1,0 +1,85 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// The guard around the body of a user's trigger. Body and guard stand on lines of
+// their own, so that the body comes out again exactly as it went in.
+const (
+	guardHead = "IF @ddb_apply IS NULL THEN /* guarded by ddb */\n"
+	guardTail = "\n; END IF"
+)
+
+func guarded(body string) bool {
+	return strings.HasPrefix(body, guardHead) && strings.HasSuffix(body, guardTail)
+}
+
+func unguard(body string) string {
+	if !guarded(body) {
+		return body
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(body, guardHead), guardTail)
+}
+
+// setGuards puts a guard around the user's triggers on the tables, or takes it away
+// (tables nil means all). All triggers of the same table, time and event are made anew
+// in their order, because the server puts a trigger that is replaced last.
+func (e *engine) setGuards(ctx context.Context, q dialect.Querier, all []trigger, guard bool, covers func(tableName) bool) error {
+	type slot struct{ db, table, timing, event string }
+	groups := map[slot][]trigger{}
+	var order []slot
+	for _, tr := range all {
+		if ownTrigger.MatchString(tr.name) || !covers(tableName{tr.db, tr.table}) {
+			continue
+		}
+		s := slot{tr.db, tr.table, tr.timing, tr.event}
+		if groups[s] == nil {
+			order = append(order, s)
+		}
+		groups[s] = append(groups[s], tr)
+	}
+	for _, s := range order {
+		if !slices.ContainsFunc(groups[s], func(tr trigger) bool { return guarded(tr.body) != guard }) {
+			continue
+		}
+		for _, tr := range groups[s] {
+			body := unguard(tr.body)
+			if guard {
+				body = guardHead + body + guardTail
+			}
+			if err := e.recreate(ctx, q, tr, body); err != nil {
+				return fmt.Errorf("trigger %s: %w", qualified(tr.db, tr.name), err)
+			}
+		}
+	}
+	return nil
+}
+
+// recreate makes a user's trigger with another body and everything else as it was.
+func (e *engine) recreate(ctx context.Context, q dialect.Querier, tr trigger, body string) error {
+	tr.body = body
+	client := tr.client
+	if !isASCII(body) {
+		client = "utf8mb4" // the text comes from the catalogue in UTF-8
+	}
+	set := fmt.Sprintf("SET sql_mode=%s, character_set_client=%s, collation_connection=%s", text(tr.mode), client, tr.collation)
+	back := "SET sql_mode='" + sqlMode + "', character_set_client=utf8mb4, collation_connection=utf8mb4_bin"
+	if err := exec(ctx, q, set); err != nil {
+		return err
+	}
+	err := exec(ctx, q, e.create(tr)...)
+	if berr := exec(context.WithoutCancel(ctx), q, back); err == nil {
+		err = berr
+	}
+	return err
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
+}

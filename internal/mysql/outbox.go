@@ -1,0 +1,216 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// outboxColumns defines the outbox of a table. Its key columns have exactly the types
+// of the table's key, so that equal means the same in both; all may be NULL, because
+// no sql_mode can then refuse a note.
+func (t *table) outboxColumns(images bool) string {
+	cols := []string{"id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"}
+	if images {
+		cols = []string{"id BIGINT NOT NULL PRIMARY KEY", "conn BIGINT UNSIGNED NOT NULL", "tx BIGINT NOT NULL", "at DATETIME(6) NOT NULL", "existed TINYINT NOT NULL"}
+	}
+	for i, c := range t.keyColumns() {
+		cols = append(cols, fmt.Sprintf("k%d %s NULL DEFAULT NULL", i+1, c.declare(false)))
+	}
+	if images {
+		for i, c := range t.stored {
+			cols = append(cols, fmt.Sprintf("o%d %s NULL DEFAULT NULL", i+1, c.declare(true)))
+		}
+	}
+	return strings.Join(cols, ", ")
+}
+
+// outboxPrint tells outboxes of different form apart; see outbox.
+func (t *table) outboxPrint(images bool) string {
+	if images {
+		return "images:" + digest(t.outboxColumns(false)) + ":" + digest(t.outboxColumns(true))
+	}
+	return "keys:" + digest(t.outboxColumns(false))
+}
+
+// declare is the column's type in an outbox. Wide images are kept outside the row,
+// since key and images together could exceed what a row can hold.
+func (c column) declare(wide bool) string {
+	typ := c.typ
+	if wide && c.isList() {
+		return "bigint unsigned" // a trigger would copy it by its text, which may be ambiguous
+	}
+	if wide && strings.HasPrefix(typ, "varchar") {
+		typ = "longtext"
+	}
+	if wide && strings.HasPrefix(typ, "varbinary") {
+		typ = "longblob"
+	}
+	if c.charset != "" && c.kind != kindJSON {
+		typ += " CHARACTER SET " + c.charset + " COLLATE " + c.collation
+	}
+	return typ
+}
+
+// captures reports whether all triggers that note the changes of a table are there, and on it.
+func captures(o outbox, triggers map[string]tableName) bool {
+	for _, suffix := range noting {
+		if triggers[ownTriggerName(o.id, suffix)] != o.table {
+			return false
+		}
+	}
+	return true
+}
+
+// key adds columns k1, k2, ... of an outbox under an alias.
+func (r *rowReader) key(alias string) {
+	for i, c := range r.t.keyColumns() {
+		c.name = fmt.Sprintf("k%d", i+1)
+		r.add(c.selectAs(alias), c)
+	}
+}
+
+// match joins an outbox's key with the table's.
+func (t *table) match(alias, outbox string) string {
+	parts := make([]string, len(t.Key))
+	for i, c := range t.keyColumns() {
+		parts[i] = fmt.Sprintf("%s.%s=%s.k%d", alias, ident(c.name), outbox, i+1)
+	}
+	return strings.Join(parts, " AND ")
+}
+
+// keyNames are k1, k2, ... of an outbox.
+func (t *table) keyNames() string {
+	names := make([]string, len(t.Key))
+	for i := range names {
+		names[i] = fmt.Sprintf("k%d", i+1)
+	}
+	return strings.Join(names, ",")
+}
+
+// present tells whether an outer join found the row.
+func present(t *table) string {
+	return "t." + ident(t.keyColumns()[0].name) + " IS NOT NULL"
+}
+
+// outbox is a row of the table captured.
+type outbox struct {
+	id          int64
+	table       tableName
+	fingerprint string // mode, hash of the key columns and, with images, of the rest
+}
+
+// key is the hash of the key columns.
+func (o outbox) key() string {
+	_, rest, _ := strings.Cut(o.fingerprint, ":")
+	key, _, _ := strings.Cut(rest, ":")
+	return key
+}
+
+func (o outbox) images() bool { return strings.HasPrefix(o.fingerprint, "images:") }
+
+// captured lists the outboxes; none where ddb has no tables yet.
+func (e *engine) captured(ctx context.Context, q dialect.Querier) ([]outbox, error) {
+	rows, err := texts(ctx, q, "SELECT id, db, name, fingerprint FROM "+e.Own("captured")+" ORDER BY id")
+	if n := errno(err); n == erNoSuchTable || n == erBadDB {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	list := make([]outbox, len(rows))
+	for i, r := range rows {
+		list[i] = outbox{int64(atoi(r[0].String)), tableName{r[1].String, r[2].String}, r[3].String}
+	}
+	return list, nil
+}
+
+func (e *engine) outboxName(id int64) string { return e.Own(fmt.Sprintf("out_%d", id)) }
+
+// In the mode Images every note tells which transaction made it:
+//
+//	id    ascends over all outboxes, so that of two transactions of which one builds on
+//	      the other, that other one's last note is the lower: it held its locks until then
+//	conn  the connection
+//	tx    what ddb has told the connection to write there; statementMark for a statement that is a
+//	      transaction by itself; 0 in a transaction of a client that bypasses ddb
+//	at    when the statement began
+//
+// Where one transaction of a client that bypasses ddb ends and its next begins is not told. Its statements are taken for one
+// transaction, unless another one that came between them may build on the earlier ones: then those were committed.
+const (
+	noteID        = "UUID_SHORT() & 9223372036854775807"
+	statementMark = -1
+)
+
+// originColumns are the columns that say where a note comes from, and whether the row existed.
+const originColumns = "id,conn,tx,at,existed"
+
+// origin are the values of originColumns but the last. MySQL has no variable that tells whether a transaction is
+// open: there all that a connection does which bypasses ddb counts as one, collection for collection.
+func (e *engine) origin() string {
+	tx := "IFNULL(@ddb_tx, 0)"
+	if e.mariadb {
+		tx = fmt.Sprintf("IF(@@in_transaction, GREATEST(IFNULL(@ddb_tx, 0), 0), %d)", statementMark)
+	}
+	return noteID + ",CONNECTION_ID()," + tx + ",NOW(6)"
+}
+
+// images adds the columns o1, o2, ... of an outbox under an alias and returns where they begin.
+func (r *rowReader) images(alias string) int {
+	at := len(r.cells)
+	for i, c := range r.t.stored {
+		c.name = fmt.Sprintf("o%d", i+1)
+		r.add(c.selectAs(alias), c)
+	}
+	return at
+}
+
+// noting are the suffixes of the triggers that every captured table has.
+var noting = []string{"ai", "au", "ad"}
+
+// noteColumns are the columns of an outbox that a trigger fills.
+func noteColumns(t *table, images bool) []string {
+	var cols []string
+	if images {
+		cols = append(cols, originColumns)
+	}
+	for i := range t.Key {
+		cols = append(cols, fmt.Sprintf("k%d", i+1))
+	}
+	if images {
+		for i := range t.stored {
+			cols = append(cols, fmt.Sprintf("o%d", i+1))
+		}
+	}
+	return cols
+}
+
+// noteValues are the expressions for noteColumns, given those of the stored columns.
+func (e *engine) noteValues(t *table, images bool, stored []string, existed bool) []string {
+	var vals []string
+	if images {
+		flag := "0"
+		if existed {
+			flag = "1"
+		}
+		vals = append(vals, e.origin(), flag)
+	}
+	for _, k := range t.Key {
+		vals = append(vals, stored[k])
+	}
+	if images {
+		for i, s := range stored {
+			switch {
+			case !existed:
+				s = "NULL"
+			case t.stored[i].isList():
+				s = "CAST(" + s + " AS UNSIGNED)"
+			}
+			vals = append(vals, s)
+		}
+	}
+	return vals
+}

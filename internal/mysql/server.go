@@ -1,0 +1,203 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+const maxStatement = 1 << 20 // bytes of SQL text in one statement
+
+func (e *engine) identify(ctx context.Context, q dialect.Querier) error {
+	rows, err := texts(ctx, q, "SELECT VERSION(), DATABASE(), @@lower_case_table_names, @@max_allowed_packet, CURRENT_USER()")
+	if err != nil {
+		return fmt.Errorf("mysql: connect: %w", wrap(err))
+	}
+	r := rows[0]
+	var major, minor int
+	fmt.Sscanf(r[0].String, "%d.%d", &major, &minor)
+	e.mariadb = strings.Contains(strings.ToLower(r[0].String), "mariadb")
+	old := major*100+minor < 800
+	if e.mariadb {
+		old = major*100+minor < 1006
+	}
+	if old {
+		return fmt.Errorf("mysql: server version %s is too old: ddb needs MariaDB 10.6 or MySQL 8.0", r[0].String)
+	}
+	e.fold = r[2].String != "0"
+	e.packet = atoi(r[3].String)
+	e.user = r[4].String
+	e.statement = min(maxStatement, e.packet/2)
+	bound := slices.Clone(e.cfg.Databases)
+	if len(bound) == 0 && r[1].Valid {
+		bound = []string{r[1].String}
+	}
+	if len(bound) == 0 {
+		return errors.New("mysql: no database: name one in the DSN or in Databases")
+	}
+	for i, d := range bound {
+		if e.fold {
+			bound[i] = strings.ToLower(d)
+		}
+		switch strings.ToLower(d) {
+		case "", "mysql", "information_schema", "performance_schema", "sys":
+			return fmt.Errorf("mysql: database %q cannot be replicated: name the program's own databases", d)
+		}
+	}
+	e.own = bound[0] + "_ddb"
+	if len(e.own) > 64 {
+		return fmt.Errorf("mysql: database name %q is too long: ddb needs room for %q (64 characters)", bound[0], e.own)
+	}
+	if slices.Contains(bound, e.own) {
+		return fmt.Errorf("mysql: database %q is ddb's own: leave it out of Databases", e.own)
+	}
+	e.bound = bound
+	e.all.Store(&bound)
+	return nil
+}
+
+// databases lists the replicated databases; the first one is the primary one.
+func (e *engine) databases() []string { return *e.all.Load() }
+
+// grants is what SHOW GRANTS says: privileges by scope ("*" or a database pattern).
+type grants map[string]map[string]bool
+
+func readGrants(ctx context.Context, q dialect.Querier) (grants, error) {
+	rows, err := texts(ctx, q, "SHOW GRANTS")
+	if err != nil {
+		return nil, err
+	}
+	g := grants{}
+	for _, r := range rows {
+		privs, rest, ok := strings.Cut(strings.TrimPrefix(r[0].String, "GRANT "), " ON ")
+		if !ok {
+			continue // a role, whose privileges have lines of their own
+		}
+		scope, _, _ := strings.Cut(rest, " TO ")
+		db, obj, ok := strings.Cut(scope, ".")
+		if !ok || obj != "*" {
+			continue
+		}
+		db = strings.ReplaceAll(strings.Trim(db, "`\""), "``", "`")
+		if g[db] == nil {
+			g[db] = map[string]bool{}
+		}
+		for p := range strings.SplitSeq(privs, ",") {
+			g[db][strings.TrimSpace(p)] = true
+		}
+	}
+	return g, nil
+}
+
+// allows reports whether the privilege is granted globally or, with a database
+// name, on that database.
+func (g grants) allows(db, priv string) bool {
+	for scope, have := range g {
+		if !have[priv] && !have["ALL PRIVILEGES"] {
+			continue
+		}
+		if scope == "*" || db != "" && like(scope, db) {
+			return true
+		}
+	}
+	return false
+}
+
+// like matches SQL's LIKE with backslash as the escape, as grants use it.
+func like(pattern, s string) bool {
+	if pattern == "" {
+		return s == ""
+	}
+	switch c := pattern[0]; {
+	case c == '%':
+		return like(pattern[1:], s) || s != "" && like(pattern, s[1:])
+	case c == '\\' && len(pattern) > 1:
+		return s != "" && s[0] == pattern[1] && like(pattern[2:], s[1:])
+	case s == "":
+		return false
+	case c == '_':
+		return like(pattern[1:], s[1:])
+	default:
+		return (c|0x20) == (s[0]|0x20) && like(pattern[1:], s[1:])
+	}
+}
+
+var (
+	userPrivileges = []string{"SELECT", "INSERT", "UPDATE", "DELETE", "TRIGGER"}
+	ownPrivileges  = []string{"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "TRIGGER"}
+)
+
+func (e *engine) checkPrivileges(ctx context.Context, q dialect.Querier) error {
+	g, err := readGrants(ctx, q)
+	if err != nil || len(g) == 0 {
+		return nil // the statements themselves will tell
+	}
+	if g.allows("", "PROCESS") {
+		e.process = true
+		if _, err := texts(ctx, q, "SELECT "+e.fileName("'a'")); err != nil {
+			e.process = false // the server does not tell how the dictionary spells names
+		}
+	}
+	check := func(db string, want []string) error {
+		var missing []string
+		for _, p := range want {
+			if !g.allows(db, p) {
+				missing = append(missing, p)
+			}
+		}
+		if missing == nil {
+			return nil
+		}
+		return fmt.Errorf("mysql: the user lacks privileges on database %q: GRANT %s ON %s.* TO it: %w",
+			db, strings.Join(missing, ", "), ident(db), dialect.ErrPrivilege)
+	}
+	for _, db := range e.databases() {
+		if err := check(db, userPrivileges); err != nil {
+			return err
+		}
+	}
+	if err := check(e.own, ownPrivileges); err != nil {
+		return err
+	}
+	if g.allows("", "SUPER") {
+		return nil
+	}
+	rows, err := texts(ctx, q, "SELECT @@log_bin, @@log_bin_trust_function_creators")
+	if err == nil && isOn(rows[0][0].String) && !isOn(rows[0][1].String) {
+		return errTrust
+	}
+	return nil
+}
+
+// Warning says what the node cannot notice with the privileges that its user has; "" if it notices everything.
+func (e *engine) Warning() string {
+	if e.process {
+		return ""
+	}
+	name, host, _ := strings.Cut(e.user, "@")
+	return "a TRUNCATE by a client that bypasses ddb stays unseen, and the other nodes keep the rows, because the database user lacks a privilege: " +
+		"GRANT PROCESS ON *.* TO " + ident(name) + "@" + ident(host)
+}
+
+// Own returns the quoted name of ddb's own table of that short name.
+func (e *engine) Own(name string) string { return qualified(e.own, name) }
+
+// connectError says what to check when the first connection does not come about.
+func connectError(err error) error {
+	var network *net.OpError
+	switch {
+	case errno(err) == 1045:
+		return fmt.Errorf("mysql: connect: %w; check the user and the password in the DSN", wrap(err))
+	case errors.As(err, &network) && network.Op == "dial":
+		return fmt.Errorf("mysql: connect: %w; is the server up, and are host and port in the DSN right?", err)
+	}
+	return fmt.Errorf("mysql: connect: %w", wrap(err))
+}
+
+// MostBytes is how large a value the server stores, less some room for what goes with it.
+func (e *engine) MostBytes() int { return e.packet - e.packet/16 }

@@ -1,0 +1,77 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// touchPage is how many keys Touch reads and notes at a time when it notes a whole table.
+const touchPage = 5000
+
+// Touch notes keys. For a whole table it reads them page by page: a single INSERT ...
+// SELECT would lock every row against writers.
+func (e *engine) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any) error {
+	t, err := e.info(ctx, q, dt)
+	if err != nil {
+		return err
+	}
+	err = e.neutral(ctx, q, func(q dialect.Querier) error {
+		if keys != nil {
+			return e.touch(ctx, q, t, keys)
+		}
+		var after []any
+		for {
+			page, err := e.keyPage(ctx, q, t, after, touchPage)
+			if err != nil {
+				return err
+			}
+			if err := e.touch(ctx, q, t, page); err != nil || len(page) < touchPage {
+				return err
+			}
+			after = page[len(page)-1]
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("mysql: touch %s: %w", t.sqlName(), wrap(err))
+	}
+	return nil
+}
+
+// keyPage reads the keys behind after, in order.
+func (e *engine) keyPage(ctx context.Context, q dialect.Querier, t *table, after []any, limit int) ([][]any, error) {
+	r := &rowReader{t: t}
+	for _, c := range t.keyColumns() {
+		r.add(c.selectAs("t"), c)
+	}
+	var page [][]any
+	_, err := run(ctx, q, t.pageQuery(r.exprs, after, limit), r.cells, func(v []any) error {
+		page = append(page, append([]any(nil), v...))
+		return nil
+	})
+	return page, err
+}
+
+func (e *engine) touch(ctx context.Context, q dialect.Querier, t *table, keys [][]any) error {
+	images := e.catalog.Load().images
+	head := "INSERT INTO " + e.outboxName(t.ID) + " (" + t.keyNames() + ") VALUES "
+	origin := ""
+	if images {
+		head = "INSERT INTO " + e.outboxName(t.ID) + " (" + originColumns + "," + t.keyNames() + ") VALUES "
+		origin = e.origin() + ",0,"
+	}
+	st := statement{ctx: ctx, q: q, limit: e.statement, head: head}
+	columns := t.keyColumns()
+	for _, key := range keys {
+		if err := checkKey(t, key); err != nil {
+			return err
+		}
+		b := st.row()
+		st.end(appendTuple(append(b, origin...), columns, key))
+		if err := st.next(); err != nil {
+			return err
+		}
+	}
+	return st.flush()
+}

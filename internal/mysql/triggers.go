@@ -1,0 +1,70 @@
+package mysql
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// trigger is a trigger as information_schema shows it.
+type trigger struct {
+	db, name, table   string
+	timing, event     string // BEFORE or AFTER; INSERT, UPDATE or DELETE
+	body              string
+	definer           string
+	mode              string // sql_mode
+	client, collation string
+}
+
+var ownTrigger = regexp.MustCompile(`^ddb_\d+_(ai|au|ad|bu|bd)$`)
+
+func ownTriggerName(outbox int64, suffix string) string {
+	return fmt.Sprintf("ddb_%d_%s", outbox, suffix)
+}
+
+// triggers lists all triggers of the database in the order in which they act.
+func (e *engine) triggers(ctx context.Context, q dialect.Querier, db string) ([]trigger, error) {
+	rows, err := texts(ctx, q, "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT,"+
+		" DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA="+text(db)+
+		" ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER")
+	if err != nil {
+		return nil, err
+	}
+	list := make([]trigger, len(rows))
+	for i, r := range rows {
+		list[i] = trigger{
+			db: db, name: r[0].String, table: r[1].String, timing: r[2].String, event: r[3].String, body: r[4].String,
+			definer: r[5].String, mode: r[6].String, client: r[7].String, collation: r[8].String,
+		}
+	}
+	return list, nil
+}
+
+// allTriggers lists the triggers of all databases.
+func (e *engine) allTriggers(ctx context.Context, q dialect.Querier) ([]trigger, error) {
+	var all []trigger
+	for _, db := range append(slices.Clone(e.databases()), e.own) {
+		list, err := e.triggers(ctx, q, db)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// definerClause names the user in whose name the trigger acts, if not the current one.
+func (tr trigger) definerClause() string {
+	if tr.definer == "" {
+		return ""
+	}
+	at := strings.LastIndex(tr.definer, "@")
+	if at < 0 || at == len(tr.definer)-1 { // a role
+		return "DEFINER=" + ident(strings.TrimSuffix(tr.definer, "@")) + " "
+	}
+	return "DEFINER=" + ident(tr.definer[:at]) + "@" + ident(tr.definer[at+1:]) + " "
+}

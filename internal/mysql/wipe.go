@@ -1,0 +1,64 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// Wipe drops views, tables, sequences and routines of the replicated databases.
+func (e *engine) Wipe(ctx context.Context, c *sql.Conn) error {
+	err := e.neutral(ctx, c, func(q dialect.Querier) error {
+		rows, err := texts(ctx, q, "SELECT @@foreign_key_checks")
+		if err != nil {
+			return err
+		}
+		if err := exec(ctx, q, "SET foreign_key_checks=0"); err != nil {
+			return err
+		}
+		err = e.wipe(ctx, q)
+		if berr := exec(context.WithoutCancel(ctx), q, "SET foreign_key_checks="+rows[0][0].String); err == nil {
+			err = berr
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("mysql: wipe: %w", wrap(err))
+	}
+	return nil
+}
+
+func (e *engine) wipe(ctx context.Context, q dialect.Querier) error {
+	if err := exec(ctx, q, "DELETE FROM "+e.Own("counters")); err != nil {
+		return err
+	}
+	for _, db := range slices.Backward(e.databases()) {
+		tables, err := texts(ctx, q, "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db)+
+			" ORDER BY TABLE_TYPE='VIEW' DESC, TABLE_TYPE='SEQUENCE'")
+		if err != nil {
+			return err
+		}
+		for _, r := range tables {
+			what := "TABLE"
+			if r[1].String == "VIEW" || r[1].String == "SEQUENCE" {
+				what = r[1].String
+			}
+			if err := exec(ctx, q, "DROP "+what+" IF EXISTS "+qualified(db, r[0].String)); err != nil {
+				return err
+			}
+		}
+		routines, err := texts(ctx, q, "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA="+text(db))
+		if err != nil {
+			return err
+		}
+		for _, r := range routines {
+			if err := exec(ctx, q, "DROP "+r[0].String+" IF EXISTS "+qualified(db, r[1].String)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
