@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
 )
@@ -17,22 +18,30 @@ const (
 	maxLookupIntegers = 1000      // the same, where they are integers
 )
 
+// applier writes and reads rows by key.
+type applier struct {
+	server   *server
+	sessions *sessions
+	current  *current
+	noLoad   atomic.Bool // LOAD DATA LOCAL has been refused
+}
+
 // writer carries out one Apply.
 type writer struct {
-	e   *engine
-	ctx context.Context
-	q   dialect.Querier
-	t   *table
+	rows *applier
+	ctx  context.Context
+	q    dialect.Querier
+	t    *table
 }
 
 // Apply writes the rows. On a connection for Batch, foreign keys act on deletes and are
 // checked on writes, and rows may come in any order; see batch.
-func (e *engine) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
-	t, err := e.info(ctx, q, dt)
+func (a *applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
+	t, err := a.current.table(ctx, q, dt)
 	if err != nil {
 		return err
 	}
-	w := &writer{e: e, ctx: ctx, t: t}
+	w := &writer{rows: a, ctx: ctx, t: t}
 	var absent, all [][]any
 	present := make([]dialect.Row, 0, len(rows))
 	for _, r := range rows {
@@ -49,8 +58,8 @@ func (e *engine) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table
 		}
 		present = append(present, r)
 	}
-	p, _ := e.purpose(q)
-	return e.neutral(ctx, q, func(q dialect.Querier) error {
+	p, _ := a.sessions.purpose(q)
+	return a.sessions.neutral(ctx, q, func(q dialect.Querier) error {
 		w.q = q
 		gone := absent
 		switch {
@@ -118,7 +127,7 @@ func (w *writer) insert(rows []dialect.Row, verb, tail string) error {
 	for i, c := range w.t.stored {
 		names[i] = ident(c.name)
 	}
-	st := statement{ctx: w.ctx, q: w.q, limit: w.e.statement, tail: tail,
+	st := statement{ctx: w.ctx, q: w.q, limit: w.rows.server.statement, tail: tail,
 		head: verb + w.t.sqlName() + " (" + strings.Join(names, ",") + ") VALUES "}
 	first := 0 // of the rows in the statement
 	for i, r := range rows {
@@ -181,7 +190,7 @@ func (w *writer) literals(r dialect.Row) (list [][]byte, used []string, err erro
 	list = make([][]byte, len(r.Values))
 	for i, c := range w.t.stored {
 		data, ok := asBytes(r.Values[i])
-		if !ok || len(data) <= min(maxInline, w.e.statement/(4+len(r.Values))) {
+		if !ok || len(data) <= min(maxInline, w.rows.server.statement/(4+len(r.Values))) {
 			list[i] = c.appendLiteral(nil, r.Values[i])
 			continue
 		}
@@ -206,7 +215,7 @@ func (w *writer) forget(used []string) error {
 
 // assemble builds the value in a user variable piece by piece.
 func (w *writer) assemble(name string, data []byte) error {
-	piece := w.e.statement / 2
+	piece := w.rows.server.statement / 2
 	var b []byte
 	for at := 0; at < len(data); at += piece {
 		b = append(b[:0], "SET "...)

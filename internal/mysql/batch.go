@@ -66,7 +66,7 @@ func (w *writer) add(r dialect.Row) error {
 func (w *writer) existing(rows []dialect.Row, exists map[*any]bool) error {
 	for part := range slices.Chunk(rows, maxLookup) {
 		i := 0
-		err := w.e.lookup(w.ctx, w.q, w.t, keysOf(part), func(r dialect.Row) error {
+		err := w.rows.lookup(w.ctx, w.q, w.t, keysOf(part), func(r dialect.Row) error {
 			exists[&part[i].Key[0]] = r.Values != nil
 			i++
 			return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
 )
@@ -12,10 +13,14 @@ import (
 // InstallCapture makes outboxes first, then triggers, since a parent's trigger names
 // the outboxes of its children. What it replaces goes last, so that no change is
 // unseen in between.
-func (e *engine) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
-	err := e.neutral(ctx, q, func(q dialect.Querier) error {
-		in := installer{e: e, q: q, images: mode == dialect.Images, wanted: map[string]bool{}, counts: map[string]int{}}
-		return in.install(ctx, tables)
+func (c *capture) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
+	err := c.sessions.neutral(ctx, q, func(q dialect.Querier) error {
+		in := installer{outboxes: c.outboxes, current: c.current, q: q, images: mode == dialect.Images, wanted: map[string]bool{}, counts: map[string]int{}}
+		if err := in.install(ctx, tables, c.guard); err != nil {
+			return err
+		}
+		c.installed.Store(&in.counts)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("mysql: install capture: %w", wrap(err))
@@ -23,8 +28,27 @@ func (e *engine) InstallCapture(ctx context.Context, q dialect.Querier, tables [
 	return nil
 }
 
+// capture makes the outboxes of tables, notes in them and reads the notes.
+type capture struct {
+	outboxes outboxes
+	sessions *sessions
+	current  *current
+	guard    bool // the user's triggers are to have guards
+
+	installed atomic.Pointer[map[string]int] // how many triggers InstallCapture has left, by database; nil for none
+}
+
+// triggers tells how many triggers InstallCapture has left, by database; nil where that is not known.
+func (c *capture) triggers() map[string]int {
+	if n := c.installed.Load(); n != nil {
+		return *n
+	}
+	return nil
+}
+
 type installer struct {
-	e        *engine
+	outboxes outboxes
+	current  *current
 	q        dialect.Querier
 	images   bool
 	catalog  *catalog
@@ -33,25 +57,25 @@ type installer struct {
 	counts   map[string]int  // of these, by database
 }
 
-func (in *installer) install(ctx context.Context, tables []*dialect.Table) error {
+func (in *installer) install(ctx context.Context, tables []*dialect.Table, guard bool) error {
 	var list []*table
 	for _, t := range tables {
 		if t.Refusal != "" {
 			continue
 		}
-		i, err := in.e.info(ctx, in.q, t)
+		i, err := in.current.table(ctx, in.q, t)
 		if err != nil {
 			return err
 		}
 		list = append(list, i)
 	}
-	old := in.e.catalog.Load()
+	old := in.current.last.Load()
 	in.catalog = &catalog{tables: old.tables, images: in.images}
-	have, err := in.e.captured(ctx, in.q)
+	have, err := in.outboxes.captured(ctx, in.q)
 	if err != nil {
 		return err
 	}
-	keep, err := in.outboxes(ctx, list, have)
+	keep, err := in.provide(ctx, list, have)
 	if err != nil {
 		return err
 	}
@@ -59,19 +83,19 @@ func (in *installer) install(ctx context.Context, tables []*dialect.Table) error
 		t.ID = keep[i]
 		setID(tables, t)
 	}
-	in.e.catalog.Store(in.catalog)
-	if in.triggers, err = in.e.allTriggers(ctx, in.q); err != nil {
+	in.current.last.Store(in.catalog)
+	if in.triggers, err = allTriggers(ctx, in.q, in.outboxes.server); err != nil {
 		return err
 	}
-	if in.e.cfg.Guard {
+	if guard {
 		// Before ddb's own triggers, which must act last.
-		err := in.e.setGuards(ctx, in.q, in.triggers, true, func(n tableName) bool {
+		err := in.outboxes.setGuards(ctx, in.q, in.triggers, true, func(n tableName) bool {
 			return slices.ContainsFunc(list, func(t *table) bool { return n == tableName{t.Database, t.Name} })
 		})
 		if err != nil {
 			return err
 		}
-		if in.triggers, err = in.e.allTriggers(ctx, in.q); err != nil {
+		if in.triggers, err = allTriggers(ctx, in.q, in.outboxes.server); err != nil {
 			return err
 		}
 	}
@@ -83,11 +107,7 @@ func (in *installer) install(ctx context.Context, tables []*dialect.Table) error
 	if err := in.inherit(ctx, list, have); err != nil {
 		return err
 	}
-	if err := in.e.sweep(ctx, in.q, in.triggers, in.wanted, keep); err != nil {
-		return err
-	}
-	in.e.installed.Store(&in.counts)
-	return nil
+	return in.outboxes.sweep(ctx, in.q, in.triggers, in.wanted, keep)
 }
 
 // setID tells the caller's own copies of the table about its outbox.
@@ -99,8 +119,8 @@ func setID(tables []*dialect.Table, t *table) {
 	}
 }
 
-// outboxes gives each table an outbox of the right form and returns their numbers.
-func (in *installer) outboxes(ctx context.Context, list []*table, have []outbox) ([]int64, error) {
+// provide gives each table an outbox of the right form and returns their numbers.
+func (in *installer) provide(ctx context.Context, list []*table, have []outbox) ([]int64, error) {
 	var next int64 = 1
 	byTable := map[tableName]outbox{}
 	for _, o := range have {
@@ -117,10 +137,10 @@ func (in *installer) outboxes(ctx context.Context, list []*table, have []outbox)
 			continue
 		}
 		err := exec(ctx, in.q,
-			"DROP TABLE IF EXISTS "+in.e.outboxName(next),
-			"CREATE TABLE "+in.e.outboxName(next)+" ("+columns+")"+ownOptions,
+			"DROP TABLE IF EXISTS "+in.outboxes.name(next),
+			"CREATE TABLE "+in.outboxes.name(next)+" ("+columns+")"+ownOptions,
 			fmt.Sprintf("INSERT INTO %s (id, db, name, fingerprint) VALUES (%d, %s, %s, %s)",
-				in.e.Own("captured"), next, text(t.Database), text(t.Name), text(print)))
+				in.outboxes.server.Own("captured"), next, text(t.Database), text(t.Name), text(print)))
 		if err != nil {
 			return nil, fmt.Errorf("table %s: outbox: %w", t.sqlName(), err)
 		}
@@ -132,7 +152,7 @@ func (in *installer) outboxes(ctx context.Context, list []*table, have []outbox)
 
 // capture makes those triggers of the table that are missing or different.
 func (in *installer) capture(ctx context.Context, t *table) error {
-	want, err := in.e.captureTriggers(in.catalog, t, in.images)
+	want, err := in.outboxes.captureTriggers(in.catalog, t, in.images)
 	if err != nil {
 		return err
 	}
@@ -151,7 +171,7 @@ func (in *installer) capture(ctx context.Context, t *table) error {
 				return err
 			}
 		}
-		if err := exec(ctx, in.q, in.e.create(tr)...); err != nil {
+		if err := exec(ctx, in.q, in.outboxes.create(tr)...); err != nil {
 			return err
 		}
 	}
@@ -167,9 +187,9 @@ func (in *installer) inherit(ctx context.Context, list []*table, have []outbox) 
 			}
 			columns, values := t.keyNames(), t.keyNames()
 			if in.images {
-				columns, values = originColumns+","+columns, in.e.origin()+",0,"+values
+				columns, values = originColumns+","+columns, in.outboxes.origin()+",0,"+values
 			}
-			err := exec(ctx, in.q, "INSERT INTO "+in.e.outboxName(t.ID)+" ("+columns+") SELECT "+values+" FROM "+in.e.outboxName(o.id))
+			err := exec(ctx, in.q, "INSERT INTO "+in.outboxes.name(t.ID)+" ("+columns+") SELECT "+values+" FROM "+in.outboxes.name(o.id))
 			if err != nil {
 				return fmt.Errorf("table %s: keep notes: %w", t.sqlName(), err)
 			}
@@ -179,7 +199,7 @@ func (in *installer) inherit(ctx context.Context, list []*table, have []outbox) 
 }
 
 // sweep removes ddb's triggers and outboxes except those named.
-func (e *engine) sweep(ctx context.Context, q dialect.Querier, all []trigger, triggers map[string]bool, outboxes []int64) error {
+func (o outboxes) sweep(ctx context.Context, q dialect.Querier, all []trigger, triggers map[string]bool, outboxes []int64) error {
 	for _, tr := range all {
 		if name := qualified(tr.db, tr.name); ownTrigger.MatchString(tr.name) && !triggers[name] {
 			if err := exec(ctx, q, "DROP TRIGGER IF EXISTS "+name); err != nil {
@@ -187,7 +207,7 @@ func (e *engine) sweep(ctx context.Context, q dialect.Querier, all []trigger, tr
 			}
 		}
 	}
-	rows, err := texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(e.own)+" AND TABLE_NAME LIKE 'out\\_%'")
+	rows, err := texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(o.server.own)+" AND TABLE_NAME LIKE 'out\\_%'")
 	if err != nil {
 		return err
 	}
@@ -198,7 +218,7 @@ func (e *engine) sweep(ctx context.Context, q dialect.Querier, all []trigger, tr
 	for _, r := range rows {
 		if name := r[0].String; !keep[name] {
 			id := atoi(strings.TrimPrefix(name, "out_"))
-			err := exec(ctx, q, fmt.Sprintf("DELETE FROM %s WHERE id=%d", e.Own("captured"), id), "DROP TABLE IF EXISTS "+e.Own(name))
+			err := exec(ctx, q, fmt.Sprintf("DELETE FROM %s WHERE id=%d", o.server.Own("captured"), id), "DROP TABLE IF EXISTS "+o.server.Own(name))
 			if err != nil {
 				return err
 			}
@@ -208,17 +228,17 @@ func (e *engine) sweep(ctx context.Context, q dialect.Querier, all []trigger, tr
 }
 
 // RemoveCapture takes away all that InstallCapture made.
-func (e *engine) RemoveCapture(ctx context.Context, q dialect.Querier) error {
-	err := e.neutral(ctx, q, func(q dialect.Querier) error {
-		all, err := e.allTriggers(ctx, q)
+func (c *capture) RemoveCapture(ctx context.Context, q dialect.Querier) error {
+	err := c.sessions.neutral(ctx, q, func(q dialect.Querier) error {
+		all, err := allTriggers(ctx, q, c.outboxes.server)
 		if err != nil {
 			return err
 		}
-		if err := e.setGuards(ctx, q, all, false, func(tableName) bool { return true }); err != nil {
+		if err := c.outboxes.setGuards(ctx, q, all, false, func(tableName) bool { return true }); err != nil {
 			return err
 		}
-		e.installed.Store(nil)
-		return e.sweep(ctx, q, all, nil, nil)
+		c.installed.Store(nil)
+		return c.outboxes.sweep(ctx, q, all, nil, nil)
 	})
 	if err != nil {
 		return fmt.Errorf("mysql: remove capture: %w", wrap(err))

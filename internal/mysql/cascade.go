@@ -7,34 +7,34 @@ import (
 )
 
 // note returns the statement that notes the rows at the path's end, before they change.
-func (e *engine) note(p path, images bool) string { return e.noteRows(p, images, "OLD", true) }
+func (o outboxes) note(p path, images bool) string { return o.noteRows(p, images, "OLD", true) }
 
 // noteMoved returns the statement that notes the same rows when they have changed, or "" if none gets another key.
 // Several paths may change one key, so it is read from the row rather than told by the path. All steps
 // of one that changes a key are CASCADE, and lead from the new row to the changed ones.
-func (e *engine) noteMoved(p path, images bool) string {
+func (o outboxes) noteMoved(p path, images bool) string {
 	t := p.last()
 	for _, k := range t.Key {
 		if v := p.changed[t.Stored[k]]; v != "" && v != "NULL" {
-			return e.noteRows(p, images, "NEW", false)
+			return o.noteRows(p, images, "NEW", false)
 		}
 	}
 	return ""
 }
 
-func (e *engine) noteRows(p path, images bool, row string, existed bool) string {
+func (o outboxes) noteRows(p path, images bool, row string, existed bool) string {
 	t := p.last()
 	stored := make([]string, len(t.stored))
 	for i, c := range t.stored {
 		stored[i] = fmt.Sprintf("x%d.%s", len(p.steps), ident(c.name))
 	}
-	return "INSERT INTO " + e.outboxName(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") SELECT " +
-		strings.Join(e.noteValues(t, images, stored, existed), ",") + p.from(row)
+	return "INSERT INTO " + o.name(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") SELECT " +
+		strings.Join(o.noteValues(t, images, stored, existed), ",") + p.from(row)
 }
 
 // uncascaded marks the tables whose rows a cascade may have changed unseen: a parent has no trigger that notes them, since
 // another client has just made the foreign key, or one that acts before a trigger of the user's, which may change the row.
-func (e *engine) uncascaded(c *catalog, triggers []trigger) error {
+func (o outboxes) uncascaded(c *catalog, triggers []trigger) error {
 	acts := map[string]string{} // bodies by name of those that act last
 	for i, tr := range triggers {
 		if !overtaken(triggers[i+1:], tr) {
@@ -51,12 +51,12 @@ func (e *engine) uncascaded(c *catalog, triggers []trigger) error {
 		}
 		body := func(suffix string) string { return acts[qualified(t.Database, ownTriggerName(t.ID, suffix))] }
 		for _, p := range effects.deletes {
-			if p.last().ID != 0 && !strings.Contains(body("bd"), e.note(p, c.images)) {
+			if p.last().ID != 0 && !strings.Contains(body("bd"), o.note(p, c.images)) {
 				p.last().Bare = true
 			}
 		}
 		for _, p := range effects.updates {
-			if p.last().ID != 0 && (!strings.Contains(body("bu"), e.ifMoved(p, e.note(p, c.images))) || !strings.Contains(body("au"), e.ifMoved(p, e.noteMoved(p, c.images)))) {
+			if p.last().ID != 0 && (!strings.Contains(body("bu"), o.ifMoved(p, o.note(p, c.images))) || !strings.Contains(body("au"), o.ifMoved(p, o.noteMoved(p, c.images)))) {
 				p.last().Bare = true
 			}
 		}

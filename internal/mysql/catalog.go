@@ -10,48 +10,20 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 )
 
-// Tables reads the catalogue: one query for each kind of thing and database, since
+// readCatalog reads the catalogue: one query for each kind of thing and database, since
 // the server looks into all databases' files for anything less plain.
-func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Table, error) {
-	b := catalogBuilder{e: e, tables: map[tableName]*table{}, prints: map[tableName]*strings.Builder{}, moments: map[tableName]map[string]int{}}
-	var ids []outbox
-	var triggers []trigger
-	err := e.neutral(ctx, q, func(q dialect.Querier) (err error) {
-		for _, db := range append(slices.Clone(e.databases()), e.own) {
-			if err := b.read(ctx, q, db); err != nil {
-				return fmt.Errorf("database %q: %w", db, err)
-			}
-		}
-		if ids, err = e.captured(ctx, q); err == nil && len(ids) > 0 {
-			triggers, err = e.allTriggers(ctx, q)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("mysql: read schema: %w", wrap(err))
-	}
-	c, list := b.finish()
-	on := make(map[string]tableName)
-	for _, tr := range triggers {
-		if ownTrigger.MatchString(tr.name) {
-			on[tr.name] = tableName{tr.db, tr.table}
+func readCatalog(ctx context.Context, q dialect.Querier, s *server) (*catalog, error) {
+	b := catalogBuilder{server: s, tables: map[tableName]*table{}, prints: map[tableName]*strings.Builder{}, moments: map[tableName]map[string]int{}}
+	for _, db := range append(slices.Clone(s.databases()), s.own) {
+		if err := b.read(ctx, q, db); err != nil {
+			return nil, fmt.Errorf("database %q: %w", db, err)
 		}
 	}
-	for _, o := range ids {
-		if t := c.tables[o.table]; t != nil {
-			t.ID, t.Bare = o.id, !captures(o, on)
-		}
-		c.images = c.images || o.images()
-	}
-	if err := e.uncascaded(c, triggers); err != nil {
-		return nil, fmt.Errorf("mysql: read schema: %w", err)
-	}
-	e.catalog.Store(c)
-	return list, nil
+	return b.finish(), nil
 }
 
 type catalogBuilder struct {
-	e       *engine
+	server  *server
 	tables  map[tableName]*table
 	prints  map[tableName]*strings.Builder
 	born    map[string]string            // of the database at hand, by table or file: see incarnations
@@ -63,11 +35,11 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 		query string
 		add   func(db string, r []sql.NullString)
 	}{
-		{"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT, " + b.e.fileName("TABLE_NAME") +
+		{"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT, " + b.server.fileName("TABLE_NAME") +
 			" FROM information_schema.TABLES WHERE TABLE_SCHEMA=%s", b.addTable},
 		{"SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, DATA_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, GENERATION_EXPRESSION, COLUMN_COMMENT" +
 			" FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=%s ORDER BY TABLE_NAME, ORDINAL_POSITION", b.addColumn},
-		{"SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_TYPE, INDEX_COMMENT, " + b.e.indexUse() +
+		{"SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_TYPE, INDEX_COMMENT, " + b.server.indexUse() +
 			" FROM information_schema.STATISTICS WHERE TABLE_SCHEMA=%s ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX", b.addIndex},
 		{"SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME" +
 			" FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA=%s AND REFERENCED_TABLE_NAME IS NOT NULL" +
@@ -78,7 +50,7 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 	if err := b.incarnations(ctx, q, db); err != nil {
 		return err
 	}
-	if b.e.mariadb {
+	if b.server.mariadb {
 		steps = append(steps, struct {
 			query string
 			add   func(db string, r []sql.NullString)
@@ -142,12 +114,12 @@ func options(r []sql.NullString) (list []dialect.Part) {
 
 func (b *catalogBuilder) addTable(db string, r []sql.NullString) {
 	name, typ, engine := r[0].String, r[1].String, r[2].String
-	own := db == b.e.own
+	own := db == b.server.own
 	if typ == "VIEW" || typ == "SYSTEM VIEW" || own && !slices.Contains(dialect.OwnReplicated, name) {
 		return
 	}
 	t := &table{Table: &dialect.Table{Database: db, Name: name, Own: own, Incarnation: b.born[name]}}
-	if b.e.process {
+	if b.server.process {
 		t.Incarnation = b.born[r[6].String]
 	}
 	full := t.sqlName()
@@ -190,7 +162,7 @@ func (b *catalogBuilder) addColumn(db string, r []sql.NullString) {
 	t.Stored = append(t.Stored, c.Name)
 	t.stored = append(t.stored, column{
 		name: c.Name, typ: typ, charset: r[4].String, collation: r[5].String,
-		kind: kindOf(strings.ToLower(r[3].String), b.e.mariadb), auto: c.AutoIncrement,
+		kind: kindOf(strings.ToLower(r[3].String), b.server.mariadb), auto: c.AutoIncrement,
 	})
 }
 
@@ -253,14 +225,14 @@ func (b *catalogBuilder) addRules(db string, r []sql.NullString) {
 // another client, with no trigger to see it.
 func (b *catalogBuilder) incarnations(ctx context.Context, q dialect.Querier, db string) error {
 	b.born = make(map[string]string)
-	if !b.e.process {
+	if !b.server.process {
 		rows, err := texts(ctx, q, "SELECT TABLE_NAME, CREATE_TIME+0 FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db))
 		for _, r := range rows {
 			b.born[r[0].String] = r[1].String
 		}
 		return err
 	}
-	rows, err := texts(ctx, q, b.e.tableIDs(db))
+	rows, err := texts(ctx, q, b.server.tableIDs(db))
 	for _, r := range rows {
 		_, name, _ := strings.Cut(r[0].String, "/")
 		name, _, _ = strings.Cut(name, "#") // a partition's goes on with #
@@ -272,7 +244,7 @@ func (b *catalogBuilder) incarnations(ctx context.Context, q dialect.Querier, db
 func (b *catalogBuilder) addCheck(db string, r []sql.NullString) { b.note(db, "check", r) }
 
 // finish settles what needs all tables: refusals, fingerprints and the order.
-func (b *catalogBuilder) finish() (*catalog, []*dialect.Table) {
+func (b *catalogBuilder) finish() *catalog {
 	c := &catalog{tables: b.tables}
 	for n, t := range b.tables {
 		p := b.prints[n]
@@ -297,12 +269,7 @@ func (b *catalogBuilder) finish() (*catalog, []*dialect.Table) {
 			}
 		}
 	}
-	ordered := c.ordered()
-	list := make([]*dialect.Table, len(ordered))
-	for i, t := range ordered {
-		list[i] = t.Table
-	}
-	return c, list
+	return c
 }
 
 func (b *catalogBuilder) refusal(t *table) string {

@@ -17,7 +17,7 @@ const clearChunk = 10000
 const notedChunk = 200
 
 // Noted asks about all outboxes at once.
-func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]*dialect.Table, error) {
+func (c *capture) Noted(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]*dialect.Table, error) {
 	var asked, noted []*dialect.Table
 	for _, t := range tables {
 		if t.ID != 0 {
@@ -33,7 +33,7 @@ func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			fmt.Fprintf(&b, "EXISTS(SELECT 1 FROM %s)", e.outboxName(t.ID))
+			fmt.Fprintf(&b, "EXISTS(SELECT 1 FROM %s)", c.outboxes.name(t.ID))
 		}
 		rows, err := texts(ctx, q, b.String())
 		if err != nil {
@@ -49,33 +49,33 @@ func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect
 }
 
 // Collect reads the notes and the rows that they name. emit may use q.
-func (e *engine) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
-	t, err := e.info(ctx, q, dt)
+func (c *capture) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+	t, err := c.current.table(ctx, q, dt)
 	if err != nil {
 		return dialect.Notes{Table: dt}, err
 	}
-	r, query, at := e.collectQuery(t, "")
-	n, err = e.emitNoted(ctx, q, r, "", query, at, emit)
+	r, query, at := c.collectQuery(t, "")
+	n, err = c.emitNoted(ctx, q, r, "", query, at, emit)
 	n.Table = dt
 	return n, err
 }
 
 // collectQuery joins the keys of the notes that the condition selects with their rows, whose values begin at.
-func (e *engine) collectQuery(t *table, where string) (r *rowReader, query string, at int) {
+func (c *capture) collectQuery(t *table, where string) (r *rowReader, query string, at int) {
 	r = &rowReader{t: t}
 	r.key("o")
 	r.add(present(t), flagColumn)
 	at = r.stored("t")
-	return r, "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT DISTINCT " + t.keyNames() + " FROM " + e.outboxName(t.ID) + where + ") o LEFT JOIN " +
+	return r, "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT DISTINCT " + t.keyNames() + " FROM " + c.outboxes.name(t.ID) + where + ") o LEFT JOIN " +
 		t.sqlName() + " t ON " + t.match("t", "o"), at
 }
 
 // emitNoted emits what the query of r gives for the notes that the condition selects. The row's values begin at.
-func (e *engine) emitNoted(ctx context.Context, q dialect.Querier, r *rowReader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, r *rowReader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
 	t := r.t
 	var s *spool
-	err = e.neutral(ctx, q, func(q dialect.Querier) error {
-		if n, err = e.seen(ctx, q, t, where); err != nil || n.Count == 0 {
+	err = c.sessions.neutral(ctx, q, func(q dialect.Querier) error {
+		if n, err = c.seen(ctx, q, t, where); err != nil || n.Count == 0 {
 			return err
 		}
 		s, err = collect(ctx, q, query, r.cells)
@@ -104,8 +104,8 @@ func (e *engine) emitNoted(ctx context.Context, q dialect.Querier, r *rowReader,
 
 // CollectImages reads this connection's notes. The first note of a key tells what the
 // row was before the transaction.
-func (e *engine) CollectImages(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
-	t, err := e.info(ctx, q, dt)
+func (c *capture) CollectImages(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+	t, err := c.current.table(ctx, q, dt)
 	if err != nil {
 		return dialect.Notes{Table: dt}, err
 	}
@@ -115,10 +115,10 @@ func (e *engine) CollectImages(ctx context.Context, q dialect.Querier, dt *diale
 	at := r.stored("t")
 	r.add("o.existed", flagColumn)
 	r.images("o")
-	out, mine := e.outboxName(t.ID), " WHERE conn=CONNECTION_ID() AND tx=IFNULL(@ddb_tx, 0)"
+	out, mine := c.outboxes.name(t.ID), " WHERE conn=CONNECTION_ID() AND tx=IFNULL(@ddb_tx, 0)"
 	query := "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT MIN(id) AS id FROM " + out + mine + " GROUP BY " + t.keyNames() + ") f" +
 		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + t.sqlName() + " t ON " + t.match("t", "o") + " ORDER BY f.id"
-	n, err = e.emitNoted(ctx, q, r, mine, query, at, emit)
+	n, err = c.emitNoted(ctx, q, r, mine, query, at, emit)
 	n.Table = dt
 	return n, err
 }
@@ -128,24 +128,24 @@ func (e *engine) CollectImages(ctx context.Context, q dialect.Querier, dt *diale
 // table for a range, and would then wait for another writer's uncommitted note, or
 // lock the end of the table, where everybody inserts. Joined with a list of ids it
 // can only look up each one, which locks just that record.
-func (e *engine) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) error {
+func (c *capture) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) error {
 	if n.Count == 0 {
 		return nil
 	}
-	return e.deleteIDs(ctx, q, e.outboxName(n.Table.ID), n.Ranges)
+	return c.deleteIDs(ctx, q, c.outboxes.name(n.Table.ID), n.Ranges)
 }
 
 // DropBatches deletes the batches with those ids.
-func (e *engine) DropBatches(ctx context.Context, q dialect.Querier, ids []int64) error {
+func (c *capture) DropBatches(ctx context.Context, q dialect.Querier, ids []int64) error {
 	ranges := make([][2]int64, len(ids))
 	for i, id := range ids {
 		ranges[i] = [2]int64{id, id}
 	}
-	return e.deleteIDs(ctx, q, e.Own("batches"), ranges)
+	return c.deleteIDs(ctx, q, c.outboxes.server.Own("batches"), ranges)
 }
 
 // deleteIDs deletes rows by their ids, see Clear.
-func (e *engine) deleteIDs(ctx context.Context, q dialect.Querier, table string, ranges [][2]int64) error {
+func (c *capture) deleteIDs(ctx context.Context, q dialect.Querier, table string, ranges [][2]int64) error {
 	var b []byte
 	count := 0
 	flush := func() error {
@@ -178,7 +178,7 @@ func (e *engine) deleteIDs(ctx context.Context, q dialect.Querier, table string,
 
 // Cascaded tells by the notes that have come since. What others note meanwhile is not in the transaction's snapshot, which
 // its first look at an outbox makes if it has none yet.
-func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dialect.Table) (func(func(*dialect.Table, dialect.Row) error) error, error) {
+func (c *capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dialect.Table) (func(func(*dialect.Table, dialect.Row) error) error, error) {
 	type watched struct {
 		dt    *dialect.Table
 		t     *table
@@ -189,14 +189,14 @@ func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dial
 		if dt.ID == 0 || dt.Refusal != "" {
 			continue
 		}
-		t, err := e.info(ctx, q, dt)
+		t, err := c.current.table(ctx, q, dt)
 		if err != nil {
 			return nil, err
 		}
 		if !slices.ContainsFunc(t.foreign, func(f foreignKey) bool { return acts(f.onDelete) || acts(f.onUpdate) }) {
 			continue
 		}
-		rows, err := texts(ctx, q, "SELECT COALESCE(MAX(id),0) FROM "+e.outboxName(t.ID))
+		rows, err := texts(ctx, q, "SELECT COALESCE(MAX(id),0) FROM "+c.outboxes.name(t.ID))
 		if err != nil {
 			return nil, fmt.Errorf("mysql: cascaded %s: %w", t.sqlName(), wrap(err))
 		}
@@ -207,8 +207,8 @@ func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dial
 	}
 	return func(emit func(*dialect.Table, dialect.Row) error) error {
 		for _, w := range list {
-			r, query, at := e.collectQuery(w.t, w.since)
-			if _, err := e.emitNoted(ctx, q, r, w.since, query, at, func(r dialect.Row) error { return emit(w.dt, r) }); err != nil {
+			r, query, at := c.collectQuery(w.t, w.since)
+			if _, err := c.emitNoted(ctx, q, r, w.since, query, at, func(r dialect.Row) error { return emit(w.dt, r) }); err != nil {
 				return err
 			}
 		}
@@ -218,9 +218,9 @@ func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dial
 
 // seen reads the ids of the notes that the condition selects. Mostly they are one run,
 // which a glance at its ends and number tells.
-func (e *engine) seen(ctx context.Context, q dialect.Querier, t *table, where string) (dialect.Notes, error) {
+func (c *capture) seen(ctx context.Context, q dialect.Querier, t *table, where string) (dialect.Notes, error) {
 	n := dialect.Notes{Table: t.Table}
-	rows, err := texts(ctx, q, "SELECT MIN(id), MAX(id), COUNT(*) FROM "+e.outboxName(t.ID)+where)
+	rows, err := texts(ctx, q, "SELECT MIN(id), MAX(id), COUNT(*) FROM "+c.outboxes.name(t.ID)+where)
 	if err != nil {
 		return n, err
 	}
@@ -234,7 +234,7 @@ func (e *engine) seen(ctx context.Context, q dialect.Querier, t *table, where st
 		n.Ranges = [][2]int64{{first, last}}
 		return n, nil
 	}
-	ids, err := q.QueryContext(ctx, "SELECT id FROM "+e.outboxName(t.ID)+where+" ORDER BY id")
+	ids, err := q.QueryContext(ctx, "SELECT id FROM "+c.outboxes.name(t.ID)+where+" ORDER BY id")
 	if err != nil {
 		return n, err
 	}

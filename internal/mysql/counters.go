@@ -30,7 +30,7 @@ func (w *writer) remember(absent [][]any, deleted bool) error {
 	if highest == 0 {
 		return nil
 	}
-	return w.e.remember(w.ctx, w.q, w.t.Table, highest)
+	return w.rows.remember(w.ctx, w.q, w.t.Table, highest)
 }
 
 // handedOut is a value of an AUTO_INCREMENT column; 0 for one that only a program can have given it.
@@ -49,9 +49,9 @@ func handedOut(v any) uint64 {
 	return 0
 }
 
-func (e *engine) remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
+func (a *applier) remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
 	_, err := q.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s (db, name, highest) VALUES (%s, %s, %d) ON DUPLICATE KEY UPDATE highest=GREATEST(highest, VALUES(highest))",
-		e.Own("counters"), text(t.Database), text(t.Name), highest))
+		a.server.Own("counters"), text(t.Database), text(t.Name), highest))
 	if err != nil {
 		return fmt.Errorf("table %s: AUTO_INCREMENT: %w", qualified(t.Database, t.Name), err)
 	}
@@ -59,8 +59,8 @@ func (e *engine) remember(ctx context.Context, q dialect.Querier, t *dialect.Tab
 }
 
 // Remember notes that the values of the table's AUTO_INCREMENT column up to highest have been handed out.
-func (e *engine) Remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
-	if err := e.remember(ctx, q, t, highest); err != nil {
+func (a *applier) Remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
+	if err := a.remember(ctx, q, t, highest); err != nil {
 		return fmt.Errorf("mysql: %w", wrap(err))
 	}
 	return nil
@@ -68,15 +68,15 @@ func (e *engine) Remember(ctx context.Context, q dialect.Querier, t *dialect.Tab
 
 // NextKey returns the value that the table's AUTO_INCREMENT column has next, 0 if there is no such column. It is one of now,
 // not of q's transaction.
-func (e *engine) NextKey(ctx context.Context, q dialect.Querier, t *dialect.Table) (uint64, error) {
-	next, err := e.nextKey(ctx, q, t.Database, t.Name)
+func (a *applier) NextKey(ctx context.Context, q dialect.Querier, t *dialect.Table) (uint64, error) {
+	next, err := a.nextKey(ctx, q, t.Database, t.Name)
 	if err != nil {
 		return 0, fmt.Errorf("mysql: table %s: AUTO_INCREMENT: %w", qualified(t.Database, t.Name), wrap(err))
 	}
 	return next, nil
 }
 
-func (e *engine) nextKey(ctx context.Context, q dialect.Querier, db, name string) (uint64, error) {
+func (a *applier) nextKey(ctx context.Context, q dialect.Querier, db, name string) (uint64, error) {
 	rows, err := texts(ctx, q, "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db)+" AND TABLE_NAME="+text(name))
 	if err != nil || len(rows) == 0 || !rows[0][0].Valid {
 		return 0, err
@@ -85,18 +85,18 @@ func (e *engine) nextKey(ctx context.Context, q dialect.Querier, db, name string
 }
 
 // RaiseCounters makes the tables' own counters know what Remember and Apply have noted. It ends a transaction that q is in.
-func (e *engine) RaiseCounters(ctx context.Context, q dialect.Querier) error {
-	rows, err := texts(ctx, q, "SELECT db, name, highest FROM "+e.Own("counters"))
+func (a *applier) RaiseCounters(ctx context.Context, q dialect.Querier) error {
+	rows, err := texts(ctx, q, "SELECT db, name, highest FROM "+a.server.Own("counters"))
 	if err != nil {
 		return fmt.Errorf("mysql: raise AUTO_INCREMENT: %w", wrap(err))
 	}
 	for _, r := range rows {
-		if err := e.raise(ctx, q, r[0].String, r[1].String, r[2].String); err != nil {
+		if err := a.raise(ctx, q, r[0].String, r[1].String, r[2].String); err != nil {
 			return fmt.Errorf("mysql: raise AUTO_INCREMENT of table %s: %w", qualified(r[0].String, r[1].String), err)
 		}
 	}
 	if len(rows) > 0 {
-		if err := exec(ctx, q, "DELETE FROM "+e.Own("counters")); err != nil {
+		if err := exec(ctx, q, "DELETE FROM "+a.server.Own("counters")); err != nil {
 			return fmt.Errorf("mysql: raise AUTO_INCREMENT: %w", err)
 		}
 	}
@@ -104,12 +104,12 @@ func (e *engine) RaiseCounters(ctx context.Context, q dialect.Querier) error {
 }
 
 // raise never lowers a counter, as ALTER TABLE would down to the highest row.
-func (e *engine) raise(ctx context.Context, q dialect.Querier, db, name, highest string) error {
+func (a *applier) raise(ctx context.Context, q dialect.Querier, db, name, highest string) error {
 	used, err := strconv.ParseUint(highest, 10, 64)
 	if err != nil {
 		return err
 	}
-	next, err := e.nextKey(ctx, q, db, name)
+	next, err := a.nextKey(ctx, q, db, name)
 	if err != nil || next == 0 || next > used {
 		return wrap(err) // where next is 0, the table or its column is gone
 	}

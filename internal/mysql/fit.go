@@ -44,7 +44,7 @@ func (w *writer) fitting(r dialect.Row, write func() error) error {
 // unjudged calls write in a session in which the server stores what it can.
 func (w *writer) unjudged(write func() error) error {
 	lax, strict := "SET sql_mode='"+sqlMode+"'", "SET sql_mode='"+batchMode+"'"
-	if w.e.mariadb {
+	if w.rows.server.mariadb {
 		lax, strict = lax+", check_constraint_checks=0", strict+", check_constraint_checks=1"
 	}
 	if err := exec(w.ctx, w.q, lax); err != nil {
@@ -61,7 +61,7 @@ func (w *writer) unjudged(write func() error) error {
 
 // kept reports whether the row is there with exactly its values.
 func (w *writer) kept(r dialect.Row) (same bool, err error) {
-	err = w.e.lookup(w.ctx, w.q, w.t, [][]any{r.Key}, func(is dialect.Row) error {
+	err = w.rows.lookup(w.ctx, w.q, w.t, [][]any{r.Key}, func(is dialect.Row) error {
 		same = is.Values != nil
 		for i, c := range w.t.stored {
 			same = same && bytes.Equal(c.appendLiteral(nil, is.Values[i]), c.appendLiteral(nil, r.Values[i]))
@@ -76,7 +76,7 @@ func (w *writer) kept(r dialect.Row) (same bool, err error) {
 
 // holds reports whether the row, which is there, holds to the CHECKs on columns whose values were given.
 func (w *writer) holds(r dialect.Row) (bool, error) {
-	if !w.e.mariadb {
+	if !w.rows.server.mariadb {
 		return true, nil // they cannot be put off, nor come after rows that break them
 	}
 	columns := w.t.Stored

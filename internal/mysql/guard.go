@@ -30,7 +30,7 @@ func unguard(body string) string {
 // setGuards puts a guard around the user's triggers on the tables, or takes it away
 // (tables nil means all). All triggers of the same table, time and event are made anew
 // in their order, because the server puts a trigger that is replaced last.
-func (e *engine) setGuards(ctx context.Context, q dialect.Querier, all []trigger, guard bool, covers func(tableName) bool) error {
+func (o outboxes) setGuards(ctx context.Context, q dialect.Querier, all []trigger, guard bool, covers func(tableName) bool) error {
 	type slot struct{ db, table, timing, event string }
 	groups := map[slot][]trigger{}
 	var order []slot
@@ -53,7 +53,7 @@ func (e *engine) setGuards(ctx context.Context, q dialect.Querier, all []trigger
 			if guard {
 				body = guardHead + body + guardTail
 			}
-			if err := e.recreate(ctx, q, tr, body); err != nil {
+			if err := o.recreate(ctx, q, tr, body); err != nil {
 				return fmt.Errorf("trigger %s: %w", qualified(tr.db, tr.name), err)
 			}
 		}
@@ -62,7 +62,7 @@ func (e *engine) setGuards(ctx context.Context, q dialect.Querier, all []trigger
 }
 
 // recreate makes a user's trigger with another body and everything else as it was.
-func (e *engine) recreate(ctx context.Context, q dialect.Querier, tr trigger, body string) error {
+func (o outboxes) recreate(ctx context.Context, q dialect.Querier, tr trigger, body string) error {
 	tr.body = body
 	client := tr.client
 	if !isASCII(body) {
@@ -73,7 +73,7 @@ func (e *engine) recreate(ctx context.Context, q dialect.Querier, tr trigger, bo
 	if err := exec(ctx, q, set); err != nil {
 		return err
 	}
-	err := exec(ctx, q, e.create(tr)...)
+	err := exec(ctx, q, o.create(tr)...)
 	if berr := exec(context.WithoutCancel(ctx), q, back); err == nil {
 		err = berr
 	}

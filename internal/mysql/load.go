@@ -23,12 +23,12 @@ var errNoLoad = errors.New("LOAD DATA LOCAL is refused")
 // the server about two thirds of what the same rows cost as statements that it has to
 // parse. It goes on at a clash, as REPLACE INTO does, and at nothing else.
 func (w *writer) replace(rows []dialect.Row) error {
-	if len(rows) > 0 && !w.e.noLoad.Load() && w.loadable(rows) {
+	if len(rows) > 0 && !w.rows.noLoad.Load() && w.loadable(rows) {
 		err := w.load(rows)
 		if !errors.Is(err, errNoLoad) {
 			return err
 		}
-		w.e.noLoad.Store(true)
+		w.rows.noLoad.Store(true)
 	}
 	return w.insert(rows, "REPLACE INTO ", "")
 }
@@ -40,7 +40,7 @@ func (w *writer) loadable(rows []dialect.Row) bool {
 		for _, v := range r.Values {
 			width += size(v)
 		}
-		if width > w.e.statement/2 {
+		if width > w.rows.server.statement/2 {
 			return false
 		}
 	}

@@ -8,15 +8,23 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
 )
 
+// locks makes a node the only one on its databases, from lock on.
+type locks struct {
+	db     *sql.DB
+	server *server
+	held   atomic.Pointer[nodeLock] // nil without one
+}
+
 // nodeLock makes a node the only one on its databases: it holds a named lock of the server for each of them, on
 // a connection of its own. The server lets go of all when it restarts or the connection ends, so that
-// KeepLock has to be called now and then.
+// keep has to be called now and then.
 type nodeLock struct {
-	e *engine
+	all *locks
 	// token names one lock more. Whoever holds it is this node, on a connection that it has lost.
 	token string
 
@@ -39,20 +47,20 @@ func lockKey(database string) string {
 	return "ddb:" + digest(database)
 }
 
-// Lock takes the locks of all databases.
-func (e *engine) Lock(ctx context.Context) (release func() error, err error) {
-	l := &nodeLock{e: e, token: "ddb:" + rand.Text(), names: unique(e.databases())}
+// lock takes the locks of all databases.
+func (a *locks) lock(ctx context.Context) (release func() error, err error) {
+	l := &nodeLock{all: a, token: "ddb:" + rand.Text(), names: unique(a.server.databases())}
 	if err := l.acquire(ctx); err != nil {
 		return nil, fmt.Errorf("mysql: lock: %w", err)
 	}
-	e.lock.Store(l)
+	a.held.Store(l)
 	return l.release, nil
 }
 
-// KeepLock makes sure that the node holds its locks, and takes them anew if the server has let go of
+// keep makes sure that the node holds its locks, and takes them anew if the server has let go of
 // them. lost says that it had: another node may have been here meanwhile. The error says why they cannot be had.
-func (e *engine) KeepLock(ctx context.Context) (lost bool, err error) {
-	l := e.lock.Load()
+func (a *locks) keep(ctx context.Context) (lost bool, err error) {
+	l := a.held.Load()
 	if l == nil {
 		return false, nil
 	}
@@ -68,9 +76,9 @@ func (e *engine) KeepLock(ctx context.Context) (lost bool, err error) {
 	return true, nil
 }
 
-// lockOnly makes the locks be those of these databases.
-func (e *engine) lockOnly(ctx context.Context, databases []string) error {
-	l := e.lock.Load()
+// only makes the locks be those of these databases.
+func (a *locks) only(ctx context.Context, databases []string) error {
+	l := a.held.Load()
 	if l == nil {
 		return nil
 	}
@@ -110,7 +118,7 @@ func unique(names []string) []string {
 
 // acquire connects and takes all locks. The caller holds mu, or nobody else knows of l.
 func (l *nodeLock) acquire(ctx context.Context) error {
-	c, err := l.e.db.Conn(ctx)
+	c, err := l.all.db.Conn(ctx)
 	if err != nil {
 		return wrap(err)
 	}
@@ -173,7 +181,7 @@ func (l *nodeLock) drop() {
 func (l *nodeLock) release() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.e.lock.CompareAndSwap(l, nil)
+	l.all.held.CompareAndSwap(l, nil)
 	if l.conn == nil {
 		return nil
 	}

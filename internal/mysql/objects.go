@@ -9,12 +9,19 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 )
 
+// schema lists and runs the statements that make a schema.
+type schema struct {
+	server   *server
+	sessions *sessions
+	current  *current
+}
+
 // Objects lists databases, tables with parents first, routines, views that need
 // others after them but none whose tables are gone, and the user's triggers without guards. Where the meaning of a
 // statement depends on a sql_mode or a character set, it starts with a comment that
 // Run reads; see withSurroundings.
-func (e *engine) Objects(ctx context.Context, q dialect.Querier) (list []dialect.Object, err error) {
-	err = e.neutral(ctx, q, func(q dialect.Querier) error {
+func (m *schema) Objects(ctx context.Context, q dialect.Querier) (list []dialect.Object, err error) {
+	err = m.sessions.neutral(ctx, q, func(q dialect.Querier) error {
 		was, err := texts(ctx, q, "SELECT DATABASE()")
 		if err != nil {
 			return err
@@ -24,7 +31,7 @@ func (e *engine) Objects(ctx context.Context, q dialect.Querier) (list []dialect
 				exec(context.WithoutCancel(ctx), q, "USE "+ident(was[0][0].String))
 			}
 		}()
-		o := objects{e: e, q: q}
+		o := objects{of: m, q: q}
 		for _, step := range []func(context.Context) error{o.addDatabases, o.addTables, o.addRoutines, o.addViews, o.addTriggers} {
 			if err := step(ctx); err != nil {
 				return err
@@ -40,7 +47,7 @@ func (e *engine) Objects(ctx context.Context, q dialect.Querier) (list []dialect
 }
 
 type objects struct {
-	e    *engine
+	of   *schema
 	q    dialect.Querier
 	list []dialect.Object
 }
@@ -79,7 +86,7 @@ func (o *objects) add(kind, db, name, statement string) {
 }
 
 func (o *objects) addDatabases(ctx context.Context) error {
-	for _, db := range o.e.databases() {
+	for _, db := range o.of.server.databases() {
 		row, err := o.show(ctx, "DATABASE IF NOT EXISTS", ident(db))
 		if errno(err) == erBadDB {
 			continue
@@ -93,11 +100,11 @@ func (o *objects) addDatabases(ctx context.Context) error {
 }
 
 func (o *objects) addTables(ctx context.Context) error {
-	tables, err := o.e.Tables(ctx, o.q)
+	c, err := o.of.current.read(ctx, o.q)
 	if err != nil {
 		return err
 	}
-	for _, t := range tables {
+	for _, t := range c.list() {
 		if t.Own {
 			continue
 		}
@@ -111,7 +118,7 @@ func (o *objects) addTables(ctx context.Context) error {
 }
 
 func (o *objects) addRoutines(ctx context.Context) error {
-	for _, db := range o.e.databases() {
+	for _, db := range o.of.server.databases() {
 		rows, err := texts(ctx, o.q, "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA="+text(db)+
 			" AND ROUTINE_TYPE IN ('FUNCTION', 'PROCEDURE') ORDER BY ROUTINE_TYPE, ROUTINE_NAME")
 		if err != nil {
@@ -135,9 +142,9 @@ func (o *objects) addRoutines(ctx context.Context) error {
 
 // Views returns the definitions of the views by their names in lower case, those of the same name in several databases together.
 // One that the server does not tell is empty.
-func (e *engine) Views(ctx context.Context, q dialect.Querier) (map[string]string, error) {
+func (m *schema) Views(ctx context.Context, q dialect.Querier) (map[string]string, error) {
 	views := make(map[string]string)
-	for _, db := range e.databases() {
+	for _, db := range m.server.databases() {
 		rows, err := texts(ctx, q, "SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA="+text(db))
 		if err != nil {
 			return nil, fmt.Errorf("mysql: list views: %w", wrap(err))
@@ -160,7 +167,7 @@ type view struct {
 
 func (o *objects) addViews(ctx context.Context) error {
 	var views []*view
-	for _, db := range o.e.databases() {
+	for _, db := range o.of.server.databases() {
 		rows, err := texts(ctx, o.q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db)+" AND TABLE_TYPE='VIEW' ORDER BY TABLE_NAME")
 		if err != nil {
 			return err
@@ -205,8 +212,8 @@ func (o *objects) addViews(ctx context.Context) error {
 }
 
 func (o *objects) addTriggers(ctx context.Context) error {
-	for _, db := range o.e.databases() {
-		triggers, err := o.e.triggers(ctx, o.q, db)
+	for _, db := range o.of.server.databases() {
+		triggers, err := triggersOf(ctx, o.q, db)
 		if err != nil {
 			return err
 		}
@@ -225,8 +232,8 @@ func (o *objects) addTriggers(ctx context.Context) error {
 }
 
 // Functions lists the names of the stored functions.
-func (e *engine) Functions(ctx context.Context, q dialect.Querier) (names []string, err error) {
-	for _, db := range e.databases() {
+func (m *schema) Functions(ctx context.Context, q dialect.Querier) (names []string, err error) {
+	for _, db := range m.server.databases() {
 		rows, err := texts(ctx, q, "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='FUNCTION' AND ROUTINE_SCHEMA="+text(db))
 		if err != nil {
 			return nil, fmt.Errorf("mysql: list functions: %w", wrap(err))

@@ -95,6 +95,43 @@ func present(t *table) string {
 	return "t." + ident(t.keyColumns()[0].name) + " IS NOT NULL"
 }
 
+// outboxes are the outboxes of a server's tables, and the triggers that fill them.
+type outboxes struct{ server *server }
+
+// read reads the catalogue, and of each table which outbox it has and whether its changes are noted there.
+func (o outboxes) read(ctx context.Context, q dialect.Querier, s *sessions) (c *catalog, err error) {
+	var ids []outbox
+	var triggers []trigger
+	err = s.neutral(ctx, q, func(q dialect.Querier) error {
+		if c, err = readCatalog(ctx, q, o.server); err != nil {
+			return err
+		}
+		if ids, err = o.captured(ctx, q); err == nil && len(ids) > 0 {
+			triggers, err = allTriggers(ctx, q, o.server)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mysql: read schema: %w", wrap(err))
+	}
+	on := make(map[string]tableName)
+	for _, tr := range triggers {
+		if ownTrigger.MatchString(tr.name) {
+			on[tr.name] = tableName{tr.db, tr.table}
+		}
+	}
+	for _, box := range ids {
+		if t := c.tables[box.table]; t != nil {
+			t.ID, t.Bare = box.id, !captures(box, on)
+		}
+		c.images = c.images || box.images()
+	}
+	if err := o.uncascaded(c, triggers); err != nil {
+		return nil, fmt.Errorf("mysql: read schema: %w", err)
+	}
+	return c, nil
+}
+
 // outbox is a row of the table captured.
 type outbox struct {
 	id          int64
@@ -112,8 +149,8 @@ func (o outbox) key() string {
 func (o outbox) images() bool { return strings.HasPrefix(o.fingerprint, "images:") }
 
 // captured lists the outboxes; none where ddb has no tables yet.
-func (e *engine) captured(ctx context.Context, q dialect.Querier) ([]outbox, error) {
-	rows, err := texts(ctx, q, "SELECT id, db, name, fingerprint FROM "+e.Own("captured")+" ORDER BY id")
+func (o outboxes) captured(ctx context.Context, q dialect.Querier) ([]outbox, error) {
+	rows, err := texts(ctx, q, "SELECT id, db, name, fingerprint FROM "+o.server.Own("captured")+" ORDER BY id")
 	if n := errno(err); n == erNoSuchTable || n == erBadDB {
 		return nil, nil
 	}
@@ -127,7 +164,7 @@ func (e *engine) captured(ctx context.Context, q dialect.Querier) ([]outbox, err
 	return list, nil
 }
 
-func (e *engine) outboxName(id int64) string { return e.Own(fmt.Sprintf("out_%d", id)) }
+func (o outboxes) name(id int64) string { return o.server.Own(fmt.Sprintf("out_%d", id)) }
 
 // In the mode Images every note tells which transaction made it:
 //
@@ -150,9 +187,9 @@ const originColumns = "id,conn,tx,at,existed"
 
 // origin are the values of originColumns but the last. MySQL has no variable that tells whether a transaction is
 // open: there all that a connection does which bypasses ddb counts as one, collection for collection.
-func (e *engine) origin() string {
+func (o outboxes) origin() string {
 	tx := "IFNULL(@ddb_tx, 0)"
-	if e.mariadb {
+	if o.server.mariadb {
 		tx = fmt.Sprintf("IF(@@in_transaction, GREATEST(IFNULL(@ddb_tx, 0), 0), %d)", statementMark)
 	}
 	return noteID + ",CONNECTION_ID()," + tx + ",NOW(6)"
@@ -189,14 +226,14 @@ func noteColumns(t *table, images bool) []string {
 }
 
 // noteValues are the expressions for noteColumns, given those of the stored columns.
-func (e *engine) noteValues(t *table, images bool, stored []string, existed bool) []string {
+func (o outboxes) noteValues(t *table, images bool, stored []string, existed bool) []string {
 	var vals []string
 	if images {
 		flag := "0"
 		if existed {
 			flag = "1"
 		}
-		vals = append(vals, e.origin(), flag)
+		vals = append(vals, o.origin(), flag)
 	}
 	for _, k := range t.Key {
 		vals = append(vals, stored[k])

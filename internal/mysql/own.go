@@ -28,8 +28,8 @@ var ownColumns = map[string]string{
 const ownOptions = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin ROW_FORMAT=DYNAMIC"
 
 // CreateOwn creates ddb's database and the tables that are missing in it.
-func (e *engine) CreateOwn(ctx context.Context, q dialect.Querier) error {
-	rows, err := texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(e.own))
+func (s *server) CreateOwn(ctx context.Context, q dialect.Querier) error {
+	rows, err := texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(s.own))
 	if err != nil {
 		return fmt.Errorf("mysql: create own tables: %w", wrap(err))
 	}
@@ -39,11 +39,11 @@ func (e *engine) CreateOwn(ctx context.Context, q dialect.Querier) error {
 	}
 	var statements []string
 	if len(have) == 0 {
-		statements = append(statements, "CREATE DATABASE IF NOT EXISTS "+ident(e.own)+" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+		statements = append(statements, "CREATE DATABASE IF NOT EXISTS "+ident(s.own)+" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
 	}
 	for _, name := range append(slices.Clone(dialect.OwnTables), "counters") {
 		if !have[name] {
-			statements = append(statements, "CREATE TABLE IF NOT EXISTS "+e.Own(name)+" ("+ownColumns[name]+")"+ownOptions)
+			statements = append(statements, "CREATE TABLE IF NOT EXISTS "+s.Own(name)+" ("+ownColumns[name]+")"+ownOptions)
 		}
 	}
 	if err := exec(ctx, q, statements...); err != nil {
@@ -53,8 +53,8 @@ func (e *engine) CreateOwn(ctx context.Context, q dialect.Querier) error {
 }
 
 // DropOwn drops ddb's database. RemoveCapture goes before it.
-func (e *engine) DropOwn(ctx context.Context, q dialect.Querier) error {
-	if err := exec(ctx, q, "DROP DATABASE IF EXISTS "+ident(e.own)); err != nil {
+func (s *server) DropOwn(ctx context.Context, q dialect.Querier) error {
+	if err := exec(ctx, q, "DROP DATABASE IF EXISTS "+ident(s.own)); err != nil {
 		return fmt.Errorf("mysql: drop own tables: %w", err)
 	}
 	return nil

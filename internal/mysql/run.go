@@ -28,7 +28,7 @@ var ofDatabase = regexp.MustCompile(`(?i)^\s*(CREATE|ALTER|DROP)\s+(OR\s+REPLACE
 
 // Run executes a schema statement. Where the user may not create objects in another
 // user's name, they are created in its own.
-func (e *engine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
+func (m *schema) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
 	statement := s.SQL
 	if m := surroundings.FindStringSubmatch(statement); m != nil {
 		statement = statement[len(m[0]):]
@@ -37,7 +37,7 @@ func (e *engine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) err
 			s.Charset, s.Collation = "utf8mb4", m[2]
 		}
 	}
-	was, err := e.readSession(ctx, c)
+	was, err := m.readSession(ctx, c)
 	if err != nil {
 		return fmt.Errorf("mysql: run: %w", err)
 	}
@@ -70,7 +70,7 @@ type sessionState struct {
 	wait    string // how long, seconds
 }
 
-func (e *engine) readSession(ctx context.Context, c *sql.Conn) (s sessionState, err error) {
+func (m *schema) readSession(ctx context.Context, c *sql.Conn) (s sessionState, err error) {
 	rows, err := texts(ctx, c, "SELECT DATABASE(), @@sql_mode, @@character_set_client, @@collation_connection, @@time_zone,"+
 		" TIME_FORMAT(TIMEDIFF(NOW(), UTC_TIMESTAMP()), '%H:%i'), CAST(@@timestamp AS DECIMAL(20,6)), @@lock_wait_timeout,"+
 		" ABS(TIMESTAMPDIFF(SECOND, NOW(), SYSDATE())) > 1")
@@ -87,7 +87,7 @@ func (e *engine) readSession(ctx context.Context, c *sql.Conn) (s sessionState, 
 	if isOn(r[8].String) {
 		s.clock = r[6].String
 	}
-	p, own := e.purpose(c)
+	p, own := m.sessions.purpose(c)
 	s.wait, s.patient = r[7].String, (!own || p == dialect.Write) && atoi(r[7].String) > lockWait
 	return s, nil
 }

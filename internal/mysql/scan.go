@@ -10,8 +10,8 @@ import (
 )
 
 // Scan reads a page of a table. emit may use q.
-func (e *engine) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table, after []any, limit int, emit func(values []any) error) (more bool, err error) {
-	t, err := e.info(ctx, q, dt)
+func (a *applier) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table, after []any, limit int, emit func(values []any) error) (more bool, err error) {
+	t, err := a.current.table(ctx, q, dt)
 	if err != nil {
 		return false, err
 	}
@@ -23,7 +23,7 @@ func (e *engine) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table,
 	r := &rowReader{t: t}
 	r.stored("t")
 	var s *spool
-	err = e.neutral(ctx, q, func(q dialect.Querier) (err error) {
+	err = a.sessions.neutral(ctx, q, func(q dialect.Querier) (err error) {
 		s, err = collect(ctx, q, t.pageQuery(r.exprs, after, limit), r.cells)
 		return err
 	})
@@ -39,8 +39,8 @@ func (e *engine) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table,
 
 // Lookup reads and locks rows by key. Each key that is not just an integer is a SELECT of its own in
 // one UNION, with its number: only the server knows which keys are the same by its collations.
-func (e *engine) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any, emit func(dialect.Row) error) error {
-	t, err := e.info(ctx, q, dt)
+func (a *applier) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any, emit func(dialect.Row) error) error {
+	t, err := a.current.table(ctx, q, dt)
 	if err != nil {
 		return err
 	}
@@ -56,14 +56,14 @@ func (e *engine) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 	for len(keys) > 0 {
 		part := keys[:min(most, len(keys))]
 		keys = keys[len(part):]
-		if err := e.lookup(ctx, q, t, part, emit); err != nil {
+		if err := a.lookup(ctx, q, t, part, emit); err != nil {
 			return fmt.Errorf("mysql: look up %s: %w", t.sqlName(), wrap(err))
 		}
 	}
 	return nil
 }
 
-func (e *engine) lookup(ctx context.Context, q dialect.Querier, t *table, keys [][]any, emit func(dialect.Row) error) error {
+func (a *applier) lookup(ctx context.Context, q dialect.Querier, t *table, keys [][]any, emit func(dialect.Row) error) error {
 	r := &rowReader{t: t}
 	r.add("", flagColumn)
 	r.stored("t")
@@ -73,7 +73,7 @@ func (e *engine) lookup(ctx context.Context, q dialect.Querier, t *table, keys [
 		query = t.oneByOne(columns, keys)
 	}
 	var s *spool
-	err := e.neutral(ctx, q, func(q dialect.Querier) (err error) {
+	err := a.sessions.neutral(ctx, q, func(q dialect.Querier) (err error) {
 		s, err = collect(ctx, q, query, r.cells)
 		return err
 	})

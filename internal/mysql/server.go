@@ -7,13 +7,40 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
 )
 
 const maxStatement = 1 << 20 // bytes of SQL text in one statement
 
-func (e *engine) identify(ctx context.Context, q dialect.Querier) error {
+// server is a database server as ddb finds it. Nothing of it changes but the list of databases.
+type server struct {
+	bound     []string                 // the databases that it was bound to; the first one is the primary one
+	all       atomic.Pointer[[]string] // bound, and those that replicate has added
+	own       string                   // name of ddb's own database
+	mariadb   bool
+	fold      bool   // lower_case_table_names != 0
+	process   bool   // the user may read InnoDB's dictionary
+	user      string // the server's CURRENT_USER
+	statement int    // limit of a statement's size, bytes
+	packet    int    // max_allowed_packet, bytes
+}
+
+// inspect checks the server's version, that a database is selected or named, and that
+// the user has the privileges that ddb needs.
+func inspect(ctx context.Context, q dialect.Querier, databases []string) (*server, error) {
+	s := &server{}
+	if err := s.identify(ctx, q, databases); err != nil {
+		return nil, err
+	}
+	if err := s.checkPrivileges(ctx, q); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) identify(ctx context.Context, q dialect.Querier, databases []string) error {
 	rows, err := texts(ctx, q, "SELECT VERSION(), DATABASE(), @@lower_case_table_names, @@max_allowed_packet, CURRENT_USER()")
 	if err != nil {
 		return fmt.Errorf("mysql: connect: %w", wrap(err))
@@ -21,19 +48,19 @@ func (e *engine) identify(ctx context.Context, q dialect.Querier) error {
 	r := rows[0]
 	var major, minor int
 	fmt.Sscanf(r[0].String, "%d.%d", &major, &minor)
-	e.mariadb = strings.Contains(strings.ToLower(r[0].String), "mariadb")
+	s.mariadb = strings.Contains(strings.ToLower(r[0].String), "mariadb")
 	old := major*100+minor < 800
-	if e.mariadb {
+	if s.mariadb {
 		old = major*100+minor < 1006
 	}
 	if old {
 		return fmt.Errorf("mysql: server version %s is too old: ddb needs MariaDB 10.6 or MySQL 8.0", r[0].String)
 	}
-	e.fold = r[2].String != "0"
-	e.packet = atoi(r[3].String)
-	e.user = r[4].String
-	e.statement = min(maxStatement, e.packet/2)
-	bound := slices.Clone(e.cfg.Databases)
+	s.fold = r[2].String != "0"
+	s.packet = atoi(r[3].String)
+	s.user = r[4].String
+	s.statement = min(maxStatement, s.packet/2)
+	bound := slices.Clone(databases)
 	if len(bound) == 0 && r[1].Valid {
 		bound = []string{r[1].String}
 	}
@@ -41,7 +68,7 @@ func (e *engine) identify(ctx context.Context, q dialect.Querier) error {
 		return errors.New("mysql: no database: name one in the DSN or in Databases")
 	}
 	for i, d := range bound {
-		if e.fold {
+		if s.fold {
 			bound[i] = strings.ToLower(d)
 		}
 		switch strings.ToLower(d) {
@@ -49,20 +76,37 @@ func (e *engine) identify(ctx context.Context, q dialect.Querier) error {
 			return fmt.Errorf("mysql: database %q cannot be replicated: name the program's own databases", d)
 		}
 	}
-	e.own = bound[0] + "_ddb"
-	if len(e.own) > 64 {
-		return fmt.Errorf("mysql: database name %q is too long: ddb needs room for %q (64 characters)", bound[0], e.own)
+	s.own = bound[0] + "_ddb"
+	if len(s.own) > 64 {
+		return fmt.Errorf("mysql: database name %q is too long: ddb needs room for %q (64 characters)", bound[0], s.own)
 	}
-	if slices.Contains(bound, e.own) {
-		return fmt.Errorf("mysql: database %q is ddb's own: leave it out of Databases", e.own)
+	if slices.Contains(bound, s.own) {
+		return fmt.Errorf("mysql: database %q is ddb's own: leave it out of Databases", s.own)
 	}
-	e.bound = bound
-	e.all.Store(&bound)
+	s.bound = bound
+	s.all.Store(&bound)
 	return nil
 }
 
+// with returns the databases that it was bound to, and more.
+func (s *server) with(more []string) []string {
+	all := slices.Clone(s.bound)
+	for _, d := range more {
+		if s.fold {
+			d = strings.ToLower(d)
+		}
+		if !slices.Contains(all, d) {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// replicate makes these the replicated databases; see with.
+func (s *server) replicate(all []string) { s.all.Store(&all) }
+
 // databases lists the replicated databases; the first one is the primary one.
-func (e *engine) databases() []string { return *e.all.Load() }
+func (s *server) databases() []string { return *s.all.Load() }
 
 // grants is what SHOW GRANTS says: privileges by scope ("*" or a database pattern).
 type grants map[string]map[string]bool
@@ -132,15 +176,15 @@ var (
 	ownPrivileges  = []string{"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "TRIGGER"}
 )
 
-func (e *engine) checkPrivileges(ctx context.Context, q dialect.Querier) error {
+func (s *server) checkPrivileges(ctx context.Context, q dialect.Querier) error {
 	g, err := readGrants(ctx, q)
 	if err != nil || len(g) == 0 {
 		return nil // the statements themselves will tell
 	}
 	if g.allows("", "PROCESS") {
-		e.process = true
-		if _, err := texts(ctx, q, "SELECT "+e.fileName("'a'")); err != nil {
-			e.process = false // the server does not tell how the dictionary spells names
+		s.process = true
+		if _, err := texts(ctx, q, "SELECT "+s.fileName("'a'")); err != nil {
+			s.process = false // the server does not tell how the dictionary spells names
 		}
 	}
 	check := func(db string, want []string) error {
@@ -156,12 +200,12 @@ func (e *engine) checkPrivileges(ctx context.Context, q dialect.Querier) error {
 		return fmt.Errorf("mysql: the user lacks privileges on database %q: GRANT %s ON %s.* TO it: %w",
 			db, strings.Join(missing, ", "), ident(db), dialect.ErrPrivilege)
 	}
-	for _, db := range e.databases() {
+	for _, db := range s.databases() {
 		if err := check(db, userPrivileges); err != nil {
 			return err
 		}
 	}
-	if err := check(e.own, ownPrivileges); err != nil {
+	if err := check(s.own, ownPrivileges); err != nil {
 		return err
 	}
 	if g.allows("", "SUPER") {
@@ -175,17 +219,17 @@ func (e *engine) checkPrivileges(ctx context.Context, q dialect.Querier) error {
 }
 
 // Warning says what the node cannot notice with the privileges that its user has; "" if it notices everything.
-func (e *engine) Warning() string {
-	if e.process {
+func (s *server) Warning() string {
+	if s.process {
 		return ""
 	}
-	name, host, _ := strings.Cut(e.user, "@")
+	name, host, _ := strings.Cut(s.user, "@")
 	return "a TRUNCATE by a client that bypasses ddb stays unseen, and the other nodes keep the rows, because the database user lacks a privilege: " +
 		"GRANT PROCESS ON *.* TO " + ident(name) + "@" + ident(host)
 }
 
 // Own returns the quoted name of ddb's own table of that short name.
-func (e *engine) Own(name string) string { return qualified(e.own, name) }
+func (s *server) Own(name string) string { return qualified(s.own, name) }
 
 // connectError says what to check when the first connection does not come about.
 func connectError(err error) error {
@@ -200,4 +244,12 @@ func connectError(err error) error {
 }
 
 // MostBytes is how large a value the server stores, less some room for what goes with it.
-func (e *engine) MostBytes() int { return e.packet - e.packet/16 }
+func (s *server) MostBytes() int { return s.packet - s.packet/16 }
+
+// fileName is the expression for a name as the server writes it in its files and InnoDB in its dictionary.
+func (s *server) fileName(expression string) string {
+	if !s.process {
+		return "NULL" // nobody will ask
+	}
+	return "CONVERT(CONVERT(" + expression + " USING filename) USING binary)"
+}

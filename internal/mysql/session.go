@@ -6,12 +6,26 @@ import (
 	sqldriver "database/sql/driver"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
 )
 
-// session is what the engine knows of a connection that it handed out.
+// sessions are the connections that have been handed out for ddb's work.
+type sessions struct {
+	db      *sql.DB
+	mariadb bool
+
+	mu    sync.Mutex
+	conns map[*sql.Conn]*session // connections handed out by Conn
+}
+
+func newSessions(db *sql.DB, mariadb bool) *sessions {
+	return &sessions{db: db, mariadb: mariadb, conns: map[*sql.Conn]*session{}}
+}
+
+// session is what is known of a connection that was handed out.
 type session struct {
 	purpose dialect.Purpose
 	open    bool // a transaction is under way
@@ -24,7 +38,7 @@ const rollbackTimeout = 5 * time.Second
 const lockWait = 10
 
 // setup is the one statement that prepares a connection for a purpose.
-func (e *engine) setup(p dialect.Purpose) string {
+func (s *sessions) setup(p dialect.Purpose) string {
 	mode := sqlMode
 	if p == dialect.Batch {
 		mode = batchMode
@@ -36,7 +50,7 @@ func (e *engine) setup(p dialect.Purpose) string {
 		"sql_quote_show_create=1", "wait_timeout=2147483", "net_write_timeout=3600", "net_read_timeout=3600",
 		"unique_checks=1",
 	}
-	if e.mariadb {
+	if s.mariadb {
 		set = append(set, "tx_isolation='REPEATABLE-READ'", "max_statement_time=0")
 	} else {
 		set = append(set, "transaction_isolation='REPEATABLE-READ'", "max_execution_time=0", "information_schema_stats_expiry=0")
@@ -44,12 +58,12 @@ func (e *engine) setup(p dialect.Purpose) string {
 	switch p {
 	case dialect.Batch:
 		set = append(set, "foreign_key_checks=1", "@ddb_apply=1")
-		if e.mariadb {
+		if s.mariadb {
 			set = append(set, "check_constraint_checks=1")
 		}
 	case dialect.Replay:
 		set = append(set, "foreign_key_checks=0", "@ddb_apply=2")
-		if e.mariadb {
+		if s.mariadb {
 			set = append(set, "check_constraint_checks=0")
 		}
 	default:
@@ -62,18 +76,18 @@ func (e *engine) setup(p dialect.Purpose) string {
 
 // Conn takes a connection from the pool. One for Write stays as the user's DSN made it. One for another purpose
 // is none that a program has left temporary tables on, which would stand in front of those that ddb is to read.
-func (e *engine) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error) {
+func (s *sessions) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error) {
 	var c *sql.Conn
 	for hidden := true; hidden; {
 		var err error
-		if c, err = e.db.Conn(ctx); err != nil {
+		if c, err = s.db.Conn(ctx); err != nil {
 			return nil, fmt.Errorf("mysql: connect: %w", wrap(err))
 		}
 		if p == dialect.Write {
 			break
 		}
-		if _, err = c.ExecContext(ctx, e.setup(p)); err == nil {
-			hidden, err = e.HasTemporary(ctx, c)
+		if _, err = c.ExecContext(ctx, s.setup(p)); err == nil {
+			hidden, err = s.HasTemporary(ctx, c)
 		}
 		if err != nil || hidden {
 			discard(c)
@@ -82,23 +96,23 @@ func (e *engine) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error)
 			return nil, fmt.Errorf("mysql: set up connection: %w", wrap(err))
 		}
 	}
-	e.mu.Lock()
-	e.conns[c] = &session{purpose: p}
-	e.mu.Unlock()
+	s.mu.Lock()
+	s.conns[c] = &session{purpose: p}
+	s.mu.Unlock()
 	return c, nil
 }
 
 // Release gives the connection back; with ddb's settings, or with an open
 // transaction, it is closed instead.
-func (e *engine) Release(c *sql.Conn) {
+func (s *sessions) Release(c *sql.Conn) {
 	if c == nil {
 		return
 	}
-	e.mu.Lock()
-	s := e.conns[c]
-	delete(e.conns, c)
-	e.mu.Unlock()
-	if s != nil && s.purpose == dialect.Write && !s.open {
+	s.mu.Lock()
+	was := s.conns[c]
+	delete(s.conns, c)
+	s.mu.Unlock()
+	if was != nil && was.purpose == dialect.Write && !was.open {
 		c.Close()
 		return
 	}
@@ -112,34 +126,34 @@ func discard(c *sql.Conn) {
 }
 
 // purpose tells what q was set up for; ok is false for a Querier that Conn did not make.
-func (e *engine) purpose(q dialect.Querier) (p dialect.Purpose, ok bool) {
+func (s *sessions) purpose(q dialect.Querier) (p dialect.Purpose, ok bool) {
 	c, isConn := q.(*sql.Conn)
 	if !isConn {
 		return 0, false
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if s := e.conns[c]; s != nil {
-		return s.purpose, true
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one := s.conns[c]; one != nil {
+		return one.purpose, true
 	}
 	return 0, false
 }
 
-func (e *engine) setOpen(c *sql.Conn, open bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if s := e.conns[c]; s != nil {
-		s.open = open
+func (s *sessions) setOpen(c *sql.Conn, open bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one := s.conns[c]; one != nil {
+		one.open = open
 	}
 }
 
 // Begin starts a transaction; for Pass it fixes the snapshot at once.
-func (e *engine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
+func (s *sessions) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
 	q := "START TRANSACTION"
 	if p == dialect.Pass {
 		q = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
 	}
-	e.setOpen(c, true)
+	s.setOpen(c, true)
 	if _, err := c.ExecContext(ctx, q); err != nil {
 		return fmt.Errorf("mysql: begin: %w", err)
 	}
@@ -148,16 +162,16 @@ func (e *engine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) erro
 
 // Commit ends the transaction. After an error nothing of it stands, unless the
 // connection was lost while COMMIT was under way.
-func (e *engine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
+func (s *sessions) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
 	_, err := c.ExecContext(ctx, "COMMIT")
 	if err == nil {
-		e.setOpen(c, false)
+		s.setOpen(c, false)
 		return nil
 	}
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
 	if _, rerr := c.ExecContext(back, "ROLLBACK"); rerr == nil {
-		e.setOpen(c, false)
+		s.setOpen(c, false)
 	}
 	return fmt.Errorf("mysql: commit: %w", err)
 }
@@ -179,11 +193,11 @@ type neutralQuerier struct{ dialect.Querier }
 // neutral calls f with a Querier on one connection that has ddb's surroundings; they
 // are taken back afterwards. On a connection made by Conn for ddb's own purposes it
 // just calls f.
-func (e *engine) neutral(ctx context.Context, q dialect.Querier, f func(dialect.Querier) error) error {
+func (s *sessions) neutral(ctx context.Context, q dialect.Querier, f func(dialect.Querier) error) error {
 	if _, ok := q.(neutralQuerier); ok {
 		return f(q)
 	}
-	if p, ok := e.purpose(q); ok && p != dialect.Write {
+	if p, ok := s.purpose(q); ok && p != dialect.Write {
 		return f(q)
 	}
 	spoiled := func() {}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
 )
@@ -91,20 +92,46 @@ func (t *table) keyColumns() []column {
 // tableName identifies a table.
 type tableName struct{ db, name string }
 
-// catalog is what Tables returned last. It is never changed.
+// catalog is what was read of the replicated tables at one time. It is never changed.
 type catalog struct {
 	tables map[tableName]*table
 	images bool // outboxes hold images
 }
 
-// info returns what the catalogue knows of t, which must not have changed since.
-func (e *engine) info(ctx context.Context, q dialect.Querier, t *dialect.Table) (*table, error) {
-	c := e.catalog.Load()
+// list returns the tables with parents before children.
+func (c *catalog) list() []*dialect.Table {
+	ordered := c.ordered()
+	list := make([]*dialect.Table, len(ordered))
+	for i, t := range ordered {
+		list[i] = t.Table
+	}
+	return list
+}
+
+// current is the catalogue as it was read last.
+type current struct {
+	fresh func(context.Context, dialect.Querier) (*catalog, error) // reads it
+	last  atomic.Pointer[catalog]
+}
+
+// read reads the catalogue anew.
+func (k *current) read(ctx context.Context, q dialect.Querier) (*catalog, error) {
+	c, err := k.fresh(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	k.last.Store(c)
+	return c, nil
+}
+
+// table returns what the catalogue knows of t, which must not have changed since. It reads the catalogue if nobody has yet.
+func (k *current) table(ctx context.Context, q dialect.Querier, t *dialect.Table) (*table, error) {
+	c := k.last.Load()
 	if c == nil {
-		if _, err := e.Tables(ctx, q); err != nil {
+		var err error
+		if c, err = k.read(ctx, q); err != nil {
 			return nil, err
 		}
-		c = e.catalog.Load()
 	}
 	i := c.tables[tableName{t.Database, t.Name}]
 	if i == nil || i.Fingerprint != t.Fingerprint {

@@ -12,9 +12,9 @@ import (
 // server counts them.
 
 // HasTemporary reports whether the session has ever made a temporary table. MySQL counts others with them.
-func (e *engine) HasTemporary(ctx context.Context, q dialect.Querier) (bool, error) {
+func (s *sessions) HasTemporary(ctx context.Context, q dialect.Querier) (bool, error) {
 	counter := "Com_create_temporary_table"
-	if !e.mariadb {
+	if !s.mariadb {
 		counter = "Com_create_table"
 	}
 	rows, err := texts(ctx, q, "SHOW SESSION STATUS LIKE "+text(counter))
@@ -25,7 +25,7 @@ func (e *engine) HasTemporary(ctx context.Context, q dialect.Querier) (bool, err
 }
 
 // IsTemporary reports whether the name stands for a temporary table in the session. An empty database is the session's own.
-func (e *engine) IsTemporary(ctx context.Context, q dialect.Querier, database, name string) (bool, error) {
+func (s *sessions) IsTemporary(ctx context.Context, q dialect.Querier, database, name string) (bool, error) {
 	if database != "" {
 		name = qualified(database, name)
 	} else {

@@ -12,22 +12,22 @@ const touchPage = 5000
 
 // Touch notes keys. For a whole table it reads them page by page: a single INSERT ...
 // SELECT would lock every row against writers.
-func (e *engine) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any) error {
-	t, err := e.info(ctx, q, dt)
+func (c *capture) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any) error {
+	t, err := c.current.table(ctx, q, dt)
 	if err != nil {
 		return err
 	}
-	err = e.neutral(ctx, q, func(q dialect.Querier) error {
+	err = c.sessions.neutral(ctx, q, func(q dialect.Querier) error {
 		if keys != nil {
-			return e.touch(ctx, q, t, keys)
+			return c.touch(ctx, q, t, keys)
 		}
 		var after []any
 		for {
-			page, err := e.keyPage(ctx, q, t, after, touchPage)
+			page, err := c.keyPage(ctx, q, t, after, touchPage)
 			if err != nil {
 				return err
 			}
-			if err := e.touch(ctx, q, t, page); err != nil || len(page) < touchPage {
+			if err := c.touch(ctx, q, t, page); err != nil || len(page) < touchPage {
 				return err
 			}
 			after = page[len(page)-1]
@@ -40,10 +40,10 @@ func (e *engine) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Table
 }
 
 // keyPage reads the keys behind after, in order.
-func (e *engine) keyPage(ctx context.Context, q dialect.Querier, t *table, after []any, limit int) ([][]any, error) {
+func (c *capture) keyPage(ctx context.Context, q dialect.Querier, t *table, after []any, limit int) ([][]any, error) {
 	r := &rowReader{t: t}
-	for _, c := range t.keyColumns() {
-		r.add(c.selectAs("t"), c)
+	for _, col := range t.keyColumns() {
+		r.add(col.selectAs("t"), col)
 	}
 	var page [][]any
 	_, err := run(ctx, q, t.pageQuery(r.exprs, after, limit), r.cells, func(v []any) error {
@@ -53,15 +53,15 @@ func (e *engine) keyPage(ctx context.Context, q dialect.Querier, t *table, after
 	return page, err
 }
 
-func (e *engine) touch(ctx context.Context, q dialect.Querier, t *table, keys [][]any) error {
-	images := e.catalog.Load().images
-	head := "INSERT INTO " + e.outboxName(t.ID) + " (" + t.keyNames() + ") VALUES "
+func (c *capture) touch(ctx context.Context, q dialect.Querier, t *table, keys [][]any) error {
+	images := c.current.last.Load().images
+	head := "INSERT INTO " + c.outboxes.name(t.ID) + " (" + t.keyNames() + ") VALUES "
 	origin := ""
 	if images {
-		head = "INSERT INTO " + e.outboxName(t.ID) + " (" + originColumns + "," + t.keyNames() + ") VALUES "
-		origin = e.origin() + ",0,"
+		head = "INSERT INTO " + c.outboxes.name(t.ID) + " (" + originColumns + "," + t.keyNames() + ") VALUES "
+		origin = c.outboxes.origin() + ",0,"
 	}
-	st := statement{ctx: ctx, q: q, limit: e.statement, head: head}
+	st := statement{ctx: ctx, q: q, limit: c.outboxes.server.statement, head: head}
 	columns := t.keyColumns()
 	for _, key := range keys {
 		if err := checkKey(t, key); err != nil {

@@ -12,13 +12,20 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 )
 
+// transactions tells which transactions have made the notes of the mode Images.
+type transactions struct {
+	outboxes outboxes
+	sessions *sessions
+	current  *current
+}
+
 // Mark is the statement that a connection runs before a transaction, or before statements
 // that are transactions by themselves, so that CollectTransactions tells them apart; "" if there is no need.
-func (e *engine) Mark(transaction bool) string {
+func (x *transactions) Mark(transaction bool) string {
 	switch {
 	case transaction:
 		return "SET @ddb_tx=" + noteID
-	case e.mariadb:
+	case x.outboxes.server.mariadb:
 		return ""
 	}
 	return fmt.Sprintf("SET @ddb_tx=%d", statementMark)
@@ -31,10 +38,10 @@ func (o origin) bypasses() bool { return o.tx == "0" }
 
 // unit is what one origin has done.
 type unit struct {
-	origin
-	last  int64 // note
-	areas map[int]struct{}
-	group *group // nil: left for another collection
+	origin origin
+	last   int64 // note
+	areas  map[int]struct{}
+	group  *group // nil: left for another collection
 }
 
 // group is a transaction.
@@ -47,39 +54,39 @@ type group struct {
 
 // notedTable is one table of a collection.
 type notedTable struct {
-	*table
-	dt   *dialect.Table
-	area int // the same for tables that foreign keys connect
-	ids  []int64
-	by   []*unit
+	table *table
+	dt    *dialect.Table
+	area  int // the same for tables that foreign keys connect
+	ids   []int64
+	by    []*unit
 }
 
 // collection is what CollectTransactions works on.
 type collection struct {
-	e      *engine
-	q      dialect.Querier
-	tables []*notedTable
-	units  map[origin]*unit
-	later  map[origin]bool // have notes behind cut
-	cut    int64           // later notes are left for another collection
-	groups int
+	outboxes outboxes
+	q        dialect.Querier
+	tables   []*notedTable
+	units    map[origin]*unit
+	later    map[origin]bool // have notes behind cut
+	cut      int64           // later notes are left for another collection
+	groups   int
 }
 
 // CollectTransactions emits what each transaction has done whose notes q sees, table by table: for each row that it has
 // changed the row before and after it. tx counts the transactions from 0 in an order in which they could have run one after another.
 // Of more than most notes, whole transactions are left for another call, and more is true. The row's slices are good
 // until emit returns, and emit must not use q.
-func (e *engine) CollectTransactions(ctx context.Context, q dialect.Querier, tables []*dialect.Table, most int, emit func(tx int, t *dialect.Table, r dialect.Row) error) (notes []dialect.Notes, more bool, err error) {
-	c := &collection{e: e}
-	areas := e.catalog.Load().areas()
+func (x *transactions) CollectTransactions(ctx context.Context, q dialect.Querier, tables []*dialect.Table, most int, emit func(tx int, t *dialect.Table, r dialect.Row) error) (notes []dialect.Notes, more bool, err error) {
+	c := &collection{outboxes: x.outboxes}
+	areas := x.current.last.Load().areas()
 	for _, dt := range tables {
-		t, err := e.info(ctx, q, dt)
+		t, err := x.current.table(ctx, q, dt)
 		if err != nil {
 			return nil, false, err
 		}
 		c.tables = append(c.tables, &notedTable{table: t, dt: dt, area: areas[tableName{t.Database, t.Name}]})
 	}
-	err = e.neutral(ctx, q, func(q dialect.Querier) error {
+	err = x.sessions.neutral(ctx, q, func(q dialect.Querier) error {
 		c.q = q
 		for ; ; most *= 4 {
 			if err := c.read(ctx, most); err != nil {
@@ -92,7 +99,7 @@ func (e *engine) CollectTransactions(ctx context.Context, q dialect.Querier, tab
 		for _, t := range c.tables {
 			n, err := c.emit(ctx, t, emit)
 			if err != nil {
-				return fmt.Errorf("%s: %w", t.sqlName(), err)
+				return fmt.Errorf("%s: %w", t.table.sqlName(), err)
 			}
 			notes = append(notes, n)
 		}
@@ -109,7 +116,7 @@ func (c *collection) read(ctx context.Context, most int) error {
 	c.units, c.later, c.cut = map[origin]*unit{}, map[origin]bool{}, math.MaxInt64
 	for _, t := range c.tables {
 		t.ids, t.by = t.ids[:0], t.by[:0]
-		err := c.origins(ctx, fmt.Sprintf("SELECT id, conn, tx, CAST(at AS CHAR) FROM %s ORDER BY id LIMIT %d", c.e.outboxName(t.ID), most+1), func(id int64, o origin) {
+		err := c.origins(ctx, fmt.Sprintf("SELECT id, conn, tx, CAST(at AS CHAR) FROM %s ORDER BY id LIMIT %d", c.outboxes.name(t.table.ID), most+1), func(id int64, o origin) {
 			u := c.units[o]
 			if u == nil {
 				u = &unit{origin: o, areas: map[int]struct{}{}}
@@ -127,7 +134,7 @@ func (c *collection) read(ctx context.Context, most int) error {
 	}
 	if c.cut < math.MaxInt64 {
 		for _, t := range c.tables {
-			err := c.origins(ctx, fmt.Sprintf("SELECT DISTINCT 0, conn, tx, CAST(at AS CHAR) FROM %s WHERE id > %d", c.e.outboxName(t.ID), c.cut),
+			err := c.origins(ctx, fmt.Sprintf("SELECT DISTINCT 0, conn, tx, CAST(at AS CHAR) FROM %s WHERE id > %d", c.outboxes.name(t.table.ID), c.cut),
 				func(_ int64, o origin) {
 					if c.later[o] = true; o.bypasses() {
 						c.later[origin{conn: o.conn}] = true
@@ -154,8 +161,8 @@ func (c *collection) group() {
 	open := map[string]*group{} // by connection: what its next statement may be part of
 	var groups []*group
 	for _, u := range order {
-		g := open[u.conn]
-		if delete(open, u.conn); g == nil || !u.bypasses() {
+		g := open[u.origin.conn]
+		if delete(open, u.origin.conn); g == nil || !u.origin.bypasses() {
 			g = &group{areas: map[int]struct{}{}}
 			groups = append(groups, g)
 		}
@@ -165,8 +172,8 @@ func (c *collection) group() {
 				delete(open, conn)
 			}
 		}
-		if maps.Copy(g.areas, u.areas); u.bypasses() {
-			open[u.conn] = g
+		if maps.Copy(g.areas, u.areas); u.origin.bypasses() {
+			open[u.origin.conn] = g
 		}
 	}
 	for conn, g := range open {
@@ -248,7 +255,7 @@ func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, 
 		return n, err
 	}
 	defer rows.Close()
-	k, width := len(t.Key), len(t.stored)
+	k, width := len(t.table.Key), len(t.table.stored)
 	v := make([]any, len(r.cells))
 	var together joined
 	for i := 0; rows.Next(); {
@@ -273,7 +280,7 @@ func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, 
 			row.Values = v[now : now+width]
 		}
 		if row.Values != nil {
-			row.Key = t.ownKey(row.Values)
+			row.Key = t.table.ownKey(row.Values)
 		}
 		if v[base-1] == int64(1) {
 			row.Base = v[base:]
@@ -333,11 +340,11 @@ func cloneValues(values []any) []any {
 // of the next origin about the same row; t, the row as it is now if there is no such note. Which keys are
 // the same only the server knows, by their collations; f.line is the same for notes about one row.
 func (c *collection) changes(t *notedTable) string {
-	out, window := c.e.outboxName(t.ID), " WINDOW w AS (PARTITION BY "+t.keyNames()+" ORDER BY id)"
+	out, window := c.outboxes.name(t.table.ID), " WINDOW w AS (PARTITION BY "+t.table.keyNames()+" ORDER BY id)"
 	again := "LAG(conn) OVER w <=> conn AND LAG(tx) OVER w <=> tx AND (tx>0 OR LAG(at) OVER w <=> at) AS again"
-	first := "SELECT id, " + t.keyNames() + ", FIRST_VALUE(id) OVER w AS line, " + again + " FROM " + out + window
+	first := "SELECT id, " + t.table.keyNames() + ", FIRST_VALUE(id) OVER w AS line, " + again + " FROM " + out + window
 	return " FROM (SELECT id, line, LEAD(id) OVER w AS next FROM (" + first + ") a WHERE NOT again" + window + ") f" +
 		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + out + " n ON n.id=f.next" +
-		" LEFT JOIN " + t.sqlName() + " t ON f.next IS NULL AND " + t.match("t", "o") +
+		" LEFT JOIN " + t.table.sqlName() + " t ON f.next IS NULL AND " + t.table.match("t", "o") +
 		fmt.Sprintf(" WHERE f.id<=%d ORDER BY f.id", c.cut)
 }

@@ -7,14 +7,14 @@ import (
 
 // captureTriggers makes the triggers of the table. Each runs a single INSERT where
 // no foreign key is involved: they stand in the way of every write.
-func (e *engine) captureTriggers(c *catalog, t *table, images bool) ([]trigger, error) {
-	into := "INSERT INTO " + e.outboxName(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") VALUES "
+func (o outboxes) captureTriggers(c *catalog, t *table, images bool) ([]trigger, error) {
+	into := "INSERT INTO " + o.name(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") VALUES "
 	values := func(row string, existed bool) string {
 		stored := make([]string, len(t.stored))
 		for i, col := range t.stored {
 			stored[i] = row + "." + ident(col.name)
 		}
-		return "(" + strings.Join(e.noteValues(t, images, stored, existed), ",") + ")"
+		return "(" + strings.Join(o.noteValues(t, images, stored, existed), ",") + ")"
 	}
 	var same []string
 	for _, col := range t.keyColumns() {
@@ -27,36 +27,36 @@ func (e *engine) captureTriggers(c *catalog, t *table, images bool) ([]trigger, 
 	var deletes, updates, moved []string
 	for _, p := range effects.deletes {
 		if p.last().ID != 0 { // it is among the tables that are captured
-			deletes = append(deletes, e.note(p, images))
+			deletes = append(deletes, o.note(p, images))
 		}
 	}
 	for _, p := range effects.updates {
 		if p.last().ID == 0 {
 			continue
 		}
-		updates = append(updates, e.ifMoved(p, e.note(p, images)))
-		if s := e.ifMoved(p, e.noteMoved(p, images)); s != "" {
+		updates = append(updates, o.ifMoved(p, o.note(p, images)))
+		if s := o.ifMoved(p, o.noteMoved(p, images)); s != "" {
 			moved = append(moved, "; "+s)
 		}
 	}
 	list := []trigger{
-		e.ownTrigger(t, images, "ai", "AFTER", "INSERT", e.refuseLarge(t, images, "NEW")+into+values("NEW", false)),
-		e.ownTrigger(t, images, "ad", "AFTER", "DELETE", e.refuseLarge(t, images, "OLD")+into+values("OLD", true)),
-		e.ownTrigger(t, images, "au", "AFTER", "UPDATE", e.refuseLarge(t, images, "OLD", "NEW")+into+values("OLD", true)+"; IF NOT ("+strings.Join(same, " AND ")+") THEN "+
+		o.ownTrigger(t, images, "ai", "AFTER", "INSERT", o.refuseLarge(t, images, "NEW")+into+values("NEW", false)),
+		o.ownTrigger(t, images, "ad", "AFTER", "DELETE", o.refuseLarge(t, images, "OLD")+into+values("OLD", true)),
+		o.ownTrigger(t, images, "au", "AFTER", "UPDATE", o.refuseLarge(t, images, "OLD", "NEW")+into+values("OLD", true)+"; IF NOT ("+strings.Join(same, " AND ")+") THEN "+
 			into+values("NEW", false)+"; END IF"+strings.Join(moved, "")),
 	}
 	if len(deletes) > 0 {
-		list = append(list, e.ownTrigger(t, images, "bd", "BEFORE", "DELETE", strings.Join(deletes, "; ")))
+		list = append(list, o.ownTrigger(t, images, "bd", "BEFORE", "DELETE", strings.Join(deletes, "; ")))
 	}
 	if len(updates) > 0 {
-		list = append(list, e.ownTrigger(t, images, "bu", "BEFORE", "UPDATE", strings.Join(updates, "; ")))
+		list = append(list, o.ownTrigger(t, images, "bu", "BEFORE", "UPDATE", strings.Join(updates, "; ")))
 	}
 	return list, nil
 }
 
 // refuseLarge is a statement that refuses a change whose row, before or after it, is so large that a batch that holds
 // both could not be stored. Nothing else can: a statement by itself is committed when ddb hears of it.
-func (e *engine) refuseLarge(t *table, images bool, rows ...string) string {
+func (o outboxes) refuseLarge(t *table, images bool, rows ...string) string {
 	if !images {
 		return ""
 	}
@@ -69,21 +69,21 @@ func (e *engine) refuseLarge(t *table, images bool, rows ...string) string {
 			}
 		}
 		if len(sizes) > 0 {
-			conditions = append(conditions, fmt.Sprintf("%s>%d", strings.Join(sizes, "+"), e.MostBytes()/2))
+			conditions = append(conditions, fmt.Sprintf("%s>%d", strings.Join(sizes, "+"), o.server.MostBytes()/2))
 		}
 	}
 	if len(conditions) == 0 {
 		return ""
 	}
 	const most = 128 // characters of a MESSAGE_TEXT
-	reason := fmt.Sprintf("ddb: a snap takes rows of at most %d bytes: raise max_allowed_packet; table ", e.MostBytes()/2)
+	reason := fmt.Sprintf("ddb: a snap takes rows of at most %d bytes: raise max_allowed_packet; table ", o.server.MostBytes()/2)
 	name := []rune(t.Database + "." + t.Name)
 	name = name[:min(len(name), most-len(reason))]
 	return "IF " + strings.Join(conditions, " OR ") + " THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT=" + text(reason+string(name)) + "; END IF; "
 }
 
 // ifMoved runs the statement, if there is one, when columns change that the path's first step refers to.
-func (e *engine) ifMoved(p path, statement string) string {
+func (o outboxes) ifMoved(p path, statement string) string {
 	if statement == "" {
 		return ""
 	}
@@ -98,7 +98,7 @@ func (e *engine) ifMoved(p path, statement string) string {
 // ownTrigger wraps the statements of a capture trigger. Nothing is noted in Replay on a
 // node that keeps images; one that notes keys is a master, which replays nothing, and
 // is spared the question at every write.
-func (e *engine) ownTrigger(t *table, images bool, suffix, timing, event, statements string) trigger {
+func (o outboxes) ownTrigger(t *table, images bool, suffix, timing, event, statements string) trigger {
 	body := "IF @ddb_apply IS NULL OR @ddb_apply<>2 THEN " + statements + "; END IF"
 	if !images {
 		if body = statements; strings.Contains(body, "; ") {
@@ -111,10 +111,10 @@ func (e *engine) ownTrigger(t *table, images bool, suffix, timing, event, statem
 }
 
 // create is the statement that makes the trigger; it replaces one of that name.
-func (e *engine) create(tr trigger) []string {
+func (o outboxes) create(tr trigger) []string {
 	rest := tr.definerClause() + "TRIGGER " + qualified(tr.db, tr.name) + " " + tr.timing + " " + tr.event + " ON " +
 		qualified(tr.db, tr.table) + " FOR EACH ROW " + tr.body
-	if e.mariadb {
+	if o.server.mariadb {
 		return []string{"CREATE OR REPLACE " + rest}
 	}
 	return []string{"DROP TRIGGER IF EXISTS " + qualified(tr.db, tr.name), "CREATE " + rest}

@@ -26,8 +26,8 @@ func ownTriggerName(outbox int64, suffix string) string {
 	return fmt.Sprintf("ddb_%d_%s", outbox, suffix)
 }
 
-// triggers lists all triggers of the database in the order in which they act.
-func (e *engine) triggers(ctx context.Context, q dialect.Querier, db string) ([]trigger, error) {
+// triggersOf lists all triggers of the database in the order in which they act.
+func triggersOf(ctx context.Context, q dialect.Querier, db string) ([]trigger, error) {
 	rows, err := texts(ctx, q, "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT,"+
 		" DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA="+text(db)+
 		" ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER")
@@ -45,10 +45,10 @@ func (e *engine) triggers(ctx context.Context, q dialect.Querier, db string) ([]
 }
 
 // allTriggers lists the triggers of all databases.
-func (e *engine) allTriggers(ctx context.Context, q dialect.Querier) ([]trigger, error) {
+func allTriggers(ctx context.Context, q dialect.Querier, s *server) ([]trigger, error) {
 	var all []trigger
-	for _, db := range append(slices.Clone(e.databases()), e.own) {
-		list, err := e.triggers(ctx, q, db)
+	for _, db := range append(slices.Clone(s.databases()), s.own) {
+		list, err := triggersOf(ctx, q, db)
 		if err != nil {
 			return nil, err
 		}

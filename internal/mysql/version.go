@@ -9,34 +9,27 @@ import (
 )
 
 // tableIDs asks InnoDB's dictionary for the numbers of a database's tables.
-func (e *engine) tableIDs(db string) string {
+func (s *server) tableIDs(db string) string {
 	dict := "INNODB_TABLES"
-	if e.mariadb {
+	if s.mariadb {
 		dict = "INNODB_SYS_TABLES"
 	}
-	return "SELECT NAME, TABLE_ID FROM information_schema." + dict + " WHERE BINARY SUBSTRING_INDEX(NAME,'/',1)=" + e.fileName(text(db)) + " ORDER BY TABLE_ID"
+	return "SELECT NAME, TABLE_ID FROM information_schema." + dict + " WHERE BINARY SUBSTRING_INDEX(NAME,'/',1)=" + s.fileName(text(db)) + " ORDER BY TABLE_ID"
 }
 
-// fileName is the expression for a name as the server writes it in its files and InnoDB in its dictionary.
-func (e *engine) fileName(expression string) string {
-	if !e.process {
-		return "NULL" // nobody will ask
-	}
-	return "CONVERT(CONVERT(" + expression + " USING filename) USING binary)"
-}
-
-// Version hashes what the server tells cheaply about definitions. The time of
+// version hashes what the server tells cheaply about definitions. The time of
 // creation has seconds only, so columns count too and, where the user may read
-// them, InnoDB's own numbers, which TRUNCATE changes as well. Of ddb's own triggers only the lack of one counts.
-func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error) {
+// them, InnoDB's own numbers, which TRUNCATE changes as well. Of ddb's own triggers only the lack of one counts: installed says how many there are, by database;
+// nil where that is not known.
+func (s *server) version(ctx context.Context, q dialect.Querier, installed map[string]int) (string, error) {
 	var all strings.Builder
-	for _, db := range e.databases() {
+	for _, db := range s.databases() {
 		queries := []string{
 			"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME+0, CREATE_OPTIONS, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=" + text(db),
-			e.sums(text(db)),
+			s.sums(text(db)),
 		}
-		if e.process {
-			queries = append(queries, e.tableIDs(db))
+		if s.process {
+			queries = append(queries, s.tableIDs(db))
 		}
 		for i, query := range queries {
 			rows, err := texts(ctx, q, query)
@@ -45,7 +38,7 @@ func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error)
 			}
 			if i == 1 {
 				last := rows[len(rows)-1]
-				if installed := e.installed.Load(); installed == nil || atoi(last[0].String) >= (*installed)[db] {
+				if installed == nil || atoi(last[0].String) >= installed[db] {
 					last[0].String = ""
 				}
 			}
@@ -61,18 +54,18 @@ func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error)
 
 // sums asks for numbers and checksums of a database's columns, indexes, checks, views and routines, and in its last row for
 // the number of ddb's own triggers and the checksum of the others.
-func (e *engine) sums(db string) string {
+func (s *server) sums(db string) string {
 	of := func(what, columns, condition string) string {
 		return "SELECT COUNT(*), SUM(CRC32(CONCAT_WS('|', " + columns + "))) FROM information_schema." + what + " WHERE " + condition
 	}
 	const own = "TRIGGER_NAME REGEXP '^ddb_[0-9]+_(ai|au|ad|bu|bd)$'"
 	list := []string{
 		of("COLUMNS", "TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, EXTRA, COLLATION_NAME, COLUMN_KEY, COLUMN_COMMENT", "TABLE_SCHEMA="+db),
-		of("STATISTICS", "TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, COLUMN_NAME, SUB_PART, COLLATION, NON_UNIQUE, INDEX_TYPE, INDEX_COMMENT, "+e.indexUse(), "TABLE_SCHEMA="+db),
+		of("STATISTICS", "TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, COLUMN_NAME, SUB_PART, COLLATION, NON_UNIQUE, INDEX_TYPE, INDEX_COMMENT, "+s.indexUse(), "TABLE_SCHEMA="+db),
 		of("VIEWS", "TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, DEFINER, SECURITY_TYPE", "TABLE_SCHEMA="+db),
 		of("ROUTINES", "ROUTINE_NAME, ROUTINE_TYPE, LAST_ALTERED, ROUTINE_DEFINITION, DEFINER", "ROUTINE_SCHEMA="+db),
 	}
-	if e.mariadb {
+	if s.mariadb {
 		list = append(list, of("CHECK_CONSTRAINTS", "TABLE_NAME, CONSTRAINT_NAME, CHECK_CLAUSE", "CONSTRAINT_SCHEMA="+db))
 	}
 	return strings.Join(append(list, "SELECT SUM("+own+"), IFNULL(SUM(IF("+own+", 0, CRC32(CONCAT_WS('|', TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER, ACTION_STATEMENT, SQL_MODE, DEFINER)))), 0)"+
@@ -80,8 +73,8 @@ func (e *engine) sums(db string) string {
 }
 
 // indexUse is the column of STATISTICS that tells whether the optimizer may use an index.
-func (e *engine) indexUse() string {
-	if e.mariadb {
+func (s *server) indexUse() string {
+	if s.mariadb {
 		return "IGNORED"
 	}
 	return "IS_VISIBLE"

@@ -10,8 +10,8 @@ import (
 )
 
 // Wipe drops views, tables, sequences and routines of the replicated databases.
-func (e *engine) Wipe(ctx context.Context, c *sql.Conn) error {
-	err := e.neutral(ctx, c, func(q dialect.Querier) error {
+func (m *schema) Wipe(ctx context.Context, c *sql.Conn) error {
+	err := m.sessions.neutral(ctx, c, func(q dialect.Querier) error {
 		rows, err := texts(ctx, q, "SELECT @@foreign_key_checks")
 		if err != nil {
 			return err
@@ -19,7 +19,7 @@ func (e *engine) Wipe(ctx context.Context, c *sql.Conn) error {
 		if err := exec(ctx, q, "SET foreign_key_checks=0"); err != nil {
 			return err
 		}
-		err = e.wipe(ctx, q)
+		err = m.wipe(ctx, q)
 		if berr := exec(context.WithoutCancel(ctx), q, "SET foreign_key_checks="+rows[0][0].String); err == nil {
 			err = berr
 		}
@@ -31,11 +31,11 @@ func (e *engine) Wipe(ctx context.Context, c *sql.Conn) error {
 	return nil
 }
 
-func (e *engine) wipe(ctx context.Context, q dialect.Querier) error {
-	if err := exec(ctx, q, "DELETE FROM "+e.Own("counters")); err != nil {
+func (m *schema) wipe(ctx context.Context, q dialect.Querier) error {
+	if err := exec(ctx, q, "DELETE FROM "+m.server.Own("counters")); err != nil {
 		return err
 	}
-	for _, db := range slices.Backward(e.databases()) {
+	for _, db := range slices.Backward(m.server.databases()) {
 		tables, err := texts(ctx, q, "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db)+
 			" ORDER BY TABLE_TYPE='VIEW' DESC, TABLE_TYPE='SEQUENCE'")
 		if err != nil {

@@ -1,0 +1,215 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/ddb-project/ddb/dialect"
+)
+
+// engine is the dialect bound to one *sql.DB: it binds the parts together and does nothing itself.
+type engine struct {
+	server       *server
+	sessions     *sessions
+	locks        *locks
+	current      *current
+	capture      *capture
+	transactions *transactions
+	applier      *applier
+	schema       *schema
+}
+
+var _ dialect.Engine = (*engine)(nil)
+
+// newEngine makes the parts of an engine on a server.
+func newEngine(db *sql.DB, s *server, guard bool) *engine {
+	e := &engine{server: s, sessions: newSessions(db, s.mariadb), locks: &locks{db: db, server: s}}
+	boxes := outboxes{server: s}
+	e.current = &current{fresh: func(ctx context.Context, q dialect.Querier) (*catalog, error) { return boxes.read(ctx, q, e.sessions) }}
+	e.capture = &capture{outboxes: boxes, sessions: e.sessions, current: e.current, guard: guard}
+	e.transactions = &transactions{outboxes: boxes, sessions: e.sessions, current: e.current}
+	e.applier = &applier{server: s, sessions: e.sessions, current: e.current}
+	e.schema = &schema{server: s, sessions: e.sessions, current: e.current}
+	return e
+}
+
+// Tables reads the catalogue anew.
+func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Table, error) {
+	c, err := e.current.read(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return c.list(), nil
+}
+
+// Version also changes when one of the triggers is missing that InstallCapture has left.
+func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error) {
+	return e.server.version(ctx, q, e.capture.triggers())
+}
+
+// Transactional reports false: schema statements commit.
+func (e *engine) Transactional() bool { return false }
+
+// Replicate makes the engine replicate these databases beside those it was bound to. A node that holds its lock
+// takes it on these too; if it cannot, nothing changes.
+func (e *engine) Replicate(ctx context.Context, more []string) error {
+	all := e.server.with(more)
+	if err := e.locks.only(ctx, all); err != nil {
+		return err
+	}
+	e.server.replicate(all)
+	return nil
+}
+
+// Lock takes the node's locks on the replicated databases.
+func (e *engine) Lock(ctx context.Context) (release func() error, err error) {
+	return e.locks.lock(ctx)
+}
+
+// KeepLock makes sure that the node holds its locks, and takes them anew if the server has let go of
+// them. lost says that it had: another node may have been here meanwhile. The error says why they cannot be had.
+func (e *engine) KeepLock(ctx context.Context) (lost bool, err error) { return e.locks.keep(ctx) }
+
+// Connections and their transactions.
+
+func (e *engine) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error) {
+	return e.sessions.Conn(ctx, p)
+}
+
+func (e *engine) Release(c *sql.Conn) {
+	e.sessions.Release(c)
+}
+
+func (e *engine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
+	return e.sessions.Begin(ctx, c, p)
+}
+
+func (e *engine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
+	return e.sessions.Commit(ctx, c, p)
+}
+
+func (e *engine) HasTemporary(ctx context.Context, q dialect.Querier) (bool, error) {
+	return e.sessions.HasTemporary(ctx, q)
+}
+
+func (e *engine) IsTemporary(ctx context.Context, q dialect.Querier, database, name string) (bool, error) {
+	return e.sessions.IsTemporary(ctx, q, database, name)
+}
+
+// The server and what of it is ddb's own.
+
+func (e *engine) Own(name string) string {
+	return e.server.Own(name)
+}
+
+func (e *engine) CreateOwn(ctx context.Context, q dialect.Querier) error {
+	return e.server.CreateOwn(ctx, q)
+}
+
+func (e *engine) DropOwn(ctx context.Context, q dialect.Querier) error {
+	return e.server.DropOwn(ctx, q)
+}
+
+func (e *engine) MostBytes() int {
+	return e.server.MostBytes()
+}
+
+func (e *engine) Warning() string {
+	return e.server.Warning()
+}
+
+// The schema and its statements.
+
+func (e *engine) Objects(ctx context.Context, q dialect.Querier) (list []dialect.Object, err error) {
+	return e.schema.Objects(ctx, q)
+}
+
+func (e *engine) Functions(ctx context.Context, q dialect.Querier) (names []string, err error) {
+	return e.schema.Functions(ctx, q)
+}
+
+func (e *engine) Views(ctx context.Context, q dialect.Querier) (map[string]string, error) {
+	return e.schema.Views(ctx, q)
+}
+
+func (e *engine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
+	return e.schema.Run(ctx, c, s)
+}
+
+func (e *engine) Wipe(ctx context.Context, c *sql.Conn) error {
+	return e.schema.Wipe(ctx, c)
+}
+
+// What is noted in the outboxes.
+
+func (e *engine) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
+	return e.capture.InstallCapture(ctx, q, tables, mode)
+}
+
+func (e *engine) RemoveCapture(ctx context.Context, q dialect.Querier) error {
+	return e.capture.RemoveCapture(ctx, q)
+}
+
+func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]*dialect.Table, error) {
+	return e.capture.Noted(ctx, q, tables)
+}
+
+func (e *engine) Collect(ctx context.Context, q dialect.Querier, t *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+	return e.capture.Collect(ctx, q, t, emit)
+}
+
+func (e *engine) CollectImages(ctx context.Context, q dialect.Querier, t *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+	return e.capture.CollectImages(ctx, q, t, emit)
+}
+
+func (e *engine) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) error {
+	return e.capture.Clear(ctx, q, n)
+}
+
+func (e *engine) DropBatches(ctx context.Context, q dialect.Querier, ids []int64) error {
+	return e.capture.DropBatches(ctx, q, ids)
+}
+
+func (e *engine) Touch(ctx context.Context, q dialect.Querier, t *dialect.Table, keys [][]any) error {
+	return e.capture.Touch(ctx, q, t, keys)
+}
+
+func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dialect.Table) (func(func(*dialect.Table, dialect.Row) error) error, error) {
+	return e.capture.Cascaded(ctx, q, tables)
+}
+
+// Which transactions of a snap have made the notes.
+
+func (e *engine) Mark(transaction bool) string {
+	return e.transactions.Mark(transaction)
+}
+
+func (e *engine) CollectTransactions(ctx context.Context, q dialect.Querier, tables []*dialect.Table, most int, emit func(tx int, t *dialect.Table, r dialect.Row) error) (notes []dialect.Notes, more bool, err error) {
+	return e.transactions.CollectTransactions(ctx, q, tables, most, emit)
+}
+
+// Rows, and the keys that are handed out for them.
+
+func (e *engine) Apply(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
+	return e.applier.Apply(ctx, q, t, rows, mode)
+}
+
+func (e *engine) Lookup(ctx context.Context, q dialect.Querier, t *dialect.Table, keys [][]any, emit func(dialect.Row) error) error {
+	return e.applier.Lookup(ctx, q, t, keys, emit)
+}
+
+func (e *engine) Scan(ctx context.Context, q dialect.Querier, t *dialect.Table, after []any, limit int, emit func(values []any) error) (more bool, err error) {
+	return e.applier.Scan(ctx, q, t, after, limit, emit)
+}
+
+func (e *engine) Remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
+	return e.applier.Remember(ctx, q, t, highest)
+}
+
+func (e *engine) NextKey(ctx context.Context, q dialect.Querier, t *dialect.Table) (uint64, error) {
+	return e.applier.NextKey(ctx, q, t)
+}
+
+func (e *engine) RaiseCounters(ctx context.Context, q dialect.Querier) error {
+	return e.applier.RaiseCounters(ctx, q)
+}
