@@ -127,22 +127,22 @@ func (w *writer) insert(rows []dialect.Row, verb, tail string) error {
 	for i, c := range w.t.stored {
 		names[i] = ident(c.name)
 	}
-	st := statement{ctx: w.ctx, q: w.q, limit: w.rows.server.statement, tail: tail,
-		head: verb + w.t.sqlName() + " (" + strings.Join(names, ",") + ") VALUES "}
+	limit := w.rows.server.statement
+	st := newInsert(w.ctx, w.q, limit, verb+w.t.sqlName()+" ("+strings.Join(names, ",")+") VALUES ", tail)
 	first := 0 // of the rows in the statement
 	for i, r := range rows {
 		width := 0
 		for _, v := range r.Values {
 			width += size(v)
 		}
-		if st.rows > 0 && len(st.buf)+width > st.limit {
+		if st.full(width) {
 			if err := st.flush(); err != nil {
 				return w.fail(err, keysOf(rows[first:i]))
 			}
 			first = i
 		}
-		if width > st.limit/2 {
-			if err := w.large(&st, r); err != nil {
+		if width > limit/2 {
+			if err := w.large(st, r); err != nil {
 				return w.fail(err, [][]any{r.Key})
 			}
 			first = i + 1
@@ -166,7 +166,7 @@ func keysOf(rows []dialect.Row) [][]any {
 
 // large writes one row whose big values are first put together in user variables, so
 // that no statement is bigger than the server or the driver takes.
-func (w *writer) large(st *statement, r dialect.Row) error {
+func (w *writer) large(st *insert, r dialect.Row) error {
 	if err := st.flush(); err != nil {
 		return err
 	}

@@ -129,8 +129,8 @@ func (in *installer) provide(ctx context.Context, list []*table, have []outbox) 
 	}
 	ids := make([]int64, len(list))
 	for i, t := range list {
-		columns := t.outboxColumns(in.images)
-		print := t.outboxPrint(in.images)
+		columns := outboxColumns(t, in.images)
+		print := outboxPrint(t, in.images)
 		n := tableName{t.Database, t.Name}
 		if o, ok := byTable[n]; ok && o.fingerprint == print {
 			ids[i] = o.id
@@ -182,10 +182,10 @@ func (in *installer) capture(ctx context.Context, t *table) error {
 func (in *installer) inherit(ctx context.Context, list []*table, have []outbox) error {
 	for _, t := range list {
 		for _, o := range have {
-			if o.id == t.ID || o.table != (tableName{t.Database, t.Name}) || o.key() != (outbox{fingerprint: t.outboxPrint(in.images)}).key() {
+			if o.id == t.ID || o.table != (tableName{t.Database, t.Name}) || o.key() != (outbox{fingerprint: outboxPrint(t, in.images)}).key() {
 				continue
 			}
-			columns, values := t.keyNames(), t.keyNames()
+			columns, values := keyNames(t), keyNames(t)
 			if in.images {
 				columns, values = originColumns+","+columns, in.outboxes.origin()+",0,"+values
 			}

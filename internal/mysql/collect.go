@@ -55,36 +55,35 @@ func (c *capture) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Ta
 		return dialect.Notes{Table: dt}, err
 	}
 	r, query, at := c.collectQuery(t, "")
-	n, err = c.emitNoted(ctx, q, r, "", query, at, emit)
+	n, err = c.emitNoted(ctx, q, t, r, "", query, at, emit)
 	n.Table = dt
 	return n, err
 }
 
 // collectQuery joins the keys of the notes that the condition selects with their rows, whose values begin at.
 func (c *capture) collectQuery(t *table, where string) (r *rowReader, query string, at int) {
-	r = &rowReader{t: t}
-	r.key("o")
+	r = &rowReader{}
+	addKey(r, t, "o")
 	r.add(present(t), flagColumn)
-	at = r.stored("t")
-	return r, "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT DISTINCT " + t.keyNames() + " FROM " + c.outboxes.name(t.ID) + where + ") o LEFT JOIN " +
-		t.sqlName() + " t ON " + t.match("t", "o"), at
+	at = r.addColumns("t", t.stored)
+	return r, "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT DISTINCT " + keyNames(t) + " FROM " + c.outboxes.name(t.ID) + where + ") o LEFT JOIN " +
+		t.sqlName() + " t ON " + matchKey(t, "t", "o"), at
 }
 
 // emitNoted emits what the query of r gives for the notes that the condition selects. The row's values begin at.
-func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, r *rowReader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
-	t := r.t
+func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *table, r *rowReader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
 	var s *spool
 	err = c.sessions.neutral(ctx, q, func(q dialect.Querier) error {
 		if n, err = c.seen(ctx, q, t, where); err != nil || n.Count == 0 {
 			return err
 		}
-		s, err = collect(ctx, q, query, r.cells)
+		s, err = r.collect(ctx, q, query)
 		return err
 	})
 	if err == nil && s != nil {
 		defer s.close()
 		base := at + len(t.stored) // whether the row existed, and what it was then
-		err = s.each(len(r.cells), func(v []any) error {
+		err = s.each(func(v []any) error {
 			row := dialect.Row{Key: v[:len(t.Key)]}
 			if v[len(t.Key)] == int64(1) {
 				row.Values = v[at:base]
@@ -109,16 +108,16 @@ func (c *capture) CollectImages(ctx context.Context, q dialect.Querier, dt *dial
 	if err != nil {
 		return dialect.Notes{Table: dt}, err
 	}
-	r := &rowReader{t: t}
-	r.key("o")
+	r := &rowReader{}
+	addKey(r, t, "o")
 	r.add(present(t), flagColumn)
-	at := r.stored("t")
+	at := r.addColumns("t", t.stored)
 	r.add("o.existed", flagColumn)
-	r.images("o")
+	addImages(r, t, "o")
 	out, mine := c.outboxes.name(t.ID), " WHERE conn=CONNECTION_ID() AND tx=IFNULL(@ddb_tx, 0)"
-	query := "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT MIN(id) AS id FROM " + out + mine + " GROUP BY " + t.keyNames() + ") f" +
-		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + t.sqlName() + " t ON " + t.match("t", "o") + " ORDER BY f.id"
-	n, err = c.emitNoted(ctx, q, r, mine, query, at, emit)
+	query := "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT MIN(id) AS id FROM " + out + mine + " GROUP BY " + keyNames(t) + ") f" +
+		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + t.sqlName() + " t ON " + matchKey(t, "t", "o") + " ORDER BY f.id"
+	n, err = c.emitNoted(ctx, q, t, r, mine, query, at, emit)
 	n.Table = dt
 	return n, err
 }
@@ -208,7 +207,7 @@ func (c *capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dia
 	return func(emit func(*dialect.Table, dialect.Row) error) error {
 		for _, w := range list {
 			r, query, at := c.collectQuery(w.t, w.since)
-			if _, err := c.emitNoted(ctx, q, r, w.since, query, at, func(r dialect.Row) error { return emit(w.dt, r) }); err != nil {
+			if _, err := c.emitNoted(ctx, q, w.t, r, w.since, query, at, func(r dialect.Row) error { return emit(w.dt, r) }); err != nil {
 				return err
 			}
 		}

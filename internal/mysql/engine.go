@@ -181,7 +181,7 @@ func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dial
 // Which transactions of a snap have made the notes.
 
 func (e *engine) Mark(transaction bool) string {
-	return e.transactions.Mark(transaction)
+	return e.capture.Mark(transaction)
 }
 
 func (e *engine) CollectTransactions(ctx context.Context, q dialect.Querier, tables []*dialect.Table, most int, emit func(tx int, t *dialect.Table, r dialect.Row) error) (notes []dialect.Notes, more bool, err error) {

@@ -1,66 +1,10 @@
 package mysql
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"strings"
-
-	"github.com/ddb-project/ddb/dialect"
 )
-
-// statement gathers tuples for one INSERT and sends it when it is big enough.
-type statement struct {
-	ctx        context.Context
-	q          dialect.Querier
-	limit      int // bytes
-	head, tail string
-	buf        []byte
-	rows       int
-}
-
-// row begins a tuple: append its values to what it returns and pass that to end.
-func (s *statement) row() []byte {
-	if s.rows == 0 {
-		s.buf = append(s.buf[:0], s.head...)
-	} else {
-		s.buf = append(s.buf, ',')
-	}
-	return append(s.buf, '(')
-}
-
-func (s *statement) end(b []byte) {
-	s.buf = append(b, ')')
-	s.rows++
-}
-
-// next sends the statement if little more would fit.
-func (s *statement) next() error {
-	if len(s.buf) < s.limit*3/4 {
-		return nil
-	}
-	return s.flush()
-}
-
-func (s *statement) flush() error {
-	if s.rows == 0 {
-		return nil
-	}
-	s.rows = 0
-	_, err := s.q.ExecContext(s.ctx, string(append(s.buf, s.tail...)))
-	return err
-}
-
-// appendTuple appends the values without parentheses.
-func appendTuple(b []byte, columns []column, values []any) []byte {
-	for i, c := range columns {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = c.appendLiteral(b, values[i])
-	}
-	return b
-}
 
 func asBytes(v any) ([]byte, bool) {
 	switch v := v.(type) {

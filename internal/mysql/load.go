@@ -58,7 +58,7 @@ func (w *writer) load(rows []dialect.Row) error {
 	asked := false
 	driver.RegisterReaderHandler(name, func() io.Reader { asked = true; return s })
 	defer driver.DeregisterReaderHandler(name)
-	_, err := w.q.ExecContext(w.ctx, w.t.loadStatement(name))
+	_, err := w.q.ExecContext(w.ctx, loadStatement(w.t, name))
 	if err == nil && !asked {
 		err = errors.New("the server did not ask for the rows")
 	}
@@ -87,7 +87,7 @@ func refusesLoad(err error) bool {
 
 // loadStatement reads the named stream. All bytes are taken as they are (CHARACTER SET
 // binary), as by the literals of column.appendLiteral.
-func (t *table) loadStatement(stream string) string {
+func loadStatement(t *table, stream string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "LOAD DATA LOCAL INFILE 'Reader::%s' REPLACE INTO TABLE %s CHARACTER SET binary"+
 		` FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' (`, stream, t.sqlName())
@@ -97,7 +97,7 @@ func (t *table) loadStatement(stream string) string {
 			b.WriteByte(',')
 		}
 		variable := "@ddb_l" + strconv.Itoa(i)
-		if expr := c.loadAs(variable); expr != "" {
+		if expr := loadExpression(c, variable); expr != "" {
 			set = append(set, ident(c.name)+"="+expr)
 			b.WriteString(variable)
 		} else {
@@ -113,7 +113,7 @@ func (t *table) loadStatement(stream string) string {
 
 // loadAs is the expression that makes the column's value from the text in the variable, ""
 // where the column takes the text itself.
-func (c column) loadAs(variable string) string {
+func loadExpression(c column, variable string) string {
 	switch {
 	case c.kind == kindBits, strings.HasPrefix(c.typ, "year"): // text would be a member's name, bytes, or a year of two digits
 		return "CAST(" + variable + " AS UNSIGNED)"

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -11,33 +12,33 @@ import (
 // outboxColumns defines the outbox of a table. Its key columns have exactly the types
 // of the table's key, so that equal means the same in both; all may be NULL, because
 // no sql_mode can then refuse a note.
-func (t *table) outboxColumns(images bool) string {
+func outboxColumns(t *table, images bool) string {
 	cols := []string{"id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"}
 	if images {
 		cols = []string{"id BIGINT NOT NULL PRIMARY KEY", "conn BIGINT UNSIGNED NOT NULL", "tx BIGINT NOT NULL", "at DATETIME(6) NOT NULL", "existed TINYINT NOT NULL"}
 	}
 	for i, c := range t.keyColumns() {
-		cols = append(cols, fmt.Sprintf("k%d %s NULL DEFAULT NULL", i+1, c.declare(false)))
+		cols = append(cols, fmt.Sprintf("k%d %s NULL DEFAULT NULL", i+1, declare(c, false)))
 	}
 	if images {
 		for i, c := range t.stored {
-			cols = append(cols, fmt.Sprintf("o%d %s NULL DEFAULT NULL", i+1, c.declare(true)))
+			cols = append(cols, fmt.Sprintf("o%d %s NULL DEFAULT NULL", i+1, declare(c, true)))
 		}
 	}
 	return strings.Join(cols, ", ")
 }
 
 // outboxPrint tells outboxes of different form apart; see outbox.
-func (t *table) outboxPrint(images bool) string {
+func outboxPrint(t *table, images bool) string {
 	if images {
-		return "images:" + digest(t.outboxColumns(false)) + ":" + digest(t.outboxColumns(true))
+		return "images:" + digest(outboxColumns(t, false)) + ":" + digest(outboxColumns(t, true))
 	}
-	return "keys:" + digest(t.outboxColumns(false))
+	return "keys:" + digest(outboxColumns(t, false))
 }
 
 // declare is the column's type in an outbox. Wide images are kept outside the row,
 // since key and images together could exceed what a row can hold.
-func (c column) declare(wide bool) string {
+func declare(c column, wide bool) string {
 	typ := c.typ
 	if wide && c.isList() {
 		return "bigint unsigned" // a trigger would copy it by its text, which may be ambiguous
@@ -64,16 +65,13 @@ func captures(o outbox, triggers map[string]tableName) bool {
 	return true
 }
 
-// key adds columns k1, k2, ... of an outbox under an alias.
-func (r *rowReader) key(alias string) {
-	for i, c := range r.t.keyColumns() {
-		c.name = fmt.Sprintf("k%d", i+1)
-		r.add(c.selectAs(alias), c)
-	}
+// addKey adds the columns k1, k2, ... of a table's outbox under an alias.
+func addKey(r *rowReader, t *table, alias string) {
+	r.addColumns(alias, numbered("k", t.keyColumns()))
 }
 
-// match joins an outbox's key with the table's.
-func (t *table) match(alias, outbox string) string {
+// matchKey joins an outbox's key with the table's.
+func matchKey(t *table, alias, outbox string) string {
 	parts := make([]string, len(t.Key))
 	for i, c := range t.keyColumns() {
 		parts[i] = fmt.Sprintf("%s.%s=%s.k%d", alias, ident(c.name), outbox, i+1)
@@ -82,7 +80,7 @@ func (t *table) match(alias, outbox string) string {
 }
 
 // keyNames are k1, k2, ... of an outbox.
-func (t *table) keyNames() string {
+func keyNames(t *table) string {
 	names := make([]string, len(t.Key))
 	for i := range names {
 		names[i] = fmt.Sprintf("k%d", i+1)
@@ -195,14 +193,18 @@ func (o outboxes) origin() string {
 	return noteID + ",CONNECTION_ID()," + tx + ",NOW(6)"
 }
 
-// images adds the columns o1, o2, ... of an outbox under an alias and returns where they begin.
-func (r *rowReader) images(alias string) int {
-	at := len(r.cells)
-	for i, c := range r.t.stored {
-		c.name = fmt.Sprintf("o%d", i+1)
-		r.add(c.selectAs(alias), c)
+// addImages adds the columns o1, o2, ... of a table's outbox under an alias and returns where they begin.
+func addImages(r *rowReader, t *table, alias string) int {
+	return r.addColumns(alias, numbered("o", t.stored))
+}
+
+// numbered returns the columns as an outbox names them: with the prefix and their number.
+func numbered(prefix string, columns []column) []column {
+	columns = slices.Clone(columns)
+	for i := range columns {
+		columns[i].name = fmt.Sprintf("%s%d", prefix, i+1)
 	}
-	return at
+	return columns
 }
 
 // noting are the suffixes of the triggers that every captured table has.
@@ -250,4 +252,16 @@ func (o outboxes) noteValues(t *table, images bool, stored []string, existed boo
 		}
 	}
 	return vals
+}
+
+// Mark is the statement that a connection runs before a transaction, or before statements
+// that are transactions by themselves, so that CollectTransactions tells them apart; "" if there is no need.
+func (c *capture) Mark(transaction bool) string {
+	switch {
+	case transaction:
+		return "SET @ddb_tx=" + noteID
+	case c.outboxes.server.mariadb:
+		return ""
+	}
+	return fmt.Sprintf("SET @ddb_tx=%d", statementMark)
 }

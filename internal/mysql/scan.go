@@ -20,18 +20,18 @@ func (a *applier) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table
 			return false, fmt.Errorf("mysql: scan: %w", err)
 		}
 	}
-	r := &rowReader{t: t}
-	r.stored("t")
+	r := &rowReader{}
+	r.addColumns("t", t.stored)
 	var s *spool
 	err = a.sessions.neutral(ctx, q, func(q dialect.Querier) (err error) {
-		s, err = collect(ctx, q, t.pageQuery(r.exprs, after, limit), r.cells)
+		s, err = r.collect(ctx, q, t.pageQuery(r.exprs, after, limit))
 		return err
 	})
 	if err != nil {
 		return false, fmt.Errorf("mysql: scan %s: %w", t.sqlName(), wrap(err))
 	}
 	defer s.close()
-	if err := s.each(len(r.cells), emit); err != nil {
+	if err := s.each(emit); err != nil {
 		return false, err
 	}
 	return s.rows == limit, nil
@@ -64,17 +64,17 @@ func (a *applier) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Tab
 }
 
 func (a *applier) lookup(ctx context.Context, q dialect.Querier, t *table, keys [][]any, emit func(dialect.Row) error) error {
-	r := &rowReader{t: t}
+	r := &rowReader{}
 	r.add("", flagColumn)
-	r.stored("t")
+	r.addColumns("t", t.stored)
 	columns := strings.Join(r.exprs[1:], ", ")
-	query, ok := t.byIntegers(columns, keys)
+	query, ok := byIntegers(t, columns, keys)
 	if !ok {
-		query = t.oneByOne(columns, keys)
+		query = oneByOne(t, columns, keys)
 	}
 	var s *spool
 	err := a.sessions.neutral(ctx, q, func(q dialect.Querier) (err error) {
-		s, err = collect(ctx, q, query, r.cells)
+		s, err = r.collect(ctx, q, query)
 		return err
 	})
 	if err != nil {
@@ -82,7 +82,7 @@ func (a *applier) lookup(ctx context.Context, q dialect.Querier, t *table, keys 
 	}
 	defer s.close()
 	answers := dialect.Answers{Keys: keys, Emit: emit}
-	err = s.each(len(r.cells), func(v []any) error {
+	err = s.each(func(v []any) error {
 		return answers.Found(int(v[0].(int64)), dialect.Row{Key: t.ownKey(v[1:]), Values: v[1:]})
 	})
 	if err != nil {
@@ -92,7 +92,7 @@ func (a *applier) lookup(ctx context.Context, q dialect.Querier, t *table, keys 
 }
 
 // oneByOne is the query of lookup for any keys.
-func (t *table) oneByOne(columns string, keys [][]any) string {
+func oneByOne(t *table, columns string, keys [][]any) string {
 	var b []byte
 	for i, k := range keys {
 		if i > 0 {
@@ -107,7 +107,7 @@ func (t *table) oneByOne(columns string, keys [][]any) string {
 
 // byIntegers is the query of lookup for keys that are one integer each. Joined with a list
 // the server looks up each of them, as in Clear, and has one SELECT to prepare instead of one for each.
-func (t *table) byIntegers(columns string, keys [][]any) (query string, ok bool) {
+func byIntegers(t *table, columns string, keys [][]any) (query string, ok bool) {
 	if !t.integerKey() {
 		return "", false
 	}

@@ -3,7 +3,6 @@ package mysql
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,8 +10,6 @@ import (
 	"math"
 	"os"
 	"strings"
-
-	"github.com/ddb-project/ddb/dialect"
 )
 
 // spoolMemory is how many bytes of rows are kept in memory; more go to a file.
@@ -22,9 +19,10 @@ const spoolMemory = 4 << 20
 // statement at a time, so without it a callback could not use the connection that
 // the rows come from. It holds at most spoolMemory plus one row in memory.
 type spool struct {
-	buf  []byte
-	file *os.File
-	rows int
+	buf   []byte
+	file  *os.File
+	rows  int
+	width int // values in a row
 }
 
 func (s *spool) close() {
@@ -81,9 +79,9 @@ func (s *spool) flush() (err error) {
 	return nil
 }
 
-// each hands on the rows in order; n is the number of values in a row. The slice is
+// each hands on the rows in order. The slice is
 // reused for the next row, the values in it are not.
-func (s *spool) each(n int, emit func([]any) error) error {
+func (s *spool) each(emit func([]any) error) error {
 	var r io.Reader = bytes.NewReader(s.buf)
 	if s.file != nil {
 		if _, err := s.file.Seek(0, io.SeekStart); err != nil {
@@ -92,7 +90,7 @@ func (s *spool) each(n int, emit func([]any) error) error {
 		r = io.MultiReader(s.file, r)
 	}
 	in := bufio.NewReaderSize(r, 64<<10)
-	row := make([]any, n)
+	row := make([]any, s.width)
 	for range s.rows {
 		for i := range row {
 			var err error
@@ -151,37 +149,3 @@ func readValue(in *bufio.Reader) (any, error) {
 }
 
 func anyOf[T any](v T, err error) (any, error) { return v, err }
-
-// collect runs a query whose columns are received by cells and spools its rows.
-func collect(ctx context.Context, q dialect.Querier, query string, cells []any) (*spool, error) {
-	rows, err := q.QueryContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	s := &spool{}
-	for rows.Next() {
-		if err = rows.Scan(cells...); err == nil {
-			err = s.add(cells)
-		}
-		if err != nil {
-			s.close()
-			return nil, err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		s.close()
-		return nil, err
-	}
-	return s, nil
-}
-
-// run spools the query's rows and hands them on.
-func run(ctx context.Context, q dialect.Querier, query string, cells []any, emit func([]any) error) (n int, err error) {
-	s, err := collect(ctx, q, query, cells)
-	if err != nil {
-		return 0, err
-	}
-	defer s.close()
-	return s.rows, s.each(len(cells), emit)
-}

@@ -41,12 +41,10 @@ func (c *capture) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 
 // keyPage reads the keys behind after, in order.
 func (c *capture) keyPage(ctx context.Context, q dialect.Querier, t *table, after []any, limit int) ([][]any, error) {
-	r := &rowReader{t: t}
-	for _, col := range t.keyColumns() {
-		r.add(col.selectAs("t"), col)
-	}
+	r := &rowReader{}
+	r.addColumns("t", t.keyColumns())
 	var page [][]any
-	_, err := run(ctx, q, t.pageQuery(r.exprs, after, limit), r.cells, func(v []any) error {
+	err := r.run(ctx, q, t.pageQuery(r.exprs, after, limit), func(v []any) error {
 		page = append(page, append([]any(nil), v...))
 		return nil
 	})
@@ -55,13 +53,13 @@ func (c *capture) keyPage(ctx context.Context, q dialect.Querier, t *table, afte
 
 func (c *capture) touch(ctx context.Context, q dialect.Querier, t *table, keys [][]any) error {
 	images := c.current.last.Load().images
-	head := "INSERT INTO " + c.outboxes.name(t.ID) + " (" + t.keyNames() + ") VALUES "
+	head := "INSERT INTO " + c.outboxes.name(t.ID) + " (" + keyNames(t) + ") VALUES "
 	origin := ""
 	if images {
-		head = "INSERT INTO " + c.outboxes.name(t.ID) + " (" + originColumns + "," + t.keyNames() + ") VALUES "
+		head = "INSERT INTO " + c.outboxes.name(t.ID) + " (" + originColumns + "," + keyNames(t) + ") VALUES "
 		origin = c.outboxes.origin() + ",0,"
 	}
-	st := statement{ctx: ctx, q: q, limit: c.outboxes.server.statement, head: head}
+	st := newInsert(ctx, q, c.outboxes.server.statement, head, "")
 	columns := t.keyColumns()
 	for _, key := range keys {
 		if err := checkKey(t, key); err != nil {

@@ -19,18 +19,6 @@ type transactions struct {
 	current  *current
 }
 
-// Mark is the statement that a connection runs before a transaction, or before statements
-// that are transactions by themselves, so that CollectTransactions tells them apart; "" if there is no need.
-func (x *transactions) Mark(transaction bool) string {
-	switch {
-	case transaction:
-		return "SET @ddb_tx=" + noteID
-	case x.outboxes.server.mariadb:
-		return ""
-	}
-	return fmt.Sprintf("SET @ddb_tx=%d", statementMark)
-}
-
 // origin tells which transaction, or which statement of a client that bypasses ddb, made a note.
 type origin struct{ conn, tx, at string }
 
@@ -240,16 +228,16 @@ func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, 
 	if n.Count == 0 {
 		return n, nil
 	}
-	r := &rowReader{t: t.table}
-	r.key("o")
+	r := &rowReader{}
+	addKey(r, t.table, "o")
 	r.add("o.id", flagColumn)
 	r.add("f.line", flagColumn)
 	r.add(present(t.table), flagColumn)
-	now := r.stored("t")
+	now := r.addColumns("t", t.table.stored)
 	r.add("n.existed", flagColumn) // NULL: nobody has changed the row since
-	next := r.images("n")
+	next := addImages(r, t.table, "n")
 	r.add("o.existed", flagColumn)
-	base := r.images("o")
+	base := addImages(r, t.table, "o")
 	rows, err := c.q.QueryContext(ctx, "SELECT "+strings.Join(r.exprs, ", ")+c.changes(t))
 	if err != nil {
 		return n, err
@@ -340,11 +328,11 @@ func cloneValues(values []any) []any {
 // of the next origin about the same row; t, the row as it is now if there is no such note. Which keys are
 // the same only the server knows, by their collations; f.line is the same for notes about one row.
 func (c *collection) changes(t *notedTable) string {
-	out, window := c.outboxes.name(t.table.ID), " WINDOW w AS (PARTITION BY "+t.table.keyNames()+" ORDER BY id)"
+	out, window := c.outboxes.name(t.table.ID), " WINDOW w AS (PARTITION BY "+keyNames(t.table)+" ORDER BY id)"
 	again := "LAG(conn) OVER w <=> conn AND LAG(tx) OVER w <=> tx AND (tx>0 OR LAG(at) OVER w <=> at) AS again"
-	first := "SELECT id, " + t.table.keyNames() + ", FIRST_VALUE(id) OVER w AS line, " + again + " FROM " + out + window
+	first := "SELECT id, " + keyNames(t.table) + ", FIRST_VALUE(id) OVER w AS line, " + again + " FROM " + out + window
 	return " FROM (SELECT id, line, LEAD(id) OVER w AS next FROM (" + first + ") a WHERE NOT again" + window + ") f" +
 		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + out + " n ON n.id=f.next" +
-		" LEFT JOIN " + t.table.sqlName() + " t ON f.next IS NULL AND " + t.table.match("t", "o") +
+		" LEFT JOIN " + t.table.sqlName() + " t ON f.next IS NULL AND " + matchKey(t.table, "t", "o") +
 		fmt.Sprintf(" WHERE f.id<=%d ORDER BY f.id", c.cut)
 }
