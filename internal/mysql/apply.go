@@ -26,6 +26,10 @@ type applier struct {
 	noLoad   atomic.Bool // LOAD DATA LOCAL has been refused
 }
 
+func newApplier(s *server, on *sessions, tables *current) *applier {
+	return &applier{server: s, sessions: on, current: tables}
+}
+
 // writer carries out one Apply.
 type writer struct {
 	rows *applier

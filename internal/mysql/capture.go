@@ -38,6 +38,11 @@ type capture struct {
 	installed atomic.Pointer[map[string]int] // how many triggers InstallCapture has left, by database; nil for none
 }
 
+// newCapture returns the capture of the server's tables; with guard, the user's triggers get guards.
+func newCapture(s *server, on *sessions, tables *current, guard bool) *capture {
+	return &capture{outboxes: newOutboxes(s), sessions: on, current: tables, guard: guard}
+}
+
 // triggers tells how many triggers InstallCapture has left, by database; nil where that is not known.
 func (c *capture) triggers() map[string]int {
 	if n := c.installed.Load(); n != nil {
@@ -90,7 +95,7 @@ func (in *installer) install(ctx context.Context, tables []*dialect.Table, guard
 	if guard {
 		// Before ddb's own triggers, which must act last.
 		err := in.outboxes.setGuards(ctx, in.q, in.triggers, true, func(n tableName) bool {
-			return slices.ContainsFunc(list, func(t *table) bool { return n == tableName{t.Database, t.Name} })
+			return slices.ContainsFunc(list, func(t *table) bool { return n == nameOf(t.Table) })
 		})
 		if err != nil {
 			return err
@@ -131,7 +136,7 @@ func (in *installer) provide(ctx context.Context, list []*table, have []outbox) 
 	for i, t := range list {
 		columns := outboxColumns(t, in.images)
 		print := outboxPrint(t, in.images)
-		n := tableName{t.Database, t.Name}
+		n := nameOf(t.Table)
 		if o, ok := byTable[n]; ok && o.fingerprint == print {
 			ids[i] = o.id
 			continue
@@ -182,7 +187,7 @@ func (in *installer) capture(ctx context.Context, t *table) error {
 func (in *installer) inherit(ctx context.Context, list []*table, have []outbox) error {
 	for _, t := range list {
 		for _, o := range have {
-			if o.id == t.ID || o.table != (tableName{t.Database, t.Name}) || o.key() != (outbox{fingerprint: outboxPrint(t, in.images)}).key() {
+			if o.id == t.ID || o.table != nameOf(t.Table) || o.key() != (outbox{fingerprint: outboxPrint(t, in.images)}).key() {
 				continue
 			}
 			columns, values := keyNames(t), keyNames(t)

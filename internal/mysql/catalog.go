@@ -284,7 +284,7 @@ func (b *catalogBuilder) refusal(t *table) string {
 			"or ALTER TABLE %s ADD COLUMN id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY", t.sqlName(), t.sqlName(), t.sqlName())
 	}
 	for _, f := range t.foreign {
-		parent := b.tables[tableName{f.db, f.table}]
+		parent := b.tables[f.parent()]
 		if (parent == nil || parent.Refusal != "") && (acts(f.onDelete) || acts(f.onUpdate)) {
 			return fmt.Sprintf("foreign key %s of table %s changes rows whenever %s changes, which is not replicated: "+
 				"replicate that table too, or ALTER TABLE %s DROP FOREIGN KEY %s and add it without CASCADE and SET NULL",

@@ -23,13 +23,13 @@ var _ dialect.Engine = (*engine)(nil)
 
 // newEngine makes the parts of an engine on a server.
 func newEngine(db *sql.DB, s *server, guard bool) *engine {
-	e := &engine{server: s, sessions: newSessions(db, s.mariadb), locks: &locks{db: db, server: s}}
-	boxes := outboxes{server: s}
-	e.current = &current{fresh: func(ctx context.Context, q dialect.Querier) (*catalog, error) { return boxes.read(ctx, q, e.sessions) }}
-	e.capture = &capture{outboxes: boxes, sessions: e.sessions, current: e.current, guard: guard}
-	e.transactions = &transactions{outboxes: boxes, sessions: e.sessions, current: e.current}
-	e.applier = &applier{server: s, sessions: e.sessions, current: e.current}
-	e.schema = &schema{server: s, sessions: e.sessions, current: e.current}
+	e := &engine{server: s, sessions: newSessions(db, s.mariadb), locks: newLocks(db, s)}
+	boxes := newOutboxes(s)
+	e.current = newCurrent(func(ctx context.Context, q dialect.Querier) (*catalog, error) { return boxes.read(ctx, q, e.sessions) })
+	e.capture = newCapture(s, e.sessions, e.current, guard)
+	e.transactions = newTransactions(s, e.sessions, e.current)
+	e.applier = newApplier(s, e.sessions, e.current)
+	e.schema = newSchema(s, e.sessions, e.current)
 	return e
 }
 

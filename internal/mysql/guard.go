@@ -35,7 +35,7 @@ func (o outboxes) setGuards(ctx context.Context, q dialect.Querier, all []trigge
 	groups := map[slot][]trigger{}
 	var order []slot
 	for _, tr := range all {
-		if ownTrigger.MatchString(tr.name) || !covers(tableName{tr.db, tr.table}) {
+		if ownTrigger.MatchString(tr.name) || !covers(tr.on()) {
 			continue
 		}
 		s := slot{tr.db, tr.table, tr.timing, tr.event}

@@ -6,14 +6,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
-	"testing/iotest"
-
-	driver "github.com/go-sql-driver/mysql"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/testdb"
@@ -21,7 +17,7 @@ import (
 
 // hardTexts are values in which LOAD DATA sees something other than text, and all pairs of what it looks at.
 func hardTexts() []string {
-	list := []string{"", `\N`, `\\N`, "NULL", "null", " ", "a ", "\ta", "a\n", "-- x", strings.Repeat(`\`, 99), strings.Repeat("x", loadBuffer+1)}
+	list := []string{"", `\N`, `\\N`, "NULL", "null", " ", "a ", "\ta", "a\n", "-- x", strings.Repeat(`\`, 99), strings.Repeat("x", 32<<10+1)}
 	special := []string{`\`, "\t", "\n", "\r", "\x00", "\x1a", "'", `"`, "N", "n", "t", "Z", "0", ",", "\b"}
 	for _, a := range special {
 		for _, b := range special {
@@ -243,28 +239,8 @@ func TestLoadRefused(t *testing.T) {
 	}
 }
 
-// Only what refuses LOAD DATA itself makes ddb do without: an error of the rows, of the
-// transaction or of the connection stays one.
-func TestRefusesLoad(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want bool
-	}{
-		{&driver.MySQLError{Number: erLoadMaria}, true},
-		{&driver.MySQLError{Number: erLocalFilesMySQL}, true},
-		{&driver.MySQLError{Number: erNotAllowed}, true},
-		{&driver.MySQLError{Number: erUnknownCommand}, true},
-		{errors.New("reader 'ddb1' is not registered"), true},
-		{&driver.MySQLError{Number: 1213}, false},
-		{&driver.MySQLError{Number: 1205}, false},
-		{&driver.MySQLError{Number: erNoSuchTable}, false},
-		{fmt.Errorf("x: %w", driver.ErrInvalidConn), false},
-		{context.Canceled, false},
-	} {
-		if got := refusesLoad(c.err); got != c.want {
-			t.Errorf("%v: %v", c.err, got)
-		}
-	}
+// A table that is gone is no refusal of LOAD DATA.
+func TestLoadIntoNoTable(t *testing.T) {
 	n := newNode(t, dialect.Config{})
 	n.exec("CREATE TABLE t (id INT PRIMARY KEY)")
 	tab := n.table("t")
@@ -277,27 +253,5 @@ func TestRefusesLoad(t *testing.T) {
 	})
 	if n.eng.applier.noLoad.Load() {
 		t.Error("a table that is gone counts as a refusal")
-	}
-}
-
-// The stream is the same however it is read.
-func TestLoadStream(t *testing.T) {
-	stream := func() io.Reader {
-		s := &loadStream{columns: make([]column, 3)}
-		for i := range int64(3000) {
-			s.rows = append(s.rows, dialect.Row{Values: []any{i, nil, "\\a\tb\nc\x00"}})
-		}
-		return s
-	}
-	whole, err := io.ReadAll(stream())
-	if err != nil {
-		t.Fatal(err)
-	}
-	bytewise, err := io.ReadAll(iotest.OneByteReader(stream()))
-	if err != nil || !bytes.Equal(whole, bytewise) {
-		t.Errorf("%d bytes read at once, %d singly, %v", len(whole), len(bytewise), err)
-	}
-	if first, _, _ := bytes.Cut(whole, []byte("\n")); string(first) != "0\t\\N\t\\\\a\\tb\\nc\x00" {
-		t.Errorf("the first line is %q", first)
 	}
 }

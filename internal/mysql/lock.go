@@ -20,6 +20,8 @@ type locks struct {
 	held   atomic.Pointer[nodeLock] // nil without one
 }
 
+func newLocks(db *sql.DB, s *server) *locks { return &locks{db: db, server: s} }
+
 // nodeLock makes a node the only one on its databases: it holds a named lock of the server for each of them, on
 // a connection of its own. The server lets go of all when it restarts or the connection ends, so that
 // keep has to be called now and then.

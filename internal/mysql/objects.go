@@ -16,6 +16,10 @@ type schema struct {
 	current  *current
 }
 
+func newSchema(s *server, on *sessions, tables *current) *schema {
+	return &schema{server: s, sessions: on, current: tables}
+}
+
 // Objects lists databases, tables with parents first, routines, views that need
 // others after them but none whose tables are gone, and the user's triggers without guards. Where the meaning of a
 // statement depends on a sql_mode or a character set, it starts with a comment that

@@ -96,6 +96,8 @@ func present(t *table) string {
 // outboxes are the outboxes of a server's tables, and the triggers that fill them.
 type outboxes struct{ server *server }
 
+func newOutboxes(s *server) outboxes { return outboxes{server: s} }
+
 // read reads the catalogue, and of each table which outbox it has and whether its changes are noted there.
 func (o outboxes) read(ctx context.Context, q dialect.Querier, s *sessions) (c *catalog, err error) {
 	var ids []outbox
@@ -115,7 +117,7 @@ func (o outboxes) read(ctx context.Context, q dialect.Querier, s *sessions) (c *
 	on := make(map[string]tableName)
 	for _, tr := range triggers {
 		if ownTrigger.MatchString(tr.name) {
-			on[tr.name] = tableName{tr.db, tr.table}
+			on[tr.name] = tr.on()
 		}
 	}
 	for _, box := range ids {
@@ -157,7 +159,7 @@ func (o outboxes) captured(ctx context.Context, q dialect.Querier) ([]outbox, er
 	}
 	list := make([]outbox, len(rows))
 	for i, r := range rows {
-		list[i] = outbox{int64(atoi(r[0].String)), tableName{r[1].String, r[2].String}, r[3].String}
+		list[i] = outbox{int64(atoi(r[0].String)), tableName{db: r[1].String, name: r[2].String}, r[3].String}
 	}
 	return list, nil
 }

@@ -14,7 +14,7 @@ import (
 
 // noteMoment counts the moments that a unique index ends with; it is called for each column in turn.
 func (b *catalogBuilder) noteMoment(t *table, index, column string) {
-	n := tableName{t.Database, t.Name}
+	n := nameOf(t.Table)
 	if b.moments[n] == nil {
 		b.moments[n] = map[string]int{}
 	}

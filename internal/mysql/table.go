@@ -92,6 +92,11 @@ func (t *table) keyColumns() []column {
 // tableName identifies a table.
 type tableName struct{ db, name string }
 
+func nameOf(t *dialect.Table) tableName { return tableName{t.Database, t.Name} }
+
+// parent is the table that the constraint refers to.
+func (f foreignKey) parent() tableName { return tableName{f.db, f.table} }
+
 // catalog is what was read of the replicated tables at one time. It is never changed.
 type catalog struct {
 	tables map[tableName]*table
@@ -114,6 +119,11 @@ type current struct {
 	last  atomic.Pointer[catalog]
 }
 
+// newCurrent returns a catalogue that fresh reads.
+func newCurrent(fresh func(context.Context, dialect.Querier) (*catalog, error)) *current {
+	return &current{fresh: fresh}
+}
+
 // read reads the catalogue anew.
 func (k *current) read(ctx context.Context, q dialect.Querier) (*catalog, error) {
 	c, err := k.fresh(ctx, q)
@@ -133,7 +143,7 @@ func (k *current) table(ctx context.Context, q dialect.Querier, t *dialect.Table
 			return nil, err
 		}
 	}
-	i := c.tables[tableName{t.Database, t.Name}]
+	i := c.tables[nameOf(t)]
 	if i == nil || i.Fingerprint != t.Fingerprint {
 		return nil, fmt.Errorf("mysql: table %s.%s was changed: %w", t.Database, t.Name, dialect.ErrSchemaMismatch)
 	}
@@ -173,7 +183,7 @@ func (c *catalog) ordered() []*table {
 		}
 		seen[n] = true
 		for _, f := range t.foreign {
-			visit(tableName{f.db, f.table})
+			visit(f.parent())
 		}
 		list = append(list, t)
 	}
@@ -247,7 +257,7 @@ func (c *catalog) areas() map[tableName]int {
 		changed = false
 		for name, t := range c.tables {
 			for _, k := range t.foreign {
-				parent := tableName{k.db, k.table}
+				parent := k.parent()
 				if low := min(area[name], area[parent]); low != area[name] || low != area[parent] {
 					area[name], area[parent], changed = low, low, true
 				}

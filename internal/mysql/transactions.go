@@ -19,6 +19,10 @@ type transactions struct {
 	current  *current
 }
 
+func newTransactions(s *server, on *sessions, tables *current) *transactions {
+	return &transactions{outboxes: newOutboxes(s), sessions: on, current: tables}
+}
+
 // origin tells which transaction, or which statement of a client that bypasses ddb, made a note.
 type origin struct{ conn, tx, at string }
 
@@ -72,7 +76,7 @@ func (x *transactions) CollectTransactions(ctx context.Context, q dialect.Querie
 		if err != nil {
 			return nil, false, err
 		}
-		c.tables = append(c.tables, &notedTable{table: t, dt: dt, area: areas[tableName{t.Database, t.Name}]})
+		c.tables = append(c.tables, &notedTable{table: t, dt: dt, area: areas[nameOf(t.Table)]})
 	}
 	err = x.sessions.neutral(ctx, q, func(q dialect.Querier) error {
 		c.q = q

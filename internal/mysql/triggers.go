@@ -20,6 +20,9 @@ type trigger struct {
 	client, collation string
 }
 
+// on is the table that the trigger is on.
+func (tr trigger) on() tableName { return tableName{tr.db, tr.table} }
+
 var ownTrigger = regexp.MustCompile(`^ddb_\d+_(ai|au|ad|bu|bd)$`)
 
 func ownTriggerName(outbox int64, suffix string) string {
