@@ -35,6 +35,9 @@ const (
 	timeModule     = "golang.org/x/time"
 )
 
+// mysqlGround is what the parts of internal/mysql that work on tables stand on.
+var mysqlGround = []string{"dialect", "internal/mysql/lang", "internal/mysql/codec", "internal/mysql/server"}
+
 // importRules is a statement of policy: lower never knows higher. transport
 // knows bytes, ddb knows entries, console and examples know screens and flags.
 // Every package must have a rule; a rule may be there before its package. Do not
@@ -58,8 +61,20 @@ var importRules = map[string]importRule{
 	// What differs between databases.
 	"dialect":             {},
 	"dialect/dialecttest": {own: []string{"dialect"}},
-	"internal/mysql":      {own: []string{"dialect", "internal/sqlclass"}, modules: []string{mysqlModule}},
 	"internal/sqlite":     {own: []string{"dialect", "internal/sqlclass"}, modules: []string{sqliteModule, "golang.org/x/sys"}},
+
+	// MariaDB and MySQL: internal/mysql binds the parts, each of which knows those above it only. lang has the
+	// numbers and texts of the server, codec the values, server and sessions what a node works on.
+	"internal/mysql/lang":         {own: []string{"dialect"}, modules: []string{mysqlModule}},
+	"internal/mysql/codec":        {own: []string{"dialect", "internal/mysql/lang"}},
+	"internal/mysql/server":       {own: []string{"dialect", "internal/mysql/lang"}},
+	"internal/mysql/sessions":     {own: []string{"dialect", "internal/mysql/lang", "internal/mysql/server"}},
+	"internal/mysql/catalog":      {own: []string{"dialect", "internal/mysql/lang", "internal/mysql/codec", "internal/mysql/server"}},
+	"internal/mysql/capture":      {own: append([]string{"internal/mysql/catalog", "internal/mysql/sessions"}, mysqlGround...)},
+	"internal/mysql/apply":        {own: append([]string{"internal/mysql/catalog", "internal/mysql/sessions"}, mysqlGround...), modules: []string{mysqlModule}},
+	"internal/mysql/transactions": {own: append([]string{"internal/mysql/catalog", "internal/mysql/sessions", "internal/mysql/capture"}, mysqlGround...)},
+	"internal/mysql/schema":       {own: append([]string{"internal/mysql/catalog", "internal/mysql/sessions", "internal/mysql/capture"}, mysqlGround...)},
+	"internal/mysql":              {own: []string{"dialect", "internal/mysql/..."}, modules: []string{mysqlModule}},
 
 	// Parts of the library that know nothing of it.
 	"internal/sqlclass": {},

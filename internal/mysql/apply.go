@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // Limits of what is sent to the server at once.
@@ -97,7 +98,7 @@ func (a *applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 func (w *writer) onDuplicate() string {
 	set := make([]string, len(w.t.stored))
 	for i, c := range w.t.stored {
-		set[i] = ident(c.name) + "=VALUES(" + ident(c.name) + ")"
+		set[i] = lang.Ident(c.name) + "=VALUES(" + lang.Ident(c.name) + ")"
 	}
 	return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ",")
 }
@@ -129,7 +130,7 @@ func (w *writer) delete(keys [][]any, n int) (deleted int64, err error) {
 func (w *writer) insert(rows []dialect.Row, verb, tail string) error {
 	names := make([]string, len(w.t.stored))
 	for i, c := range w.t.stored {
-		names[i] = ident(c.name)
+		names[i] = lang.Ident(c.name)
 	}
 	limit := w.rows.server.statement
 	st := newInsert(w.ctx, w.q, limit, verb+w.t.sqlName()+" ("+strings.Join(names, ",")+") VALUES ", tail)
@@ -240,7 +241,7 @@ func (w *writer) assemble(name string, data []byte) error {
 			return err
 		}
 	}
-	rows, err := texts(w.ctx, w.q, "SELECT LENGTH("+name+")")
+	rows, err := lang.Texts(w.ctx, w.q, "SELECT LENGTH("+name+")")
 	if err != nil {
 		return err
 	}
@@ -256,11 +257,11 @@ func (w *writer) fail(err error, keys [][]any) error {
 	if len(keys) == 1 {
 		at = fmt.Sprintf(" key %s", describe(keys[0]))
 	}
-	switch errno(err) {
-	case erDupEntry, erRowReferenced, erNoReferenced, erCheckMaria, erCheckMySQL:
+	switch lang.Errno(err) {
+	case lang.ErDupEntry, lang.ErRowReferenced, lang.ErNoReferenced, lang.ErCheckMaria, lang.ErCheckMySQL:
 		return fmt.Errorf("mysql: table %s%s: %w: %w", w.t.sqlName(), at, dialect.ErrDiverged, err)
-	case erBadField, erValueCount, erNoSuchTable:
+	case lang.ErBadField, lang.ErValueCount, lang.ErNoSuchTable:
 		return fmt.Errorf("mysql: table %s: %w: %w", w.t.sqlName(), dialect.ErrSchemaMismatch, err)
 	}
-	return fmt.Errorf("mysql: apply to table %s%s: %w", w.t.sqlName(), at, wrap(err))
+	return fmt.Errorf("mysql: apply to table %s%s: %w", w.t.sqlName(), at, lang.Wrap(err))
 }

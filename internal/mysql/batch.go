@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // batch writes rows on the master, where foreign keys act. The rows are the outcome of a
@@ -17,7 +18,7 @@ func (w *writer) batch(gone [][]any, rows []dialect.Row) error {
 	}
 	if !w.t.unique {
 		err := w.insert(rows, "INSERT INTO ", w.onDuplicate())
-		if errno(err) == erNoReferenced || Unfit(err) {
+		if lang.Errno(err) == lang.ErNoReferenced || lang.Unfit(err) {
 			_, err = retry(rows, func(r dialect.Row) error {
 				return w.fitting(r, func() error { return w.insert([]dialect.Row{r}, "INSERT INTO ", w.onDuplicate()) })
 			})
@@ -34,7 +35,7 @@ func (w *writer) batch(gone [][]any, rows []dialect.Row) error {
 		}
 		return w.add(r)
 	})
-	if len(left) < 2 || errno(err) != erDupEntry {
+	if len(left) < 2 || lang.Errno(err) != lang.ErDupEntry {
 		return err
 	}
 	return w.exchange(left)
@@ -43,11 +44,11 @@ func (w *writer) batch(gone [][]any, rows []dialect.Row) error {
 // exchange writes rows that exchange unique values in a ring: all of them go away before
 // any comes back, and nothing may cascade from that.
 func (w *writer) exchange(rows []dialect.Row) error {
-	if err := exec(w.ctx, w.q, "SET foreign_key_checks=0"); err != nil {
+	if err := lang.Exec(w.ctx, w.q, "SET foreign_key_checks=0"); err != nil {
 		return err
 	}
 	_, err := w.delete(keysOf(rows), 1)
-	if ferr := exec(w.ctx, w.q, "SET foreign_key_checks=1"); err == nil {
+	if ferr := lang.Exec(w.ctx, w.q, "SET foreign_key_checks=1"); err == nil {
 		err = ferr
 	}
 	if err != nil {
@@ -90,7 +91,7 @@ func (w *writer) update(r dialect.Row) error {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, ident(c.name)...)
+		b = append(b, lang.Ident(c.name)...)
 		b = append(b, '=')
 		b = append(b, literals[i]...)
 	}

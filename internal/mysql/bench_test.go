@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
 
@@ -26,7 +27,7 @@ func benchNode(b *testing.B) (*engine, *sql.DB) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { s.Open(b, "").Exec("DROP DATABASE " + ident(name+"_ddb")) })
+	b.Cleanup(func() { s.Open(b, "").Exec("DROP DATABASE " + lang.Ident(name+"_ddb")) })
 	return eng.(*engine), db
 }
 

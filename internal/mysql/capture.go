@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // InstallCapture makes outboxes first, then triggers, since a parent's trigger names
@@ -23,7 +24,7 @@ func (c *capture) InstallCapture(ctx context.Context, q dialect.Querier, tables 
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("mysql: install capture: %w", wrap(err))
+		return fmt.Errorf("mysql: install capture: %w", lang.Wrap(err))
 	}
 	return nil
 }
@@ -141,11 +142,11 @@ func (in *installer) provide(ctx context.Context, list []*table, have []outbox) 
 			ids[i] = o.id
 			continue
 		}
-		err := exec(ctx, in.q,
+		err := lang.Exec(ctx, in.q,
 			"DROP TABLE IF EXISTS "+in.outboxes.name(next),
 			"CREATE TABLE "+in.outboxes.name(next)+" ("+columns+")"+ownOptions,
 			fmt.Sprintf("INSERT INTO %s (id, db, name, fingerprint) VALUES (%d, %s, %s, %s)",
-				in.outboxes.server.Own("captured"), next, text(t.Database), text(t.Name), text(print)))
+				in.outboxes.server.Own("captured"), next, lang.Text(t.Database), lang.Text(t.Name), lang.Text(print)))
 		if err != nil {
 			return nil, fmt.Errorf("table %s: outbox: %w", t.sqlName(), err)
 		}
@@ -162,7 +163,7 @@ func (in *installer) capture(ctx context.Context, t *table) error {
 		return err
 	}
 	for _, tr := range want {
-		in.wanted[qualified(tr.db, tr.name)] = true
+		in.wanted[lang.Qualified(tr.db, tr.name)] = true
 		in.counts[tr.db]++
 		have := slices.IndexFunc(in.triggers, func(o trigger) bool {
 			return o.db == tr.db && o.name == tr.name && o.table == tr.table && o.timing == tr.timing && o.event == tr.event && o.body == tr.body
@@ -172,11 +173,11 @@ func (in *installer) capture(ctx context.Context, t *table) error {
 		}
 		if slices.ContainsFunc(in.triggers, func(o trigger) bool { return o.db == tr.db && o.name == tr.name && o.table != tr.table }) {
 			// It went along with a table that was renamed, where it cannot be replaced from.
-			if err := exec(ctx, in.q, "DROP TRIGGER IF EXISTS "+qualified(tr.db, tr.name)); err != nil {
+			if err := lang.Exec(ctx, in.q, "DROP TRIGGER IF EXISTS "+lang.Qualified(tr.db, tr.name)); err != nil {
 				return err
 			}
 		}
-		if err := exec(ctx, in.q, in.outboxes.create(tr)...); err != nil {
+		if err := lang.Exec(ctx, in.q, in.outboxes.create(tr)...); err != nil {
 			return err
 		}
 	}
@@ -194,7 +195,7 @@ func (in *installer) inherit(ctx context.Context, list []*table, have []outbox) 
 			if in.images {
 				columns, values = originColumns+","+columns, in.outboxes.origin()+",0,"+values
 			}
-			err := exec(ctx, in.q, "INSERT INTO "+in.outboxes.name(t.ID)+" ("+columns+") SELECT "+values+" FROM "+in.outboxes.name(o.id))
+			err := lang.Exec(ctx, in.q, "INSERT INTO "+in.outboxes.name(t.ID)+" ("+columns+") SELECT "+values+" FROM "+in.outboxes.name(o.id))
 			if err != nil {
 				return fmt.Errorf("table %s: keep notes: %w", t.sqlName(), err)
 			}
@@ -206,13 +207,13 @@ func (in *installer) inherit(ctx context.Context, list []*table, have []outbox) 
 // sweep removes ddb's triggers and outboxes except those named.
 func (o outboxes) sweep(ctx context.Context, q dialect.Querier, all []trigger, triggers map[string]bool, outboxes []int64) error {
 	for _, tr := range all {
-		if name := qualified(tr.db, tr.name); ownTrigger.MatchString(tr.name) && !triggers[name] {
-			if err := exec(ctx, q, "DROP TRIGGER IF EXISTS "+name); err != nil {
+		if name := lang.Qualified(tr.db, tr.name); ownTrigger.MatchString(tr.name) && !triggers[name] {
+			if err := lang.Exec(ctx, q, "DROP TRIGGER IF EXISTS "+name); err != nil {
 				return err
 			}
 		}
 	}
-	rows, err := texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(o.server.own)+" AND TABLE_NAME LIKE 'out\\_%'")
+	rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(o.server.own)+" AND TABLE_NAME LIKE 'out\\_%'")
 	if err != nil {
 		return err
 	}
@@ -222,8 +223,8 @@ func (o outboxes) sweep(ctx context.Context, q dialect.Querier, all []trigger, t
 	}
 	for _, r := range rows {
 		if name := r[0].String; !keep[name] {
-			id := atoi(strings.TrimPrefix(name, "out_"))
-			err := exec(ctx, q, fmt.Sprintf("DELETE FROM %s WHERE id=%d", o.server.Own("captured"), id), "DROP TABLE IF EXISTS "+o.server.Own(name))
+			id := lang.Atoi(strings.TrimPrefix(name, "out_"))
+			err := lang.Exec(ctx, q, fmt.Sprintf("DELETE FROM %s WHERE id=%d", o.server.Own("captured"), id), "DROP TABLE IF EXISTS "+o.server.Own(name))
 			if err != nil {
 				return err
 			}
@@ -246,7 +247,7 @@ func (c *capture) RemoveCapture(ctx context.Context, q dialect.Querier) error {
 		return c.outboxes.sweep(ctx, q, all, nil, nil)
 	})
 	if err != nil {
-		return fmt.Errorf("mysql: remove capture: %w", wrap(err))
+		return fmt.Errorf("mysql: remove capture: %w", lang.Wrap(err))
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // note returns the statement that notes the rows at the path's end, before they change.
@@ -26,7 +28,7 @@ func (o outboxes) noteRows(p path, images bool, row string, existed bool) string
 	t := p.last()
 	stored := make([]string, len(t.stored))
 	for i, c := range t.stored {
-		stored[i] = fmt.Sprintf("x%d.%s", len(p.steps), ident(c.name))
+		stored[i] = fmt.Sprintf("x%d.%s", len(p.steps), lang.Ident(c.name))
 	}
 	return "INSERT INTO " + o.name(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") SELECT " +
 		strings.Join(o.noteValues(t, images, stored, existed), ",") + p.from(row)
@@ -38,7 +40,7 @@ func (o outboxes) uncascaded(c *catalog, triggers []trigger) error {
 	acts := map[string]string{} // bodies by name of those that act last
 	for i, tr := range triggers {
 		if !overtaken(triggers[i+1:], tr) {
-			acts[qualified(tr.db, tr.name)] = tr.body
+			acts[lang.Qualified(tr.db, tr.name)] = tr.body
 		}
 	}
 	for _, t := range c.tables {
@@ -49,7 +51,7 @@ func (o outboxes) uncascaded(c *catalog, triggers []trigger) error {
 		if err != nil {
 			return err
 		}
-		body := func(suffix string) string { return acts[qualified(t.Database, ownTriggerName(t.ID, suffix))] }
+		body := func(suffix string) string { return acts[lang.Qualified(t.Database, ownTriggerName(t.ID, suffix))] }
 		for _, p := range effects.deletes {
 			if p.last().ID != 0 && !strings.Contains(body("bd"), o.note(p, c.images)) {
 				p.last().Bare = true

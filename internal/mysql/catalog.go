@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // readCatalog reads the catalogue: one query for each kind of thing and database, since
@@ -58,7 +59,7 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 			" WHERE CONSTRAINT_SCHEMA=%s ORDER BY TABLE_NAME, CONSTRAINT_NAME", b.addCheck})
 	}
 	for _, s := range steps {
-		rows, err := texts(ctx, q, fmt.Sprintf(s.query, text(db)))
+		rows, err := lang.Texts(ctx, q, fmt.Sprintf(s.query, lang.Text(db)))
 		if err != nil {
 			return err
 		}
@@ -152,7 +153,7 @@ func (b *catalogBuilder) addColumn(db string, r []sql.NullString) {
 	}
 	if strings.Contains(c.Default, "nextval(`") && t.Refusal == "" {
 		t.Refusal = fmt.Sprintf("column %s of table %s takes its values from a sequence, which is not replicated: ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT, or MODIFY it to AUTO_INCREMENT",
-			ident(c.Name), t.sqlName(), t.sqlName(), ident(c.Name))
+			lang.Ident(c.Name), t.sqlName(), t.sqlName(), lang.Ident(c.Name))
 	}
 	t.Columns = append(t.Columns, c)
 	if c.Generated {
@@ -226,13 +227,13 @@ func (b *catalogBuilder) addRules(db string, r []sql.NullString) {
 func (b *catalogBuilder) incarnations(ctx context.Context, q dialect.Querier, db string) error {
 	b.born = make(map[string]string)
 	if !b.server.process {
-		rows, err := texts(ctx, q, "SELECT TABLE_NAME, CREATE_TIME+0 FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db))
+		rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME, CREATE_TIME+0 FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(db))
 		for _, r := range rows {
 			b.born[r[0].String] = r[1].String
 		}
 		return err
 	}
-	rows, err := texts(ctx, q, b.server.tableIDs(db))
+	rows, err := lang.Texts(ctx, q, b.server.tableIDs(db))
 	for _, r := range rows {
 		_, name, _ := strings.Cut(r[0].String, "/")
 		name, _, _ = strings.Cut(name, "#") // a partition's goes on with #
@@ -256,7 +257,7 @@ func (b *catalogBuilder) finish() *catalog {
 				t.Follows = append(t.Follows, [2]string{f.db, f.table})
 			}
 		}
-		t.Fingerprint = digest(p.String())
+		t.Fingerprint = lang.Digest(p.String())
 		t.ExactKey = exactKey(t)
 		if t.Refusal == "" {
 			t.Refusal = b.refusal(t)
@@ -276,7 +277,7 @@ func (b *catalogBuilder) refusal(t *table) string {
 	for _, c := range t.keyColumns() {
 		if members, ok := strings.CutPrefix(c.typ, "set('"); ok && slices.Contains(strings.Split(strings.TrimSuffix(members, "')"), "','"), "") {
 			return fmt.Sprintf("column %s in the primary key of table %s is a SET with an empty member, which reads like no member at all: "+
-				"ALTER TABLE %s MODIFY %s SET(...) without ''", ident(c.name), t.sqlName(), t.sqlName(), ident(c.name))
+				"ALTER TABLE %s MODIFY %s SET(...) without ''", lang.Ident(c.name), t.sqlName(), t.sqlName(), lang.Ident(c.name))
 		}
 	}
 	if len(t.Key) == 0 {
@@ -288,7 +289,7 @@ func (b *catalogBuilder) refusal(t *table) string {
 		if (parent == nil || parent.Refusal != "") && (acts(f.onDelete) || acts(f.onUpdate)) {
 			return fmt.Sprintf("foreign key %s of table %s changes rows whenever %s changes, which is not replicated: "+
 				"replicate that table too, or ALTER TABLE %s DROP FOREIGN KEY %s and add it without CASCADE and SET NULL",
-				ident(f.name), t.sqlName(), qualified(f.db, f.table), t.sqlName(), ident(f.name))
+				lang.Ident(f.name), t.sqlName(), lang.Qualified(f.db, f.table), t.sqlName(), lang.Ident(f.name))
 		}
 	}
 	return ""

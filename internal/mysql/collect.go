@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // clearChunk is how many notes one DELETE names.
@@ -35,9 +36,9 @@ func (c *capture) Noted(ctx context.Context, q dialect.Querier, tables []*dialec
 			}
 			fmt.Fprintf(&b, "EXISTS(SELECT 1 FROM %s)", c.outboxes.name(t.ID))
 		}
-		rows, err := texts(ctx, q, b.String())
+		rows, err := lang.Texts(ctx, q, b.String())
 		if err != nil {
-			return nil, fmt.Errorf("mysql: look for notes: %w", wrap(err))
+			return nil, fmt.Errorf("mysql: look for notes: %w", lang.Wrap(err))
 		}
 		for i, t := range part {
 			if rows[0][i].String == "1" {
@@ -96,7 +97,7 @@ func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *table, r 
 		})
 	}
 	if err != nil {
-		return n, fmt.Errorf("mysql: collect %s: %w", t.sqlName(), wrap(err))
+		return n, fmt.Errorf("mysql: collect %s: %w", t.sqlName(), lang.Wrap(err))
 	}
 	return n, nil
 }
@@ -164,13 +165,13 @@ func (c *capture) deleteIDs(ctx context.Context, q dialect.Querier, table string
 			b = strconv.AppendInt(b, id, 10)
 			if count++; count == clearChunk {
 				if err := flush(); err != nil {
-					return fmt.Errorf("mysql: delete from %s: %w", table, wrap(err))
+					return fmt.Errorf("mysql: delete from %s: %w", table, lang.Wrap(err))
 				}
 			}
 		}
 	}
 	if err := flush(); err != nil {
-		return fmt.Errorf("mysql: delete from %s: %w", table, wrap(err))
+		return fmt.Errorf("mysql: delete from %s: %w", table, lang.Wrap(err))
 	}
 	return nil
 }
@@ -195,9 +196,9 @@ func (c *capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dia
 		if !slices.ContainsFunc(t.foreign, func(f foreignKey) bool { return acts(f.onDelete) || acts(f.onUpdate) }) {
 			continue
 		}
-		rows, err := texts(ctx, q, "SELECT COALESCE(MAX(id),0) FROM "+c.outboxes.name(t.ID))
+		rows, err := lang.Texts(ctx, q, "SELECT COALESCE(MAX(id),0) FROM "+c.outboxes.name(t.ID))
 		if err != nil {
-			return nil, fmt.Errorf("mysql: cascaded %s: %w", t.sqlName(), wrap(err))
+			return nil, fmt.Errorf("mysql: cascaded %s: %w", t.sqlName(), lang.Wrap(err))
 		}
 		list = append(list, watched{dt, t, " WHERE id>" + rows[0][0].String})
 	}
@@ -219,7 +220,7 @@ func (c *capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dia
 // which a glance at its ends and number tells.
 func (c *capture) seen(ctx context.Context, q dialect.Querier, t *table, where string) (dialect.Notes, error) {
 	n := dialect.Notes{Table: t.Table}
-	rows, err := texts(ctx, q, "SELECT MIN(id), MAX(id), COUNT(*) FROM "+c.outboxes.name(t.ID)+where)
+	rows, err := lang.Texts(ctx, q, "SELECT MIN(id), MAX(id), COUNT(*) FROM "+c.outboxes.name(t.ID)+where)
 	if err != nil {
 		return n, err
 	}

@@ -2,6 +2,8 @@ package mysql
 
 import (
 	"strings"
+
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // column is what the engine needs to know of a stored column.
@@ -58,7 +60,7 @@ func kindOf(dataType string, mariadb bool) kind {
 // driver makes of its type: parseTime must not see a date, and the text protocol
 // rounds a FLOAT.
 func (c column) selectAs(alias string) string {
-	name := ident(c.name)
+	name := lang.Ident(c.name)
 	if alias != "" {
 		name = alias + "." + name
 	}
@@ -96,7 +98,7 @@ func (c column) isList() bool {
 // literal. The server finds no SET by its number in an index, and not always without.
 func (c column) compare() string {
 	if strings.HasPrefix(c.typ, "set(") {
-		return "CAST(" + ident(c.name) + " AS UNSIGNED)"
+		return "CAST(" + lang.Ident(c.name) + " AS UNSIGNED)"
 	}
-	return ident(c.name)
+	return lang.Ident(c.name)
 }

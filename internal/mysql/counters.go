@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // A key that AUTO_INCREMENT has handed out is not handed out again when its row is gone, by a node either that is made the
@@ -51,9 +52,9 @@ func handedOut(v any) uint64 {
 
 func (a *applier) remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
 	_, err := q.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s (db, name, highest) VALUES (%s, %s, %d) ON DUPLICATE KEY UPDATE highest=GREATEST(highest, VALUES(highest))",
-		a.server.Own("counters"), text(t.Database), text(t.Name), highest))
+		a.server.Own("counters"), lang.Text(t.Database), lang.Text(t.Name), highest))
 	if err != nil {
-		return fmt.Errorf("table %s: AUTO_INCREMENT: %w", qualified(t.Database, t.Name), err)
+		return fmt.Errorf("table %s: AUTO_INCREMENT: %w", lang.Qualified(t.Database, t.Name), err)
 	}
 	return nil
 }
@@ -61,7 +62,7 @@ func (a *applier) remember(ctx context.Context, q dialect.Querier, t *dialect.Ta
 // Remember notes that the values of the table's AUTO_INCREMENT column up to highest have been handed out.
 func (a *applier) Remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
 	if err := a.remember(ctx, q, t, highest); err != nil {
-		return fmt.Errorf("mysql: %w", wrap(err))
+		return fmt.Errorf("mysql: %w", lang.Wrap(err))
 	}
 	return nil
 }
@@ -71,13 +72,13 @@ func (a *applier) Remember(ctx context.Context, q dialect.Querier, t *dialect.Ta
 func (a *applier) NextKey(ctx context.Context, q dialect.Querier, t *dialect.Table) (uint64, error) {
 	next, err := a.nextKey(ctx, q, t.Database, t.Name)
 	if err != nil {
-		return 0, fmt.Errorf("mysql: table %s: AUTO_INCREMENT: %w", qualified(t.Database, t.Name), wrap(err))
+		return 0, fmt.Errorf("mysql: table %s: AUTO_INCREMENT: %w", lang.Qualified(t.Database, t.Name), lang.Wrap(err))
 	}
 	return next, nil
 }
 
 func (a *applier) nextKey(ctx context.Context, q dialect.Querier, db, name string) (uint64, error) {
-	rows, err := texts(ctx, q, "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db)+" AND TABLE_NAME="+text(name))
+	rows, err := lang.Texts(ctx, q, "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(db)+" AND TABLE_NAME="+lang.Text(name))
 	if err != nil || len(rows) == 0 || !rows[0][0].Valid {
 		return 0, err
 	}
@@ -86,17 +87,17 @@ func (a *applier) nextKey(ctx context.Context, q dialect.Querier, db, name strin
 
 // RaiseCounters makes the tables' own counters know what Remember and Apply have noted. It ends a transaction that q is in.
 func (a *applier) RaiseCounters(ctx context.Context, q dialect.Querier) error {
-	rows, err := texts(ctx, q, "SELECT db, name, highest FROM "+a.server.Own("counters"))
+	rows, err := lang.Texts(ctx, q, "SELECT db, name, highest FROM "+a.server.Own("counters"))
 	if err != nil {
-		return fmt.Errorf("mysql: raise AUTO_INCREMENT: %w", wrap(err))
+		return fmt.Errorf("mysql: raise AUTO_INCREMENT: %w", lang.Wrap(err))
 	}
 	for _, r := range rows {
 		if err := a.raise(ctx, q, r[0].String, r[1].String, r[2].String); err != nil {
-			return fmt.Errorf("mysql: raise AUTO_INCREMENT of table %s: %w", qualified(r[0].String, r[1].String), err)
+			return fmt.Errorf("mysql: raise AUTO_INCREMENT of table %s: %w", lang.Qualified(r[0].String, r[1].String), err)
 		}
 	}
 	if len(rows) > 0 {
-		if err := exec(ctx, q, "DELETE FROM "+a.server.Own("counters")); err != nil {
+		if err := lang.Exec(ctx, q, "DELETE FROM "+a.server.Own("counters")); err != nil {
 			return fmt.Errorf("mysql: raise AUTO_INCREMENT: %w", err)
 		}
 	}
@@ -111,11 +112,11 @@ func (a *applier) raise(ctx context.Context, q dialect.Querier, db, name, highes
 	}
 	next, err := a.nextKey(ctx, q, db, name)
 	if err != nil || next == 0 || next > used {
-		return wrap(err) // where next is 0, the table or its column is gone
+		return lang.Wrap(err) // where next is 0, the table or its column is gone
 	}
-	err = exec(ctx, q, fmt.Sprintf("ALTER TABLE %s AUTO_INCREMENT=%d", qualified(db, name), max(used, used+1)))
+	err = lang.Exec(ctx, q, fmt.Sprintf("ALTER TABLE %s AUTO_INCREMENT=%d", lang.Qualified(db, name), max(used, used+1)))
 	if errors.Is(err, dialect.ErrPrivilege) {
-		return fmt.Errorf("keys up to %d have been handed out, which only ALTER TABLE can tell it: GRANT ALTER ON %s.* TO ddb's user: %w", used, ident(db), err)
+		return fmt.Errorf("keys up to %d have been handed out, which only ALTER TABLE can tell it: GRANT ALTER ON %s.* TO ddb's user: %w", used, lang.Ident(db), err)
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
 
@@ -88,7 +89,7 @@ func TestCountersOutliveServer(t *testing.T) {
 			t.Errorf("t%d %+v: handed out %d, %v", i, c, uint64(id), err)
 		}
 	}
-	if rows, err := texts(t.Context(), n.db, "SELECT * FROM app_ddb.counters"); err != nil || len(rows) > 0 {
+	if rows, err := lang.Texts(t.Context(), n.db, "SELECT * FROM app_ddb.counters"); err != nil || len(rows) > 0 {
 		t.Errorf("left over: %v, %v", rows, err)
 	}
 }

@@ -1,14 +1,26 @@
 package mysql
 
+import "github.com/ddb-project/ddb/internal/mysql/lang"
+
 // StatementLost reports whether the server did not run a compiled statement because it does not have it in a form
 // that it can run: it is to be compiled anew.
 func StatementLost(err error) bool {
-	n := errno(err)
-	return n == erNeedReprepare || n == erUnknownStmt
+	n := lang.Errno(err)
+	return n == lang.ErNeedReprepare || n == lang.ErUnknownStmt
 }
 
 // NotLocked reports whether a session that has locked tables was asked for another.
-func NotLocked(err error) bool { return errno(err) == erNotLocked }
+func NotLocked(err error) bool { return lang.Errno(err) == lang.ErNotLocked }
 
 // Unpreparable reports whether the server refuses to prepare a statement that it may run.
-func Unpreparable(err error) bool { return errno(err) == erUnpreparable }
+func Unpreparable(err error) bool { return lang.Errno(err) == lang.ErUnpreparable }
+
+// LockLost reports whether the server gave up on a lock: a deadlock, or too long a wait. The same may succeed another time.
+func LockLost(err error) bool { return lang.LockLost(err) }
+
+// Unable reports whether the server could not do what was asked for want of something that has nothing to do with the
+// statement: room, memory, time, or leave to write at all.
+func Unable(err error) bool { return lang.Unable(err) }
+
+// Unfit reports whether the server may have refused a row for one of its values by itself.
+func Unfit(err error) bool { return lang.Unfit(err) }

@@ -11,6 +11,7 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // A row's values were all accepted once, but not all of them would be again: an ENUM's error value, or what a CHECK forbids that
@@ -18,15 +19,15 @@ import (
 // is written unjudged, and judged then: by whether the server has kept the values, and by the CHECKs on those that were given.
 
 // Unjudged is the beginning of a statement that stores what it can, on MariaDB.
-const Unjudged = "SET STATEMENT sql_mode='" + sqlMode + "', check_constraint_checks=0 FOR "
+const Unjudged = "SET STATEMENT sql_mode='" + lang.SQLMode + "', check_constraint_checks=0 FOR "
 
 // fitting calls write, which writes the row, and again unjudged if the server does not take one of the row's values.
 func (w *writer) fitting(r dialect.Row, write func() error) error {
 	refused := write()
-	if !Unfit(refused) {
+	if !lang.Unfit(refused) {
 		return refused
 	}
-	if err := w.unjudged(write); Unfit(err) {
+	if err := w.unjudged(write); lang.Unfit(err) {
 		return refused
 	} else if err != nil {
 		return err
@@ -43,17 +44,17 @@ func (w *writer) fitting(r dialect.Row, write func() error) error {
 
 // unjudged calls write in a session in which the server stores what it can.
 func (w *writer) unjudged(write func() error) error {
-	lax, strict := "SET sql_mode='"+sqlMode+"'", "SET sql_mode='"+batchMode+"'"
+	lax, strict := "SET sql_mode='"+lang.SQLMode+"'", "SET sql_mode='"+lang.BatchMode+"'"
 	if w.rows.server.mariadb {
 		lax, strict = lax+", check_constraint_checks=0", strict+", check_constraint_checks=1"
 	}
-	if err := exec(w.ctx, w.q, lax); err != nil {
+	if err := lang.Exec(w.ctx, w.q, lax); err != nil {
 		return w.fail(err, nil)
 	}
 	err := write()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), rollbackTimeout)
 	defer cancel()
-	if serr := exec(ctx, w.q, strict); serr != nil {
+	if serr := lang.Exec(ctx, w.q, strict); serr != nil {
 		return fmt.Errorf("mysql: %w: %v", driver.ErrInvalidConn, serr) // nobody may go on with such a session
 	}
 	return err
@@ -93,7 +94,7 @@ func (w *writer) holds(r dialect.Row) (bool, error) {
 		return err == nil, err
 	}
 	b := appendKey([]byte("SELECT 1 FROM "+w.t.sqlName()+" WHERE "), w.t, r.Key)
-	rows, err := texts(w.ctx, w.q, string(b)+" AND ("+broken+")")
+	rows, err := lang.Texts(w.ctx, w.q, string(b)+" AND ("+broken+")")
 	if err != nil {
 		return false, w.fail(err, [][]any{r.Key})
 	}
@@ -105,21 +106,21 @@ func (w *writer) holds(r dialect.Row) (bool, error) {
 func Checks(ctx context.Context, q dialect.Querier, database, table string, columns []string) (string, error) {
 	where := "DATABASE()"
 	if database != "" {
-		where = text(database)
+		where = lang.Text(database)
 	}
-	where += " AND TABLE_NAME=" + text(table)
-	made, err := texts(ctx, q, "SELECT COLUMN_NAME, GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE GENERATION_EXPRESSION<>'' AND TABLE_SCHEMA="+
+	where += " AND TABLE_NAME=" + lang.Text(table)
+	made, err := lang.Texts(ctx, q, "SELECT COLUMN_NAME, GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE GENERATION_EXPRESSION<>'' AND TABLE_SCHEMA="+
 		where+" ORDER BY ORDINAL_POSITION")
 	var checks [][]sql.NullString
 	if err == nil {
-		checks, err = texts(ctx, q, "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA="+where)
+		checks, err = lang.Texts(ctx, q, "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA="+where)
 	}
 	if err != nil {
-		return "", fmt.Errorf("mysql: read the CHECK constraints of table %s: %w", table, wrap(err))
+		return "", fmt.Errorf("mysql: read the CHECK constraints of table %s: %w", table, lang.Wrap(err))
 	}
 	names := func(expression string) bool {
 		expression = strings.ToLower(expression)
-		return slices.ContainsFunc(columns, func(c string) bool { return strings.Contains(expression, strings.ToLower(ident(c))) })
+		return slices.ContainsFunc(columns, func(c string) bool { return strings.Contains(expression, strings.ToLower(lang.Ident(c))) })
 	}
 	columns = slices.Clone(columns)
 	for range made { // they may be made of each other, in any order

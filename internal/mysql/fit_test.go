@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // Apply for Batch writes whatever has been a row's before, also where unique values go round, and refuses what was given and does not fit.
@@ -56,7 +57,7 @@ func TestBatchGiven(t *testing.T) {
 					t.Errorf("%s: %s: row %v is not as it was written", name, tc.what, r.Key)
 				}
 			}
-			mode, err := texts(t.Context(), conn, "SELECT @@sql_mode LIKE '%STRICT_ALL_TABLES%', @@check_constraint_checks")
+			mode, err := lang.Texts(t.Context(), conn, "SELECT @@sql_mode LIKE '%STRICT_ALL_TABLES%', @@check_constraint_checks")
 			n.ok(err)
 			if mode[0][0].String != "1" || mode[0][1].String != "1" {
 				t.Errorf("%s: %s: the session is left unjudging: %v", name, tc.what, mode)

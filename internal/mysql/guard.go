@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // The guard around the body of a user's trigger. Body and guard stand on lines of
@@ -54,7 +55,7 @@ func (o outboxes) setGuards(ctx context.Context, q dialect.Querier, all []trigge
 				body = guardHead + body + guardTail
 			}
 			if err := o.recreate(ctx, q, tr, body); err != nil {
-				return fmt.Errorf("trigger %s: %w", qualified(tr.db, tr.name), err)
+				return fmt.Errorf("trigger %s: %w", lang.Qualified(tr.db, tr.name), err)
 			}
 		}
 	}
@@ -68,13 +69,13 @@ func (o outboxes) recreate(ctx context.Context, q dialect.Querier, tr trigger, b
 	if !isASCII(body) {
 		client = "utf8mb4" // the text comes from the catalogue in UTF-8
 	}
-	set := fmt.Sprintf("SET sql_mode=%s, character_set_client=%s, collation_connection=%s", text(tr.mode), client, tr.collation)
-	back := "SET sql_mode='" + sqlMode + "', character_set_client=utf8mb4, collation_connection=utf8mb4_bin"
-	if err := exec(ctx, q, set); err != nil {
+	set := fmt.Sprintf("SET sql_mode=%s, character_set_client=%s, collation_connection=%s", lang.Text(tr.mode), client, tr.collation)
+	back := "SET sql_mode='" + lang.SQLMode + "', character_set_client=utf8mb4, collation_connection=utf8mb4_bin"
+	if err := lang.Exec(ctx, q, set); err != nil {
 		return err
 	}
-	err := exec(ctx, q, o.create(tr)...)
-	if berr := exec(context.WithoutCancel(ctx), q, back); err == nil {
+	err := lang.Exec(ctx, q, o.create(tr)...)
+	if berr := lang.Exec(context.WithoutCancel(ctx), q, back); err == nil {
 		err = berr
 	}
 	return err

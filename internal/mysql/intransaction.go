@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 const (
@@ -19,11 +20,11 @@ const (
 func InTransaction(ctx context.Context, q dialect.Querier) (open bool, err error) {
 	rows, err := q.QueryContext(ctx, "SELECT @@in_transaction")
 	switch {
-	case errno(err) == erUnknownVariable:
+	case lang.Errno(err) == erUnknownVariable:
 		if _, err = q.ExecContext(ctx, transactionProbe); err == nil {
 			_, err = q.ExecContext(ctx, transactionRelease)
 		}
-		if errno(err) == erNoSuchSavepoint {
+		if lang.Errno(err) == erNoSuchSavepoint {
 			return false, nil
 		}
 		return err == nil, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 const (
@@ -48,7 +49,7 @@ func kill(ctx context.Context, db *sql.DB, id uint64) {
 	defer again.Stop()
 	for {
 		// A user may always kill what is its own.
-		if _, err := db.ExecContext(ctx, fmt.Sprintf("KILL %d", id)); errno(err) == erNoSuchThread {
+		if _, err := db.ExecContext(ctx, fmt.Sprintf("KILL %d", id)); lang.Errno(err) == lang.ErNoSuchThread {
 			return
 		}
 		select {

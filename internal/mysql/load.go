@@ -13,6 +13,7 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // errNoLoad says that this server, or what stands before it, takes no rows by LOAD DATA
@@ -75,7 +76,7 @@ func (w *writer) load(rows []dialect.Row) error {
 // come from the server is the driver's, which may be another one than the one that rows are
 // registered with, unless the connection is lost.
 func refusesLoad(err error) bool {
-	switch errno(err) {
+	switch lang.Errno(err) {
 	case erUnknownCommand, erNotAllowed, erLocalFilesMySQL, erLoadMaria:
 		return true
 	case 0:
@@ -98,10 +99,10 @@ func loadStatement(t *table, stream string) string {
 		}
 		variable := "@ddb_l" + strconv.Itoa(i)
 		if expr := loadExpression(c, variable); expr != "" {
-			set = append(set, ident(c.name)+"="+expr)
+			set = append(set, lang.Ident(c.name)+"="+expr)
 			b.WriteString(variable)
 		} else {
-			b.WriteString(ident(c.name))
+			b.WriteString(lang.Ident(c.name))
 		}
 	}
 	b.WriteByte(')')

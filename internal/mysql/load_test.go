@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
 
@@ -164,7 +165,7 @@ func TestLoadAutoIncrement(t *testing.T) {
 				rows = append(rows, dialect.Row{Key: []any{key}, Values: values})
 			}
 			replaceIn(n, name, rows...)
-			got, err := texts(t.Context(), n.db, "SELECT id FROM "+name+" ORDER BY id")
+			got, err := lang.Texts(t.Context(), n.db, "SELECT id FROM "+name+" ORDER BY id")
 			n.ok(err)
 			var ids []string
 			for _, r := range got {

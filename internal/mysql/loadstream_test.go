@@ -10,6 +10,7 @@ import (
 	"testing/iotest"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 	driver "github.com/go-sql-driver/mysql"
 )
 
@@ -27,7 +28,7 @@ func TestRefusesLoad(t *testing.T) {
 		{errors.New("reader 'ddb1' is not registered"), true},
 		{&driver.MySQLError{Number: 1213}, false},
 		{&driver.MySQLError{Number: 1205}, false},
-		{&driver.MySQLError{Number: erNoSuchTable}, false},
+		{&driver.MySQLError{Number: lang.ErNoSuchTable}, false},
 		{fmt.Errorf("x: %w", driver.ErrInvalidConn), false},
 		{context.Canceled, false},
 	} {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // locks makes a node the only one on its databases, from lock on.
@@ -46,7 +47,7 @@ func lockKey(database string) string {
 	if name := "ddb:" + database; len(name) <= 64 {
 		return name
 	}
-	return "ddb:" + digest(database)
+	return "ddb:" + lang.Digest(database)
 }
 
 // lock takes the locks of all databases.
@@ -95,7 +96,7 @@ func (a *locks) only(ctx context.Context, databases []string) error {
 			continue
 		}
 		if err := l.take(ctx, l.conn, lockKey(db), db); err != nil {
-			return fmt.Errorf("mysql: lock: %w", wrap(err))
+			return fmt.Errorf("mysql: lock: %w", lang.Wrap(err))
 		}
 		l.names = append(l.names, db)
 	}
@@ -103,8 +104,8 @@ func (a *locks) only(ctx context.Context, databases []string) error {
 		if slices.Contains(want, db) {
 			continue
 		}
-		if _, err := texts(ctx, l.conn, "SELECT RELEASE_LOCK("+text(lockKey(db))+")"); err != nil {
-			return fmt.Errorf("mysql: unlock: %w", wrap(err))
+		if _, err := lang.Texts(ctx, l.conn, "SELECT RELEASE_LOCK("+lang.Text(lockKey(db))+")"); err != nil {
+			return fmt.Errorf("mysql: unlock: %w", lang.Wrap(err))
 		}
 		l.names = slices.DeleteFunc(l.names, func(n string) bool { return n == db })
 	}
@@ -122,7 +123,7 @@ func unique(names []string) []string {
 func (l *nodeLock) acquire(ctx context.Context) error {
 	c, err := l.all.db.Conn(ctx)
 	if err != nil {
-		return wrap(err)
+		return lang.Wrap(err)
 	}
 	_, err = c.ExecContext(ctx, fmt.Sprintf("SET SESSION wait_timeout=%d", lockPatience))
 	for _, db := range l.names {
@@ -135,7 +136,7 @@ func (l *nodeLock) acquire(ctx context.Context) error {
 	}
 	if err != nil {
 		discard(c)
-		return wrap(err)
+		return lang.Wrap(err)
 	}
 	l.conn = c
 	return nil
@@ -144,7 +145,7 @@ func (l *nodeLock) acquire(ctx context.Context) error {
 // take takes one lock. A connection that this node has lost, and that the server has not missed yet, is killed for it.
 func (l *nodeLock) take(ctx context.Context, c *sql.Conn, key, database string) error {
 	for patience := 0; ; patience = killPatience {
-		rows, err := texts(ctx, c, fmt.Sprintf("SELECT GET_LOCK(%s, %d), IS_USED_LOCK(%s), IS_USED_LOCK(%s)", text(key), patience, text(key), text(l.token)))
+		rows, err := lang.Texts(ctx, c, fmt.Sprintf("SELECT GET_LOCK(%s, %d), IS_USED_LOCK(%s), IS_USED_LOCK(%s)", lang.Text(key), patience, lang.Text(key), lang.Text(l.token)))
 		if err != nil {
 			return err
 		}
@@ -156,7 +157,7 @@ func (l *nodeLock) take(ctx context.Context, c *sql.Conn, key, database string) 
 			return fmt.Errorf("%w %q (connection %s); close it first", dialect.ErrLocked, database, r[1].String)
 		}
 		// A user may always kill what is its own.
-		if _, err := c.ExecContext(ctx, "KILL "+r[2].String); err != nil && errno(err) != erNoSuchThread {
+		if _, err := c.ExecContext(ctx, "KILL "+r[2].String); err != nil && lang.Errno(err) != lang.ErNoSuchThread {
 			return err
 		}
 	}
@@ -166,9 +167,9 @@ func (l *nodeLock) take(ctx context.Context, c *sql.Conn, key, database string) 
 func (l *nodeLock) holds(ctx context.Context) bool {
 	all := []string{"1"}
 	for _, db := range l.names {
-		all = append(all, "IS_USED_LOCK("+text(lockKey(db))+")<=>CONNECTION_ID()")
+		all = append(all, "IS_USED_LOCK("+lang.Text(lockKey(db))+")<=>CONNECTION_ID()")
 	}
-	rows, err := texts(ctx, l.conn, "SELECT "+strings.Join(all, " AND "))
+	rows, err := lang.Texts(ctx, l.conn, "SELECT "+strings.Join(all, " AND "))
 	return err == nil && rows[0][0].String == "1"
 }
 
@@ -190,7 +191,7 @@ func (l *nodeLock) release() error {
 	back, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
 	defer cancel()
 	for _, db := range l.names {
-		if _, err := texts(back, l.conn, "SELECT RELEASE_LOCK("+text(lockKey(db))+")"); err != nil {
+		if _, err := lang.Texts(back, l.conn, "SELECT RELEASE_LOCK("+lang.Text(lockKey(db))+")"); err != nil {
 			break // the connection is gone, and all locks with it
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 
 	"github.com/ddb-project/ddb/dialect/dialecttest"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
 
@@ -26,7 +27,7 @@ func newDatabase(t *testing.T, params ...string) *sql.DB {
 	t.Cleanup(func() {
 		root := s.Open(t, "")
 		defer root.Close()
-		mustExec(t, root, "DROP DATABASE IF EXISTS "+ident(name+"_ddb"))
+		mustExec(t, root, "DROP DATABASE IF EXISTS "+lang.Ident(name+"_ddb"))
 	})
 	return openAs(t, s, "app", "app", name, params...)
 }
@@ -54,7 +55,7 @@ func mustExec(t *testing.T, q dialect.Querier, statements ...string) {
 func checksum(t *testing.T, db *sql.DB, table string) string {
 	t.Helper()
 	var name, sum string
-	if err := db.QueryRow("CHECKSUM TABLE "+ident(table)).Scan(&name, &sum); err != nil {
+	if err := db.QueryRow("CHECKSUM TABLE "+lang.Ident(table)).Scan(&name, &sum); err != nil {
 		t.Fatal(err)
 	}
 	return sum

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // schema lists and runs the statements that make a schema.
@@ -26,13 +27,13 @@ func newSchema(s *server, on *sessions, tables *current) *schema {
 // Run reads; see withSurroundings.
 func (m *schema) Objects(ctx context.Context, q dialect.Querier) (list []dialect.Object, err error) {
 	err = m.sessions.neutral(ctx, q, func(q dialect.Querier) error {
-		was, err := texts(ctx, q, "SELECT DATABASE()")
+		was, err := lang.Texts(ctx, q, "SELECT DATABASE()")
 		if err != nil {
 			return err
 		}
 		defer func() {
 			if was[0][0].Valid {
-				exec(context.WithoutCancel(ctx), q, "USE "+ident(was[0][0].String))
+				lang.Exec(context.WithoutCancel(ctx), q, "USE "+lang.Ident(was[0][0].String))
 			}
 		}()
 		o := objects{of: m, q: q}
@@ -45,7 +46,7 @@ func (m *schema) Objects(ctx context.Context, q dialect.Querier) (list []dialect
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("mysql: list objects: %w", wrap(err))
+		return nil, fmt.Errorf("mysql: list objects: %w", lang.Wrap(err))
 	}
 	return list, nil
 }
@@ -91,8 +92,8 @@ func (o *objects) add(kind, db, name, statement string) {
 
 func (o *objects) addDatabases(ctx context.Context) error {
 	for _, db := range o.of.server.databases() {
-		row, err := o.show(ctx, "DATABASE IF NOT EXISTS", ident(db))
-		if errno(err) == erBadDB {
+		row, err := o.show(ctx, "DATABASE IF NOT EXISTS", lang.Ident(db))
+		if lang.Errno(err) == lang.ErBadDB {
 			continue
 		}
 		if err != nil {
@@ -112,7 +113,7 @@ func (o *objects) addTables(ctx context.Context) error {
 		if t.Own {
 			continue
 		}
-		row, err := o.show(ctx, "TABLE", qualified(t.Database, t.Name))
+		row, err := o.show(ctx, "TABLE", lang.Qualified(t.Database, t.Name))
 		if err != nil {
 			return err
 		}
@@ -123,20 +124,20 @@ func (o *objects) addTables(ctx context.Context) error {
 
 func (o *objects) addRoutines(ctx context.Context) error {
 	for _, db := range o.of.server.databases() {
-		rows, err := texts(ctx, o.q, "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA="+text(db)+
+		rows, err := lang.Texts(ctx, o.q, "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA="+lang.Text(db)+
 			" AND ROUTINE_TYPE IN ('FUNCTION', 'PROCEDURE') ORDER BY ROUTINE_TYPE, ROUTINE_NAME")
 		if err != nil {
 			return err
 		}
 		for _, r := range rows {
-			row, err := o.show(ctx, r[0].String, qualified(db, r[1].String))
+			row, err := o.show(ctx, r[0].String, lang.Qualified(db, r[1].String))
 			if err != nil {
 				return err
 			}
 			body := row["create "+strings.ToLower(r[0].String)]
 			if body == "" {
 				return fmt.Errorf("the body of %s %s is hidden from this user: GRANT SELECT ON mysql.proc, or let its definer run ddb: %w",
-					strings.ToLower(r[0].String), qualified(db, r[1].String), dialect.ErrPrivilege)
+					strings.ToLower(r[0].String), lang.Qualified(db, r[1].String), dialect.ErrPrivilege)
 			}
 			o.add(strings.ToLower(r[0].String), db, r[1].String, withSurroundings(row["sql_mode"], row["collation_connection"], body))
 		}
@@ -149,9 +150,9 @@ func (o *objects) addRoutines(ctx context.Context) error {
 func (m *schema) Views(ctx context.Context, q dialect.Querier) (map[string]string, error) {
 	views := make(map[string]string)
 	for _, db := range m.server.databases() {
-		rows, err := texts(ctx, q, "SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA="+text(db))
+		rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA="+lang.Text(db))
 		if err != nil {
-			return nil, fmt.Errorf("mysql: list views: %w", wrap(err))
+			return nil, fmt.Errorf("mysql: list views: %w", lang.Wrap(err))
 		}
 		for _, r := range rows {
 			name := strings.ToLower(r[0].String)
@@ -172,23 +173,23 @@ type view struct {
 func (o *objects) addViews(ctx context.Context) error {
 	var views []*view
 	for _, db := range o.of.server.databases() {
-		rows, err := texts(ctx, o.q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db)+" AND TABLE_TYPE='VIEW' ORDER BY TABLE_NAME")
+		rows, err := lang.Texts(ctx, o.q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(db)+" AND TABLE_TYPE='VIEW' ORDER BY TABLE_NAME")
 		if err != nil {
 			return err
 		}
 		if len(rows) > 0 {
 			// The server leaves out the names of the current database.
-			if err := exec(ctx, o.q, "USE "+ident(db)); err != nil {
+			if err := lang.Exec(ctx, o.q, "USE "+lang.Ident(db)); err != nil {
 				return err
 			}
 		}
 		for _, r := range rows {
 			// One that misses a table, a column or a function could not be made on another server. Its columns tell, without
 			// its functions being called: a SELECT of no rows calls those that the optimizer takes for constants.
-			if _, err := texts(ctx, o.q, "SHOW COLUMNS FROM "+qualified(db, r[0].String)); errno(err) == erViewInvalid {
+			if _, err := lang.Texts(ctx, o.q, "SHOW COLUMNS FROM "+lang.Qualified(db, r[0].String)); lang.Errno(err) == lang.ErViewInvalid {
 				continue
 			}
-			row, err := o.show(ctx, "VIEW", qualified(db, r[0].String))
+			row, err := o.show(ctx, "VIEW", lang.Qualified(db, r[0].String))
 			if err != nil {
 				return err
 			}
@@ -203,7 +204,7 @@ func (o *objects) addViews(ctx context.Context) error {
 		v.done = true
 		for _, other := range views {
 			// The server writes names in a view's text in full, unless it is of its own database.
-			if strings.Contains(v.statement, ident(other.name)) {
+			if strings.Contains(v.statement, lang.Ident(other.name)) {
 				visit(other)
 			}
 		}
@@ -226,8 +227,8 @@ func (o *objects) addTriggers(ctx context.Context) error {
 				continue
 			}
 			tr.body = unguard(tr.body)
-			statement := "CREATE " + tr.definerClause() + "TRIGGER " + ident(tr.name) + " " + tr.timing + " " + tr.event +
-				" ON " + ident(tr.table) + " FOR EACH ROW " + tr.body
+			statement := "CREATE " + tr.definerClause() + "TRIGGER " + lang.Ident(tr.name) + " " + tr.timing + " " + tr.event +
+				" ON " + lang.Ident(tr.table) + " FOR EACH ROW " + tr.body
 			o.add("trigger", db, tr.name, withSurroundings(tr.mode, tr.collation, statement))
 			o.list[len(o.list)-1].Table = tr.table
 		}
@@ -238,9 +239,9 @@ func (o *objects) addTriggers(ctx context.Context) error {
 // Functions lists the names of the stored functions.
 func (m *schema) Functions(ctx context.Context, q dialect.Querier) (names []string, err error) {
 	for _, db := range m.server.databases() {
-		rows, err := texts(ctx, q, "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='FUNCTION' AND ROUTINE_SCHEMA="+text(db))
+		rows, err := lang.Texts(ctx, q, "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='FUNCTION' AND ROUTINE_SCHEMA="+lang.Text(db))
 		if err != nil {
-			return nil, fmt.Errorf("mysql: list functions: %w", wrap(err))
+			return nil, fmt.Errorf("mysql: list functions: %w", lang.Wrap(err))
 		}
 		for _, r := range rows {
 			names = append(names, r[0].String)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // outboxColumns defines the outbox of a table. Its key columns have exactly the types
@@ -31,9 +32,9 @@ func outboxColumns(t *table, images bool) string {
 // outboxPrint tells outboxes of different form apart; see outbox.
 func outboxPrint(t *table, images bool) string {
 	if images {
-		return "images:" + digest(outboxColumns(t, false)) + ":" + digest(outboxColumns(t, true))
+		return "images:" + lang.Digest(outboxColumns(t, false)) + ":" + lang.Digest(outboxColumns(t, true))
 	}
-	return "keys:" + digest(outboxColumns(t, false))
+	return "keys:" + lang.Digest(outboxColumns(t, false))
 }
 
 // declare is the column's type in an outbox. Wide images are kept outside the row,
@@ -74,7 +75,7 @@ func addKey(r *rowReader, t *table, alias string) {
 func matchKey(t *table, alias, outbox string) string {
 	parts := make([]string, len(t.Key))
 	for i, c := range t.keyColumns() {
-		parts[i] = fmt.Sprintf("%s.%s=%s.k%d", alias, ident(c.name), outbox, i+1)
+		parts[i] = fmt.Sprintf("%s.%s=%s.k%d", alias, lang.Ident(c.name), outbox, i+1)
 	}
 	return strings.Join(parts, " AND ")
 }
@@ -90,7 +91,7 @@ func keyNames(t *table) string {
 
 // present tells whether an outer join found the row.
 func present(t *table) string {
-	return "t." + ident(t.keyColumns()[0].name) + " IS NOT NULL"
+	return "t." + lang.Ident(t.keyColumns()[0].name) + " IS NOT NULL"
 }
 
 // outboxes are the outboxes of a server's tables, and the triggers that fill them.
@@ -112,7 +113,7 @@ func (o outboxes) read(ctx context.Context, q dialect.Querier, s *sessions) (c *
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("mysql: read schema: %w", wrap(err))
+		return nil, fmt.Errorf("mysql: read schema: %w", lang.Wrap(err))
 	}
 	on := make(map[string]tableName)
 	for _, tr := range triggers {
@@ -150,8 +151,8 @@ func (o outbox) images() bool { return strings.HasPrefix(o.fingerprint, "images:
 
 // captured lists the outboxes; none where ddb has no tables yet.
 func (o outboxes) captured(ctx context.Context, q dialect.Querier) ([]outbox, error) {
-	rows, err := texts(ctx, q, "SELECT id, db, name, fingerprint FROM "+o.server.Own("captured")+" ORDER BY id")
-	if n := errno(err); n == erNoSuchTable || n == erBadDB {
+	rows, err := lang.Texts(ctx, q, "SELECT id, db, name, fingerprint FROM "+o.server.Own("captured")+" ORDER BY id")
+	if n := lang.Errno(err); n == lang.ErNoSuchTable || n == lang.ErBadDB {
 		return nil, nil
 	}
 	if err != nil {
@@ -159,7 +160,7 @@ func (o outboxes) captured(ctx context.Context, q dialect.Querier) ([]outbox, er
 	}
 	list := make([]outbox, len(rows))
 	for i, r := range rows {
-		list[i] = outbox{int64(atoi(r[0].String)), tableName{db: r[1].String, name: r[2].String}, r[3].String}
+		list[i] = outbox{int64(lang.Atoi(r[0].String)), tableName{db: r[1].String, name: r[2].String}, r[3].String}
 	}
 	return list, nil
 }

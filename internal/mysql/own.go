@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // ownColumns holds the definitions of ddb's own tables, see dialect.OwnTables.
@@ -29,9 +30,9 @@ const ownOptions = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin R
 
 // CreateOwn creates ddb's database and the tables that are missing in it.
 func (s *server) CreateOwn(ctx context.Context, q dialect.Querier) error {
-	rows, err := texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(s.own))
+	rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(s.own))
 	if err != nil {
-		return fmt.Errorf("mysql: create own tables: %w", wrap(err))
+		return fmt.Errorf("mysql: create own tables: %w", lang.Wrap(err))
 	}
 	have := map[string]bool{}
 	for _, r := range rows {
@@ -39,14 +40,14 @@ func (s *server) CreateOwn(ctx context.Context, q dialect.Querier) error {
 	}
 	var statements []string
 	if len(have) == 0 {
-		statements = append(statements, "CREATE DATABASE IF NOT EXISTS "+ident(s.own)+" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+		statements = append(statements, "CREATE DATABASE IF NOT EXISTS "+lang.Ident(s.own)+" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
 	}
 	for _, name := range append(slices.Clone(dialect.OwnTables), "counters") {
 		if !have[name] {
 			statements = append(statements, "CREATE TABLE IF NOT EXISTS "+s.Own(name)+" ("+ownColumns[name]+")"+ownOptions)
 		}
 	}
-	if err := exec(ctx, q, statements...); err != nil {
+	if err := lang.Exec(ctx, q, statements...); err != nil {
 		return fmt.Errorf("mysql: create own tables: %w", err)
 	}
 	return nil
@@ -54,7 +55,7 @@ func (s *server) CreateOwn(ctx context.Context, q dialect.Querier) error {
 
 // DropOwn drops ddb's database. RemoveCapture goes before it.
 func (s *server) DropOwn(ctx context.Context, q dialect.Querier) error {
-	if err := exec(ctx, q, "DROP DATABASE IF EXISTS "+ident(s.own)); err != nil {
+	if err := lang.Exec(ctx, q, "DROP DATABASE IF EXISTS "+lang.Ident(s.own)); err != nil {
 		return fmt.Errorf("mysql: drop own tables: %w", err)
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // Limits of what a parent's trigger follows. InnoDB itself refuses a cascade deeper
@@ -57,7 +59,7 @@ func (c *catalog) cascades(t *table) (cascade, error) {
 	w := walker{catalog: c, byParent: map[*table][]step{}}
 	all := map[string]string{}
 	for _, col := range t.Columns {
-		all[col.Name] = "NEW." + ident(col.Name)
+		all[col.Name] = "NEW." + lang.Ident(col.Name)
 	}
 	w.walk(t, path{})
 	deletes := w.found
@@ -149,13 +151,13 @@ func (p path) from(row string) string {
 				if j > 0 {
 					where.WriteString(" AND ")
 				}
-				fmt.Fprintf(&where, "x1.%s=%s.%s", ident(col), row, ident(s.key.refs[j]))
+				fmt.Fprintf(&where, "x1.%s=%s.%s", lang.Ident(col), row, lang.Ident(s.key.refs[j]))
 				continue
 			}
 			if j > 0 {
 				from.WriteString(" AND ")
 			}
-			fmt.Fprintf(&from, "x%d.%s=x%d.%s", i+1, ident(col), i, ident(s.key.refs[j]))
+			fmt.Fprintf(&from, "x%d.%s=x%d.%s", i+1, lang.Ident(col), i, lang.Ident(s.key.refs[j]))
 		}
 	}
 	return " FROM " + from.String() + " WHERE " + where.String()

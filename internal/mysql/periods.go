@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // A key over periods of time, WITHOUT OVERLAPS, is one by whose rows others cannot be replaced: the server knows neither
@@ -37,8 +38,8 @@ func (b *catalogBuilder) refusePeriods(ctx context.Context, q dialect.Querier, d
 		if n.db != db || !candidate || t.Refusal != "" {
 			continue
 		}
-		rows, err := texts(ctx, q, "SHOW CREATE TABLE "+t.sqlName())
-		if errno(err) == erNoSuchTable {
+		rows, err := lang.Texts(ctx, q, "SHOW CREATE TABLE "+t.sqlName())
+		if lang.Errno(err) == lang.ErNoSuchTable {
 			continue
 		}
 		if err != nil {

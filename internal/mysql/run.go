@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // withSurroundings puts the sql_mode and collation that an object was made with into
@@ -43,22 +44,22 @@ func (m *schema) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) err
 	}
 	moved := s.Database != "" && s.Database != was.Database
 	if moved {
-		if _, err := c.ExecContext(ctx, "USE "+ident(s.Database)); err != nil && !(errno(err) == erBadDB && ofDatabase.MatchString(statement)) {
-			return fmt.Errorf("mysql: run in database %q: %w", s.Database, wrap(err))
+		if _, err := c.ExecContext(ctx, "USE "+lang.Ident(s.Database)); err != nil && !(lang.Errno(err) == lang.ErBadDB && ofDatabase.MatchString(statement)) {
+			return fmt.Errorf("mysql: run in database %q: %w", s.Database, lang.Wrap(err))
 		}
 	}
 	set := was.enter(s)
-	err = exec(ctx, c, set.there())
+	err = lang.Exec(ctx, c, set.there())
 	if err == nil {
 		_, err = c.ExecContext(ctx, statement)
-		if errno(err) == erSpecific && definer.MatchString(statement) {
+		if lang.Errno(err) == lang.ErSpecific && definer.MatchString(statement) {
 			_, err = c.ExecContext(ctx, definer.ReplaceAllString(statement, "${1}"))
 		}
 	}
 	if berr := leave(ctx, c, set, moved, was.Database); err == nil && berr != nil {
 		return fmt.Errorf("mysql: run: restore session: %w", berr)
 	}
-	return wrap(err)
+	return lang.Wrap(err)
 }
 
 // sessionState is what the meaning of a schema statement depends on in a session.
@@ -71,7 +72,7 @@ type sessionState struct {
 }
 
 func (m *schema) readSession(ctx context.Context, c *sql.Conn) (s sessionState, err error) {
-	rows, err := texts(ctx, c, "SELECT DATABASE(), @@sql_mode, @@character_set_client, @@collation_connection, @@time_zone,"+
+	rows, err := lang.Texts(ctx, c, "SELECT DATABASE(), @@sql_mode, @@character_set_client, @@collation_connection, @@time_zone,"+
 		" TIME_FORMAT(TIMEDIFF(NOW(), UTC_TIMESTAMP()), '%H:%i'), CAST(@@timestamp AS DECIMAL(20,6)), @@lock_wait_timeout,"+
 		" ABS(TIMESTAMPDIFF(SECOND, NOW(), SYSDATE())) > 1")
 	if err != nil {
@@ -84,11 +85,11 @@ func (m *schema) readSession(ctx context.Context, c *sql.Conn) (s sessionState, 
 		s.TimeZone = "+" + s.TimeZone
 	}
 	s.Timestamp, s.clock = nanoseconds(r[6].String), "DEFAULT"
-	if isOn(r[8].String) {
+	if lang.IsOn(r[8].String) {
 		s.clock = r[6].String
 	}
 	p, own := m.sessions.purpose(c)
-	s.wait, s.patient = r[7].String, (!own || p == dialect.Write) && atoi(r[7].String) > lockWait
+	s.wait, s.patient = r[7].String, (!own || p == dialect.Write) && lang.Atoi(r[7].String) > lockWait
 	return s, nil
 }
 
@@ -120,10 +121,10 @@ func (was sessionState) enter(s *dialect.Statement) settings {
 		}
 	}
 	plain := func(s string) string { return s }
-	ask("sql_mode", &s.SQLMode, was.SQLMode, was.SQLMode, text)
+	ask("sql_mode", &s.SQLMode, was.SQLMode, was.SQLMode, lang.Text)
 	ask("character_set_client", &s.Charset, was.Charset, was.Charset, plain)
 	ask("collation_connection", &s.Collation, was.Collation, was.Collation, plain)
-	ask("time_zone", &s.TimeZone, was.TimeZone, was.zone, text)
+	ask("time_zone", &s.TimeZone, was.TimeZone, was.zone, lang.Text)
 	fill(&s.Database, was.Database)
 	if was.patient {
 		set = append(set, [3]string{"lock_wait_timeout", strconv.Itoa(lockWait), was.wait})
@@ -154,10 +155,10 @@ func nanoseconds(s string) int64 {
 func leave(ctx context.Context, c *sql.Conn, set settings, moved bool, database string) error {
 	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
 	defer cancel()
-	err := exec(back, c, set.back())
+	err := lang.Exec(back, c, set.back())
 	if err == nil && moved && database != "" {
 		// The statement may have dropped that very database.
-		if _, uerr := c.ExecContext(back, "USE "+ident(database)); uerr != nil && errno(uerr) != erBadDB {
+		if _, uerr := c.ExecContext(back, "USE "+lang.Ident(database)); uerr != nil && lang.Errno(uerr) != lang.ErBadDB {
 			err = uerr
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // Scan reads a page of a table. emit may use q.
@@ -28,7 +29,7 @@ func (a *applier) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table
 		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("mysql: scan %s: %w", t.sqlName(), wrap(err))
+		return false, fmt.Errorf("mysql: scan %s: %w", t.sqlName(), lang.Wrap(err))
 	}
 	defer s.close()
 	if err := s.each(emit); err != nil {
@@ -57,7 +58,7 @@ func (a *applier) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Tab
 		part := keys[:min(most, len(keys))]
 		keys = keys[len(part):]
 		if err := a.lookup(ctx, q, t, part, emit); err != nil {
-			return fmt.Errorf("mysql: look up %s: %w", t.sqlName(), wrap(err))
+			return fmt.Errorf("mysql: look up %s: %w", t.sqlName(), lang.Wrap(err))
 		}
 	}
 	return nil
@@ -131,5 +132,5 @@ func byIntegers(t *table, columns string, keys [][]any) (query string, ok bool) 
 		}
 	}
 	return string(b) + "]', '$[*]' COLUMNS (i FOR ORDINALITY, k " + typ + " PATH '$')) d STRAIGHT_JOIN " + t.sqlName() +
-		" t FORCE INDEX (PRIMARY) ON t." + ident(c.name) + "=d.k ORDER BY d.i FOR UPDATE", true
+		" t FORCE INDEX (PRIMARY) ON t." + lang.Ident(c.name) + "=d.k ORDER BY d.i FOR UPDATE", true
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 const maxStatement = 1 << 20 // bytes of SQL text in one statement
@@ -41,9 +42,9 @@ func inspect(ctx context.Context, q dialect.Querier, databases []string) (*serve
 }
 
 func (s *server) identify(ctx context.Context, q dialect.Querier, databases []string) error {
-	rows, err := texts(ctx, q, "SELECT VERSION(), DATABASE(), @@lower_case_table_names, @@max_allowed_packet, CURRENT_USER()")
+	rows, err := lang.Texts(ctx, q, "SELECT VERSION(), DATABASE(), @@lower_case_table_names, @@max_allowed_packet, CURRENT_USER()")
 	if err != nil {
-		return fmt.Errorf("mysql: connect: %w", wrap(err))
+		return fmt.Errorf("mysql: connect: %w", lang.Wrap(err))
 	}
 	r := rows[0]
 	var major, minor int
@@ -57,7 +58,7 @@ func (s *server) identify(ctx context.Context, q dialect.Querier, databases []st
 		return fmt.Errorf("mysql: server version %s is too old: ddb needs MariaDB 10.6 or MySQL 8.0", r[0].String)
 	}
 	s.fold = r[2].String != "0"
-	s.packet = atoi(r[3].String)
+	s.packet = lang.Atoi(r[3].String)
 	s.user = r[4].String
 	s.statement = min(maxStatement, s.packet/2)
 	bound := slices.Clone(databases)
@@ -112,7 +113,7 @@ func (s *server) databases() []string { return *s.all.Load() }
 type grants map[string]map[string]bool
 
 func readGrants(ctx context.Context, q dialect.Querier) (grants, error) {
-	rows, err := texts(ctx, q, "SHOW GRANTS")
+	rows, err := lang.Texts(ctx, q, "SHOW GRANTS")
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +184,7 @@ func (s *server) checkPrivileges(ctx context.Context, q dialect.Querier) error {
 	}
 	if g.allows("", "PROCESS") {
 		s.process = true
-		if _, err := texts(ctx, q, "SELECT "+s.fileName("'a'")); err != nil {
+		if _, err := lang.Texts(ctx, q, "SELECT "+s.fileName("'a'")); err != nil {
 			s.process = false // the server does not tell how the dictionary spells names
 		}
 	}
@@ -198,7 +199,7 @@ func (s *server) checkPrivileges(ctx context.Context, q dialect.Querier) error {
 			return nil
 		}
 		return fmt.Errorf("mysql: the user lacks privileges on database %q: GRANT %s ON %s.* TO it: %w",
-			db, strings.Join(missing, ", "), ident(db), dialect.ErrPrivilege)
+			db, strings.Join(missing, ", "), lang.Ident(db), dialect.ErrPrivilege)
 	}
 	for _, db := range s.databases() {
 		if err := check(db, userPrivileges); err != nil {
@@ -211,9 +212,9 @@ func (s *server) checkPrivileges(ctx context.Context, q dialect.Querier) error {
 	if g.allows("", "SUPER") {
 		return nil
 	}
-	rows, err := texts(ctx, q, "SELECT @@log_bin, @@log_bin_trust_function_creators")
-	if err == nil && isOn(rows[0][0].String) && !isOn(rows[0][1].String) {
-		return errTrust
+	rows, err := lang.Texts(ctx, q, "SELECT @@log_bin, @@log_bin_trust_function_creators")
+	if err == nil && lang.IsOn(rows[0][0].String) && !lang.IsOn(rows[0][1].String) {
+		return lang.ErrTrust
 	}
 	return nil
 }
@@ -225,22 +226,22 @@ func (s *server) Warning() string {
 	}
 	name, host, _ := strings.Cut(s.user, "@")
 	return "a TRUNCATE by a client that bypasses ddb stays unseen, and the other nodes keep the rows, because the database user lacks a privilege: " +
-		"GRANT PROCESS ON *.* TO " + ident(name) + "@" + ident(host)
+		"GRANT PROCESS ON *.* TO " + lang.Ident(name) + "@" + lang.Ident(host)
 }
 
 // Own returns the quoted name of ddb's own table of that short name.
-func (s *server) Own(name string) string { return qualified(s.own, name) }
+func (s *server) Own(name string) string { return lang.Qualified(s.own, name) }
 
 // connectError says what to check when the first connection does not come about.
 func connectError(err error) error {
 	var network *net.OpError
 	switch {
-	case errno(err) == 1045:
-		return fmt.Errorf("mysql: connect: %w; check the user and the password in the DSN", wrap(err))
+	case lang.Errno(err) == 1045:
+		return fmt.Errorf("mysql: connect: %w; check the user and the password in the DSN", lang.Wrap(err))
 	case errors.As(err, &network) && network.Op == "dial":
 		return fmt.Errorf("mysql: connect: %w; is the server up, and are host and port in the DSN right?", err)
 	}
-	return fmt.Errorf("mysql: connect: %w", wrap(err))
+	return fmt.Errorf("mysql: connect: %w", lang.Wrap(err))
 }
 
 // MostBytes is how large a value the server stores, less some room for what goes with it.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
 
@@ -27,8 +28,8 @@ func TestRefusals(t *testing.T) {
 		"CREATE SEQUENCE seq",
 		"CREATE TABLE members (k SET('x','it''s','') PRIMARY KEY)",
 		"CREATE TABLE quoted (k SET('it''s','''','(''') PRIMARY KEY, v SET(''))",
-		"CREATE TABLE child (id INT PRIMARY KEY, o INT, FOREIGN KEY (o) REFERENCES "+qualified(other, "outside")+" (id) ON DELETE CASCADE)",
-		"CREATE TABLE quiet (id INT PRIMARY KEY, o INT, FOREIGN KEY (o) REFERENCES "+qualified(other, "outside")+" (id))",
+		"CREATE TABLE child (id INT PRIMARY KEY, o INT, FOREIGN KEY (o) REFERENCES "+lang.Qualified(other, "outside")+" (id) ON DELETE CASCADE)",
+		"CREATE TABLE quiet (id INT PRIMARY KEY, o INT, FOREIGN KEY (o) REFERENCES "+lang.Qualified(other, "outside")+" (id))",
 		"CREATE TABLE loops (id INT PRIMARY KEY, a INT, b INT, FOREIGN KEY (a) REFERENCES loops (id) ON DELETE CASCADE, FOREIGN KEY (b) REFERENCES loops (id) ON DELETE CASCADE)",
 		"CREATE VIEW v AS SELECT * FROM fine",
 	)
@@ -42,7 +43,7 @@ func TestRefusals(t *testing.T) {
 		if !ok || (w == "") != (tab.Refusal == "") || !strings.Contains(tab.Refusal, w) {
 			t.Errorf("table %s: refusal %q", tab.Name, tab.Refusal)
 		}
-		if tab.Refusal != "" && !strings.Contains(tab.Refusal, ident(tab.Name)) {
+		if tab.Refusal != "" && !strings.Contains(tab.Refusal, lang.Ident(tab.Name)) {
 			t.Errorf("refusal does not name %s: %q", tab.Name, tab.Refusal)
 		}
 		delete(want, tab.Name)
@@ -116,7 +117,7 @@ func TestRunSurroundings(t *testing.T) {
 	a, b := newNode(t, dialect.Config{}), newNode(t, dialect.Config{}, "sql_mode=%27ANSI_QUOTES%27", "collation=latin1_swedish_ci")
 	c := a.lax()
 	session := func(c *sql.Conn) string {
-		rows, err := texts(t.Context(), c, "SELECT DATABASE(), @@sql_mode, @@character_set_client, @@collation_connection, @@timestamp > UNIX_TIMESTAMP('2020-01-01')")
+		rows, err := lang.Texts(t.Context(), c, "SELECT DATABASE(), @@sql_mode, @@character_set_client, @@collation_connection, @@timestamp > UNIX_TIMESTAMP('2020-01-01')")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // sessions are the connections that have been handed out for ddb's work.
@@ -39,9 +40,9 @@ const lockWait = 10
 
 // setup is the one statement that prepares a connection for a purpose.
 func (s *sessions) setup(p dialect.Purpose) string {
-	mode := sqlMode
+	mode := lang.SQLMode
 	if p == dialect.Batch {
-		mode = batchMode
+		mode = lang.BatchMode
 	}
 	set := []string{
 		"NAMES utf8mb4 COLLATE utf8mb4_bin", "character_set_results=NULL",
@@ -81,7 +82,7 @@ func (s *sessions) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, erro
 	for hidden := true; hidden; {
 		var err error
 		if c, err = s.db.Conn(ctx); err != nil {
-			return nil, fmt.Errorf("mysql: connect: %w", wrap(err))
+			return nil, fmt.Errorf("mysql: connect: %w", lang.Wrap(err))
 		}
 		if p == dialect.Write {
 			break
@@ -93,7 +94,7 @@ func (s *sessions) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, erro
 			discard(c)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("mysql: set up connection: %w", wrap(err))
+			return nil, fmt.Errorf("mysql: set up connection: %w", lang.Wrap(err))
 		}
 	}
 	s.mu.Lock()
@@ -181,7 +182,7 @@ func (s *sessions) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) e
 const (
 	neutralOn = "SET @ddb_mode=@@sql_mode, @ddb_zone=@@time_zone, @ddb_results=@@character_set_results," +
 		" @ddb_client=@@character_set_client, @ddb_collation=@@collation_connection," +
-		" sql_mode='" + sqlMode + "', time_zone='+00:00', character_set_client=utf8mb4," +
+		" sql_mode='" + lang.SQLMode + "', time_zone='+00:00', character_set_client=utf8mb4," +
 		" collation_connection=utf8mb4_bin, character_set_results=NULL"
 	neutralOff = "SET sql_mode=@ddb_mode, time_zone=@ddb_zone, character_set_results=@ddb_results," +
 		" character_set_client=@ddb_client, collation_connection=@ddb_collation"
@@ -204,7 +205,7 @@ func (s *sessions) neutral(ctx context.Context, q dialect.Querier, f func(dialec
 	if db, ok := q.(*sql.DB); ok {
 		c, err := db.Conn(ctx)
 		if err != nil {
-			return fmt.Errorf("connect: %w", wrap(err))
+			return fmt.Errorf("connect: %w", lang.Wrap(err))
 		}
 		defer c.Close()
 		q, spoiled = c, func() { discard(c) }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // appendKey appends a condition that is true for the row with that key.
@@ -79,7 +80,7 @@ type foreignKey struct {
 	onUpdate, onDelete string
 }
 
-func (t *table) sqlName() string { return qualified(t.Database, t.Name) }
+func (t *table) sqlName() string { return lang.Qualified(t.Database, t.Name) }
 
 func (t *table) keyColumns() []column {
 	key := make([]column, len(t.Key))
@@ -212,7 +213,7 @@ func (t *table) pageQuery(exprs []string, after []any, limit int) string {
 	key := t.keyColumns()
 	names := make([]string, len(key))
 	for i, c := range key {
-		names[i] = "t." + ident(c.name)
+		names[i] = "t." + lang.Ident(c.name)
 	}
 	b := []byte("SELECT " + strings.Join(exprs, ", ") + " FROM " + t.sqlName() + " t FORCE INDEX (PRIMARY)")
 	if after != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // A temporary table stands in front of a table of its name, in its session only. No table of the server tells of it
@@ -17,7 +18,7 @@ func (s *sessions) HasTemporary(ctx context.Context, q dialect.Querier) (bool, e
 	if !s.mariadb {
 		counter = "Com_create_table"
 	}
-	rows, err := texts(ctx, q, "SHOW SESSION STATUS LIKE "+text(counter))
+	rows, err := lang.Texts(ctx, q, "SHOW SESSION STATUS LIKE "+lang.Text(counter))
 	if err != nil {
 		return false, err
 	}
@@ -27,12 +28,12 @@ func (s *sessions) HasTemporary(ctx context.Context, q dialect.Querier) (bool, e
 // IsTemporary reports whether the name stands for a temporary table in the session. An empty database is the session's own.
 func (s *sessions) IsTemporary(ctx context.Context, q dialect.Querier, database, name string) (bool, error) {
 	if database != "" {
-		name = qualified(database, name)
+		name = lang.Qualified(database, name)
 	} else {
-		name = ident(name)
+		name = lang.Ident(name)
 	}
-	rows, err := texts(ctx, q, "SHOW CREATE TABLE "+name)
-	if errno(err) != 0 {
+	rows, err := lang.Texts(ctx, q, "SHOW CREATE TABLE "+name)
+	if lang.Errno(err) != 0 {
 		return false, nil // there is no such table, or it is locked as none that is temporary can be
 	}
 	if err != nil || len(rows) == 0 || len(rows[0]) < 2 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // touchPage is how many keys Touch reads and notes at a time when it notes a whole table.
@@ -34,7 +35,7 @@ func (c *capture) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("mysql: touch %s: %w", t.sqlName(), wrap(err))
+		return fmt.Errorf("mysql: touch %s: %w", t.sqlName(), lang.Wrap(err))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // transactions tells which transactions have made the notes of the mode Images.
@@ -98,7 +99,7 @@ func (x *transactions) CollectTransactions(ctx context.Context, q dialect.Querie
 		return nil
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("mysql: collect transactions: %w", wrap(err))
+		return nil, false, fmt.Errorf("mysql: collect transactions: %w", lang.Wrap(err))
 	}
 	return notes, more, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // history is what CollectTransactions has told, put together.
@@ -118,7 +119,7 @@ func TestTransactions(t *testing.T) {
 	for h.take(n, 20) {
 	}
 	for name, rows := range h.rows {
-		have, err := texts(t.Context(), n.db, "SELECT COUNT(*) FROM "+name)
+		have, err := lang.Texts(t.Context(), n.db, "SELECT COUNT(*) FROM "+name)
 		n.ok(err)
 		if have[0][0].String != fmt.Sprint(len(rows)) {
 			t.Errorf("table %s has %s rows, the notes tell of %d", name, have[0][0].String, len(rows))

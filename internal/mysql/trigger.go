@@ -3,6 +3,8 @@ package mysql
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // captureTriggers makes the triggers of the table. Each runs a single INSERT where
@@ -12,13 +14,13 @@ func (o outboxes) captureTriggers(c *catalog, t *table, images bool) ([]trigger,
 	values := func(row string, existed bool) string {
 		stored := make([]string, len(t.stored))
 		for i, col := range t.stored {
-			stored[i] = row + "." + ident(col.name)
+			stored[i] = row + "." + lang.Ident(col.name)
 		}
 		return "(" + strings.Join(o.noteValues(t, images, stored, existed), ",") + ")"
 	}
 	var same []string
 	for _, col := range t.keyColumns() {
-		same = append(same, fmt.Sprintf("OLD.%s<=>NEW.%s", ident(col.name), ident(col.name)))
+		same = append(same, fmt.Sprintf("OLD.%s<=>NEW.%s", lang.Ident(col.name), lang.Ident(col.name)))
 	}
 	effects, err := c.cascades(t)
 	if err != nil {
@@ -65,7 +67,7 @@ func (o outboxes) refuseLarge(t *table, images bool, rows ...string) string {
 		var sizes []string
 		for _, c := range t.stored {
 			if c.unbounded() {
-				sizes = append(sizes, "IFNULL(LENGTH("+row+"."+ident(c.name)+"),0)")
+				sizes = append(sizes, "IFNULL(LENGTH("+row+"."+lang.Ident(c.name)+"),0)")
 			}
 		}
 		if len(sizes) > 0 {
@@ -79,7 +81,7 @@ func (o outboxes) refuseLarge(t *table, images bool, rows ...string) string {
 	reason := fmt.Sprintf("ddb: a snap takes rows of at most %d bytes: raise max_allowed_packet; table ", o.server.MostBytes()/2)
 	name := []rune(t.Database + "." + t.Name)
 	name = name[:min(len(name), most-len(reason))]
-	return "IF " + strings.Join(conditions, " OR ") + " THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT=" + text(reason+string(name)) + "; END IF; "
+	return "IF " + strings.Join(conditions, " OR ") + " THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT=" + lang.Text(reason+string(name)) + "; END IF; "
 }
 
 // ifMoved runs the statement, if there is one, when columns change that the path's first step refers to.
@@ -90,7 +92,7 @@ func (o outboxes) ifMoved(p path, statement string) string {
 	var same []string
 	for _, ref := range p.steps[0].key.refs {
 		// Byte for byte, since InnoDB passes on a change of letter case too.
-		same = append(same, fmt.Sprintf("BINARY OLD.%s<=>BINARY NEW.%s", ident(ref), ident(ref)))
+		same = append(same, fmt.Sprintf("BINARY OLD.%s<=>BINARY NEW.%s", lang.Ident(ref), lang.Ident(ref)))
 	}
 	return "IF NOT (" + strings.Join(same, " AND ") + ") THEN " + statement + "; END IF"
 }
@@ -112,10 +114,10 @@ func (o outboxes) ownTrigger(t *table, images bool, suffix, timing, event, state
 
 // create is the statement that makes the trigger; it replaces one of that name.
 func (o outboxes) create(tr trigger) []string {
-	rest := tr.definerClause() + "TRIGGER " + qualified(tr.db, tr.name) + " " + tr.timing + " " + tr.event + " ON " +
-		qualified(tr.db, tr.table) + " FOR EACH ROW " + tr.body
+	rest := tr.definerClause() + "TRIGGER " + lang.Qualified(tr.db, tr.name) + " " + tr.timing + " " + tr.event + " ON " +
+		lang.Qualified(tr.db, tr.table) + " FOR EACH ROW " + tr.body
 	if o.server.mariadb {
 		return []string{"CREATE OR REPLACE " + rest}
 	}
-	return []string{"DROP TRIGGER IF EXISTS " + qualified(tr.db, tr.name), "CREATE " + rest}
+	return []string{"DROP TRIGGER IF EXISTS " + lang.Qualified(tr.db, tr.name), "CREATE " + rest}
 }

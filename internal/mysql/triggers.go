@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // trigger is a trigger as information_schema shows it.
@@ -31,8 +32,8 @@ func ownTriggerName(outbox int64, suffix string) string {
 
 // triggersOf lists all triggers of the database in the order in which they act.
 func triggersOf(ctx context.Context, q dialect.Querier, db string) ([]trigger, error) {
-	rows, err := texts(ctx, q, "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT,"+
-		" DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA="+text(db)+
+	rows, err := lang.Texts(ctx, q, "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_STATEMENT,"+
+		" DEFINER, SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA="+lang.Text(db)+
 		" ORDER BY EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER")
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func (tr trigger) definerClause() string {
 	}
 	at := strings.LastIndex(tr.definer, "@")
 	if at < 0 || at == len(tr.definer)-1 { // a role
-		return "DEFINER=" + ident(strings.TrimSuffix(tr.definer, "@")) + " "
+		return "DEFINER=" + lang.Ident(strings.TrimSuffix(tr.definer, "@")) + " "
 	}
-	return "DEFINER=" + ident(tr.definer[:at]) + "@" + ident(tr.definer[at+1:]) + " "
+	return "DEFINER=" + lang.Ident(tr.definer[:at]) + "@" + lang.Ident(tr.definer[at+1:]) + " "
 }

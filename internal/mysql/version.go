@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // tableIDs asks InnoDB's dictionary for the numbers of a database's tables.
@@ -14,7 +15,7 @@ func (s *server) tableIDs(db string) string {
 	if s.mariadb {
 		dict = "INNODB_SYS_TABLES"
 	}
-	return "SELECT NAME, TABLE_ID FROM information_schema." + dict + " WHERE BINARY SUBSTRING_INDEX(NAME,'/',1)=" + s.fileName(text(db)) + " ORDER BY TABLE_ID"
+	return "SELECT NAME, TABLE_ID FROM information_schema." + dict + " WHERE BINARY SUBSTRING_INDEX(NAME,'/',1)=" + s.fileName(lang.Text(db)) + " ORDER BY TABLE_ID"
 }
 
 // version hashes what the server tells cheaply about definitions. The time of
@@ -25,20 +26,20 @@ func (s *server) version(ctx context.Context, q dialect.Querier, installed map[s
 	var all strings.Builder
 	for _, db := range s.databases() {
 		queries := []string{
-			"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME+0, CREATE_OPTIONS, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=" + text(db),
-			s.sums(text(db)),
+			"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME+0, CREATE_OPTIONS, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=" + lang.Text(db),
+			s.sums(lang.Text(db)),
 		}
 		if s.process {
 			queries = append(queries, s.tableIDs(db))
 		}
 		for i, query := range queries {
-			rows, err := texts(ctx, q, query)
+			rows, err := lang.Texts(ctx, q, query)
 			if err != nil {
-				return "", fmt.Errorf("mysql: schema version: %w", wrap(err))
+				return "", fmt.Errorf("mysql: schema version: %w", lang.Wrap(err))
 			}
 			if i == 1 {
 				last := rows[len(rows)-1]
-				if installed == nil || atoi(last[0].String) >= installed[db] {
+				if installed == nil || lang.Atoi(last[0].String) >= installed[db] {
 					last[0].String = ""
 				}
 			}
@@ -49,7 +50,7 @@ func (s *server) version(ctx context.Context, q dialect.Querier, installed map[s
 			}
 		}
 	}
-	return digest(all.String()), nil
+	return lang.Digest(all.String()), nil
 }
 
 // sums asks for numbers and checksums of a database's columns, indexes, checks, views and routines, and in its last row for

@@ -7,36 +7,37 @@ import (
 	"slices"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // Wipe drops views, tables, sequences and routines of the replicated databases.
 func (m *schema) Wipe(ctx context.Context, c *sql.Conn) error {
 	err := m.sessions.neutral(ctx, c, func(q dialect.Querier) error {
-		rows, err := texts(ctx, q, "SELECT @@foreign_key_checks")
+		rows, err := lang.Texts(ctx, q, "SELECT @@foreign_key_checks")
 		if err != nil {
 			return err
 		}
-		if err := exec(ctx, q, "SET foreign_key_checks=0"); err != nil {
+		if err := lang.Exec(ctx, q, "SET foreign_key_checks=0"); err != nil {
 			return err
 		}
 		err = m.wipe(ctx, q)
-		if berr := exec(context.WithoutCancel(ctx), q, "SET foreign_key_checks="+rows[0][0].String); err == nil {
+		if berr := lang.Exec(context.WithoutCancel(ctx), q, "SET foreign_key_checks="+rows[0][0].String); err == nil {
 			err = berr
 		}
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("mysql: wipe: %w", wrap(err))
+		return fmt.Errorf("mysql: wipe: %w", lang.Wrap(err))
 	}
 	return nil
 }
 
 func (m *schema) wipe(ctx context.Context, q dialect.Querier) error {
-	if err := exec(ctx, q, "DELETE FROM "+m.server.Own("counters")); err != nil {
+	if err := lang.Exec(ctx, q, "DELETE FROM "+m.server.Own("counters")); err != nil {
 		return err
 	}
 	for _, db := range slices.Backward(m.server.databases()) {
-		tables, err := texts(ctx, q, "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA="+text(db)+
+		tables, err := lang.Texts(ctx, q, "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(db)+
 			" ORDER BY TABLE_TYPE='VIEW' DESC, TABLE_TYPE='SEQUENCE'")
 		if err != nil {
 			return err
@@ -46,16 +47,16 @@ func (m *schema) wipe(ctx context.Context, q dialect.Querier) error {
 			if r[1].String == "VIEW" || r[1].String == "SEQUENCE" {
 				what = r[1].String
 			}
-			if err := exec(ctx, q, "DROP "+what+" IF EXISTS "+qualified(db, r[0].String)); err != nil {
+			if err := lang.Exec(ctx, q, "DROP "+what+" IF EXISTS "+lang.Qualified(db, r[0].String)); err != nil {
 				return err
 			}
 		}
-		routines, err := texts(ctx, q, "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA="+text(db))
+		routines, err := lang.Texts(ctx, q, "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA="+lang.Text(db))
 		if err != nil {
 			return err
 		}
 		for _, r := range routines {
-			if err := exec(ctx, q, "DROP "+r[0].String+" IF EXISTS "+qualified(db, r[1].String)); err != nil {
+			if err := lang.Exec(ctx, q, "DROP "+r[0].String+" IF EXISTS "+lang.Qualified(db, r[1].String)); err != nil {
 				return err
 			}
 		}

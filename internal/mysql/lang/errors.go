@@ -1,4 +1,4 @@
-package mysql
+package lang
 
 import (
 	"errors"
@@ -8,13 +8,13 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 )
 
-var errTrust = fmt.Errorf("mysql: the server writes a binary log and then lets only users with SUPER create triggers: "+
+var ErrTrust = fmt.Errorf("mysql: the server writes a binary log and then lets only users with SUPER create triggers: "+
 	"SET GLOBAL log_bin_trust_function_creators=1 (and in the server's configuration): %w", dialect.ErrPrivilege)
 
 // Unfit reports whether the server may have refused a row for one of its values by itself.
 func Unfit(err error) bool {
-	switch errno(err) {
-	case 0, erDupEntry, erRowReferenced, erNoReferenced, erNoSuchTable, erBadField, erValueCount:
+	switch Errno(err) {
+	case 0, ErDupEntry, ErRowReferenced, ErNoReferenced, ErNoSuchTable, ErBadField, ErValueCount:
 		return false
 	}
 	return !LockLost(err) && !Unable(err)
@@ -22,28 +22,28 @@ func Unfit(err error) bool {
 
 // Numbers of server errors that mean something to ddb.
 const (
-	erDupEntry      = 1062
-	erNoSuchTable   = 1146
-	erViewInvalid   = 1356
-	erBadDB         = 1049
-	erBadField      = 1054
-	erValueCount    = 1136
+	ErDupEntry      = 1062
+	ErNoSuchTable   = 1146
+	ErViewInvalid   = 1356
+	ErBadDB         = 1049
+	ErBadField      = 1054
+	ErValueCount    = 1136
 	erNoTrust       = 1419
-	erSpecific      = 1227
-	erRowReferenced = 1451
-	erNoReferenced  = 1452
-	erCheckMaria    = 4025
-	erCheckMySQL    = 3819
-	erNoSuchThread  = 1094
+	ErSpecific      = 1227
+	ErRowReferenced = 1451
+	ErNoReferenced  = 1452
+	ErCheckMaria    = 4025
+	ErCheckMySQL    = 3819
+	ErNoSuchThread  = 1094
 	erLockWait      = 1205
 	erDeadlock      = 1213
-	erNeedReprepare = 1615
-	erUnknownStmt   = 1243
-	erUnpreparable  = 1295
-	erNotLocked     = 1100
+	ErNeedReprepare = 1615
+	ErUnknownStmt   = 1243
+	ErUnpreparable  = 1295
+	ErNotLocked     = 1100
 )
 
-func errno(err error) uint16 {
+func Errno(err error) uint16 {
 	if me, ok := errors.AsType[*driver.MySQLError](err); ok {
 		return me.Number
 	}
@@ -52,26 +52,26 @@ func errno(err error) uint16 {
 
 // LockLost reports whether the server gave up on a lock: a deadlock, or too long a wait. The same may succeed another time.
 func LockLost(err error) bool {
-	n := errno(err)
+	n := Errno(err)
 	return n == erDeadlock || n == erLockWait
 }
 
 // Unable reports whether the server could not do what was asked for want of something that has nothing to do with the
 // statement: room, memory, time, or leave to write at all (https://mariadb.com/kb/en/mariadb-error-code-reference/).
 func Unable(err error) bool {
-	switch errno(err) {
+	switch Errno(err) {
 	case 3, 1021, 1026, 1037, 1038, 1041, 1047, 1114, 1180, 1181, 1203, 1226, 1290, 1317, 1836:
 		return true
 	}
 	return false
 }
 
-// wrap adds dialect.ErrPrivilege to errors of the server that say so.
-func wrap(err error) error {
-	switch errno(err) {
+// Wrap adds dialect.ErrPrivilege to errors of the server that say so.
+func Wrap(err error) error {
+	switch Errno(err) {
 	case erNoTrust:
-		return fmt.Errorf("%w (%w)", errTrust, err)
-	case 1044, 1045, 1142, 1143, 1370, erSpecific, 1698:
+		return fmt.Errorf("%w (%w)", ErrTrust, err)
+	case 1044, 1045, 1142, 1143, 1370, ErSpecific, 1698:
 		return fmt.Errorf("%w: %w", dialect.ErrPrivilege, err)
 	}
 	return err

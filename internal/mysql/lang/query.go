@@ -1,4 +1,4 @@
-package mysql
+package lang
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 )
 
-// texts runs a query of the catalogue and returns all its rows as text.
-func texts(ctx context.Context, q dialect.Querier, query string) ([][]sql.NullString, error) {
+// Texts runs a query of the catalogue and returns all its rows as text.
+func Texts(ctx context.Context, q dialect.Querier, query string) ([][]sql.NullString, error) {
 	rows, err := q.QueryContext(ctx, query)
 	if err != nil {
 		return nil, err
@@ -33,11 +33,11 @@ func texts(ctx context.Context, q dialect.Querier, query string) ([][]sql.NullSt
 	return all, rows.Err()
 }
 
-// exec runs statements one after the other.
-func exec(ctx context.Context, q dialect.Querier, statements ...string) error {
+// Exec runs statements one after the other.
+func Exec(ctx context.Context, q dialect.Querier, statements ...string) error {
 	for _, s := range statements {
 		if _, err := q.ExecContext(ctx, s); err != nil {
-			return wrap(err)
+			return Wrap(err)
 		}
 	}
 	return nil
