@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -98,7 +99,7 @@ func (a *applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 func (w *writer) onDuplicate() string {
 	set := make([]string, len(w.t.stored))
 	for i, c := range w.t.stored {
-		set[i] = lang.Ident(c.name) + "=VALUES(" + lang.Ident(c.name) + ")"
+		set[i] = lang.Ident(c.Name) + "=VALUES(" + lang.Ident(c.Name) + ")"
 	}
 	return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ",")
 }
@@ -130,18 +131,18 @@ func (w *writer) delete(keys [][]any, n int) (deleted int64, err error) {
 func (w *writer) insert(rows []dialect.Row, verb, tail string) error {
 	names := make([]string, len(w.t.stored))
 	for i, c := range w.t.stored {
-		names[i] = lang.Ident(c.name)
+		names[i] = lang.Ident(c.Name)
 	}
 	limit := w.rows.server.statement
-	st := newInsert(w.ctx, w.q, limit, verb+w.t.sqlName()+" ("+strings.Join(names, ",")+") VALUES ", tail)
+	st := codec.NewInsert(w.ctx, w.q, limit, verb+w.t.sqlName()+" ("+strings.Join(names, ",")+") VALUES ", tail)
 	first := 0 // of the rows in the statement
 	for i, r := range rows {
 		width := 0
 		for _, v := range r.Values {
-			width += size(v)
+			width += codec.Size(v)
 		}
-		if st.full(width) {
-			if err := st.flush(); err != nil {
+		if st.Full(width) {
+			if err := st.Flush(); err != nil {
 				return w.fail(err, keysOf(rows[first:i]))
 			}
 			first = i
@@ -153,9 +154,9 @@ func (w *writer) insert(rows []dialect.Row, verb, tail string) error {
 			first = i + 1
 			continue
 		}
-		st.end(appendTuple(st.row(), w.t.stored, r.Values))
+		st.End(codec.AppendTuple(st.Row(), w.t.stored, r.Values))
 	}
-	if err := st.flush(); err != nil {
+	if err := st.Flush(); err != nil {
 		return w.fail(err, keysOf(rows[first:]))
 	}
 	return nil
@@ -171,32 +172,32 @@ func keysOf(rows []dialect.Row) [][]any {
 
 // large writes one row whose big values are first put together in user variables, so
 // that no statement is bigger than the server or the driver takes.
-func (w *writer) large(st *insert, r dialect.Row) error {
-	if err := st.flush(); err != nil {
+func (w *writer) large(st *codec.Insert, r dialect.Row) error {
+	if err := st.Flush(); err != nil {
 		return err
 	}
 	literals, used, err := w.literals(r)
 	if err != nil {
 		return err
 	}
-	b := st.row()
+	b := st.Row()
 	for i, l := range literals {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = append(b, l...)
 	}
-	st.end(b)
-	return errors.Join(st.flush(), w.forget(used))
+	st.End(b)
+	return errors.Join(st.Flush(), w.forget(used))
 }
 
 // literals returns the row's values as SQL, big ones as the names of the variables used.
 func (w *writer) literals(r dialect.Row) (list [][]byte, used []string, err error) {
 	list = make([][]byte, len(r.Values))
 	for i, c := range w.t.stored {
-		data, ok := asBytes(r.Values[i])
+		data, ok := codec.AsBytes(r.Values[i])
 		if !ok || len(data) <= min(maxInline, w.rows.server.statement/(4+len(r.Values))) {
-			list[i] = c.appendLiteral(nil, r.Values[i])
+			list[i] = c.AppendLiteral(nil, r.Values[i])
 			continue
 		}
 		name := fmt.Sprintf("@ddb_v%d", i)
@@ -232,7 +233,7 @@ func (w *writer) assemble(name string, data []byte) error {
 			b = append(b, ',')
 		}
 		b = append(b, "_binary'"...)
-		b = appendEscaped(b, data[at:min(at+piece, len(data))])
+		b = codec.AppendEscaped(b, data[at:min(at+piece, len(data))])
 		b = append(b, '\'')
 		if at > 0 {
 			b = append(b, ')')
@@ -255,7 +256,7 @@ func (w *writer) assemble(name string, data []byte) error {
 func (w *writer) fail(err error, keys [][]any) error {
 	at := ""
 	if len(keys) == 1 {
-		at = fmt.Sprintf(" key %s", describe(keys[0]))
+		at = fmt.Sprintf(" key %s", codec.Describe(keys[0]))
 	}
 	switch lang.Errno(err) {
 	case lang.ErDupEntry, lang.ErRowReferenced, lang.ErNoReferenced, lang.ErCheckMaria, lang.ErCheckMySQL:

@@ -91,7 +91,7 @@ func (w *writer) update(r dialect.Row) error {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, lang.Ident(c.name)...)
+		b = append(b, lang.Ident(c.Name)...)
 		b = append(b, '=')
 		b = append(b, literals[i]...)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
 
@@ -19,7 +20,7 @@ func (n *node) collectKeys(name string, during func()) (keys []string) {
 	t := n.table(name)
 	n.in(dialect.Pass, func(c *sql.Conn) {
 		notes, err := n.eng.Collect(n.Context(), c, t, func(r dialect.Row) error {
-			keys = append(keys, describe(r.Key))
+			keys = append(keys, codec.Describe(r.Key))
 			return nil
 		})
 		n.ok(err)

@@ -28,7 +28,7 @@ func (o outboxes) noteRows(p path, images bool, row string, existed bool) string
 	t := p.last()
 	stored := make([]string, len(t.stored))
 	for i, c := range t.stored {
-		stored[i] = fmt.Sprintf("x%d.%s", len(p.steps), lang.Ident(c.name))
+		stored[i] = fmt.Sprintf("x%d.%s", len(p.steps), lang.Ident(c.Name))
 	}
 	return "INSERT INTO " + o.name(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") SELECT " +
 		strings.Join(o.noteValues(t, images, stored, existed), ",") + p.from(row)

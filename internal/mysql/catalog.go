@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -161,9 +162,9 @@ func (b *catalogBuilder) addColumn(db string, r []sql.NullString) {
 	}
 	typ, _, _ := strings.Cut(r[2].String, " /*")
 	t.Stored = append(t.Stored, c.Name)
-	t.stored = append(t.stored, column{
-		name: c.Name, typ: typ, charset: r[4].String, collation: r[5].String,
-		kind: kindOf(strings.ToLower(r[3].String), b.server.mariadb), auto: c.AutoIncrement,
+	t.stored = append(t.stored, codec.Column{
+		Name: c.Name, Type: typ, Charset: r[4].String, Collation: r[5].String,
+		Kind: codec.KindOf(strings.ToLower(r[3].String), b.server.mariadb), Auto: c.AutoIncrement,
 	})
 }
 
@@ -275,9 +276,9 @@ func (b *catalogBuilder) finish() *catalog {
 
 func (b *catalogBuilder) refusal(t *table) string {
 	for _, c := range t.keyColumns() {
-		if members, ok := strings.CutPrefix(c.typ, "set('"); ok && slices.Contains(strings.Split(strings.TrimSuffix(members, "')"), "','"), "") {
+		if members, ok := strings.CutPrefix(c.Type, "set('"); ok && slices.Contains(strings.Split(strings.TrimSuffix(members, "')"), "','"), "") {
 			return fmt.Sprintf("column %s in the primary key of table %s is a SET with an empty member, which reads like no member at all: "+
-				"ALTER TABLE %s MODIFY %s SET(...) without ''", lang.Ident(c.name), t.sqlName(), t.sqlName(), lang.Ident(c.name))
+				"ALTER TABLE %s MODIFY %s SET(...) without ''", lang.Ident(c.Name), t.sqlName(), t.sqlName(), lang.Ident(c.Name))
 		}
 	}
 	if len(t.Key) == 0 {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -62,29 +63,29 @@ func (c *capture) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Ta
 }
 
 // collectQuery joins the keys of the notes that the condition selects with their rows, whose values begin at.
-func (c *capture) collectQuery(t *table, where string) (r *rowReader, query string, at int) {
-	r = &rowReader{}
+func (c *capture) collectQuery(t *table, where string) (r *codec.Reader, query string, at int) {
+	r = &codec.Reader{}
 	addKey(r, t, "o")
-	r.add(present(t), flagColumn)
-	at = r.addColumns("t", t.stored)
-	return r, "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT DISTINCT " + keyNames(t) + " FROM " + c.outboxes.name(t.ID) + where + ") o LEFT JOIN " +
+	r.Add(present(t), codec.Flag)
+	at = r.AddColumns("t", t.stored)
+	return r, "SELECT " + strings.Join(r.Exprs, ", ") + " FROM (SELECT DISTINCT " + keyNames(t) + " FROM " + c.outboxes.name(t.ID) + where + ") o LEFT JOIN " +
 		t.sqlName() + " t ON " + matchKey(t, "t", "o"), at
 }
 
 // emitNoted emits what the query of r gives for the notes that the condition selects. The row's values begin at.
-func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *table, r *rowReader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
-	var s *spool
+func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *table, r *codec.Reader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+	var s *codec.Spool
 	err = c.sessions.neutral(ctx, q, func(q dialect.Querier) error {
 		if n, err = c.seen(ctx, q, t, where); err != nil || n.Count == 0 {
 			return err
 		}
-		s, err = r.collect(ctx, q, query)
+		s, err = r.Collect(ctx, q, query)
 		return err
 	})
 	if err == nil && s != nil {
-		defer s.close()
+		defer s.Close()
 		base := at + len(t.stored) // whether the row existed, and what it was then
-		err = s.each(func(v []any) error {
+		err = s.Each(func(v []any) error {
 			row := dialect.Row{Key: v[:len(t.Key)]}
 			if v[len(t.Key)] == int64(1) {
 				row.Values = v[at:base]
@@ -109,14 +110,14 @@ func (c *capture) CollectImages(ctx context.Context, q dialect.Querier, dt *dial
 	if err != nil {
 		return dialect.Notes{Table: dt}, err
 	}
-	r := &rowReader{}
+	r := &codec.Reader{}
 	addKey(r, t, "o")
-	r.add(present(t), flagColumn)
-	at := r.addColumns("t", t.stored)
-	r.add("o.existed", flagColumn)
+	r.Add(present(t), codec.Flag)
+	at := r.AddColumns("t", t.stored)
+	r.Add("o.existed", codec.Flag)
 	addImages(r, t, "o")
 	out, mine := c.outboxes.name(t.ID), " WHERE conn=CONNECTION_ID() AND tx=IFNULL(@ddb_tx, 0)"
-	query := "SELECT " + strings.Join(r.exprs, ", ") + " FROM (SELECT MIN(id) AS id FROM " + out + mine + " GROUP BY " + keyNames(t) + ") f" +
+	query := "SELECT " + strings.Join(r.Exprs, ", ") + " FROM (SELECT MIN(id) AS id FROM " + out + mine + " GROUP BY " + keyNames(t) + ") f" +
 		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + t.sqlName() + " t ON " + matchKey(t, "t", "o") + " ORDER BY f.id"
 	n, err = c.emitNoted(ctx, q, t, r, mine, query, at, emit)
 	n.Table = dt

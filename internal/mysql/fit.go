@@ -65,7 +65,7 @@ func (w *writer) kept(r dialect.Row) (same bool, err error) {
 	err = w.rows.lookup(w.ctx, w.q, w.t, [][]any{r.Key}, func(is dialect.Row) error {
 		same = is.Values != nil
 		for i, c := range w.t.stored {
-			same = same && bytes.Equal(c.appendLiteral(nil, is.Values[i]), c.appendLiteral(nil, r.Values[i]))
+			same = same && bytes.Equal(c.AppendLiteral(nil, is.Values[i]), c.AppendLiteral(nil, r.Values[i]))
 		}
 		return nil
 	})

@@ -13,6 +13,7 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -39,7 +40,7 @@ func (w *writer) loadable(rows []dialect.Row) bool {
 	for _, r := range rows {
 		width := 0
 		for _, v := range r.Values {
-			width += size(v)
+			width += codec.Size(v)
 		}
 		if width > w.rows.server.statement/2 {
 			return false
@@ -99,10 +100,10 @@ func loadStatement(t *table, stream string) string {
 		}
 		variable := "@ddb_l" + strconv.Itoa(i)
 		if expr := loadExpression(c, variable); expr != "" {
-			set = append(set, lang.Ident(c.name)+"="+expr)
+			set = append(set, lang.Ident(c.Name)+"="+expr)
 			b.WriteString(variable)
 		} else {
-			b.WriteString(lang.Ident(c.name))
+			b.WriteString(lang.Ident(c.Name))
 		}
 	}
 	b.WriteByte(')')
@@ -114,14 +115,14 @@ func loadStatement(t *table, stream string) string {
 
 // loadAs is the expression that makes the column's value from the text in the variable, ""
 // where the column takes the text itself.
-func loadExpression(c column, variable string) string {
+func loadExpression(c codec.Column, variable string) string {
 	switch {
-	case c.kind == kindBits, strings.HasPrefix(c.typ, "year"): // text would be a member's name, bytes, or a year of two digits
+	case c.Kind == codec.KindBits, strings.HasPrefix(c.Type, "year"): // text would be a member's name, bytes, or a year of two digits
 		return "CAST(" + variable + " AS UNSIGNED)"
-	case c.kind == kindJSON,
-		c.kind == kindPlain && !strings.HasPrefix(c.typ, "date") && !strings.HasPrefix(c.typ, "time"):
+	case c.Kind == codec.KindJSON,
+		c.Kind == codec.KindPlain && !strings.HasPrefix(c.Type, "date") && !strings.HasPrefix(c.Type, "time"):
 		return "CONVERT(" + variable + " USING utf8mb4)"
-	case c.auto:
+	case c.Auto:
 		// Any SET makes the server forget that the file gave a value, and then it numbers a 0 itself.
 		return variable
 	}
@@ -132,7 +133,7 @@ const loadBuffer = 32 << 10 // bytes of rows that are encoded at once
 
 // loadStream is rows in the text format of LOAD DATA.
 type loadStream struct {
-	columns []column
+	columns []codec.Column
 	rows    []dialect.Row // yet to be encoded
 	buf     []byte        // encoded, of which those before at are read
 	at      int

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
@@ -71,8 +72,8 @@ func TestLoadEqualsReplace(t *testing.T) {
 	})
 	byLoad.ok(err)
 	for _, r := range rows {
-		if got := back[r.Key[0].(int64)]; describe(got) != describe(r.Values) {
-			t.Errorf("stored %.200s, read %.200s", describe(r.Values), describe(got))
+		if got := back[r.Key[0].(int64)]; codec.Describe(got) != codec.Describe(r.Values) {
+			t.Errorf("stored %.200s, read %.200s", codec.Describe(r.Values), codec.Describe(got))
 		}
 	}
 }

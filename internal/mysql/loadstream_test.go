@@ -10,6 +10,7 @@ import (
 	"testing/iotest"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	driver "github.com/go-sql-driver/mysql"
 )
@@ -41,7 +42,7 @@ func TestRefusesLoad(t *testing.T) {
 // The stream is the same however it is read.
 func TestLoadStream(t *testing.T) {
 	stream := func() io.Reader {
-		s := &loadStream{columns: make([]column, 3)}
+		s := &loadStream{columns: make([]codec.Column, 3)}
 		for i := range int64(3000) {
 			s.rows = append(s.rows, dialect.Row{Values: []any{i, nil, "\\a\tb\nc\x00"}})
 		}

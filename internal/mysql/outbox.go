@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -39,9 +40,9 @@ func outboxPrint(t *table, images bool) string {
 
 // declare is the column's type in an outbox. Wide images are kept outside the row,
 // since key and images together could exceed what a row can hold.
-func declare(c column, wide bool) string {
-	typ := c.typ
-	if wide && c.isList() {
+func declare(c codec.Column, wide bool) string {
+	typ := c.Type
+	if wide && c.IsList() {
 		return "bigint unsigned" // a trigger would copy it by its text, which may be ambiguous
 	}
 	if wide && strings.HasPrefix(typ, "varchar") {
@@ -50,8 +51,8 @@ func declare(c column, wide bool) string {
 	if wide && strings.HasPrefix(typ, "varbinary") {
 		typ = "longblob"
 	}
-	if c.charset != "" && c.kind != kindJSON {
-		typ += " CHARACTER SET " + c.charset + " COLLATE " + c.collation
+	if c.Charset != "" && c.Kind != codec.KindJSON {
+		typ += " CHARACTER SET " + c.Charset + " COLLATE " + c.Collation
 	}
 	return typ
 }
@@ -67,15 +68,15 @@ func captures(o outbox, triggers map[string]tableName) bool {
 }
 
 // addKey adds the columns k1, k2, ... of a table's outbox under an alias.
-func addKey(r *rowReader, t *table, alias string) {
-	r.addColumns(alias, numbered("k", t.keyColumns()))
+func addKey(r *codec.Reader, t *table, alias string) {
+	r.AddColumns(alias, numbered("k", t.keyColumns()))
 }
 
 // matchKey joins an outbox's key with the table's.
 func matchKey(t *table, alias, outbox string) string {
 	parts := make([]string, len(t.Key))
 	for i, c := range t.keyColumns() {
-		parts[i] = fmt.Sprintf("%s.%s=%s.k%d", alias, lang.Ident(c.name), outbox, i+1)
+		parts[i] = fmt.Sprintf("%s.%s=%s.k%d", alias, lang.Ident(c.Name), outbox, i+1)
 	}
 	return strings.Join(parts, " AND ")
 }
@@ -91,7 +92,7 @@ func keyNames(t *table) string {
 
 // present tells whether an outer join found the row.
 func present(t *table) string {
-	return "t." + lang.Ident(t.keyColumns()[0].name) + " IS NOT NULL"
+	return "t." + lang.Ident(t.keyColumns()[0].Name) + " IS NOT NULL"
 }
 
 // outboxes are the outboxes of a server's tables, and the triggers that fill them.
@@ -197,15 +198,15 @@ func (o outboxes) origin() string {
 }
 
 // addImages adds the columns o1, o2, ... of a table's outbox under an alias and returns where they begin.
-func addImages(r *rowReader, t *table, alias string) int {
-	return r.addColumns(alias, numbered("o", t.stored))
+func addImages(r *codec.Reader, t *table, alias string) int {
+	return r.AddColumns(alias, numbered("o", t.stored))
 }
 
 // numbered returns the columns as an outbox names them: with the prefix and their number.
-func numbered(prefix string, columns []column) []column {
+func numbered(prefix string, columns []codec.Column) []codec.Column {
 	columns = slices.Clone(columns)
 	for i := range columns {
-		columns[i].name = fmt.Sprintf("%s%d", prefix, i+1)
+		columns[i].Name = fmt.Sprintf("%s%d", prefix, i+1)
 	}
 	return columns
 }
@@ -248,7 +249,7 @@ func (o outboxes) noteValues(t *table, images bool, stored []string, existed boo
 			switch {
 			case !existed:
 				s = "NULL"
-			case t.stored[i].isList():
+			case t.stored[i].IsList():
 				s = "CAST(" + s + " AS UNSIGNED)"
 			}
 			vals = append(vals, s)

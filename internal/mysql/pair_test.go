@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 )
 
 // node is an engine on a database of its own.
@@ -121,7 +122,7 @@ func (n *node) same(r *node, tables ...string) {
 func dump(n *node, table string) []string {
 	var list []string
 	_, err := n.eng.Scan(context.Background(), n.db, n.table(table), nil, 50, func(v []any) error {
-		list = append(list, describe(v))
+		list = append(list, codec.Describe(v))
 		return nil
 	})
 	n.ok(err)

@@ -21,7 +21,7 @@ func (b *catalogBuilder) noteMoment(t *table, index, column string) {
 	}
 	count := b.moments[n][index] + 1
 	for _, c := range t.stored {
-		if c.name == column && !strings.HasPrefix(c.typ, "date") && !strings.HasPrefix(c.typ, "timestamp") {
+		if c.Name == column && !strings.HasPrefix(c.Type, "date") && !strings.HasPrefix(c.Type, "timestamp") {
 			count = 0
 		}
 	}

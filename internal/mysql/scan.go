@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -21,21 +22,21 @@ func (a *applier) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table
 			return false, fmt.Errorf("mysql: scan: %w", err)
 		}
 	}
-	r := &rowReader{}
-	r.addColumns("t", t.stored)
-	var s *spool
+	r := &codec.Reader{}
+	r.AddColumns("t", t.stored)
+	var s *codec.Spool
 	err = a.sessions.neutral(ctx, q, func(q dialect.Querier) (err error) {
-		s, err = r.collect(ctx, q, t.pageQuery(r.exprs, after, limit))
+		s, err = r.Collect(ctx, q, t.pageQuery(r.Exprs, after, limit))
 		return err
 	})
 	if err != nil {
 		return false, fmt.Errorf("mysql: scan %s: %w", t.sqlName(), lang.Wrap(err))
 	}
-	defer s.close()
-	if err := s.each(emit); err != nil {
+	defer s.Close()
+	if err := s.Each(emit); err != nil {
 		return false, err
 	}
-	return s.rows == limit, nil
+	return s.Rows == limit, nil
 }
 
 // Lookup reads and locks rows by key. Each key that is not just an integer is a SELECT of its own in
@@ -65,25 +66,25 @@ func (a *applier) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Tab
 }
 
 func (a *applier) lookup(ctx context.Context, q dialect.Querier, t *table, keys [][]any, emit func(dialect.Row) error) error {
-	r := &rowReader{}
-	r.add("", flagColumn)
-	r.addColumns("t", t.stored)
-	columns := strings.Join(r.exprs[1:], ", ")
+	r := &codec.Reader{}
+	r.Add("", codec.Flag)
+	r.AddColumns("t", t.stored)
+	columns := strings.Join(r.Exprs[1:], ", ")
 	query, ok := byIntegers(t, columns, keys)
 	if !ok {
 		query = oneByOne(t, columns, keys)
 	}
-	var s *spool
+	var s *codec.Spool
 	err := a.sessions.neutral(ctx, q, func(q dialect.Querier) (err error) {
-		s, err = r.collect(ctx, q, query)
+		s, err = r.Collect(ctx, q, query)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.Close()
 	answers := dialect.Answers{Keys: keys, Emit: emit}
-	err = s.each(func(v []any) error {
+	err = s.Each(func(v []any) error {
 		return answers.Found(int(v[0].(int64)), dialect.Row{Key: t.ownKey(v[1:]), Values: v[1:]})
 	})
 	if err != nil {
@@ -114,7 +115,7 @@ func byIntegers(t *table, columns string, keys [][]any) (query string, ok bool) 
 	}
 	c := t.keyColumns()[0]
 	typ := "BIGINT"
-	if strings.Contains(c.typ, "unsigned") {
+	if strings.Contains(c.Type, "unsigned") {
 		typ += " UNSIGNED"
 	}
 	b := []byte("SELECT d.i-1, " + columns + " FROM JSON_TABLE('[")
@@ -132,5 +133,5 @@ func byIntegers(t *table, columns string, keys [][]any) (query string, ok bool) 
 		}
 	}
 	return string(b) + "]', '$[*]' COLUMNS (i FOR ORDINALITY, k " + typ + " PATH '$')) d STRAIGHT_JOIN " + t.sqlName() +
-		" t FORCE INDEX (PRIMARY) ON t." + lang.Ident(c.name) + "=d.k ORDER BY d.i FOR UPDATE", true
+		" t FORCE INDEX (PRIMARY) ON t." + lang.Ident(c.Name) + "=d.k ORDER BY d.i FOR UPDATE", true
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -19,9 +20,9 @@ func appendKey(b []byte, t *table, key []any) []byte {
 		if i > 0 {
 			b = append(b, " AND "...)
 		}
-		b = append(b, c.compare()...)
+		b = append(b, c.Compare()...)
 		b = append(b, '=')
-		b = c.appendLiteral(b, key[i])
+		b = c.AppendLiteral(b, key[i])
 	}
 	return b
 }
@@ -38,13 +39,13 @@ func checkKey(t *table, key []any) error {
 func appendKeys(b []byte, t *table, keys [][]any) []byte {
 	if len(t.Key) == 1 && len(keys) > 1 {
 		c := t.keyColumns()[0]
-		b = append(b, c.compare()...)
+		b = append(b, c.Compare()...)
 		b = append(b, " IN ("...)
 		for i, k := range keys {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = c.appendLiteral(b, k[0])
+			b = c.AppendLiteral(b, k[0])
 		}
 		return append(b, ')')
 	}
@@ -66,7 +67,7 @@ func acts(rule string) bool { return rule == "CASCADE" || rule == "SET NULL" }
 // table is a dialect.Table with what only this package needs.
 type table struct {
 	*dialect.Table
-	stored  []column
+	stored  []codec.Column
 	unique  bool // there is a unique index besides the primary key
 	foreign []foreignKey
 }
@@ -82,8 +83,8 @@ type foreignKey struct {
 
 func (t *table) sqlName() string { return lang.Qualified(t.Database, t.Name) }
 
-func (t *table) keyColumns() []column {
-	key := make([]column, len(t.Key))
+func (t *table) keyColumns() []codec.Column {
+	key := make([]codec.Column, len(t.Key))
 	for i, k := range t.Key {
 		key[i] = t.stored[k]
 	}
@@ -156,9 +157,9 @@ func (k *current) table(ctx context.Context, q dialect.Querier, t *dialect.Table
 func exactKey(t *table) bool {
 	for _, c := range t.keyColumns() {
 		switch {
-		case c.kind == kindFloat:
+		case c.Kind == codec.KindFloat:
 			return false
-		case c.kind == kindText && !strings.HasSuffix(c.collation, "_nopad_bin") && c.collation != "utf8mb4_0900_bin":
+		case c.Kind == codec.KindText && !strings.HasSuffix(c.Collation, "_nopad_bin") && c.Collation != "utf8mb4_0900_bin":
 			return false
 		}
 	}
@@ -205,7 +206,7 @@ func (t *table) ownKey(values []any) []any {
 
 // autoKey returns the place in the key of the AUTO_INCREMENT column, -1 if it has none.
 func (t *table) autoKey() int {
-	return slices.IndexFunc(t.keyColumns(), func(c column) bool { return c.auto })
+	return slices.IndexFunc(t.keyColumns(), func(c codec.Column) bool { return c.Auto })
 }
 
 // pageQuery reads rows in key order from behind the key after.
@@ -213,7 +214,7 @@ func (t *table) pageQuery(exprs []string, after []any, limit int) string {
 	key := t.keyColumns()
 	names := make([]string, len(key))
 	for i, c := range key {
-		names[i] = "t." + lang.Ident(c.name)
+		names[i] = "t." + lang.Ident(c.Name)
 	}
 	b := []byte("SELECT " + strings.Join(exprs, ", ") + " FROM " + t.sqlName() + " t FORCE INDEX (PRIMARY)")
 	if after != nil {
@@ -232,9 +233,9 @@ func (t *table) pageQuery(exprs []string, after []any, limit int) string {
 				if i > 0 {
 					b = append(b, " AND "...)
 				}
-				b = append(b, key[i].compare()...)
+				b = append(b, key[i].Compare()...)
 				b = append(b, op...)
-				b = key[i].appendLiteral(b, after[i])
+				b = key[i].AppendLiteral(b, after[i])
 			}
 			b = append(b, ')')
 		}
@@ -245,7 +246,7 @@ func (t *table) pageQuery(exprs []string, after []any, limit int) string {
 
 // integerKey reports whether the key is one column of integers.
 func (t *table) integerKey() bool {
-	return len(t.Key) == 1 && t.keyColumns()[0].kind == kindInt && strings.Contains(t.keyColumns()[0].typ, "int")
+	return len(t.Key) == 1 && t.keyColumns()[0].Kind == codec.KindInt && strings.Contains(t.keyColumns()[0].Type, "int")
 }
 
 // areas numbers the tables so that those connected by foreign keys have the same number.

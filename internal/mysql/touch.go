@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -42,10 +43,10 @@ func (c *capture) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 
 // keyPage reads the keys behind after, in order.
 func (c *capture) keyPage(ctx context.Context, q dialect.Querier, t *table, after []any, limit int) ([][]any, error) {
-	r := &rowReader{}
-	r.addColumns("t", t.keyColumns())
+	r := &codec.Reader{}
+	r.AddColumns("t", t.keyColumns())
 	var page [][]any
-	err := r.run(ctx, q, t.pageQuery(r.exprs, after, limit), func(v []any) error {
+	err := r.Run(ctx, q, t.pageQuery(r.Exprs, after, limit), func(v []any) error {
 		page = append(page, append([]any(nil), v...))
 		return nil
 	})
@@ -60,17 +61,17 @@ func (c *capture) touch(ctx context.Context, q dialect.Querier, t *table, keys [
 		head = "INSERT INTO " + c.outboxes.name(t.ID) + " (" + originColumns + "," + keyNames(t) + ") VALUES "
 		origin = c.outboxes.origin() + ",0,"
 	}
-	st := newInsert(ctx, q, c.outboxes.server.statement, head, "")
+	st := codec.NewInsert(ctx, q, c.outboxes.server.statement, head, "")
 	columns := t.keyColumns()
 	for _, key := range keys {
 		if err := checkKey(t, key); err != nil {
 			return err
 		}
-		b := st.row()
-		st.end(appendTuple(append(b, origin...), columns, key))
-		if err := st.next(); err != nil {
+		b := st.Row()
+		st.End(codec.AppendTuple(append(b, origin...), columns, key))
+		if err := st.Next(); err != nil {
 			return err
 		}
 	}
-	return st.flush()
+	return st.Flush()
 }

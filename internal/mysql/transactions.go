@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -233,30 +234,30 @@ func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, 
 	if n.Count == 0 {
 		return n, nil
 	}
-	r := &rowReader{}
+	r := &codec.Reader{}
 	addKey(r, t.table, "o")
-	r.add("o.id", flagColumn)
-	r.add("f.line", flagColumn)
-	r.add(present(t.table), flagColumn)
-	now := r.addColumns("t", t.table.stored)
-	r.add("n.existed", flagColumn) // NULL: nobody has changed the row since
+	r.Add("o.id", codec.Flag)
+	r.Add("f.line", codec.Flag)
+	r.Add(present(t.table), codec.Flag)
+	now := r.AddColumns("t", t.table.stored)
+	r.Add("n.existed", codec.Flag) // NULL: nobody has changed the row since
 	next := addImages(r, t.table, "n")
-	r.add("o.existed", flagColumn)
+	r.Add("o.existed", codec.Flag)
 	base := addImages(r, t.table, "o")
-	rows, err := c.q.QueryContext(ctx, "SELECT "+strings.Join(r.exprs, ", ")+c.changes(t))
+	rows, err := c.q.QueryContext(ctx, "SELECT "+strings.Join(r.Exprs, ", ")+c.changes(t))
 	if err != nil {
 		return n, err
 	}
 	defer rows.Close()
 	k, width := len(t.table.Key), len(t.table.stored)
-	v := make([]any, len(r.cells))
+	v := make([]any, len(r.Cells))
 	var together joined
 	for i := 0; rows.Next(); {
-		if err := rows.Scan(r.cells...); err != nil {
+		if err := rows.Scan(r.Cells...); err != nil {
 			return n, err
 		}
-		for j, x := range r.cells {
-			v[j] = x.(*cell).value()
+		for j, x := range r.Cells {
+			v[j] = x.(*codec.Cell).Value()
 		}
 		for t.ids[i] != v[k] {
 			i++

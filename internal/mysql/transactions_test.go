@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -26,7 +27,7 @@ func asText(values []any) string {
 	if values == nil {
 		return ""
 	}
-	return describe(values)
+	return codec.Describe(values)
 }
 
 // take adds what notes tell, and checks that each transaction began where those before it had ended.
@@ -43,7 +44,7 @@ func (h *history) take(n *node, most int) (more bool) {
 			for len(list) <= tx {
 				list = append(list, nil)
 			}
-			list[tx] = append(list[tx], change{t.Name, strings.ToLower(describe(r.Key)), asText(r.Base), asText(r.Values)})
+			list[tx] = append(list[tx], change{t.Name, strings.ToLower(codec.Describe(r.Key)), asText(r.Base), asText(r.Values)})
 			return nil
 		})
 		n.ok(err)

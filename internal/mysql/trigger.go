@@ -14,13 +14,13 @@ func (o outboxes) captureTriggers(c *catalog, t *table, images bool) ([]trigger,
 	values := func(row string, existed bool) string {
 		stored := make([]string, len(t.stored))
 		for i, col := range t.stored {
-			stored[i] = row + "." + lang.Ident(col.name)
+			stored[i] = row + "." + lang.Ident(col.Name)
 		}
 		return "(" + strings.Join(o.noteValues(t, images, stored, existed), ",") + ")"
 	}
 	var same []string
 	for _, col := range t.keyColumns() {
-		same = append(same, fmt.Sprintf("OLD.%s<=>NEW.%s", lang.Ident(col.name), lang.Ident(col.name)))
+		same = append(same, fmt.Sprintf("OLD.%s<=>NEW.%s", lang.Ident(col.Name), lang.Ident(col.Name)))
 	}
 	effects, err := c.cascades(t)
 	if err != nil {
@@ -66,8 +66,8 @@ func (o outboxes) refuseLarge(t *table, images bool, rows ...string) string {
 	for _, row := range rows {
 		var sizes []string
 		for _, c := range t.stored {
-			if c.unbounded() {
-				sizes = append(sizes, "IFNULL(LENGTH("+row+"."+lang.Ident(c.name)+"),0)")
+			if c.Unbounded() {
+				sizes = append(sizes, "IFNULL(LENGTH("+row+"."+lang.Ident(c.Name)+"),0)")
 			}
 		}
 		if len(sizes) > 0 {

@@ -1,4 +1,4 @@
-package mysql
+package codec
 
 import (
 	"fmt"
@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-func asBytes(v any) ([]byte, bool) {
+// AsBytes returns the bytes of a value that has some.
+func AsBytes(v any) ([]byte, bool) {
 	switch v := v.(type) {
 	case []byte:
 		return v, true
@@ -16,8 +17,8 @@ func asBytes(v any) ([]byte, bool) {
 	return nil, false
 }
 
-// describe shows a key for an error.
-func describe(key []any) string {
+// Describe shows a key for an error.
+func Describe(key []any) string {
 	parts := make([]string, len(key))
 	for i, v := range key {
 		switch v := v.(type) {
@@ -32,10 +33,10 @@ func describe(key []any) string {
 	return "(" + strings.Join(parts, ", ") + ")"
 }
 
-// appendLiteral appends v as SQL that the server stores in the column, or compares
+// AppendLiteral appends v as SQL that the server stores in the column, or compares
 // with it by the column's own collation, without any conversion. It relies on ddb's
 // sql_mode (backslash escapes) and on character_set_client being utf8mb4.
-func (c column) appendLiteral(b []byte, v any) []byte {
+func (c Column) AppendLiteral(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
 		return append(b, "NULL"...)
@@ -53,31 +54,31 @@ func (c column) appendLiteral(b []byte, v any) []byte {
 	case float64:
 		b = strconv.AppendFloat(b, v, 'e', -1, 64)
 	case string:
-		return appendString(b, c.kind, v)
+		return appendString(b, c.Kind, v)
 	case []byte:
 		if v == nil {
 			return append(b, "NULL"...)
 		}
-		return appendString(b, c.kind, v)
+		return appendString(b, c.Kind, v)
 	default:
-		return appendString(b, c.kind, fmt.Sprint(v))
+		return appendString(b, c.Kind, fmt.Sprint(v))
 	}
 	return b
 }
 
-func appendString[T string | []byte](b []byte, k kind, v T) []byte {
+func appendString[T string | []byte](b []byte, k Kind, v T) []byte {
 	switch k {
-	case kindFixed, kindInt, kindBits, kindFloat:
+	case KindFixed, KindInt, KindBits, KindFloat:
 		if isNumber(v) {
 			return append(b, v...)
 		}
-	case kindText, kindBytes:
+	case KindText, KindBytes:
 		b = append(b, "_binary"...)
-	case kindJSON:
+	case KindJSON:
 		b = append(b, "_utf8mb4"...)
 	}
 	b = append(b, '\'')
-	b = appendEscaped(b, v)
+	b = AppendEscaped(b, v)
 	return append(b, '\'')
 }
 
@@ -96,7 +97,7 @@ func isNumber[T string | []byte](v T) bool {
 	return digits
 }
 
-func appendEscaped[T string | []byte](b []byte, v T) []byte {
+func AppendEscaped[T string | []byte](b []byte, v T) []byte {
 	for i := range len(v) {
 		switch c := v[i]; c {
 		case 0:
@@ -116,8 +117,8 @@ func appendEscaped[T string | []byte](b []byte, v T) []byte {
 	return b
 }
 
-// size is about the number of bytes that v takes as a literal.
-func size(v any) int {
+// Size is about the number of bytes that v takes as a literal.
+func Size(v any) int {
 	switch v := v.(type) {
 	case string:
 		return len(v) + len(v)/16 + 12

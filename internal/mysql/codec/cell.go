@@ -1,4 +1,4 @@
-package mysql
+package codec
 
 import (
 	"fmt"
@@ -8,22 +8,22 @@ import (
 	"unicode/utf8"
 )
 
-// cell receives one value from the driver, in the form that a spool takes. It is no any, since
+// Cell receives one value from the driver, in the form that a spool takes. It is no any, since
 // a scan would allocate each of them only for the spool to take it apart.
-type cell struct {
-	kind kind
+type Cell struct {
+	kind Kind
 	utf8 bool
 	tag  byte   // says which of the two holds the value
 	n    uint64 // an integer, or the bits of a float64
 	b    []byte // the driver's own, valid until the next row
 }
 
-func (c column) newCell() *cell {
-	return &cell{kind: c.kind, utf8: c.kind == kindText && (strings.HasPrefix(c.charset, "utf8") || c.charset == "ascii")}
+func (c Column) newCell() *Cell {
+	return &Cell{kind: c.Kind, utf8: c.Kind == KindText && (strings.HasPrefix(c.Charset, "utf8") || c.Charset == "ascii")}
 }
 
 // Scan implements sql.Scanner.
-func (c *cell) Scan(src any) error {
+func (c *Cell) Scan(src any) error {
 	switch v := src.(type) {
 	case nil:
 		c.tag = tagNil
@@ -45,10 +45,10 @@ func (c *cell) Scan(src any) error {
 	return nil
 }
 
-func (c *cell) scanBytes(b []byte) error {
+func (c *Cell) scanBytes(b []byte) error {
 	c.tag, c.b = tagBytes, b
 	switch c.kind {
-	case kindInt, kindBits:
+	case KindInt, KindBits:
 		if n, err := strconv.ParseInt(string(b), 10, 64); err == nil {
 			c.tag, c.n = tagInt, uint64(n)
 			return nil
@@ -56,18 +56,18 @@ func (c *cell) scanBytes(b []byte) error {
 		n, err := strconv.ParseUint(string(b), 10, 64)
 		c.setUint(n)
 		return err
-	case kindFloat:
+	case KindFloat:
 		f, err := strconv.ParseFloat(string(b), 64)
 		c.tag, c.n = tagFloat, math.Float64bits(f)
 		return err
-	case kindFixed: // ZEROFILL shows in some queries and not in others
+	case KindFixed: // ZEROFILL shows in some queries and not in others
 		for len(b) > 1 && b[0] == '0' && b[1] != '.' {
 			b = b[1:]
 		}
 		c.tag, c.b = tagString, b
-	case kindPlain, kindJSON:
+	case KindPlain, KindJSON:
 		c.tag = tagString
-	case kindText:
+	case KindText:
 		if c.utf8 && utf8.Valid(b) {
 			c.tag = tagString
 		}
@@ -75,8 +75,8 @@ func (c *cell) scanBytes(b []byte) error {
 	return nil
 }
 
-// value returns what was scanned. A []byte is the driver's own.
-func (c *cell) value() any {
+// Value returns what was scanned. A []byte is the driver's own.
+func (c *Cell) Value() any {
 	switch c.tag {
 	case tagInt:
 		return int64(c.n)
@@ -96,7 +96,7 @@ func (c *cell) value() any {
 }
 
 // setUint makes the value an int64 if it is one.
-func (c *cell) setUint(u uint64) {
+func (c *Cell) setUint(u uint64) {
 	if c.tag, c.n = tagUint, u; u <= math.MaxInt64 {
 		c.tag = tagInt
 	}

@@ -1,4 +1,4 @@
-package mysql
+package codec
 
 import (
 	"bufio"
@@ -15,17 +15,17 @@ import (
 // spoolMemory is how many bytes of rows are kept in memory; more go to a file.
 const spoolMemory = 4 << 20
 
-// spool takes all rows of a query before any is handed on. A connection carries one
+// Spool takes all rows of a query before any is handed on. A connection carries one
 // statement at a time, so without it a callback could not use the connection that
 // the rows come from. It holds at most spoolMemory plus one row in memory.
-type spool struct {
+type Spool struct {
 	buf   []byte
 	file  *os.File
-	rows  int
+	Rows  int
 	width int // values in a row
 }
 
-func (s *spool) close() {
+func (s *Spool) Close() {
 	if s.file != nil {
 		s.file.Close()
 		os.Remove(s.file.Name())
@@ -43,9 +43,9 @@ const (
 )
 
 // add appends a row, which it copies.
-func (s *spool) add(cells []any) error {
+func (s *Spool) add(cells []any) error {
 	for _, cl := range cells {
-		c := cl.(*cell)
+		c := cl.(*Cell)
 		s.buf = append(s.buf, c.tag)
 		switch c.tag {
 		case tagInt:
@@ -59,14 +59,14 @@ func (s *spool) add(cells []any) error {
 			s.buf = append(s.buf, c.b...)
 		}
 	}
-	s.rows++
+	s.Rows++
 	if len(s.buf) < spoolMemory {
 		return nil
 	}
 	return s.flush()
 }
 
-func (s *spool) flush() (err error) {
+func (s *Spool) flush() (err error) {
 	if s.file == nil {
 		if s.file, err = os.CreateTemp("", "ddb-rows-*"); err != nil {
 			return fmt.Errorf("spool rows: %w", err)
@@ -79,9 +79,9 @@ func (s *spool) flush() (err error) {
 	return nil
 }
 
-// each hands on the rows in order. The slice is
+// Each hands on the rows in order. The slice is
 // reused for the next row, the values in it are not.
-func (s *spool) each(emit func([]any) error) error {
+func (s *Spool) Each(emit func([]any) error) error {
 	var r io.Reader = bytes.NewReader(s.buf)
 	if s.file != nil {
 		if _, err := s.file.Seek(0, io.SeekStart); err != nil {
@@ -91,7 +91,7 @@ func (s *spool) each(emit func([]any) error) error {
 	}
 	in := bufio.NewReaderSize(r, 64<<10)
 	row := make([]any, s.width)
-	for range s.rows {
+	for range s.Rows {
 		for i := range row {
 			var err error
 			if row[i], err = readValue(in); err != nil {
