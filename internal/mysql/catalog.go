@@ -41,7 +41,7 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 			" FROM information_schema.TABLES WHERE TABLE_SCHEMA=%s", b.addTable},
 		{"SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, DATA_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, GENERATION_EXPRESSION, COLUMN_COMMENT" +
 			" FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=%s ORDER BY TABLE_NAME, ORDINAL_POSITION", b.addColumn},
-		{"SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_TYPE, INDEX_COMMENT, " + b.server.indexUse() +
+		{"SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, SUB_PART, COLLATION, INDEX_TYPE, INDEX_COMMENT, " + indexUse(b.server) +
 			" FROM information_schema.STATISTICS WHERE TABLE_SCHEMA=%s ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX", b.addIndex},
 		{"SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME" +
 			" FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA=%s AND REFERENCED_TABLE_NAME IS NOT NULL" +
@@ -234,7 +234,7 @@ func (b *catalogBuilder) incarnations(ctx context.Context, q dialect.Querier, db
 		}
 		return err
 	}
-	rows, err := lang.Texts(ctx, q, b.server.tableIDs(db))
+	rows, err := lang.Texts(ctx, q, tableIDs(b.server, db))
 	for _, r := range rows {
 		_, name, _ := strings.Cut(r[0].String, "/")
 		name, _, _ = strings.Cut(name, "#") // a partition's goes on with #

@@ -44,7 +44,7 @@ func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Tabl
 
 // Version also changes when one of the triggers is missing that InstallCapture has left.
 func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error) {
-	return e.server.version(ctx, q, e.capture.triggers())
+	return readVersion(ctx, e.server, q, e.capture.triggers())
 }
 
 // Transactional reports false: schema statements commit.

@@ -10,7 +10,7 @@ import (
 )
 
 // tableIDs asks InnoDB's dictionary for the numbers of a database's tables.
-func (s *server) tableIDs(db string) string {
+func tableIDs(s *server, db string) string {
 	dict := "INNODB_TABLES"
 	if s.mariadb {
 		dict = "INNODB_SYS_TABLES"
@@ -18,19 +18,19 @@ func (s *server) tableIDs(db string) string {
 	return "SELECT NAME, TABLE_ID FROM information_schema." + dict + " WHERE BINARY SUBSTRING_INDEX(NAME,'/',1)=" + s.fileName(lang.Text(db)) + " ORDER BY TABLE_ID"
 }
 
-// version hashes what the server tells cheaply about definitions. The time of
+// readVersion hashes what the server tells cheaply about definitions. The time of
 // creation has seconds only, so columns count too and, where the user may read
 // them, InnoDB's own numbers, which TRUNCATE changes as well. Of ddb's own triggers only the lack of one counts: installed says how many there are, by database;
 // nil where that is not known.
-func (s *server) version(ctx context.Context, q dialect.Querier, installed map[string]int) (string, error) {
+func readVersion(ctx context.Context, s *server, q dialect.Querier, installed map[string]int) (string, error) {
 	var all strings.Builder
 	for _, db := range s.databases() {
 		queries := []string{
 			"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME+0, CREATE_OPTIONS, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=" + lang.Text(db),
-			s.sums(lang.Text(db)),
+			sums(s, lang.Text(db)),
 		}
 		if s.process {
-			queries = append(queries, s.tableIDs(db))
+			queries = append(queries, tableIDs(s, db))
 		}
 		for i, query := range queries {
 			rows, err := lang.Texts(ctx, q, query)
@@ -55,14 +55,14 @@ func (s *server) version(ctx context.Context, q dialect.Querier, installed map[s
 
 // sums asks for numbers and checksums of a database's columns, indexes, checks, views and routines, and in its last row for
 // the number of ddb's own triggers and the checksum of the others.
-func (s *server) sums(db string) string {
+func sums(s *server, db string) string {
 	of := func(what, columns, condition string) string {
 		return "SELECT COUNT(*), SUM(CRC32(CONCAT_WS('|', " + columns + "))) FROM information_schema." + what + " WHERE " + condition
 	}
 	const own = "TRIGGER_NAME REGEXP '^ddb_[0-9]+_(ai|au|ad|bu|bd)$'"
 	list := []string{
 		of("COLUMNS", "TABLE_NAME, COLUMN_NAME, ORDINAL_POSITION, COLUMN_TYPE, COLUMN_DEFAULT, IS_NULLABLE, EXTRA, COLLATION_NAME, COLUMN_KEY, COLUMN_COMMENT", "TABLE_SCHEMA="+db),
-		of("STATISTICS", "TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, COLUMN_NAME, SUB_PART, COLLATION, NON_UNIQUE, INDEX_TYPE, INDEX_COMMENT, "+s.indexUse(), "TABLE_SCHEMA="+db),
+		of("STATISTICS", "TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, COLUMN_NAME, SUB_PART, COLLATION, NON_UNIQUE, INDEX_TYPE, INDEX_COMMENT, "+indexUse(s), "TABLE_SCHEMA="+db),
 		of("VIEWS", "TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, DEFINER, SECURITY_TYPE", "TABLE_SCHEMA="+db),
 		of("ROUTINES", "ROUTINE_NAME, ROUTINE_TYPE, LAST_ALTERED, ROUTINE_DEFINITION, DEFINER", "ROUTINE_SCHEMA="+db),
 	}
@@ -74,7 +74,7 @@ func (s *server) sums(db string) string {
 }
 
 // indexUse is the column of STATISTICS that tells whether the optimizer may use an index.
-func (s *server) indexUse() string {
+func indexUse(s *server) string {
 	if s.mariadb {
 		return "IGNORED"
 	}
