@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
+	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
 // Limits of what is sent to the server at once.
@@ -22,13 +23,13 @@ const (
 
 // applier writes and reads rows by key.
 type applier struct {
-	server   *server
+	server   *server.Server
 	sessions *sessions
 	current  *current
 	noLoad   atomic.Bool // LOAD DATA LOCAL has been refused
 }
 
-func newApplier(s *server, on *sessions, tables *current) *applier {
+func newApplier(s *server.Server, on *sessions, tables *current) *applier {
 	return &applier{server: s, sessions: on, current: tables}
 }
 
@@ -133,7 +134,7 @@ func (w *writer) insert(rows []dialect.Row, verb, tail string) error {
 	for i, c := range w.t.stored {
 		names[i] = lang.Ident(c.Name)
 	}
-	limit := w.rows.server.statement
+	limit := w.rows.server.StatementSize
 	st := codec.NewInsert(w.ctx, w.q, limit, verb+w.t.sqlName()+" ("+strings.Join(names, ",")+") VALUES ", tail)
 	first := 0 // of the rows in the statement
 	for i, r := range rows {
@@ -196,7 +197,7 @@ func (w *writer) literals(r dialect.Row) (list [][]byte, used []string, err erro
 	list = make([][]byte, len(r.Values))
 	for i, c := range w.t.stored {
 		data, ok := codec.AsBytes(r.Values[i])
-		if !ok || len(data) <= min(maxInline, w.rows.server.statement/(4+len(r.Values))) {
+		if !ok || len(data) <= min(maxInline, w.rows.server.StatementSize/(4+len(r.Values))) {
 			list[i] = c.AppendLiteral(nil, r.Values[i])
 			continue
 		}
@@ -221,7 +222,7 @@ func (w *writer) forget(used []string) error {
 
 // assemble builds the value in a user variable piece by piece.
 func (w *writer) assemble(name string, data []byte) error {
-	piece := w.rows.server.statement / 2
+	piece := w.rows.server.StatementSize / 2
 	var b []byte
 	for at := 0; at < len(data); at += piece {
 		b = append(b[:0], "SET "...)

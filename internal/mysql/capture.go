@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
+	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
 // InstallCapture makes outboxes first, then triggers, since a parent's trigger names
@@ -40,7 +41,7 @@ type capture struct {
 }
 
 // newCapture returns the capture of the server's tables; with guard, the user's triggers get guards.
-func newCapture(s *server, on *sessions, tables *current, guard bool) *capture {
+func newCapture(s *server.Server, on *sessions, tables *current, guard bool) *capture {
 	return &capture{outboxes: newOutboxes(s), sessions: on, current: tables, guard: guard}
 }
 
@@ -144,7 +145,7 @@ func (in *installer) provide(ctx context.Context, list []*table, have []outbox) 
 		}
 		err := lang.Exec(ctx, in.q,
 			"DROP TABLE IF EXISTS "+in.outboxes.name(next),
-			"CREATE TABLE "+in.outboxes.name(next)+" ("+columns+")"+ownOptions,
+			"CREATE TABLE "+in.outboxes.name(next)+" ("+columns+")"+server.OwnOptions,
 			fmt.Sprintf("INSERT INTO %s (id, db, name, fingerprint) VALUES (%d, %s, %s, %s)",
 				in.outboxes.server.Own("captured"), next, lang.Text(t.Database), lang.Text(t.Name), lang.Text(print)))
 		if err != nil {
@@ -213,7 +214,7 @@ func (o outboxes) sweep(ctx context.Context, q dialect.Querier, all []trigger, t
 			}
 		}
 	}
-	rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(o.server.own)+" AND TABLE_NAME LIKE 'out\\_%'")
+	rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(o.server.OwnDatabase)+" AND TABLE_NAME LIKE 'out\\_%'")
 	if err != nil {
 		return err
 	}

@@ -176,7 +176,7 @@ func TestGuardKeepsTriggers(t *testing.T) {
 		`CREATE DEFINER=other@'%' TRIGGER two BEFORE INSERT ON t FOR EACH ROW lab: BEGIN DECLARE x INT; SET NEW."v" = NEW."v" || '2'; END lab`,
 		`CREATE TRIGGER zero BEFORE INSERT ON t FOR EACH ROW PRECEDES one SET NEW."v" = NEW."v" || '0'`)
 	list := func() string {
-		all, err := triggersOf(t.Context(), n.lax(), n.eng.server.databases()[0])
+		all, err := triggersOf(t.Context(), n.lax(), n.eng.server.Databases()[0])
 		n.ok(err)
 		var b strings.Builder
 		for _, tr := range all {

@@ -10,13 +10,14 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
+	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
 // readCatalog reads the catalogue: one query for each kind of thing and database, since
 // the server looks into all databases' files for anything less plain.
-func readCatalog(ctx context.Context, q dialect.Querier, s *server) (*catalog, error) {
+func readCatalog(ctx context.Context, q dialect.Querier, s *server.Server) (*catalog, error) {
 	b := catalogBuilder{server: s, tables: map[tableName]*table{}, prints: map[tableName]*strings.Builder{}, moments: map[tableName]map[string]int{}}
-	for _, db := range append(slices.Clone(s.databases()), s.own) {
+	for _, db := range append(slices.Clone(s.Databases()), s.OwnDatabase) {
 		if err := b.read(ctx, q, db); err != nil {
 			return nil, fmt.Errorf("database %q: %w", db, err)
 		}
@@ -25,7 +26,7 @@ func readCatalog(ctx context.Context, q dialect.Querier, s *server) (*catalog, e
 }
 
 type catalogBuilder struct {
-	server  *server
+	server  *server.Server
 	tables  map[tableName]*table
 	prints  map[tableName]*strings.Builder
 	born    map[string]string            // of the database at hand, by table or file: see incarnations
@@ -37,7 +38,7 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 		query string
 		add   func(db string, r []sql.NullString)
 	}{
-		{"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT, " + b.server.fileName("TABLE_NAME") +
+		{"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT, " + b.server.FileName("TABLE_NAME") +
 			" FROM information_schema.TABLES WHERE TABLE_SCHEMA=%s", b.addTable},
 		{"SELECT TABLE_NAME, COLUMN_NAME, COLUMN_TYPE, DATA_TYPE, CHARACTER_SET_NAME, COLLATION_NAME, IS_NULLABLE, COLUMN_DEFAULT, EXTRA, GENERATION_EXPRESSION, COLUMN_COMMENT" +
 			" FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=%s ORDER BY TABLE_NAME, ORDINAL_POSITION", b.addColumn},
@@ -52,7 +53,7 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 	if err := b.incarnations(ctx, q, db); err != nil {
 		return err
 	}
-	if b.server.mariadb {
+	if b.server.MariaDB {
 		steps = append(steps, struct {
 			query string
 			add   func(db string, r []sql.NullString)
@@ -116,12 +117,12 @@ func options(r []sql.NullString) (list []dialect.Part) {
 
 func (b *catalogBuilder) addTable(db string, r []sql.NullString) {
 	name, typ, engine := r[0].String, r[1].String, r[2].String
-	own := db == b.server.own
+	own := db == b.server.OwnDatabase
 	if typ == "VIEW" || typ == "SYSTEM VIEW" || own && !slices.Contains(dialect.OwnReplicated, name) {
 		return
 	}
 	t := &table{Table: &dialect.Table{Database: db, Name: name, Own: own, Incarnation: b.born[name]}}
-	if b.server.process {
+	if b.server.Process {
 		t.Incarnation = b.born[r[6].String]
 	}
 	full := t.sqlName()
@@ -164,7 +165,7 @@ func (b *catalogBuilder) addColumn(db string, r []sql.NullString) {
 	t.Stored = append(t.Stored, c.Name)
 	t.stored = append(t.stored, codec.Column{
 		Name: c.Name, Type: typ, Charset: r[4].String, Collation: r[5].String,
-		Kind: codec.KindOf(strings.ToLower(r[3].String), b.server.mariadb), Auto: c.AutoIncrement,
+		Kind: codec.KindOf(strings.ToLower(r[3].String), b.server.MariaDB), Auto: c.AutoIncrement,
 	})
 }
 
@@ -227,7 +228,7 @@ func (b *catalogBuilder) addRules(db string, r []sql.NullString) {
 // another client, with no trigger to see it.
 func (b *catalogBuilder) incarnations(ctx context.Context, q dialect.Querier, db string) error {
 	b.born = make(map[string]string)
-	if !b.server.process {
+	if !b.server.Process {
 		rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME, CREATE_TIME+0 FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(db))
 		for _, r := range rows {
 			b.born[r[0].String] = r[1].String

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
 // Dialect is MariaDB and MySQL. The zero value is ready for use.
@@ -31,10 +32,10 @@ func (Dialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialec
 	}
 	c, err := db.Conn(ctx)
 	if err != nil {
-		return nil, connectError(err)
+		return nil, server.ConnectError(err)
 	}
 	defer c.Close()
-	s, err := inspect(ctx, c, cfg.Databases)
+	s, err := server.Inspect(ctx, c, cfg.Databases)
 	if err != nil {
 		return nil, err
 	}

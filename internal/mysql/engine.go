@@ -5,11 +5,12 @@ import (
 	"database/sql"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
 // engine is the dialect bound to one *sql.DB: it binds the parts together and does nothing itself.
 type engine struct {
-	server       *server
+	server       *server.Server
 	sessions     *sessions
 	locks        *locks
 	current      *current
@@ -22,8 +23,8 @@ type engine struct {
 var _ dialect.Engine = (*engine)(nil)
 
 // newEngine makes the parts of an engine on a server.
-func newEngine(db *sql.DB, s *server, guard bool) *engine {
-	e := &engine{server: s, sessions: newSessions(db, s.mariadb), locks: newLocks(db, s)}
+func newEngine(db *sql.DB, s *server.Server, guard bool) *engine {
+	e := &engine{server: s, sessions: newSessions(db, s.MariaDB), locks: newLocks(db, s)}
 	boxes := newOutboxes(s)
 	e.current = newCurrent(func(ctx context.Context, q dialect.Querier) (*catalog, error) { return boxes.read(ctx, q, e.sessions) })
 	e.capture = newCapture(s, e.sessions, e.current, guard)
@@ -53,11 +54,11 @@ func (e *engine) Transactional() bool { return false }
 // Replicate makes the engine replicate these databases beside those it was bound to. A node that holds its lock
 // takes it on these too; if it cannot, nothing changes.
 func (e *engine) Replicate(ctx context.Context, more []string) error {
-	all := e.server.with(more)
+	all := e.server.With(more)
 	if err := e.locks.only(ctx, all); err != nil {
 		return err
 	}
-	e.server.replicate(all)
+	e.server.Replicate(all)
 	return nil
 }
 

@@ -45,7 +45,7 @@ func (w *writer) fitting(r dialect.Row, write func() error) error {
 // unjudged calls write in a session in which the server stores what it can.
 func (w *writer) unjudged(write func() error) error {
 	lax, strict := "SET sql_mode='"+lang.SQLMode+"'", "SET sql_mode='"+lang.BatchMode+"'"
-	if w.rows.server.mariadb {
+	if w.rows.server.MariaDB {
 		lax, strict = lax+", check_constraint_checks=0", strict+", check_constraint_checks=1"
 	}
 	if err := lang.Exec(w.ctx, w.q, lax); err != nil {
@@ -77,7 +77,7 @@ func (w *writer) kept(r dialect.Row) (same bool, err error) {
 
 // holds reports whether the row, which is there, holds to the CHECKs on columns whose values were given.
 func (w *writer) holds(r dialect.Row) (bool, error) {
-	if !w.rows.server.mariadb {
+	if !w.rows.server.MariaDB {
 		return true, nil // they cannot be put off, nor come after rows that break them
 	}
 	columns := w.t.Stored

@@ -42,7 +42,7 @@ func (w *writer) loadable(rows []dialect.Row) bool {
 		for _, v := range r.Values {
 			width += codec.Size(v)
 		}
-		if width > w.rows.server.statement/2 {
+		if width > w.rows.server.StatementSize/2 {
 			return false
 		}
 	}

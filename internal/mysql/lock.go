@@ -12,16 +12,17 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
+	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
 // locks makes a node the only one on its databases, from lock on.
 type locks struct {
 	db     *sql.DB
-	server *server
+	server *server.Server
 	held   atomic.Pointer[nodeLock] // nil without one
 }
 
-func newLocks(db *sql.DB, s *server) *locks { return &locks{db: db, server: s} }
+func newLocks(db *sql.DB, s *server.Server) *locks { return &locks{db: db, server: s} }
 
 // nodeLock makes a node the only one on its databases: it holds a named lock of the server for each of them, on
 // a connection of its own. The server lets go of all when it restarts or the connection ends, so that
@@ -52,7 +53,7 @@ func lockKey(database string) string {
 
 // lock takes the locks of all databases.
 func (a *locks) lock(ctx context.Context) (release func() error, err error) {
-	l := &nodeLock{all: a, token: "ddb:" + rand.Text(), names: unique(a.server.databases())}
+	l := &nodeLock{all: a, token: "ddb:" + rand.Text(), names: unique(a.server.Databases())}
 	if err := l.acquire(ctx); err != nil {
 		return nil, fmt.Errorf("mysql: lock: %w", err)
 	}

@@ -8,16 +8,17 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
+	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
 // schema lists and runs the statements that make a schema.
 type schema struct {
-	server   *server
+	server   *server.Server
 	sessions *sessions
 	current  *current
 }
 
-func newSchema(s *server, on *sessions, tables *current) *schema {
+func newSchema(s *server.Server, on *sessions, tables *current) *schema {
 	return &schema{server: s, sessions: on, current: tables}
 }
 
@@ -91,7 +92,7 @@ func (o *objects) add(kind, db, name, statement string) {
 }
 
 func (o *objects) addDatabases(ctx context.Context) error {
-	for _, db := range o.of.server.databases() {
+	for _, db := range o.of.server.Databases() {
 		row, err := o.show(ctx, "DATABASE IF NOT EXISTS", lang.Ident(db))
 		if lang.Errno(err) == lang.ErBadDB {
 			continue
@@ -123,7 +124,7 @@ func (o *objects) addTables(ctx context.Context) error {
 }
 
 func (o *objects) addRoutines(ctx context.Context) error {
-	for _, db := range o.of.server.databases() {
+	for _, db := range o.of.server.Databases() {
 		rows, err := lang.Texts(ctx, o.q, "SELECT ROUTINE_TYPE, ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA="+lang.Text(db)+
 			" AND ROUTINE_TYPE IN ('FUNCTION', 'PROCEDURE') ORDER BY ROUTINE_TYPE, ROUTINE_NAME")
 		if err != nil {
@@ -149,7 +150,7 @@ func (o *objects) addRoutines(ctx context.Context) error {
 // One that the server does not tell is empty.
 func (m *schema) Views(ctx context.Context, q dialect.Querier) (map[string]string, error) {
 	views := make(map[string]string)
-	for _, db := range m.server.databases() {
+	for _, db := range m.server.Databases() {
 		rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA="+lang.Text(db))
 		if err != nil {
 			return nil, fmt.Errorf("mysql: list views: %w", lang.Wrap(err))
@@ -172,7 +173,7 @@ type view struct {
 
 func (o *objects) addViews(ctx context.Context) error {
 	var views []*view
-	for _, db := range o.of.server.databases() {
+	for _, db := range o.of.server.Databases() {
 		rows, err := lang.Texts(ctx, o.q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(db)+" AND TABLE_TYPE='VIEW' ORDER BY TABLE_NAME")
 		if err != nil {
 			return err
@@ -217,7 +218,7 @@ func (o *objects) addViews(ctx context.Context) error {
 }
 
 func (o *objects) addTriggers(ctx context.Context) error {
-	for _, db := range o.of.server.databases() {
+	for _, db := range o.of.server.Databases() {
 		triggers, err := triggersOf(ctx, o.q, db)
 		if err != nil {
 			return err
@@ -238,7 +239,7 @@ func (o *objects) addTriggers(ctx context.Context) error {
 
 // Functions lists the names of the stored functions.
 func (m *schema) Functions(ctx context.Context, q dialect.Querier) (names []string, err error) {
-	for _, db := range m.server.databases() {
+	for _, db := range m.server.Databases() {
 		rows, err := lang.Texts(ctx, q, "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='FUNCTION' AND ROUTINE_SCHEMA="+lang.Text(db))
 		if err != nil {
 			return nil, fmt.Errorf("mysql: list functions: %w", lang.Wrap(err))

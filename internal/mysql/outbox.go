@@ -9,6 +9,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
+	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
 // outboxColumns defines the outbox of a table. Its key columns have exactly the types
@@ -96,9 +97,9 @@ func present(t *table) string {
 }
 
 // outboxes are the outboxes of a server's tables, and the triggers that fill them.
-type outboxes struct{ server *server }
+type outboxes struct{ server *server.Server }
 
-func newOutboxes(s *server) outboxes { return outboxes{server: s} }
+func newOutboxes(s *server.Server) outboxes { return outboxes{server: s} }
 
 // read reads the catalogue, and of each table which outbox it has and whether its changes are noted there.
 func (o outboxes) read(ctx context.Context, q dialect.Querier, s *sessions) (c *catalog, err error) {
@@ -191,7 +192,7 @@ const originColumns = "id,conn,tx,at,existed"
 // open: there all that a connection does which bypasses ddb counts as one, collection for collection.
 func (o outboxes) origin() string {
 	tx := "IFNULL(@ddb_tx, 0)"
-	if o.server.mariadb {
+	if o.server.MariaDB {
 		tx = fmt.Sprintf("IF(@@in_transaction, GREATEST(IFNULL(@ddb_tx, 0), 0), %d)", statementMark)
 	}
 	return noteID + ",CONNECTION_ID()," + tx + ",NOW(6)"
@@ -264,7 +265,7 @@ func (c *capture) Mark(transaction bool) string {
 	switch {
 	case transaction:
 		return "SET @ddb_tx=" + noteID
-	case c.outboxes.server.mariadb:
+	case c.outboxes.server.MariaDB:
 		return ""
 	}
 	return fmt.Sprintf("SET @ddb_tx=%d", statementMark)

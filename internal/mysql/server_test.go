@@ -139,7 +139,7 @@ func TestRunSurroundings(t *testing.T) {
 	defer b.eng.Release(rc)
 	was = session(rc)
 	for _, st := range []*dialect.Statement{&s, &add} {
-		st.Database = b.eng.server.databases()[0]
+		st.Database = b.eng.server.Databases()[0]
 		b.ok(b.eng.Run(t.Context(), rc, st))
 	}
 	bad := dialect.Statement{SQL: "CREATE TABLE t (id INT)"}
@@ -176,7 +176,7 @@ func TestObjectsSurroundings(t *testing.T) {
 		if o.Kind == "database" {
 			continue
 		}
-		b.ok(b.eng.Run(t.Context(), rc, &dialect.Statement{SQL: o.SQL, Database: b.eng.server.databases()[0]}))
+		b.ok(b.eng.Run(t.Context(), rc, &dialect.Statement{SQL: o.SQL, Database: b.eng.server.Databases()[0]}))
 	}
 	b.exec("CALL pr()")
 	var v string
@@ -271,7 +271,7 @@ func TestLockNamesHolder(t *testing.T) {
 	release, err := n.eng.Lock(t.Context())
 	n.ok(err)
 	_, err = n.eng.Lock(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "another ddb node") || !strings.Contains(err.Error(), n.eng.server.databases()[0]) {
+	if err == nil || !strings.Contains(err.Error(), "another ddb node") || !strings.Contains(err.Error(), n.eng.server.Databases()[0]) {
 		t.Errorf("got %v", err)
 	}
 	n.ok(release())

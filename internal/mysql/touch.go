@@ -61,7 +61,7 @@ func (c *capture) touch(ctx context.Context, q dialect.Querier, t *table, keys [
 		head = "INSERT INTO " + c.outboxes.name(t.ID) + " (" + originColumns + "," + keyNames(t) + ") VALUES "
 		origin = c.outboxes.origin() + ",0,"
 	}
-	st := codec.NewInsert(ctx, q, c.outboxes.server.statement, head, "")
+	st := codec.NewInsert(ctx, q, c.outboxes.server.StatementSize, head, "")
 	columns := t.keyColumns()
 	for _, key := range keys {
 		if err := checkKey(t, key); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
+	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
 // transactions tells which transactions have made the notes of the mode Images.
@@ -21,7 +22,7 @@ type transactions struct {
 	current  *current
 }
 
-func newTransactions(s *server, on *sessions, tables *current) *transactions {
+func newTransactions(s *server.Server, on *sessions, tables *current) *transactions {
 	return &transactions{outboxes: newOutboxes(s), sessions: on, current: tables}
 }
 

@@ -116,7 +116,7 @@ func (o outboxes) ownTrigger(t *table, images bool, suffix, timing, event, state
 func (o outboxes) create(tr trigger) []string {
 	rest := tr.definerClause() + "TRIGGER " + lang.Qualified(tr.db, tr.name) + " " + tr.timing + " " + tr.event + " ON " +
 		lang.Qualified(tr.db, tr.table) + " FOR EACH ROW " + tr.body
-	if o.server.mariadb {
+	if o.server.MariaDB {
 		return []string{"CREATE OR REPLACE " + rest}
 	}
 	return []string{"DROP TRIGGER IF EXISTS " + lang.Qualified(tr.db, tr.name), "CREATE " + rest}

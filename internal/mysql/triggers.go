@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
+	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
 // trigger is a trigger as information_schema shows it.
@@ -49,9 +50,9 @@ func triggersOf(ctx context.Context, q dialect.Querier, db string) ([]trigger, e
 }
 
 // allTriggers lists the triggers of all databases.
-func allTriggers(ctx context.Context, q dialect.Querier, s *server) ([]trigger, error) {
+func allTriggers(ctx context.Context, q dialect.Querier, s *server.Server) ([]trigger, error) {
 	var all []trigger
-	for _, db := range append(slices.Clone(s.databases()), s.own) {
+	for _, db := range append(slices.Clone(s.Databases()), s.OwnDatabase) {
 		list, err := triggersOf(ctx, q, db)
 		if err != nil {
 			return nil, err

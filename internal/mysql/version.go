@@ -7,29 +7,30 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
+	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
 // tableIDs asks InnoDB's dictionary for the numbers of a database's tables.
-func tableIDs(s *server, db string) string {
+func tableIDs(s *server.Server, db string) string {
 	dict := "INNODB_TABLES"
-	if s.mariadb {
+	if s.MariaDB {
 		dict = "INNODB_SYS_TABLES"
 	}
-	return "SELECT NAME, TABLE_ID FROM information_schema." + dict + " WHERE BINARY SUBSTRING_INDEX(NAME,'/',1)=" + s.fileName(lang.Text(db)) + " ORDER BY TABLE_ID"
+	return "SELECT NAME, TABLE_ID FROM information_schema." + dict + " WHERE BINARY SUBSTRING_INDEX(NAME,'/',1)=" + s.FileName(lang.Text(db)) + " ORDER BY TABLE_ID"
 }
 
 // readVersion hashes what the server tells cheaply about definitions. The time of
 // creation has seconds only, so columns count too and, where the user may read
 // them, InnoDB's own numbers, which TRUNCATE changes as well. Of ddb's own triggers only the lack of one counts: installed says how many there are, by database;
 // nil where that is not known.
-func readVersion(ctx context.Context, s *server, q dialect.Querier, installed map[string]int) (string, error) {
+func readVersion(ctx context.Context, s *server.Server, q dialect.Querier, installed map[string]int) (string, error) {
 	var all strings.Builder
-	for _, db := range s.databases() {
+	for _, db := range s.Databases() {
 		queries := []string{
 			"SELECT TABLE_NAME, TABLE_TYPE, ENGINE, CREATE_TIME+0, CREATE_OPTIONS, TABLE_COMMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=" + lang.Text(db),
 			sums(s, lang.Text(db)),
 		}
-		if s.process {
+		if s.Process {
 			queries = append(queries, tableIDs(s, db))
 		}
 		for i, query := range queries {
@@ -55,7 +56,7 @@ func readVersion(ctx context.Context, s *server, q dialect.Querier, installed ma
 
 // sums asks for numbers and checksums of a database's columns, indexes, checks, views and routines, and in its last row for
 // the number of ddb's own triggers and the checksum of the others.
-func sums(s *server, db string) string {
+func sums(s *server.Server, db string) string {
 	of := func(what, columns, condition string) string {
 		return "SELECT COUNT(*), SUM(CRC32(CONCAT_WS('|', " + columns + "))) FROM information_schema." + what + " WHERE " + condition
 	}
@@ -66,7 +67,7 @@ func sums(s *server, db string) string {
 		of("VIEWS", "TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, DEFINER, SECURITY_TYPE", "TABLE_SCHEMA="+db),
 		of("ROUTINES", "ROUTINE_NAME, ROUTINE_TYPE, LAST_ALTERED, ROUTINE_DEFINITION, DEFINER", "ROUTINE_SCHEMA="+db),
 	}
-	if s.mariadb {
+	if s.MariaDB {
 		list = append(list, of("CHECK_CONSTRAINTS", "TABLE_NAME, CONSTRAINT_NAME, CHECK_CLAUSE", "CONSTRAINT_SCHEMA="+db))
 	}
 	return strings.Join(append(list, "SELECT SUM("+own+"), IFNULL(SUM(IF("+own+", 0, CRC32(CONCAT_WS('|', TRIGGER_NAME, EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER, ACTION_STATEMENT, SQL_MODE, DEFINER)))), 0)"+
@@ -74,8 +75,8 @@ func sums(s *server, db string) string {
 }
 
 // indexUse is the column of STATISTICS that tells whether the optimizer may use an index.
-func indexUse(s *server) string {
-	if s.mariadb {
+func indexUse(s *server.Server) string {
+	if s.MariaDB {
 		return "IGNORED"
 	}
 	return "IS_VISIBLE"

@@ -36,7 +36,7 @@ func (m *schema) wipe(ctx context.Context, q dialect.Querier) error {
 	if err := lang.Exec(ctx, q, "DELETE FROM "+m.server.Own("counters")); err != nil {
 		return err
 	}
-	for _, db := range slices.Backward(m.server.databases()) {
+	for _, db := range slices.Backward(m.server.Databases()) {
 		tables, err := lang.Texts(ctx, q, "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(db)+
 			" ORDER BY TABLE_TYPE='VIEW' DESC, TABLE_TYPE='SEQUENCE'")
 		if err != nil {

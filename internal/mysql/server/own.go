@@ -1,4 +1,4 @@
-package mysql
+package server
 
 import (
 	"context"
@@ -26,11 +26,12 @@ var ownColumns = map[string]string{
 	"captured": "id BIGINT NOT NULL PRIMARY KEY, db VARCHAR(64) NOT NULL, name VARCHAR(64) NOT NULL, fingerprint VARCHAR(190) NOT NULL",
 }
 
-const ownOptions = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin ROW_FORMAT=DYNAMIC"
+// OwnOptions are the options of all tables that ddb makes.
+const OwnOptions = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin ROW_FORMAT=DYNAMIC"
 
 // CreateOwn creates ddb's database and the tables that are missing in it.
-func (s *server) CreateOwn(ctx context.Context, q dialect.Querier) error {
-	rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(s.own))
+func (s *Server) CreateOwn(ctx context.Context, q dialect.Querier) error {
+	rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(s.OwnDatabase))
 	if err != nil {
 		return fmt.Errorf("mysql: create own tables: %w", lang.Wrap(err))
 	}
@@ -40,11 +41,11 @@ func (s *server) CreateOwn(ctx context.Context, q dialect.Querier) error {
 	}
 	var statements []string
 	if len(have) == 0 {
-		statements = append(statements, "CREATE DATABASE IF NOT EXISTS "+lang.Ident(s.own)+" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+		statements = append(statements, "CREATE DATABASE IF NOT EXISTS "+lang.Ident(s.OwnDatabase)+" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
 	}
 	for _, name := range append(slices.Clone(dialect.OwnTables), "counters") {
 		if !have[name] {
-			statements = append(statements, "CREATE TABLE IF NOT EXISTS "+s.Own(name)+" ("+ownColumns[name]+")"+ownOptions)
+			statements = append(statements, "CREATE TABLE IF NOT EXISTS "+s.Own(name)+" ("+ownColumns[name]+")"+OwnOptions)
 		}
 	}
 	if err := lang.Exec(ctx, q, statements...); err != nil {
@@ -54,8 +55,8 @@ func (s *server) CreateOwn(ctx context.Context, q dialect.Querier) error {
 }
 
 // DropOwn drops ddb's database. RemoveCapture goes before it.
-func (s *server) DropOwn(ctx context.Context, q dialect.Querier) error {
-	if err := lang.Exec(ctx, q, "DROP DATABASE IF EXISTS "+lang.Ident(s.own)); err != nil {
+func (s *Server) DropOwn(ctx context.Context, q dialect.Querier) error {
+	if err := lang.Exec(ctx, q, "DROP DATABASE IF EXISTS "+lang.Ident(s.OwnDatabase)); err != nil {
 		return fmt.Errorf("mysql: drop own tables: %w", err)
 	}
 	return nil
