@@ -11,6 +11,7 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/server"
+	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
 
 // Limits of what is sent to the server at once.
@@ -24,12 +25,12 @@ const (
 // applier writes and reads rows by key.
 type applier struct {
 	server   *server.Server
-	sessions *sessions
+	sessions *sessions.Sessions
 	current  *current
 	noLoad   atomic.Bool // LOAD DATA LOCAL has been refused
 }
 
-func newApplier(s *server.Server, on *sessions, tables *current) *applier {
+func newApplier(s *server.Server, on *sessions.Sessions, tables *current) *applier {
 	return &applier{server: s, sessions: on, current: tables}
 }
 
@@ -65,8 +66,8 @@ func (a *applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 		}
 		present = append(present, r)
 	}
-	p, _ := a.sessions.purpose(q)
-	return a.sessions.neutral(ctx, q, func(q dialect.Querier) error {
+	p, _ := a.sessions.Purpose(q)
+	return a.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		w.q = q
 		gone := absent
 		switch {

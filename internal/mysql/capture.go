@@ -10,13 +10,14 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/server"
+	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
 
 // InstallCapture makes outboxes first, then triggers, since a parent's trigger names
 // the outboxes of its children. What it replaces goes last, so that no change is
 // unseen in between.
 func (c *capture) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
-	err := c.sessions.neutral(ctx, q, func(q dialect.Querier) error {
+	err := c.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		in := installer{outboxes: c.outboxes, current: c.current, q: q, images: mode == dialect.Images, wanted: map[string]bool{}, counts: map[string]int{}}
 		if err := in.install(ctx, tables, c.guard); err != nil {
 			return err
@@ -33,7 +34,7 @@ func (c *capture) InstallCapture(ctx context.Context, q dialect.Querier, tables 
 // capture makes the outboxes of tables, notes in them and reads the notes.
 type capture struct {
 	outboxes outboxes
-	sessions *sessions
+	sessions *sessions.Sessions
 	current  *current
 	guard    bool // the user's triggers are to have guards
 
@@ -41,7 +42,7 @@ type capture struct {
 }
 
 // newCapture returns the capture of the server's tables; with guard, the user's triggers get guards.
-func newCapture(s *server.Server, on *sessions, tables *current, guard bool) *capture {
+func newCapture(s *server.Server, on *sessions.Sessions, tables *current, guard bool) *capture {
 	return &capture{outboxes: newOutboxes(s), sessions: on, current: tables, guard: guard}
 }
 
@@ -236,7 +237,7 @@ func (o outboxes) sweep(ctx context.Context, q dialect.Querier, all []trigger, t
 
 // RemoveCapture takes away all that InstallCapture made.
 func (c *capture) RemoveCapture(ctx context.Context, q dialect.Querier) error {
-	err := c.sessions.neutral(ctx, q, func(q dialect.Querier) error {
+	err := c.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		all, err := allTriggers(ctx, q, c.outboxes.server)
 		if err != nil {
 			return err

@@ -75,7 +75,7 @@ func (c *capture) collectQuery(t *table, where string) (r *codec.Reader, query s
 // emitNoted emits what the query of r gives for the notes that the condition selects. The row's values begin at.
 func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *table, r *codec.Reader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
 	var s *codec.Spool
-	err = c.sessions.neutral(ctx, q, func(q dialect.Querier) error {
+	err = c.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		if n, err = c.seen(ctx, q, t, where); err != nil || n.Count == 0 {
 			return err
 		}

@@ -6,13 +6,14 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/server"
+	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
 
 // engine is the dialect bound to one *sql.DB: it binds the parts together and does nothing itself.
 type engine struct {
 	server       *server.Server
-	sessions     *sessions
-	locks        *locks
+	sessions     *sessions.Sessions
+	locks        *sessions.Locks
 	current      *current
 	capture      *capture
 	transactions *transactions
@@ -24,7 +25,7 @@ var _ dialect.Engine = (*engine)(nil)
 
 // newEngine makes the parts of an engine on a server.
 func newEngine(db *sql.DB, s *server.Server, guard bool) *engine {
-	e := &engine{server: s, sessions: newSessions(db, s.MariaDB), locks: newLocks(db, s)}
+	e := &engine{server: s, sessions: sessions.New(db, s.MariaDB), locks: sessions.NewLocks(db, s)}
 	boxes := newOutboxes(s)
 	e.current = newCurrent(func(ctx context.Context, q dialect.Querier) (*catalog, error) { return boxes.read(ctx, q, e.sessions) })
 	e.capture = newCapture(s, e.sessions, e.current, guard)
@@ -55,7 +56,7 @@ func (e *engine) Transactional() bool { return false }
 // takes it on these too; if it cannot, nothing changes.
 func (e *engine) Replicate(ctx context.Context, more []string) error {
 	all := e.server.With(more)
-	if err := e.locks.only(ctx, all); err != nil {
+	if err := e.locks.Only(ctx, all); err != nil {
 		return err
 	}
 	e.server.Replicate(all)
@@ -64,12 +65,12 @@ func (e *engine) Replicate(ctx context.Context, more []string) error {
 
 // Lock takes the node's locks on the replicated databases.
 func (e *engine) Lock(ctx context.Context) (release func() error, err error) {
-	return e.locks.lock(ctx)
+	return e.locks.Lock(ctx)
 }
 
 // KeepLock makes sure that the node holds its locks, and takes them anew if the server has let go of
 // them. lost says that it had: another node may have been here meanwhile. The error says why they cannot be had.
-func (e *engine) KeepLock(ctx context.Context) (lost bool, err error) { return e.locks.keep(ctx) }
+func (e *engine) KeepLock(ctx context.Context) (lost bool, err error) { return e.locks.Keep(ctx) }
 
 // Connections and their transactions.
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
+	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
 
 // A row's values were all accepted once, but not all of them would be again: an ENUM's error value, or what a CHECK forbids that
@@ -52,7 +53,7 @@ func (w *writer) unjudged(write func() error) error {
 		return w.fail(err, nil)
 	}
 	err := write()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), rollbackTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), sessions.RollbackTimeout)
 	defer cancel()
 	if serr := lang.Exec(ctx, w.q, strict); serr != nil {
 		return fmt.Errorf("mysql: %w: %v", driver.ErrInvalidConn, serr) // nobody may go on with such a session

@@ -9,16 +9,17 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/server"
+	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
 
 // schema lists and runs the statements that make a schema.
 type schema struct {
 	server   *server.Server
-	sessions *sessions
+	sessions *sessions.Sessions
 	current  *current
 }
 
-func newSchema(s *server.Server, on *sessions, tables *current) *schema {
+func newSchema(s *server.Server, on *sessions.Sessions, tables *current) *schema {
 	return &schema{server: s, sessions: on, current: tables}
 }
 
@@ -27,7 +28,7 @@ func newSchema(s *server.Server, on *sessions, tables *current) *schema {
 // statement depends on a sql_mode or a character set, it starts with a comment that
 // Run reads; see withSurroundings.
 func (m *schema) Objects(ctx context.Context, q dialect.Querier) (list []dialect.Object, err error) {
-	err = m.sessions.neutral(ctx, q, func(q dialect.Querier) error {
+	err = m.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		was, err := lang.Texts(ctx, q, "SELECT DATABASE()")
 		if err != nil {
 			return err

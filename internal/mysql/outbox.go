@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/server"
+	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
 
 // outboxColumns defines the outbox of a table. Its key columns have exactly the types
@@ -102,10 +103,10 @@ type outboxes struct{ server *server.Server }
 func newOutboxes(s *server.Server) outboxes { return outboxes{server: s} }
 
 // read reads the catalogue, and of each table which outbox it has and whether its changes are noted there.
-func (o outboxes) read(ctx context.Context, q dialect.Querier, s *sessions) (c *catalog, err error) {
+func (o outboxes) read(ctx context.Context, q dialect.Querier, s *sessions.Sessions) (c *catalog, err error) {
 	var ids []outbox
 	var triggers []trigger
-	err = s.neutral(ctx, q, func(q dialect.Querier) error {
+	err = s.Neutral(ctx, q, func(q dialect.Querier) error {
 		if c, err = readCatalog(ctx, q, o.server); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
+	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
 
 // withSurroundings puts the sql_mode and collation that an object was made with into
@@ -88,8 +89,8 @@ func (m *schema) readSession(ctx context.Context, c *sql.Conn) (s sessionState, 
 	if lang.IsOn(r[8].String) {
 		s.clock = r[6].String
 	}
-	p, own := m.sessions.purpose(c)
-	s.wait, s.patient = r[7].String, (!own || p == dialect.Write) && lang.Atoi(r[7].String) > lockWait
+	p, own := m.sessions.Purpose(c)
+	s.wait, s.patient = r[7].String, (!own || p == dialect.Write) && lang.Atoi(r[7].String) > sessions.LockWait
 	return s, nil
 }
 
@@ -127,7 +128,7 @@ func (was sessionState) enter(s *dialect.Statement) settings {
 	ask("time_zone", &s.TimeZone, was.TimeZone, was.zone, lang.Text)
 	fill(&s.Database, was.Database)
 	if was.patient {
-		set = append(set, [3]string{"lock_wait_timeout", strconv.Itoa(lockWait), was.wait})
+		set = append(set, [3]string{"lock_wait_timeout", strconv.Itoa(sessions.LockWait), was.wait})
 	}
 	if s.Timestamp == 0 {
 		s.Timestamp = was.Timestamp
@@ -153,7 +154,7 @@ func nanoseconds(s string) int64 {
 
 // leave puts the session back as it was before Run.
 func leave(ctx context.Context, c *sql.Conn, set settings, moved bool, database string) error {
-	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), sessions.RollbackTimeout)
 	defer cancel()
 	err := lang.Exec(back, c, set.back())
 	if err == nil && moved && database != "" {
@@ -163,7 +164,7 @@ func leave(ctx context.Context, c *sql.Conn, set settings, moved bool, database 
 		}
 	}
 	if err != nil {
-		discard(c)
+		sessions.Discard(c)
 	}
 	return err
 }

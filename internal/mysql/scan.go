@@ -25,7 +25,7 @@ func (a *applier) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table
 	r := &codec.Reader{}
 	r.AddColumns("t", t.stored)
 	var s *codec.Spool
-	err = a.sessions.neutral(ctx, q, func(q dialect.Querier) (err error) {
+	err = a.sessions.Neutral(ctx, q, func(q dialect.Querier) (err error) {
 		s, err = r.Collect(ctx, q, t.pageQuery(r.Exprs, after, limit))
 		return err
 	})
@@ -75,7 +75,7 @@ func (a *applier) lookup(ctx context.Context, q dialect.Querier, t *table, keys 
 		query = oneByOne(t, columns, keys)
 	}
 	var s *codec.Spool
-	err := a.sessions.neutral(ctx, q, func(q dialect.Querier) (err error) {
+	err := a.sessions.Neutral(ctx, q, func(q dialect.Querier) (err error) {
 		s, err = r.Collect(ctx, q, query)
 		return err
 	})

@@ -19,7 +19,7 @@ func (c *capture) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 	if err != nil {
 		return err
 	}
-	err = c.sessions.neutral(ctx, q, func(q dialect.Querier) error {
+	err = c.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		if keys != nil {
 			return c.touch(ctx, q, t, keys)
 		}

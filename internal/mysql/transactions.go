@@ -13,16 +13,17 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/server"
+	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
 
 // transactions tells which transactions have made the notes of the mode Images.
 type transactions struct {
 	outboxes outboxes
-	sessions *sessions
+	sessions *sessions.Sessions
 	current  *current
 }
 
-func newTransactions(s *server.Server, on *sessions, tables *current) *transactions {
+func newTransactions(s *server.Server, on *sessions.Sessions, tables *current) *transactions {
 	return &transactions{outboxes: newOutboxes(s), sessions: on, current: tables}
 }
 
@@ -81,7 +82,7 @@ func (x *transactions) CollectTransactions(ctx context.Context, q dialect.Querie
 		}
 		c.tables = append(c.tables, &notedTable{table: t, dt: dt, area: areas[nameOf(t.Table)]})
 	}
-	err = x.sessions.neutral(ctx, q, func(q dialect.Querier) error {
+	err = x.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		c.q = q
 		for ; ; most *= 4 {
 			if err := c.read(ctx, most); err != nil {

@@ -12,7 +12,7 @@ import (
 
 // Wipe drops views, tables, sequences and routines of the replicated databases.
 func (m *schema) Wipe(ctx context.Context, c *sql.Conn) error {
-	err := m.sessions.neutral(ctx, c, func(q dialect.Querier) error {
+	err := m.sessions.Neutral(ctx, c, func(q dialect.Querier) error {
 		rows, err := lang.Texts(ctx, q, "SELECT @@foreign_key_checks")
 		if err != nil {
 			return err

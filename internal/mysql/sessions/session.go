@@ -1,4 +1,4 @@
-package mysql
+package sessions
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
-// sessions are the connections that have been handed out for ddb's work.
-type sessions struct {
+// Sessions are the connections that have been handed out for ddb's work.
+type Sessions struct {
 	db      *sql.DB
 	mariadb bool
 
@@ -22,8 +22,9 @@ type sessions struct {
 	conns map[*sql.Conn]*session // connections handed out by Conn
 }
 
-func newSessions(db *sql.DB, mariadb bool) *sessions {
-	return &sessions{db: db, mariadb: mariadb, conns: map[*sql.Conn]*session{}}
+// New returns the connections of a pool to a server, none of which is handed out yet.
+func New(db *sql.DB, mariadb bool) *Sessions {
+	return &Sessions{db: db, mariadb: mariadb, conns: map[*sql.Conn]*session{}}
 }
 
 // session is what is known of a connection that was handed out.
@@ -32,14 +33,14 @@ type session struct {
 	open    bool // a transaction is under way
 }
 
-// rollbackTimeout bounds the clean-up of a transaction whose context is over.
-const rollbackTimeout = 5 * time.Second
+// RollbackTimeout bounds the clean-up of a transaction whose context is over.
+const RollbackTimeout = 5 * time.Second
 
-// lockWait is how many seconds a schema statement waits for an open transaction while all passes wait behind it.
-const lockWait = 10
+// LockWait is how many seconds a schema statement waits for an open transaction while all passes wait behind it.
+const LockWait = 10
 
 // setup is the one statement that prepares a connection for a purpose.
-func (s *sessions) setup(p dialect.Purpose) string {
+func (s *Sessions) setup(p dialect.Purpose) string {
 	mode := lang.SQLMode
 	if p == dialect.Batch {
 		mode = lang.BatchMode
@@ -70,14 +71,14 @@ func (s *sessions) setup(p dialect.Purpose) string {
 	default:
 		// A trigger or ALTER behind somebody's open transaction must not stop all passes
 		// for the day that is the server's default: it fails and is tried again.
-		set = append(set, "foreign_key_checks=1", "@ddb_apply=NULL", fmt.Sprintf("lock_wait_timeout=%d", lockWait))
+		set = append(set, "foreign_key_checks=1", "@ddb_apply=NULL", fmt.Sprintf("lock_wait_timeout=%d", LockWait))
 	}
 	return "SET " + strings.Join(set, ", ")
 }
 
 // Conn takes a connection from the pool. One for Write stays as the user's DSN made it. One for another purpose
 // is none that a program has left temporary tables on, which would stand in front of those that ddb is to read.
-func (s *sessions) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error) {
+func (s *Sessions) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error) {
 	var c *sql.Conn
 	for hidden := true; hidden; {
 		var err error
@@ -91,7 +92,7 @@ func (s *sessions) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, erro
 			hidden, err = s.HasTemporary(ctx, c)
 		}
 		if err != nil || hidden {
-			discard(c)
+			Discard(c)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("mysql: set up connection: %w", lang.Wrap(err))
@@ -105,7 +106,7 @@ func (s *sessions) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, erro
 
 // Release gives the connection back; with ddb's settings, or with an open
 // transaction, it is closed instead.
-func (s *sessions) Release(c *sql.Conn) {
+func (s *Sessions) Release(c *sql.Conn) {
 	if c == nil {
 		return
 	}
@@ -117,17 +118,17 @@ func (s *sessions) Release(c *sql.Conn) {
 		c.Close()
 		return
 	}
-	discard(c)
+	Discard(c)
 }
 
-// discard closes the connection to the server rather than returning it to the pool.
-func discard(c *sql.Conn) {
+// Discard closes the connection to the server rather than returning it to the pool.
+func Discard(c *sql.Conn) {
 	c.Raw(func(any) error { return sqldriver.ErrBadConn })
 	c.Close()
 }
 
-// purpose tells what q was set up for; ok is false for a Querier that Conn did not make.
-func (s *sessions) purpose(q dialect.Querier) (p dialect.Purpose, ok bool) {
+// Purpose tells what q was set up for; ok is false for a Querier that Conn did not make.
+func (s *Sessions) Purpose(q dialect.Querier) (p dialect.Purpose, ok bool) {
 	c, isConn := q.(*sql.Conn)
 	if !isConn {
 		return 0, false
@@ -140,7 +141,7 @@ func (s *sessions) purpose(q dialect.Querier) (p dialect.Purpose, ok bool) {
 	return 0, false
 }
 
-func (s *sessions) setOpen(c *sql.Conn, open bool) {
+func (s *Sessions) setOpen(c *sql.Conn, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if one := s.conns[c]; one != nil {
@@ -149,7 +150,7 @@ func (s *sessions) setOpen(c *sql.Conn, open bool) {
 }
 
 // Begin starts a transaction; for Pass it fixes the snapshot at once.
-func (s *sessions) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
+func (s *Sessions) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
 	q := "START TRANSACTION"
 	if p == dialect.Pass {
 		q = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
@@ -163,13 +164,13 @@ func (s *sessions) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) er
 
 // Commit ends the transaction. After an error nothing of it stands, unless the
 // connection was lost while COMMIT was under way.
-func (s *sessions) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
+func (s *Sessions) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
 	_, err := c.ExecContext(ctx, "COMMIT")
 	if err == nil {
 		s.setOpen(c, false)
 		return nil
 	}
-	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), RollbackTimeout)
 	defer cancel()
 	if _, rerr := c.ExecContext(back, "ROLLBACK"); rerr == nil {
 		s.setOpen(c, false)
@@ -191,14 +192,14 @@ const (
 // neutralQuerier marks a connection that is in ddb's surroundings already.
 type neutralQuerier struct{ dialect.Querier }
 
-// neutral calls f with a Querier on one connection that has ddb's surroundings; they
+// Neutral calls f with a Querier on one connection that has ddb's surroundings; they
 // are taken back afterwards. On a connection made by Conn for ddb's own purposes it
 // just calls f.
-func (s *sessions) neutral(ctx context.Context, q dialect.Querier, f func(dialect.Querier) error) error {
+func (s *Sessions) Neutral(ctx context.Context, q dialect.Querier, f func(dialect.Querier) error) error {
 	if _, ok := q.(neutralQuerier); ok {
 		return f(q)
 	}
-	if p, ok := s.purpose(q); ok && p != dialect.Write {
+	if p, ok := s.Purpose(q); ok && p != dialect.Write {
 		return f(q)
 	}
 	spoiled := func() {}
@@ -208,13 +209,13 @@ func (s *sessions) neutral(ctx context.Context, q dialect.Querier, f func(dialec
 			return fmt.Errorf("connect: %w", lang.Wrap(err))
 		}
 		defer c.Close()
-		q, spoiled = c, func() { discard(c) }
+		q, spoiled = c, func() { Discard(c) }
 	}
 	if _, err := q.ExecContext(ctx, neutralOn); err != nil {
 		return err
 	}
 	err := f(neutralQuerier{q})
-	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), RollbackTimeout)
 	defer cancel()
 	if _, rerr := q.ExecContext(back, neutralOff); rerr != nil {
 		spoiled()

@@ -1,4 +1,4 @@
-package mysql
+package sessions
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 // server counts them.
 
 // HasTemporary reports whether the session has ever made a temporary table. MySQL counts others with them.
-func (s *sessions) HasTemporary(ctx context.Context, q dialect.Querier) (bool, error) {
+func (s *Sessions) HasTemporary(ctx context.Context, q dialect.Querier) (bool, error) {
 	counter := "Com_create_temporary_table"
 	if !s.mariadb {
 		counter = "Com_create_table"
@@ -26,7 +26,7 @@ func (s *sessions) HasTemporary(ctx context.Context, q dialect.Querier) (bool, e
 }
 
 // IsTemporary reports whether the name stands for a temporary table in the session. An empty database is the session's own.
-func (s *sessions) IsTemporary(ctx context.Context, q dialect.Querier, database, name string) (bool, error) {
+func (s *Sessions) IsTemporary(ctx context.Context, q dialect.Querier, database, name string) (bool, error) {
 	if database != "" {
 		name = lang.Qualified(database, name)
 	} else {

@@ -1,4 +1,4 @@
-package mysql
+package sessions
 
 import (
 	"context"
@@ -15,20 +15,21 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
-// locks makes a node the only one on its databases, from lock on.
-type locks struct {
+// Locks makes a node the only one on its databases, from Lock on.
+type Locks struct {
 	db     *sql.DB
 	server *server.Server
 	held   atomic.Pointer[nodeLock] // nil without one
 }
 
-func newLocks(db *sql.DB, s *server.Server) *locks { return &locks{db: db, server: s} }
+// NewLocks returns locks on the databases of s, none of which is held yet.
+func NewLocks(db *sql.DB, s *server.Server) *Locks { return &Locks{db: db, server: s} }
 
 // nodeLock makes a node the only one on its databases: it holds a named lock of the server for each of them, on
 // a connection of its own. The server lets go of all when it restarts or the connection ends, so that
 // keep has to be called now and then.
 type nodeLock struct {
-	all *locks
+	all *Locks
 	// token names one lock more. Whoever holds it is this node, on a connection that it has lost.
 	token string
 
@@ -51,8 +52,8 @@ func lockKey(database string) string {
 	return "ddb:" + lang.Digest(database)
 }
 
-// lock takes the locks of all databases.
-func (a *locks) lock(ctx context.Context) (release func() error, err error) {
+// Lock takes the locks of all databases.
+func (a *Locks) Lock(ctx context.Context) (release func() error, err error) {
 	l := &nodeLock{all: a, token: "ddb:" + rand.Text(), names: unique(a.server.Databases())}
 	if err := l.acquire(ctx); err != nil {
 		return nil, fmt.Errorf("mysql: lock: %w", err)
@@ -61,9 +62,9 @@ func (a *locks) lock(ctx context.Context) (release func() error, err error) {
 	return l.release, nil
 }
 
-// keep makes sure that the node holds its locks, and takes them anew if the server has let go of
+// Keep makes sure that the node holds its locks, and takes them anew if the server has let go of
 // them. lost says that it had: another node may have been here meanwhile. The error says why they cannot be had.
-func (a *locks) keep(ctx context.Context) (lost bool, err error) {
+func (a *Locks) Keep(ctx context.Context) (lost bool, err error) {
 	l := a.held.Load()
 	if l == nil {
 		return false, nil
@@ -80,8 +81,8 @@ func (a *locks) keep(ctx context.Context) (lost bool, err error) {
 	return true, nil
 }
 
-// only makes the locks be those of these databases.
-func (a *locks) only(ctx context.Context, databases []string) error {
+// Only makes the locks be those of these databases.
+func (a *Locks) Only(ctx context.Context, databases []string) error {
 	l := a.held.Load()
 	if l == nil {
 		return nil
@@ -136,7 +137,7 @@ func (l *nodeLock) acquire(ctx context.Context) error {
 		err = l.take(ctx, c, l.token, l.names[0])
 	}
 	if err != nil {
-		discard(c)
+		Discard(c)
 		return lang.Wrap(err)
 	}
 	l.conn = c
@@ -176,7 +177,7 @@ func (l *nodeLock) holds(ctx context.Context) bool {
 
 func (l *nodeLock) drop() {
 	if l.conn != nil {
-		discard(l.conn)
+		Discard(l.conn)
 		l.conn = nil
 	}
 }
@@ -189,7 +190,7 @@ func (l *nodeLock) release() error {
 	if l.conn == nil {
 		return nil
 	}
-	back, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+	back, cancel := context.WithTimeout(context.Background(), RollbackTimeout)
 	defer cancel()
 	for _, db := range l.names {
 		if _, err := lang.Texts(back, l.conn, "SELECT RELEASE_LOCK("+lang.Text(lockKey(db))+")"); err != nil {
