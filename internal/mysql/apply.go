@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/server"
@@ -26,11 +27,11 @@ const (
 type applier struct {
 	server   *server.Server
 	sessions *sessions.Sessions
-	current  *current
+	current  *catalog.Current
 	noLoad   atomic.Bool // LOAD DATA LOCAL has been refused
 }
 
-func newApplier(s *server.Server, on *sessions.Sessions, tables *current) *applier {
+func newApplier(s *server.Server, on *sessions.Sessions, tables *catalog.Current) *applier {
 	return &applier{server: s, sessions: on, current: tables}
 }
 
@@ -39,13 +40,13 @@ type writer struct {
 	rows *applier
 	ctx  context.Context
 	q    dialect.Querier
-	t    *table
+	t    *catalog.Table
 }
 
 // Apply writes the rows. On a connection for Batch, foreign keys act on deletes and are
 // checked on writes, and rows may come in any order; see batch.
 func (a *applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
-	t, err := a.current.table(ctx, q, dt)
+	t, err := a.current.Table(ctx, q, dt)
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func (a *applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 	var absent, all [][]any
 	present := make([]dialect.Row, 0, len(rows))
 	for _, r := range rows {
-		if err := checkKey(t, r.Key); err != nil {
+		if err := catalog.CheckKey(t, r.Key); err != nil {
 			return err
 		}
 		all = append(all, r.Key)
@@ -61,8 +62,8 @@ func (a *applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 			absent = append(absent, r.Key)
 			continue
 		}
-		if len(r.Values) != len(t.stored) {
-			return fmt.Errorf("mysql: row of %s has %d values for %d columns: %w", t.sqlName(), len(r.Values), len(t.stored), dialect.ErrSchemaMismatch)
+		if len(r.Values) != len(t.StoredColumns) {
+			return fmt.Errorf("mysql: row of %s has %d values for %d columns: %w", t.SQLName(), len(r.Values), len(t.StoredColumns), dialect.ErrSchemaMismatch)
 		}
 		present = append(present, r)
 	}
@@ -73,7 +74,7 @@ func (a *applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 		switch {
 		case p == dialect.Batch && mode == dialect.Strict:
 			return w.batch(absent, present)
-		case mode == dialect.Strict && t.unique:
+		case mode == dialect.Strict && t.Unique:
 			gone = all
 		}
 		// After an error nothing else may be sent: a deadlock ends the transaction, and what follows would commit by itself.
@@ -89,7 +90,7 @@ func (a *applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 			return w.replace(present)
 		case mode == dialect.Replace:
 			return w.insert(present, "REPLACE INTO ", "")
-		case t.unique:
+		case t.Unique:
 			return w.insert(present, "INSERT INTO ", "")
 		}
 		return w.insert(present, "INSERT INTO ", w.onDuplicate())
@@ -99,8 +100,8 @@ func (a *applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 // onDuplicate makes an INSERT set every column of a row that exists, its key too,
 // whose letter case may differ.
 func (w *writer) onDuplicate() string {
-	set := make([]string, len(w.t.stored))
-	for i, c := range w.t.stored {
+	set := make([]string, len(w.t.StoredColumns))
+	for i, c := range w.t.StoredColumns {
 		set[i] = lang.Ident(c.Name) + "=VALUES(" + lang.Ident(c.Name) + ")"
 	}
 	return " ON DUPLICATE KEY UPDATE " + strings.Join(set, ",")
@@ -111,11 +112,11 @@ func (w *writer) delete(keys [][]any, n int) (deleted int64, err error) {
 	var b []byte
 	for len(keys) > 0 {
 		b = append(b[:0], "DELETE FROM "...)
-		b = append(b, w.t.sqlName()...)
+		b = append(b, w.t.SQLName()...)
 		b = append(b, " WHERE "...)
 		part := keys[:min(n, len(keys))]
 		keys = keys[len(part):]
-		b = appendKeys(b, w.t, part)
+		b = catalog.AppendKeys(b, w.t, part)
 		res, err := w.q.ExecContext(w.ctx, string(b))
 		if err != nil {
 			return 0, w.fail(err, part)
@@ -131,12 +132,12 @@ func (w *writer) delete(keys [][]any, n int) (deleted int64, err error) {
 
 // insert writes rows with as few statements as their size allows.
 func (w *writer) insert(rows []dialect.Row, verb, tail string) error {
-	names := make([]string, len(w.t.stored))
-	for i, c := range w.t.stored {
+	names := make([]string, len(w.t.StoredColumns))
+	for i, c := range w.t.StoredColumns {
 		names[i] = lang.Ident(c.Name)
 	}
 	limit := w.rows.server.StatementSize
-	st := codec.NewInsert(w.ctx, w.q, limit, verb+w.t.sqlName()+" ("+strings.Join(names, ",")+") VALUES ", tail)
+	st := codec.NewInsert(w.ctx, w.q, limit, verb+w.t.SQLName()+" ("+strings.Join(names, ",")+") VALUES ", tail)
 	first := 0 // of the rows in the statement
 	for i, r := range rows {
 		width := 0
@@ -156,7 +157,7 @@ func (w *writer) insert(rows []dialect.Row, verb, tail string) error {
 			first = i + 1
 			continue
 		}
-		st.End(codec.AppendTuple(st.Row(), w.t.stored, r.Values))
+		st.End(codec.AppendTuple(st.Row(), w.t.StoredColumns, r.Values))
 	}
 	if err := st.Flush(); err != nil {
 		return w.fail(err, keysOf(rows[first:]))
@@ -196,7 +197,7 @@ func (w *writer) large(st *codec.Insert, r dialect.Row) error {
 // literals returns the row's values as SQL, big ones as the names of the variables used.
 func (w *writer) literals(r dialect.Row) (list [][]byte, used []string, err error) {
 	list = make([][]byte, len(r.Values))
-	for i, c := range w.t.stored {
+	for i, c := range w.t.StoredColumns {
 		data, ok := codec.AsBytes(r.Values[i])
 		if !ok || len(data) <= min(maxInline, w.rows.server.StatementSize/(4+len(r.Values))) {
 			list[i] = c.AppendLiteral(nil, r.Values[i])
@@ -262,9 +263,9 @@ func (w *writer) fail(err error, keys [][]any) error {
 	}
 	switch lang.Errno(err) {
 	case lang.ErDupEntry, lang.ErRowReferenced, lang.ErNoReferenced, lang.ErCheckMaria, lang.ErCheckMySQL:
-		return fmt.Errorf("mysql: table %s%s: %w: %w", w.t.sqlName(), at, dialect.ErrDiverged, err)
+		return fmt.Errorf("mysql: table %s%s: %w: %w", w.t.SQLName(), at, dialect.ErrDiverged, err)
 	case lang.ErBadField, lang.ErValueCount, lang.ErNoSuchTable:
-		return fmt.Errorf("mysql: table %s: %w: %w", w.t.sqlName(), dialect.ErrSchemaMismatch, err)
+		return fmt.Errorf("mysql: table %s: %w: %w", w.t.SQLName(), dialect.ErrSchemaMismatch, err)
 	}
-	return fmt.Errorf("mysql: apply to table %s%s: %w", w.t.sqlName(), at, lang.Wrap(err))
+	return fmt.Errorf("mysql: apply to table %s%s: %w", w.t.SQLName(), at, lang.Wrap(err))
 }

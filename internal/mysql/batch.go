@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -16,7 +17,7 @@ func (w *writer) batch(gone [][]any, rows []dialect.Row) error {
 	if _, err := retry(gone, func(key []any) error { _, err := w.delete([][]any{key}, 1); return err }); err != nil {
 		return err
 	}
-	if !w.t.unique {
+	if !w.t.Unique {
 		err := w.insert(rows, "INSERT INTO ", w.onDuplicate())
 		if lang.Errno(err) == lang.ErNoReferenced || lang.Unfit(err) {
 			_, err = retry(rows, func(r dialect.Row) error {
@@ -85,9 +86,9 @@ func (w *writer) update(r dialect.Row) error {
 	if err != nil {
 		return w.fail(err, [][]any{r.Key})
 	}
-	b := append([]byte("UPDATE "), w.t.sqlName()...)
+	b := append([]byte("UPDATE "), w.t.SQLName()...)
 	b = append(b, " SET "...)
-	for i, c := range w.t.stored {
+	for i, c := range w.t.StoredColumns {
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -96,7 +97,7 @@ func (w *writer) update(r dialect.Row) error {
 		b = append(b, literals[i]...)
 	}
 	b = append(b, " WHERE "...)
-	b = appendKey(b, w.t, r.Key)
+	b = catalog.AppendKey(b, w.t, r.Key)
 	_, err = w.q.ExecContext(w.ctx, string(b))
 	if err = errors.Join(err, w.forget(used)); err != nil {
 		return w.fail(err, [][]any{r.Key})

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/server"
 	"github.com/ddb-project/ddb/internal/mysql/sessions"
@@ -35,14 +36,14 @@ func (c *capture) InstallCapture(ctx context.Context, q dialect.Querier, tables 
 type capture struct {
 	outboxes outboxes
 	sessions *sessions.Sessions
-	current  *current
+	current  *catalog.Current
 	guard    bool // the user's triggers are to have guards
 
 	installed atomic.Pointer[map[string]int] // how many triggers InstallCapture has left, by database; nil for none
 }
 
 // newCapture returns the capture of the server's tables; with guard, the user's triggers get guards.
-func newCapture(s *server.Server, on *sessions.Sessions, tables *current, guard bool) *capture {
+func newCapture(s *server.Server, on *sessions.Sessions, tables *catalog.Current, guard bool) *capture {
 	return &capture{outboxes: newOutboxes(s), sessions: on, current: tables, guard: guard}
 }
 
@@ -56,29 +57,29 @@ func (c *capture) triggers() map[string]int {
 
 type installer struct {
 	outboxes outboxes
-	current  *current
+	current  *catalog.Current
 	q        dialect.Querier
 	images   bool
-	catalog  *catalog
-	triggers []trigger       // that exist
-	wanted   map[string]bool // quoted names of the triggers that stay
-	counts   map[string]int  // of these, by database
+	catalog  *catalog.Catalog
+	triggers []catalog.Trigger // that exist
+	wanted   map[string]bool   // quoted names of the triggers that stay
+	counts   map[string]int    // of these, by database
 }
 
 func (in *installer) install(ctx context.Context, tables []*dialect.Table, guard bool) error {
-	var list []*table
+	var list []*catalog.Table
 	for _, t := range tables {
 		if t.Refusal != "" {
 			continue
 		}
-		i, err := in.current.table(ctx, in.q, t)
+		i, err := in.current.Table(ctx, in.q, t)
 		if err != nil {
 			return err
 		}
 		list = append(list, i)
 	}
-	old := in.current.last.Load()
-	in.catalog = &catalog{tables: old.tables, images: in.images}
+	old := in.current.Last()
+	in.catalog = &catalog.Catalog{Tables: old.Tables, Images: in.images}
 	have, err := in.outboxes.captured(ctx, in.q)
 	if err != nil {
 		return err
@@ -91,25 +92,25 @@ func (in *installer) install(ctx context.Context, tables []*dialect.Table, guard
 		t.ID = keep[i]
 		setID(tables, t)
 	}
-	in.current.last.Store(in.catalog)
-	if in.triggers, err = allTriggers(ctx, in.q, in.outboxes.server); err != nil {
+	in.current.Set(in.catalog)
+	if in.triggers, err = catalog.Triggers(ctx, in.q, in.outboxes.server); err != nil {
 		return err
 	}
 	if guard {
 		// Before ddb's own triggers, which must act last.
-		err := in.outboxes.setGuards(ctx, in.q, in.triggers, true, func(n tableName) bool {
-			return slices.ContainsFunc(list, func(t *table) bool { return n == nameOf(t.Table) })
+		err := in.outboxes.setGuards(ctx, in.q, in.triggers, true, func(n catalog.Name) bool {
+			return slices.ContainsFunc(list, func(t *catalog.Table) bool { return n == catalog.NameOf(t.Table) })
 		})
 		if err != nil {
 			return err
 		}
-		if in.triggers, err = allTriggers(ctx, in.q, in.outboxes.server); err != nil {
+		if in.triggers, err = catalog.Triggers(ctx, in.q, in.outboxes.server); err != nil {
 			return err
 		}
 	}
 	for _, t := range list {
 		if err := in.capture(ctx, t); err != nil {
-			return fmt.Errorf("table %s: %w", t.sqlName(), err)
+			return fmt.Errorf("table %s: %w", t.SQLName(), err)
 		}
 	}
 	if err := in.inherit(ctx, list, have); err != nil {
@@ -119,7 +120,7 @@ func (in *installer) install(ctx context.Context, tables []*dialect.Table, guard
 }
 
 // setID tells the caller's own copies of the table about its outbox.
-func setID(tables []*dialect.Table, t *table) {
+func setID(tables []*dialect.Table, t *catalog.Table) {
 	for _, x := range tables {
 		if x.Database == t.Database && x.Name == t.Name {
 			x.ID = t.ID
@@ -128,9 +129,9 @@ func setID(tables []*dialect.Table, t *table) {
 }
 
 // provide gives each table an outbox of the right form and returns their numbers.
-func (in *installer) provide(ctx context.Context, list []*table, have []outbox) ([]int64, error) {
+func (in *installer) provide(ctx context.Context, list []*catalog.Table, have []outbox) ([]int64, error) {
 	var next int64 = 1
-	byTable := map[tableName]outbox{}
+	byTable := map[catalog.Name]outbox{}
 	for _, o := range have {
 		byTable[o.table] = o
 		next = max(next, o.id+1)
@@ -139,7 +140,7 @@ func (in *installer) provide(ctx context.Context, list []*table, have []outbox) 
 	for i, t := range list {
 		columns := outboxColumns(t, in.images)
 		print := outboxPrint(t, in.images)
-		n := nameOf(t.Table)
+		n := catalog.NameOf(t.Table)
 		if o, ok := byTable[n]; ok && o.fingerprint == print {
 			ids[i] = o.id
 			continue
@@ -150,7 +151,7 @@ func (in *installer) provide(ctx context.Context, list []*table, have []outbox) 
 			fmt.Sprintf("INSERT INTO %s (id, db, name, fingerprint) VALUES (%d, %s, %s, %s)",
 				in.outboxes.server.Own("captured"), next, lang.Text(t.Database), lang.Text(t.Name), lang.Text(print)))
 		if err != nil {
-			return nil, fmt.Errorf("table %s: outbox: %w", t.sqlName(), err)
+			return nil, fmt.Errorf("table %s: outbox: %w", t.SQLName(), err)
 		}
 		ids[i] = next
 		next++
@@ -159,23 +160,23 @@ func (in *installer) provide(ctx context.Context, list []*table, have []outbox) 
 }
 
 // capture makes those triggers of the table that are missing or different.
-func (in *installer) capture(ctx context.Context, t *table) error {
+func (in *installer) capture(ctx context.Context, t *catalog.Table) error {
 	want, err := in.outboxes.captureTriggers(in.catalog, t, in.images)
 	if err != nil {
 		return err
 	}
 	for _, tr := range want {
-		in.wanted[lang.Qualified(tr.db, tr.name)] = true
-		in.counts[tr.db]++
-		have := slices.IndexFunc(in.triggers, func(o trigger) bool {
-			return o.db == tr.db && o.name == tr.name && o.table == tr.table && o.timing == tr.timing && o.event == tr.event && o.body == tr.body
+		in.wanted[lang.Qualified(tr.DB, tr.Name)] = true
+		in.counts[tr.DB]++
+		have := slices.IndexFunc(in.triggers, func(o catalog.Trigger) bool {
+			return o.DB == tr.DB && o.Name == tr.Name && o.Table == tr.Table && o.Timing == tr.Timing && o.Event == tr.Event && o.Body == tr.Body
 		})
 		if have >= 0 && !overtaken(in.triggers[have+1:], tr) {
 			continue
 		}
-		if slices.ContainsFunc(in.triggers, func(o trigger) bool { return o.db == tr.db && o.name == tr.name && o.table != tr.table }) {
+		if slices.ContainsFunc(in.triggers, func(o catalog.Trigger) bool { return o.DB == tr.DB && o.Name == tr.Name && o.Table != tr.Table }) {
 			// It went along with a table that was renamed, where it cannot be replaced from.
-			if err := lang.Exec(ctx, in.q, "DROP TRIGGER IF EXISTS "+lang.Qualified(tr.db, tr.name)); err != nil {
+			if err := lang.Exec(ctx, in.q, "DROP TRIGGER IF EXISTS "+lang.Qualified(tr.DB, tr.Name)); err != nil {
 				return err
 			}
 		}
@@ -187,10 +188,10 @@ func (in *installer) capture(ctx context.Context, t *table) error {
 }
 
 // inherit copies pending notes from an outbox that is replaced by one with the same key.
-func (in *installer) inherit(ctx context.Context, list []*table, have []outbox) error {
+func (in *installer) inherit(ctx context.Context, list []*catalog.Table, have []outbox) error {
 	for _, t := range list {
 		for _, o := range have {
-			if o.id == t.ID || o.table != nameOf(t.Table) || o.key() != (outbox{fingerprint: outboxPrint(t, in.images)}).key() {
+			if o.id == t.ID || o.table != catalog.NameOf(t.Table) || o.key() != (outbox{fingerprint: outboxPrint(t, in.images)}).key() {
 				continue
 			}
 			columns, values := keyNames(t), keyNames(t)
@@ -199,7 +200,7 @@ func (in *installer) inherit(ctx context.Context, list []*table, have []outbox) 
 			}
 			err := lang.Exec(ctx, in.q, "INSERT INTO "+in.outboxes.name(t.ID)+" ("+columns+") SELECT "+values+" FROM "+in.outboxes.name(o.id))
 			if err != nil {
-				return fmt.Errorf("table %s: keep notes: %w", t.sqlName(), err)
+				return fmt.Errorf("table %s: keep notes: %w", t.SQLName(), err)
 			}
 		}
 	}
@@ -207,9 +208,9 @@ func (in *installer) inherit(ctx context.Context, list []*table, have []outbox) 
 }
 
 // sweep removes ddb's triggers and outboxes except those named.
-func (o outboxes) sweep(ctx context.Context, q dialect.Querier, all []trigger, triggers map[string]bool, outboxes []int64) error {
+func (o outboxes) sweep(ctx context.Context, q dialect.Querier, all []catalog.Trigger, triggers map[string]bool, outboxes []int64) error {
 	for _, tr := range all {
-		if name := lang.Qualified(tr.db, tr.name); ownTrigger.MatchString(tr.name) && !triggers[name] {
+		if name := lang.Qualified(tr.DB, tr.Name); tr.Own() && !triggers[name] {
 			if err := lang.Exec(ctx, q, "DROP TRIGGER IF EXISTS "+name); err != nil {
 				return err
 			}
@@ -238,11 +239,11 @@ func (o outboxes) sweep(ctx context.Context, q dialect.Querier, all []trigger, t
 // RemoveCapture takes away all that InstallCapture made.
 func (c *capture) RemoveCapture(ctx context.Context, q dialect.Querier) error {
 	err := c.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
-		all, err := allTriggers(ctx, q, c.outboxes.server)
+		all, err := catalog.Triggers(ctx, q, c.outboxes.server)
 		if err != nil {
 			return err
 		}
-		if err := c.outboxes.setGuards(ctx, q, all, false, func(tableName) bool { return true }); err != nil {
+		if err := c.outboxes.setGuards(ctx, q, all, false, func(catalog.Name) bool { return true }); err != nil {
 			return err
 		}
 		c.installed.Store(nil)

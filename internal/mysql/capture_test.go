@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
@@ -176,12 +177,12 @@ func TestGuardKeepsTriggers(t *testing.T) {
 		`CREATE DEFINER=other@'%' TRIGGER two BEFORE INSERT ON t FOR EACH ROW lab: BEGIN DECLARE x INT; SET NEW."v" = NEW."v" || '2'; END lab`,
 		`CREATE TRIGGER zero BEFORE INSERT ON t FOR EACH ROW PRECEDES one SET NEW."v" = NEW."v" || '0'`)
 	list := func() string {
-		all, err := triggersOf(t.Context(), n.lax(), n.eng.server.Databases()[0])
+		all, err := catalog.TriggersOf(t.Context(), n.lax(), n.eng.server.Databases()[0])
 		n.ok(err)
 		var b strings.Builder
 		for _, tr := range all {
-			if !ownTrigger.MatchString(tr.name) {
-				tr.client = "" // a body that is not ASCII is written in UTF-8
+			if !tr.Own() {
+				tr.Client = "" // a body that is not ASCII is written in UTF-8
 				fmt.Fprintf(&b, "%+v\n", tr)
 			}
 		}

@@ -5,61 +5,64 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // note returns the statement that notes the rows at the path's end, before they change.
-func (o outboxes) note(p path, images bool) string { return o.noteRows(p, images, "OLD", true) }
+func (o outboxes) note(p catalog.Path, images bool) string { return o.noteRows(p, images, "OLD", true) }
 
 // noteMoved returns the statement that notes the same rows when they have changed, or "" if none gets another key.
 // Several paths may change one key, so it is read from the row rather than told by the path. All steps
 // of one that changes a key are CASCADE, and lead from the new row to the changed ones.
-func (o outboxes) noteMoved(p path, images bool) string {
-	t := p.last()
+func (o outboxes) noteMoved(p catalog.Path, images bool) string {
+	t := p.Last()
 	for _, k := range t.Key {
-		if v := p.changed[t.Stored[k]]; v != "" && v != "NULL" {
+		if v := p.Changed[t.Stored[k]]; v != "" && v != "NULL" {
 			return o.noteRows(p, images, "NEW", false)
 		}
 	}
 	return ""
 }
 
-func (o outboxes) noteRows(p path, images bool, row string, existed bool) string {
-	t := p.last()
-	stored := make([]string, len(t.stored))
-	for i, c := range t.stored {
-		stored[i] = fmt.Sprintf("x%d.%s", len(p.steps), lang.Ident(c.Name))
+func (o outboxes) noteRows(p catalog.Path, images bool, row string, existed bool) string {
+	t := p.Last()
+	stored := make([]string, len(t.StoredColumns))
+	for i, c := range t.StoredColumns {
+		stored[i] = fmt.Sprintf("x%d.%s", len(p.Steps), lang.Ident(c.Name))
 	}
 	return "INSERT INTO " + o.name(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") SELECT " +
-		strings.Join(o.noteValues(t, images, stored, existed), ",") + p.from(row)
+		strings.Join(o.noteValues(t, images, stored, existed), ",") + p.From(row)
 }
 
 // uncascaded marks the tables whose rows a cascade may have changed unseen: a parent has no trigger that notes them, since
 // another client has just made the foreign key, or one that acts before a trigger of the user's, which may change the row.
-func (o outboxes) uncascaded(c *catalog, triggers []trigger) error {
+func (o outboxes) uncascaded(c *catalog.Catalog, triggers []catalog.Trigger) error {
 	acts := map[string]string{} // bodies by name of those that act last
 	for i, tr := range triggers {
 		if !overtaken(triggers[i+1:], tr) {
-			acts[lang.Qualified(tr.db, tr.name)] = tr.body
+			acts[lang.Qualified(tr.DB, tr.Name)] = tr.Body
 		}
 	}
-	for _, t := range c.tables {
+	for _, t := range c.Tables {
 		if t.ID == 0 || t.Refusal != "" {
 			continue
 		}
-		effects, err := c.cascades(t)
+		effects, err := c.Cascades(t)
 		if err != nil {
 			return err
 		}
-		body := func(suffix string) string { return acts[lang.Qualified(t.Database, ownTriggerName(t.ID, suffix))] }
-		for _, p := range effects.deletes {
-			if p.last().ID != 0 && !strings.Contains(body("bd"), o.note(p, c.images)) {
-				p.last().Bare = true
+		body := func(suffix string) string {
+			return acts[lang.Qualified(t.Database, catalog.OwnTriggerName(t.ID, suffix))]
+		}
+		for _, p := range effects.Deletes {
+			if p.Last().ID != 0 && !strings.Contains(body("bd"), o.note(p, c.Images)) {
+				p.Last().Bare = true
 			}
 		}
-		for _, p := range effects.updates {
-			if p.last().ID != 0 && (!strings.Contains(body("bu"), o.ifMoved(p, o.note(p, c.images))) || !strings.Contains(body("au"), o.ifMoved(p, o.noteMoved(p, c.images)))) {
-				p.last().Bare = true
+		for _, p := range effects.Updates {
+			if p.Last().ID != 0 && (!strings.Contains(body("bu"), o.ifMoved(p, o.note(p, c.Images))) || !strings.Contains(body("au"), o.ifMoved(p, o.noteMoved(p, c.Images)))) {
+				p.Last().Bare = true
 			}
 		}
 	}
@@ -68,8 +71,8 @@ func (o outboxes) uncascaded(c *catalog, triggers []trigger) error {
 
 // overtaken reports whether a trigger of the user's among later ones, in the order in which they act, acts after tr on
 // what tr tells of a row.
-func overtaken(later []trigger, tr trigger) bool {
-	return tr.timing == "BEFORE" && slices.ContainsFunc(later, func(o trigger) bool {
-		return o.db == tr.db && o.table == tr.table && o.timing == tr.timing && o.event == tr.event && !ownTrigger.MatchString(o.name)
+func overtaken(later []catalog.Trigger, tr catalog.Trigger) bool {
+	return tr.Timing == "BEFORE" && slices.ContainsFunc(later, func(o catalog.Trigger) bool {
+		return o.DB == tr.DB && o.Table == tr.Table && o.Timing == tr.Timing && o.Event == tr.Event && !o.Own()
 	})
 }

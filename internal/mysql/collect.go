@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
@@ -52,7 +53,7 @@ func (c *capture) Noted(ctx context.Context, q dialect.Querier, tables []*dialec
 
 // Collect reads the notes and the rows that they name. emit may use q.
 func (c *capture) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
-	t, err := c.current.table(ctx, q, dt)
+	t, err := c.current.Table(ctx, q, dt)
 	if err != nil {
 		return dialect.Notes{Table: dt}, err
 	}
@@ -63,17 +64,17 @@ func (c *capture) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Ta
 }
 
 // collectQuery joins the keys of the notes that the condition selects with their rows, whose values begin at.
-func (c *capture) collectQuery(t *table, where string) (r *codec.Reader, query string, at int) {
+func (c *capture) collectQuery(t *catalog.Table, where string) (r *codec.Reader, query string, at int) {
 	r = &codec.Reader{}
 	addKey(r, t, "o")
 	r.Add(present(t), codec.Flag)
-	at = r.AddColumns("t", t.stored)
+	at = r.AddColumns("t", t.StoredColumns)
 	return r, "SELECT " + strings.Join(r.Exprs, ", ") + " FROM (SELECT DISTINCT " + keyNames(t) + " FROM " + c.outboxes.name(t.ID) + where + ") o LEFT JOIN " +
-		t.sqlName() + " t ON " + matchKey(t, "t", "o"), at
+		t.SQLName() + " t ON " + matchKey(t, "t", "o"), at
 }
 
 // emitNoted emits what the query of r gives for the notes that the condition selects. The row's values begin at.
-func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *table, r *codec.Reader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *catalog.Table, r *codec.Reader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
 	var s *codec.Spool
 	err = c.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		if n, err = c.seen(ctx, q, t, where); err != nil || n.Count == 0 {
@@ -84,12 +85,12 @@ func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *table, r 
 	})
 	if err == nil && s != nil {
 		defer s.Close()
-		base := at + len(t.stored) // whether the row existed, and what it was then
+		base := at + len(t.StoredColumns) // whether the row existed, and what it was then
 		err = s.Each(func(v []any) error {
 			row := dialect.Row{Key: v[:len(t.Key)]}
 			if v[len(t.Key)] == int64(1) {
 				row.Values = v[at:base]
-				row.Key = t.ownKey(row.Values)
+				row.Key = t.OwnKey(row.Values)
 			}
 			if len(v) > base && v[base] == int64(1) {
 				row.Base = v[base+1:]
@@ -98,7 +99,7 @@ func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *table, r 
 		})
 	}
 	if err != nil {
-		return n, fmt.Errorf("mysql: collect %s: %w", t.sqlName(), lang.Wrap(err))
+		return n, fmt.Errorf("mysql: collect %s: %w", t.SQLName(), lang.Wrap(err))
 	}
 	return n, nil
 }
@@ -106,19 +107,19 @@ func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *table, r 
 // CollectImages reads this connection's notes. The first note of a key tells what the
 // row was before the transaction.
 func (c *capture) CollectImages(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
-	t, err := c.current.table(ctx, q, dt)
+	t, err := c.current.Table(ctx, q, dt)
 	if err != nil {
 		return dialect.Notes{Table: dt}, err
 	}
 	r := &codec.Reader{}
 	addKey(r, t, "o")
 	r.Add(present(t), codec.Flag)
-	at := r.AddColumns("t", t.stored)
+	at := r.AddColumns("t", t.StoredColumns)
 	r.Add("o.existed", codec.Flag)
 	addImages(r, t, "o")
 	out, mine := c.outboxes.name(t.ID), " WHERE conn=CONNECTION_ID() AND tx=IFNULL(@ddb_tx, 0)"
 	query := "SELECT " + strings.Join(r.Exprs, ", ") + " FROM (SELECT MIN(id) AS id FROM " + out + mine + " GROUP BY " + keyNames(t) + ") f" +
-		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + t.sqlName() + " t ON " + matchKey(t, "t", "o") + " ORDER BY f.id"
+		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + t.SQLName() + " t ON " + matchKey(t, "t", "o") + " ORDER BY f.id"
 	n, err = c.emitNoted(ctx, q, t, r, mine, query, at, emit)
 	n.Table = dt
 	return n, err
@@ -182,7 +183,7 @@ func (c *capture) deleteIDs(ctx context.Context, q dialect.Querier, table string
 func (c *capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dialect.Table) (func(func(*dialect.Table, dialect.Row) error) error, error) {
 	type watched struct {
 		dt    *dialect.Table
-		t     *table
+		t     *catalog.Table
 		since string // condition
 	}
 	var list []watched
@@ -190,16 +191,16 @@ func (c *capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dia
 		if dt.ID == 0 || dt.Refusal != "" {
 			continue
 		}
-		t, err := c.current.table(ctx, q, dt)
+		t, err := c.current.Table(ctx, q, dt)
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(t.foreign, func(f foreignKey) bool { return acts(f.onDelete) || acts(f.onUpdate) }) {
+		if !slices.ContainsFunc(t.Foreign, func(f catalog.ForeignKey) bool { return catalog.Acts(f.OnDelete) || catalog.Acts(f.OnUpdate) }) {
 			continue
 		}
 		rows, err := lang.Texts(ctx, q, "SELECT COALESCE(MAX(id),0) FROM "+c.outboxes.name(t.ID))
 		if err != nil {
-			return nil, fmt.Errorf("mysql: cascaded %s: %w", t.sqlName(), lang.Wrap(err))
+			return nil, fmt.Errorf("mysql: cascaded %s: %w", t.SQLName(), lang.Wrap(err))
 		}
 		list = append(list, watched{dt, t, " WHERE id>" + rows[0][0].String})
 	}
@@ -219,7 +220,7 @@ func (c *capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dia
 
 // seen reads the ids of the notes that the condition selects. Mostly they are one run,
 // which a glance at its ends and number tells.
-func (c *capture) seen(ctx context.Context, q dialect.Querier, t *table, where string) (dialect.Notes, error) {
+func (c *capture) seen(ctx context.Context, q dialect.Querier, t *catalog.Table, where string) (dialect.Notes, error) {
 	n := dialect.Notes{Table: t.Table}
 	rows, err := lang.Texts(ctx, q, "SELECT MIN(id), MAX(id), COUNT(*) FROM "+c.outboxes.name(t.ID)+where)
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // remember keeps the keys of deleted rows from being handed out anew. Where as many rows have been deleted as there were
 // keys, all were here, and the table's own counter is beyond them.
 func (w *writer) remember(absent [][]any, deleted bool) error {
-	i := w.t.autoKey()
+	i := w.t.AutoKey()
 	if i < 0 || deleted {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/server"
 	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
@@ -14,7 +15,7 @@ type engine struct {
 	server       *server.Server
 	sessions     *sessions.Sessions
 	locks        *sessions.Locks
-	current      *current
+	current      *catalog.Current
 	capture      *capture
 	transactions *transactions
 	applier      *applier
@@ -27,7 +28,9 @@ var _ dialect.Engine = (*engine)(nil)
 func newEngine(db *sql.DB, s *server.Server, guard bool) *engine {
 	e := &engine{server: s, sessions: sessions.New(db, s.MariaDB), locks: sessions.NewLocks(db, s)}
 	boxes := newOutboxes(s)
-	e.current = newCurrent(func(ctx context.Context, q dialect.Querier) (*catalog, error) { return boxes.read(ctx, q, e.sessions) })
+	e.current = catalog.NewCurrent(func(ctx context.Context, q dialect.Querier) (*catalog.Catalog, error) {
+		return boxes.read(ctx, q, e.sessions)
+	})
 	e.capture = newCapture(s, e.sessions, e.current, guard)
 	e.transactions = newTransactions(s, e.sessions, e.current)
 	e.applier = newApplier(s, e.sessions, e.current)
@@ -37,16 +40,16 @@ func newEngine(db *sql.DB, s *server.Server, guard bool) *engine {
 
 // Tables reads the catalogue anew.
 func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Table, error) {
-	c, err := e.current.read(ctx, q)
+	c, err := e.current.Read(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	return c.list(), nil
+	return c.List(), nil
 }
 
 // Version also changes when one of the triggers is missing that InstallCapture has left.
 func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error) {
-	return readVersion(ctx, e.server, q, e.capture.triggers())
+	return catalog.Version(ctx, q, e.server, e.capture.triggers())
 }
 
 // Transactional reports false: schema statements commit.

@@ -11,6 +11,7 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
@@ -65,7 +66,7 @@ func (w *writer) unjudged(write func() error) error {
 func (w *writer) kept(r dialect.Row) (same bool, err error) {
 	err = w.rows.lookup(w.ctx, w.q, w.t, [][]any{r.Key}, func(is dialect.Row) error {
 		same = is.Values != nil
-		for i, c := range w.t.stored {
+		for i, c := range w.t.StoredColumns {
 			same = same && bytes.Equal(c.AppendLiteral(nil, is.Values[i]), c.AppendLiteral(nil, r.Values[i]))
 		}
 		return nil
@@ -94,7 +95,7 @@ func (w *writer) holds(r dialect.Row) (bool, error) {
 	if err != nil || broken == "" {
 		return err == nil, err
 	}
-	b := appendKey([]byte("SELECT 1 FROM "+w.t.sqlName()+" WHERE "), w.t, r.Key)
+	b := catalog.AppendKey([]byte("SELECT 1 FROM "+w.t.SQLName()+" WHERE "), w.t, r.Key)
 	rows, err := lang.Texts(w.ctx, w.q, string(b)+" AND ("+broken+")")
 	if err != nil {
 		return false, w.fail(err, [][]any{r.Key})

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
@@ -31,31 +32,31 @@ func unguard(body string) string {
 // setGuards puts a guard around the user's triggers on the tables, or takes it away
 // (tables nil means all). All triggers of the same table, time and event are made anew
 // in their order, because the server puts a trigger that is replaced last.
-func (o outboxes) setGuards(ctx context.Context, q dialect.Querier, all []trigger, guard bool, covers func(tableName) bool) error {
+func (o outboxes) setGuards(ctx context.Context, q dialect.Querier, all []catalog.Trigger, guard bool, covers func(catalog.Name) bool) error {
 	type slot struct{ db, table, timing, event string }
-	groups := map[slot][]trigger{}
+	groups := map[slot][]catalog.Trigger{}
 	var order []slot
 	for _, tr := range all {
-		if ownTrigger.MatchString(tr.name) || !covers(tr.on()) {
+		if tr.Own() || !covers(tr.On()) {
 			continue
 		}
-		s := slot{tr.db, tr.table, tr.timing, tr.event}
+		s := slot{tr.DB, tr.Table, tr.Timing, tr.Event}
 		if groups[s] == nil {
 			order = append(order, s)
 		}
 		groups[s] = append(groups[s], tr)
 	}
 	for _, s := range order {
-		if !slices.ContainsFunc(groups[s], func(tr trigger) bool { return guarded(tr.body) != guard }) {
+		if !slices.ContainsFunc(groups[s], func(tr catalog.Trigger) bool { return guarded(tr.Body) != guard }) {
 			continue
 		}
 		for _, tr := range groups[s] {
-			body := unguard(tr.body)
+			body := unguard(tr.Body)
 			if guard {
 				body = guardHead + body + guardTail
 			}
 			if err := o.recreate(ctx, q, tr, body); err != nil {
-				return fmt.Errorf("trigger %s: %w", lang.Qualified(tr.db, tr.name), err)
+				return fmt.Errorf("trigger %s: %w", lang.Qualified(tr.DB, tr.Name), err)
 			}
 		}
 	}
@@ -63,13 +64,13 @@ func (o outboxes) setGuards(ctx context.Context, q dialect.Querier, all []trigge
 }
 
 // recreate makes a user's trigger with another body and everything else as it was.
-func (o outboxes) recreate(ctx context.Context, q dialect.Querier, tr trigger, body string) error {
-	tr.body = body
-	client := tr.client
+func (o outboxes) recreate(ctx context.Context, q dialect.Querier, tr catalog.Trigger, body string) error {
+	tr.Body = body
+	client := tr.Client
 	if !isASCII(body) {
 		client = "utf8mb4" // the text comes from the catalogue in UTF-8
 	}
-	set := fmt.Sprintf("SET sql_mode=%s, character_set_client=%s, collation_connection=%s", lang.Text(tr.mode), client, tr.collation)
+	set := fmt.Sprintf("SET sql_mode=%s, character_set_client=%s, collation_connection=%s", lang.Text(tr.Mode), client, tr.Collation)
 	back := "SET sql_mode='" + lang.SQLMode + "', character_set_client=utf8mb4, collation_connection=utf8mb4_bin"
 	if err := lang.Exec(ctx, q, set); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
@@ -55,7 +56,7 @@ var loads atomic.Uint64
 // load streams rows to LOAD DATA LOCAL, so that the server stores the first ones while
 // the last ones are yet to be encoded.
 func (w *writer) load(rows []dialect.Row) error {
-	s := &loadStream{columns: w.t.stored, rows: rows}
+	s := &loadStream{columns: w.t.StoredColumns, rows: rows}
 	name := "ddb" + strconv.FormatUint(loads.Add(1), 10)
 	asked := false
 	driver.RegisterReaderHandler(name, func() io.Reader { asked = true; return s })
@@ -89,12 +90,12 @@ func refusesLoad(err error) bool {
 
 // loadStatement reads the named stream. All bytes are taken as they are (CHARACTER SET
 // binary), as by the literals of column.appendLiteral.
-func loadStatement(t *table, stream string) string {
+func loadStatement(t *catalog.Table, stream string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "LOAD DATA LOCAL INFILE 'Reader::%s' REPLACE INTO TABLE %s CHARACTER SET binary"+
-		` FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' (`, stream, t.sqlName())
+		` FIELDS TERMINATED BY '\t' ESCAPED BY '\\' LINES TERMINATED BY '\n' (`, stream, t.SQLName())
 	var set []string
-	for i, c := range t.stored {
+	for i, c := range t.StoredColumns {
 		if i > 0 {
 			b.WriteByte(',')
 		}

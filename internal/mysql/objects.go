@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/server"
 	"github.com/ddb-project/ddb/internal/mysql/sessions"
@@ -16,10 +17,10 @@ import (
 type schema struct {
 	server   *server.Server
 	sessions *sessions.Sessions
-	current  *current
+	current  *catalog.Current
 }
 
-func newSchema(s *server.Server, on *sessions.Sessions, tables *current) *schema {
+func newSchema(s *server.Server, on *sessions.Sessions, tables *catalog.Current) *schema {
 	return &schema{server: s, sessions: on, current: tables}
 }
 
@@ -107,11 +108,11 @@ func (o *objects) addDatabases(ctx context.Context) error {
 }
 
 func (o *objects) addTables(ctx context.Context) error {
-	c, err := o.of.current.read(ctx, o.q)
+	c, err := o.of.current.Read(ctx, o.q)
 	if err != nil {
 		return err
 	}
-	for _, t := range c.list() {
+	for _, t := range c.List() {
 		if t.Own {
 			continue
 		}
@@ -220,19 +221,19 @@ func (o *objects) addViews(ctx context.Context) error {
 
 func (o *objects) addTriggers(ctx context.Context) error {
 	for _, db := range o.of.server.Databases() {
-		triggers, err := triggersOf(ctx, o.q, db)
+		triggers, err := catalog.TriggersOf(ctx, o.q, db)
 		if err != nil {
 			return err
 		}
 		for _, tr := range triggers {
-			if ownTrigger.MatchString(tr.name) {
+			if tr.Own() {
 				continue
 			}
-			tr.body = unguard(tr.body)
-			statement := "CREATE " + tr.definerClause() + "TRIGGER " + lang.Ident(tr.name) + " " + tr.timing + " " + tr.event +
-				" ON " + lang.Ident(tr.table) + " FOR EACH ROW " + tr.body
-			o.add("trigger", db, tr.name, withSurroundings(tr.mode, tr.collation, statement))
-			o.list[len(o.list)-1].Table = tr.table
+			tr.Body = unguard(tr.Body)
+			statement := "CREATE " + tr.DefinerClause() + "TRIGGER " + lang.Ident(tr.Name) + " " + tr.Timing + " " + tr.Event +
+				" ON " + lang.Ident(tr.Table) + " FOR EACH ROW " + tr.Body
+			o.add("trigger", db, tr.Name, withSurroundings(tr.Mode, tr.Collation, statement))
+			o.list[len(o.list)-1].Table = tr.Table
 		}
 	}
 	return nil

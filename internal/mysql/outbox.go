@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/server"
@@ -16,16 +17,16 @@ import (
 // outboxColumns defines the outbox of a table. Its key columns have exactly the types
 // of the table's key, so that equal means the same in both; all may be NULL, because
 // no sql_mode can then refuse a note.
-func outboxColumns(t *table, images bool) string {
+func outboxColumns(t *catalog.Table, images bool) string {
 	cols := []string{"id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY"}
 	if images {
 		cols = []string{"id BIGINT NOT NULL PRIMARY KEY", "conn BIGINT UNSIGNED NOT NULL", "tx BIGINT NOT NULL", "at DATETIME(6) NOT NULL", "existed TINYINT NOT NULL"}
 	}
-	for i, c := range t.keyColumns() {
+	for i, c := range t.KeyColumns() {
 		cols = append(cols, fmt.Sprintf("k%d %s NULL DEFAULT NULL", i+1, declare(c, false)))
 	}
 	if images {
-		for i, c := range t.stored {
+		for i, c := range t.StoredColumns {
 			cols = append(cols, fmt.Sprintf("o%d %s NULL DEFAULT NULL", i+1, declare(c, true)))
 		}
 	}
@@ -33,7 +34,7 @@ func outboxColumns(t *table, images bool) string {
 }
 
 // outboxPrint tells outboxes of different form apart; see outbox.
-func outboxPrint(t *table, images bool) string {
+func outboxPrint(t *catalog.Table, images bool) string {
 	if images {
 		return "images:" + lang.Digest(outboxColumns(t, false)) + ":" + lang.Digest(outboxColumns(t, true))
 	}
@@ -60,9 +61,9 @@ func declare(c codec.Column, wide bool) string {
 }
 
 // captures reports whether all triggers that note the changes of a table are there, and on it.
-func captures(o outbox, triggers map[string]tableName) bool {
+func captures(o outbox, triggers map[string]catalog.Name) bool {
 	for _, suffix := range noting {
-		if triggers[ownTriggerName(o.id, suffix)] != o.table {
+		if triggers[catalog.OwnTriggerName(o.id, suffix)] != o.table {
 			return false
 		}
 	}
@@ -70,21 +71,21 @@ func captures(o outbox, triggers map[string]tableName) bool {
 }
 
 // addKey adds the columns k1, k2, ... of a table's outbox under an alias.
-func addKey(r *codec.Reader, t *table, alias string) {
-	r.AddColumns(alias, numbered("k", t.keyColumns()))
+func addKey(r *codec.Reader, t *catalog.Table, alias string) {
+	r.AddColumns(alias, numbered("k", t.KeyColumns()))
 }
 
 // matchKey joins an outbox's key with the table's.
-func matchKey(t *table, alias, outbox string) string {
+func matchKey(t *catalog.Table, alias, outbox string) string {
 	parts := make([]string, len(t.Key))
-	for i, c := range t.keyColumns() {
+	for i, c := range t.KeyColumns() {
 		parts[i] = fmt.Sprintf("%s.%s=%s.k%d", alias, lang.Ident(c.Name), outbox, i+1)
 	}
 	return strings.Join(parts, " AND ")
 }
 
 // keyNames are k1, k2, ... of an outbox.
-func keyNames(t *table) string {
+func keyNames(t *catalog.Table) string {
 	names := make([]string, len(t.Key))
 	for i := range names {
 		names[i] = fmt.Sprintf("k%d", i+1)
@@ -93,8 +94,8 @@ func keyNames(t *table) string {
 }
 
 // present tells whether an outer join found the row.
-func present(t *table) string {
-	return "t." + lang.Ident(t.keyColumns()[0].Name) + " IS NOT NULL"
+func present(t *catalog.Table) string {
+	return "t." + lang.Ident(t.KeyColumns()[0].Name) + " IS NOT NULL"
 }
 
 // outboxes are the outboxes of a server's tables, and the triggers that fill them.
@@ -103,32 +104,32 @@ type outboxes struct{ server *server.Server }
 func newOutboxes(s *server.Server) outboxes { return outboxes{server: s} }
 
 // read reads the catalogue, and of each table which outbox it has and whether its changes are noted there.
-func (o outboxes) read(ctx context.Context, q dialect.Querier, s *sessions.Sessions) (c *catalog, err error) {
+func (o outboxes) read(ctx context.Context, q dialect.Querier, s *sessions.Sessions) (c *catalog.Catalog, err error) {
 	var ids []outbox
-	var triggers []trigger
+	var triggers []catalog.Trigger
 	err = s.Neutral(ctx, q, func(q dialect.Querier) error {
-		if c, err = readCatalog(ctx, q, o.server); err != nil {
+		if c, err = catalog.Read(ctx, q, o.server); err != nil {
 			return err
 		}
 		if ids, err = o.captured(ctx, q); err == nil && len(ids) > 0 {
-			triggers, err = allTriggers(ctx, q, o.server)
+			triggers, err = catalog.Triggers(ctx, q, o.server)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mysql: read schema: %w", lang.Wrap(err))
 	}
-	on := make(map[string]tableName)
+	on := make(map[string]catalog.Name)
 	for _, tr := range triggers {
-		if ownTrigger.MatchString(tr.name) {
-			on[tr.name] = tr.on()
+		if tr.Own() {
+			on[tr.Name] = tr.On()
 		}
 	}
 	for _, box := range ids {
-		if t := c.tables[box.table]; t != nil {
+		if t := c.Tables[box.table]; t != nil {
 			t.ID, t.Bare = box.id, !captures(box, on)
 		}
-		c.images = c.images || box.images()
+		c.Images = c.Images || box.images()
 	}
 	if err := o.uncascaded(c, triggers); err != nil {
 		return nil, fmt.Errorf("mysql: read schema: %w", err)
@@ -139,7 +140,7 @@ func (o outboxes) read(ctx context.Context, q dialect.Querier, s *sessions.Sessi
 // outbox is a row of the table captured.
 type outbox struct {
 	id          int64
-	table       tableName
+	table       catalog.Name
 	fingerprint string // mode, hash of the key columns and, with images, of the rest
 }
 
@@ -163,7 +164,7 @@ func (o outboxes) captured(ctx context.Context, q dialect.Querier) ([]outbox, er
 	}
 	list := make([]outbox, len(rows))
 	for i, r := range rows {
-		list[i] = outbox{int64(lang.Atoi(r[0].String)), tableName{db: r[1].String, name: r[2].String}, r[3].String}
+		list[i] = outbox{int64(lang.Atoi(r[0].String)), catalog.Name{DB: r[1].String, Name: r[2].String}, r[3].String}
 	}
 	return list, nil
 }
@@ -200,8 +201,8 @@ func (o outboxes) origin() string {
 }
 
 // addImages adds the columns o1, o2, ... of a table's outbox under an alias and returns where they begin.
-func addImages(r *codec.Reader, t *table, alias string) int {
-	return r.AddColumns(alias, numbered("o", t.stored))
+func addImages(r *codec.Reader, t *catalog.Table, alias string) int {
+	return r.AddColumns(alias, numbered("o", t.StoredColumns))
 }
 
 // numbered returns the columns as an outbox names them: with the prefix and their number.
@@ -217,7 +218,7 @@ func numbered(prefix string, columns []codec.Column) []codec.Column {
 var noting = []string{"ai", "au", "ad"}
 
 // noteColumns are the columns of an outbox that a trigger fills.
-func noteColumns(t *table, images bool) []string {
+func noteColumns(t *catalog.Table, images bool) []string {
 	var cols []string
 	if images {
 		cols = append(cols, originColumns)
@@ -226,7 +227,7 @@ func noteColumns(t *table, images bool) []string {
 		cols = append(cols, fmt.Sprintf("k%d", i+1))
 	}
 	if images {
-		for i := range t.stored {
+		for i := range t.StoredColumns {
 			cols = append(cols, fmt.Sprintf("o%d", i+1))
 		}
 	}
@@ -234,7 +235,7 @@ func noteColumns(t *table, images bool) []string {
 }
 
 // noteValues are the expressions for noteColumns, given those of the stored columns.
-func (o outboxes) noteValues(t *table, images bool, stored []string, existed bool) []string {
+func (o outboxes) noteValues(t *catalog.Table, images bool, stored []string, existed bool) []string {
 	var vals []string
 	if images {
 		flag := "0"
@@ -251,7 +252,7 @@ func (o outboxes) noteValues(t *table, images bool, stored []string, existed boo
 			switch {
 			case !existed:
 				s = "NULL"
-			case t.stored[i].IsList():
+			case t.StoredColumns[i].IsList():
 				s = "CAST(" + s + " AS UNSIGNED)"
 			}
 			vals = append(vals, s)

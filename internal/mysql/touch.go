@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
@@ -15,7 +16,7 @@ const touchPage = 5000
 // Touch notes keys. For a whole table it reads them page by page: a single INSERT ...
 // SELECT would lock every row against writers.
 func (c *capture) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any) error {
-	t, err := c.current.table(ctx, q, dt)
+	t, err := c.current.Table(ctx, q, dt)
 	if err != nil {
 		return err
 	}
@@ -36,25 +37,25 @@ func (c *capture) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("mysql: touch %s: %w", t.sqlName(), lang.Wrap(err))
+		return fmt.Errorf("mysql: touch %s: %w", t.SQLName(), lang.Wrap(err))
 	}
 	return nil
 }
 
 // keyPage reads the keys behind after, in order.
-func (c *capture) keyPage(ctx context.Context, q dialect.Querier, t *table, after []any, limit int) ([][]any, error) {
+func (c *capture) keyPage(ctx context.Context, q dialect.Querier, t *catalog.Table, after []any, limit int) ([][]any, error) {
 	r := &codec.Reader{}
-	r.AddColumns("t", t.keyColumns())
+	r.AddColumns("t", t.KeyColumns())
 	var page [][]any
-	err := r.Run(ctx, q, t.pageQuery(r.Exprs, after, limit), func(v []any) error {
+	err := r.Run(ctx, q, t.PageQuery(r.Exprs, after, limit), func(v []any) error {
 		page = append(page, append([]any(nil), v...))
 		return nil
 	})
 	return page, err
 }
 
-func (c *capture) touch(ctx context.Context, q dialect.Querier, t *table, keys [][]any) error {
-	images := c.current.last.Load().images
+func (c *capture) touch(ctx context.Context, q dialect.Querier, t *catalog.Table, keys [][]any) error {
+	images := c.current.Last().Images
 	head := "INSERT INTO " + c.outboxes.name(t.ID) + " (" + keyNames(t) + ") VALUES "
 	origin := ""
 	if images {
@@ -62,9 +63,9 @@ func (c *capture) touch(ctx context.Context, q dialect.Querier, t *table, keys [
 		origin = c.outboxes.origin() + ",0,"
 	}
 	st := codec.NewInsert(ctx, q, c.outboxes.server.StatementSize, head, "")
-	columns := t.keyColumns()
+	columns := t.KeyColumns()
 	for _, key := range keys {
-		if err := checkKey(t, key); err != nil {
+		if err := catalog.CheckKey(t, key); err != nil {
 			return err
 		}
 		b := st.Row()

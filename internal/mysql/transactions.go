@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/server"
@@ -20,10 +21,10 @@ import (
 type transactions struct {
 	outboxes outboxes
 	sessions *sessions.Sessions
-	current  *current
+	current  *catalog.Current
 }
 
-func newTransactions(s *server.Server, on *sessions.Sessions, tables *current) *transactions {
+func newTransactions(s *server.Server, on *sessions.Sessions, tables *catalog.Current) *transactions {
 	return &transactions{outboxes: newOutboxes(s), sessions: on, current: tables}
 }
 
@@ -50,7 +51,7 @@ type group struct {
 
 // notedTable is one table of a collection.
 type notedTable struct {
-	table *table
+	table *catalog.Table
 	dt    *dialect.Table
 	area  int // the same for tables that foreign keys connect
 	ids   []int64
@@ -74,13 +75,13 @@ type collection struct {
 // until emit returns, and emit must not use q.
 func (x *transactions) CollectTransactions(ctx context.Context, q dialect.Querier, tables []*dialect.Table, most int, emit func(tx int, t *dialect.Table, r dialect.Row) error) (notes []dialect.Notes, more bool, err error) {
 	c := &collection{outboxes: x.outboxes}
-	areas := x.current.last.Load().areas()
+	areas := x.current.Last().Areas()
 	for _, dt := range tables {
-		t, err := x.current.table(ctx, q, dt)
+		t, err := x.current.Table(ctx, q, dt)
 		if err != nil {
 			return nil, false, err
 		}
-		c.tables = append(c.tables, &notedTable{table: t, dt: dt, area: areas[nameOf(t.Table)]})
+		c.tables = append(c.tables, &notedTable{table: t, dt: dt, area: areas[catalog.NameOf(t.Table)]})
 	}
 	err = x.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		c.q = q
@@ -95,7 +96,7 @@ func (x *transactions) CollectTransactions(ctx context.Context, q dialect.Querie
 		for _, t := range c.tables {
 			n, err := c.emit(ctx, t, emit)
 			if err != nil {
-				return fmt.Errorf("%s: %w", t.table.sqlName(), err)
+				return fmt.Errorf("%s: %w", t.table.SQLName(), err)
 			}
 			notes = append(notes, n)
 		}
@@ -241,7 +242,7 @@ func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, 
 	r.Add("o.id", codec.Flag)
 	r.Add("f.line", codec.Flag)
 	r.Add(present(t.table), codec.Flag)
-	now := r.AddColumns("t", t.table.stored)
+	now := r.AddColumns("t", t.table.StoredColumns)
 	r.Add("n.existed", codec.Flag) // NULL: nobody has changed the row since
 	next := addImages(r, t.table, "n")
 	r.Add("o.existed", codec.Flag)
@@ -251,7 +252,7 @@ func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, 
 		return n, err
 	}
 	defer rows.Close()
-	k, width := len(t.table.Key), len(t.table.stored)
+	k, width := len(t.table.Key), len(t.table.StoredColumns)
 	v := make([]any, len(r.Cells))
 	var together joined
 	for i := 0; rows.Next(); {
@@ -276,7 +277,7 @@ func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, 
 			row.Values = v[now : now+width]
 		}
 		if row.Values != nil {
-			row.Key = t.table.ownKey(row.Values)
+			row.Key = t.table.OwnKey(row.Values)
 		}
 		if v[base-1] == int64(1) {
 			row.Base = v[base:]
@@ -341,6 +342,6 @@ func (c *collection) changes(t *notedTable) string {
 	first := "SELECT id, " + keyNames(t.table) + ", FIRST_VALUE(id) OVER w AS line, " + again + " FROM " + out + window
 	return " FROM (SELECT id, line, LEAD(id) OVER w AS next FROM (" + first + ") a WHERE NOT again" + window + ") f" +
 		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + out + " n ON n.id=f.next" +
-		" LEFT JOIN " + t.table.sqlName() + " t ON f.next IS NULL AND " + matchKey(t.table, "t", "o") +
+		" LEFT JOIN " + t.table.SQLName() + " t ON f.next IS NULL AND " + matchKey(t.table, "t", "o") +
 		fmt.Sprintf(" WHERE f.id<=%d ORDER BY f.id", c.cut)
 }

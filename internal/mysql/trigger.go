@@ -4,36 +4,37 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 )
 
 // captureTriggers makes the triggers of the table. Each runs a single INSERT where
 // no foreign key is involved: they stand in the way of every write.
-func (o outboxes) captureTriggers(c *catalog, t *table, images bool) ([]trigger, error) {
+func (o outboxes) captureTriggers(c *catalog.Catalog, t *catalog.Table, images bool) ([]catalog.Trigger, error) {
 	into := "INSERT INTO " + o.name(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") VALUES "
 	values := func(row string, existed bool) string {
-		stored := make([]string, len(t.stored))
-		for i, col := range t.stored {
+		stored := make([]string, len(t.StoredColumns))
+		for i, col := range t.StoredColumns {
 			stored[i] = row + "." + lang.Ident(col.Name)
 		}
 		return "(" + strings.Join(o.noteValues(t, images, stored, existed), ",") + ")"
 	}
 	var same []string
-	for _, col := range t.keyColumns() {
+	for _, col := range t.KeyColumns() {
 		same = append(same, fmt.Sprintf("OLD.%s<=>NEW.%s", lang.Ident(col.Name), lang.Ident(col.Name)))
 	}
-	effects, err := c.cascades(t)
+	effects, err := c.Cascades(t)
 	if err != nil {
 		return nil, err
 	}
 	var deletes, updates, moved []string
-	for _, p := range effects.deletes {
-		if p.last().ID != 0 { // it is among the tables that are captured
+	for _, p := range effects.Deletes {
+		if p.Last().ID != 0 { // it is among the tables that are captured
 			deletes = append(deletes, o.note(p, images))
 		}
 	}
-	for _, p := range effects.updates {
-		if p.last().ID == 0 {
+	for _, p := range effects.Updates {
+		if p.Last().ID == 0 {
 			continue
 		}
 		updates = append(updates, o.ifMoved(p, o.note(p, images)))
@@ -41,7 +42,7 @@ func (o outboxes) captureTriggers(c *catalog, t *table, images bool) ([]trigger,
 			moved = append(moved, "; "+s)
 		}
 	}
-	list := []trigger{
+	list := []catalog.Trigger{
 		o.ownTrigger(t, images, "ai", "AFTER", "INSERT", o.refuseLarge(t, images, "NEW")+into+values("NEW", false)),
 		o.ownTrigger(t, images, "ad", "AFTER", "DELETE", o.refuseLarge(t, images, "OLD")+into+values("OLD", true)),
 		o.ownTrigger(t, images, "au", "AFTER", "UPDATE", o.refuseLarge(t, images, "OLD", "NEW")+into+values("OLD", true)+"; IF NOT ("+strings.Join(same, " AND ")+") THEN "+
@@ -58,14 +59,14 @@ func (o outboxes) captureTriggers(c *catalog, t *table, images bool) ([]trigger,
 
 // refuseLarge is a statement that refuses a change whose row, before or after it, is so large that a batch that holds
 // both could not be stored. Nothing else can: a statement by itself is committed when ddb hears of it.
-func (o outboxes) refuseLarge(t *table, images bool, rows ...string) string {
+func (o outboxes) refuseLarge(t *catalog.Table, images bool, rows ...string) string {
 	if !images {
 		return ""
 	}
 	var conditions []string
 	for _, row := range rows {
 		var sizes []string
-		for _, c := range t.stored {
+		for _, c := range t.StoredColumns {
 			if c.Unbounded() {
 				sizes = append(sizes, "IFNULL(LENGTH("+row+"."+lang.Ident(c.Name)+"),0)")
 			}
@@ -85,12 +86,12 @@ func (o outboxes) refuseLarge(t *table, images bool, rows ...string) string {
 }
 
 // ifMoved runs the statement, if there is one, when columns change that the path's first step refers to.
-func (o outboxes) ifMoved(p path, statement string) string {
+func (o outboxes) ifMoved(p catalog.Path, statement string) string {
 	if statement == "" {
 		return ""
 	}
 	var same []string
-	for _, ref := range p.steps[0].key.refs {
+	for _, ref := range p.Steps[0].Key.Refs {
 		// Byte for byte, since InnoDB passes on a change of letter case too.
 		same = append(same, fmt.Sprintf("BINARY OLD.%s<=>BINARY NEW.%s", lang.Ident(ref), lang.Ident(ref)))
 	}
@@ -100,24 +101,24 @@ func (o outboxes) ifMoved(p path, statement string) string {
 // ownTrigger wraps the statements of a capture trigger. Nothing is noted in Replay on a
 // node that keeps images; one that notes keys is a master, which replays nothing, and
 // is spared the question at every write.
-func (o outboxes) ownTrigger(t *table, images bool, suffix, timing, event, statements string) trigger {
+func (o outboxes) ownTrigger(t *catalog.Table, images bool, suffix, timing, event, statements string) catalog.Trigger {
 	body := "IF @ddb_apply IS NULL OR @ddb_apply<>2 THEN " + statements + "; END IF"
 	if !images {
 		if body = statements; strings.Contains(body, "; ") {
 			body = "BEGIN " + body + "; END"
 		}
 	}
-	return trigger{
-		db: t.Database, name: ownTriggerName(t.ID, suffix), table: t.Name, timing: timing, event: event, body: body,
+	return catalog.Trigger{
+		DB: t.Database, Name: catalog.OwnTriggerName(t.ID, suffix), Table: t.Name, Timing: timing, Event: event, Body: body,
 	}
 }
 
 // create is the statement that makes the trigger; it replaces one of that name.
-func (o outboxes) create(tr trigger) []string {
-	rest := tr.definerClause() + "TRIGGER " + lang.Qualified(tr.db, tr.name) + " " + tr.timing + " " + tr.event + " ON " +
-		lang.Qualified(tr.db, tr.table) + " FOR EACH ROW " + tr.body
+func (o outboxes) create(tr catalog.Trigger) []string {
+	rest := tr.DefinerClause() + "TRIGGER " + lang.Qualified(tr.DB, tr.Name) + " " + tr.Timing + " " + tr.Event + " ON " +
+		lang.Qualified(tr.DB, tr.Table) + " FOR EACH ROW " + tr.Body
 	if o.server.MariaDB {
 		return []string{"CREATE OR REPLACE " + rest}
 	}
-	return []string{"DROP TRIGGER IF EXISTS " + lang.Qualified(tr.db, tr.name), "CREATE " + rest}
+	return []string{"DROP TRIGGER IF EXISTS " + lang.Qualified(tr.DB, tr.Name), "CREATE " + rest}
 }

@@ -1,4 +1,4 @@
-package mysql
+package catalog
 
 import (
 	"context"
@@ -14,13 +14,13 @@ import (
 // it, which is read where a unique index ends with two moments, as such a key does.
 
 // noteMoment counts the moments that a unique index ends with; it is called for each column in turn.
-func (b *catalogBuilder) noteMoment(t *table, index, column string) {
-	n := nameOf(t.Table)
+func (b *catalogBuilder) noteMoment(t *Table, index, column string) {
+	n := NameOf(t.Table)
 	if b.moments[n] == nil {
 		b.moments[n] = map[string]int{}
 	}
 	count := b.moments[n][index] + 1
-	for _, c := range t.stored {
+	for _, c := range t.StoredColumns {
 		if c.Name == column && !strings.HasPrefix(c.Type, "date") && !strings.HasPrefix(c.Type, "timestamp") {
 			count = 0
 		}
@@ -35,10 +35,10 @@ func (b *catalogBuilder) refusePeriods(ctx context.Context, q dialect.Querier, d
 		for _, count := range indexes {
 			candidate = candidate || count >= 2
 		}
-		if n.db != db || !candidate || t.Refusal != "" {
+		if n.DB != db || !candidate || t.Refusal != "" {
 			continue
 		}
-		rows, err := lang.Texts(ctx, q, "SHOW CREATE TABLE "+t.sqlName())
+		rows, err := lang.Texts(ctx, q, "SHOW CREATE TABLE "+t.SQLName())
 		if lang.Errno(err) == lang.ErNoSuchTable {
 			continue
 		}
@@ -47,7 +47,7 @@ func (b *catalogBuilder) refusePeriods(ctx context.Context, q dialect.Querier, d
 		}
 		if strings.Contains(rows[0][1].String, "` WITHOUT OVERLAPS)") {
 			t.Refusal = fmt.Sprintf("table %s has a key WITHOUT OVERLAPS, whose rows cannot be replaced: "+
-				"drop that key, and ALTER TABLE %s ADD PRIMARY KEY or UNIQUE (...) of plain columns", t.sqlName(), t.sqlName())
+				"drop that key, and ALTER TABLE %s ADD PRIMARY KEY or UNIQUE (...) of plain columns", t.SQLName(), t.SQLName())
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package mysql
+package catalog
 
 import (
 	"context"
@@ -13,10 +13,10 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql/server"
 )
 
-// readCatalog reads the catalogue: one query for each kind of thing and database, since
+// Read reads the catalogue: one query for each kind of thing and database, since
 // the server looks into all databases' files for anything less plain.
-func readCatalog(ctx context.Context, q dialect.Querier, s *server.Server) (*catalog, error) {
-	b := catalogBuilder{server: s, tables: map[tableName]*table{}, prints: map[tableName]*strings.Builder{}, moments: map[tableName]map[string]int{}}
+func Read(ctx context.Context, q dialect.Querier, s *server.Server) (*Catalog, error) {
+	b := catalogBuilder{server: s, tables: map[Name]*Table{}, prints: map[Name]*strings.Builder{}, moments: map[Name]map[string]int{}}
 	for _, db := range append(slices.Clone(s.Databases()), s.OwnDatabase) {
 		if err := b.read(ctx, q, db); err != nil {
 			return nil, fmt.Errorf("database %q: %w", db, err)
@@ -27,10 +27,10 @@ func readCatalog(ctx context.Context, q dialect.Querier, s *server.Server) (*cat
 
 type catalogBuilder struct {
 	server  *server.Server
-	tables  map[tableName]*table
-	prints  map[tableName]*strings.Builder
-	born    map[string]string            // of the database at hand, by table or file: see incarnations
-	moments map[tableName]map[string]int // by unique index: how many moments its columns end with
+	tables  map[Name]*Table
+	prints  map[Name]*strings.Builder
+	born    map[string]string       // of the database at hand, by table or file: see incarnations
+	moments map[Name]map[string]int // by unique index: how many moments its columns end with
 }
 
 func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string) error {
@@ -74,8 +74,8 @@ func (b *catalogBuilder) read(ctx context.Context, q dialect.Querier, db string)
 
 // note adds what a row says to the table's fingerprint; it returns nil for things
 // that are not base tables.
-func (b *catalogBuilder) note(db string, what string, r []sql.NullString) *table {
-	n := tableName{db, r[0].String}
+func (b *catalogBuilder) note(db string, what string, r []sql.NullString) *Table {
+	n := Name{db, r[0].String}
 	t := b.tables[n]
 	if t == nil {
 		return nil
@@ -121,11 +121,11 @@ func (b *catalogBuilder) addTable(db string, r []sql.NullString) {
 	if typ == "VIEW" || typ == "SYSTEM VIEW" || own && !slices.Contains(dialect.OwnReplicated, name) {
 		return
 	}
-	t := &table{Table: &dialect.Table{Database: db, Name: name, Own: own, Incarnation: b.born[name]}}
+	t := &Table{Table: &dialect.Table{Database: db, Name: name, Own: own, Incarnation: b.born[name]}}
 	if b.server.Process {
 		t.Incarnation = b.born[r[6].String]
 	}
-	full := t.sqlName()
+	full := t.SQLName()
 	switch {
 	case typ == "SEQUENCE":
 		t.Refusal = fmt.Sprintf("%s is a sequence, whose values are handed out apart from transactions: DROP SEQUENCE %s and use an AUTO_INCREMENT column", full, full)
@@ -134,8 +134,8 @@ func (b *catalogBuilder) addTable(db string, r []sql.NullString) {
 	case !strings.EqualFold(engine, "InnoDB"):
 		t.Refusal = fmt.Sprintf("table %s has engine %s, which knows no transactions: ALTER TABLE %s ENGINE=InnoDB", full, engine, full)
 	}
-	b.tables[tableName{db, name}] = t
-	b.prints[tableName{db, name}] = &strings.Builder{}
+	b.tables[Name{db, name}] = t
+	b.prints[Name{db, name}] = &strings.Builder{}
 	b.note(db, "table", r[:6])
 }
 
@@ -155,7 +155,7 @@ func (b *catalogBuilder) addColumn(db string, r []sql.NullString) {
 	}
 	if strings.Contains(c.Default, "nextval(`") && t.Refusal == "" {
 		t.Refusal = fmt.Sprintf("column %s of table %s takes its values from a sequence, which is not replicated: ALTER TABLE %s ALTER COLUMN %s DROP DEFAULT, or MODIFY it to AUTO_INCREMENT",
-			lang.Ident(c.Name), t.sqlName(), t.sqlName(), lang.Ident(c.Name))
+			lang.Ident(c.Name), t.SQLName(), t.SQLName(), lang.Ident(c.Name))
 	}
 	t.Columns = append(t.Columns, c)
 	if c.Generated {
@@ -163,7 +163,7 @@ func (b *catalogBuilder) addColumn(db string, r []sql.NullString) {
 	}
 	typ, _, _ := strings.Cut(r[2].String, " /*")
 	t.Stored = append(t.Stored, c.Name)
-	t.stored = append(t.stored, codec.Column{
+	t.StoredColumns = append(t.StoredColumns, codec.Column{
 		Name: c.Name, Type: typ, Charset: r[4].String, Collation: r[5].String,
 		Kind: codec.KindOf(strings.ToLower(r[3].String), b.server.MariaDB), Auto: c.AutoIncrement,
 	})
@@ -176,7 +176,7 @@ func (b *catalogBuilder) addIndex(db string, r []sql.NullString) {
 	}
 	b.noteMoment(t, r[1].String, r[3].String)
 	if r[1].String != "PRIMARY" {
-		t.unique = true
+		t.Unique = true
 		return
 	}
 	i := slices.Index(t.Stored, r[3].String)
@@ -184,10 +184,10 @@ func (b *catalogBuilder) addIndex(db string, r []sql.NullString) {
 	case t.Refusal != "":
 	case i < 0:
 		t.Refusal = fmt.Sprintf("the primary key of table %s has the generated column %s: "+
-			"ALTER TABLE %s DROP PRIMARY KEY, ADD PRIMARY KEY (...) of other columns", t.sqlName(), r[3].String, t.sqlName())
+			"ALTER TABLE %s DROP PRIMARY KEY, ADD PRIMARY KEY (...) of other columns", t.SQLName(), r[3].String, t.SQLName())
 	case r[4].Valid:
 		t.Refusal = fmt.Sprintf("the primary key of table %s covers only the first %s characters of %s: "+
-			"ALTER TABLE %s DROP PRIMARY KEY, ADD PRIMARY KEY (...) of whole columns", t.sqlName(), r[4].String, r[3].String, t.sqlName())
+			"ALTER TABLE %s DROP PRIMARY KEY, ADD PRIMARY KEY (...) of whole columns", t.SQLName(), r[4].String, r[3].String, t.SQLName())
 	default:
 		t.Key = append(t.Key, i)
 	}
@@ -202,24 +202,24 @@ func (b *catalogBuilder) addReference(db string, r []sql.NullString) {
 	if t == nil {
 		return
 	}
-	n := len(t.foreign)
-	if n == 0 || t.foreign[n-1].name != r[1].String {
-		t.foreign = append(t.foreign, foreignKey{name: r[1].String, db: parent, table: r[4].String})
+	n := len(t.Foreign)
+	if n == 0 || t.Foreign[n-1].Name != r[1].String {
+		t.Foreign = append(t.Foreign, ForeignKey{Name: r[1].String, Parent: Name{parent, r[4].String}})
 		n++
 	}
-	f := &t.foreign[n-1]
-	f.columns = append(f.columns, r[2].String)
-	f.refs = append(f.refs, r[5].String)
+	f := &t.Foreign[n-1]
+	f.Columns = append(f.Columns, r[2].String)
+	f.Refs = append(f.Refs, r[5].String)
 }
 
 func (b *catalogBuilder) addRules(db string, r []sql.NullString) {
-	t := b.tables[tableName{db, r[0].String}]
+	t := b.tables[Name{db, r[0].String}]
 	if t == nil {
 		return
 	}
-	for i := range t.foreign {
-		if f := &t.foreign[i]; f.name == r[1].String {
-			f.onUpdate, f.onDelete = r[2].String, r[3].String
+	for i := range t.Foreign {
+		if f := &t.Foreign[i]; f.Name == r[1].String {
+			f.OnUpdate, f.OnDelete = r[2].String, r[3].String
 		}
 	}
 }
@@ -247,16 +247,16 @@ func (b *catalogBuilder) incarnations(ctx context.Context, q dialect.Querier, db
 func (b *catalogBuilder) addCheck(db string, r []sql.NullString) { b.note(db, "check", r) }
 
 // finish settles what needs all tables: refusals, fingerprints and the order.
-func (b *catalogBuilder) finish() *catalog {
-	c := &catalog{tables: b.tables}
+func (b *catalogBuilder) finish() *Catalog {
+	c := &Catalog{Tables: b.tables}
 	for n, t := range b.tables {
 		p := b.prints[n]
-		for _, f := range t.foreign {
-			rule := fmt.Sprintf("rule|%s|%s|%s", f.name, f.onUpdate, f.onDelete)
+		for _, f := range t.Foreign {
+			rule := fmt.Sprintf("rule|%s|%s|%s", f.Name, f.OnUpdate, f.OnDelete)
 			p.WriteString(rule)
-			t.Parts = append(t.Parts, dialect.Part{Kind: "reference", Name: f.name, Column: f.columns[0], Text: rule})
-			if acts(f.onUpdate) || acts(f.onDelete) {
-				t.Follows = append(t.Follows, [2]string{f.db, f.table})
+			t.Parts = append(t.Parts, dialect.Part{Kind: "reference", Name: f.Name, Column: f.Columns[0], Text: rule})
+			if Acts(f.OnUpdate) || Acts(f.OnDelete) {
+				t.Follows = append(t.Follows, [2]string{f.Parent.DB, f.Parent.Name})
 			}
 		}
 		t.Fingerprint = lang.Digest(p.String())
@@ -267,7 +267,7 @@ func (b *catalogBuilder) finish() *catalog {
 	}
 	for _, t := range b.tables {
 		if t.Refusal == "" {
-			if _, err := c.cascades(t); err != nil {
+			if _, err := c.Cascades(t); err != nil {
 				t.Refusal = err.Error()
 			}
 		}
@@ -275,23 +275,23 @@ func (b *catalogBuilder) finish() *catalog {
 	return c
 }
 
-func (b *catalogBuilder) refusal(t *table) string {
-	for _, c := range t.keyColumns() {
+func (b *catalogBuilder) refusal(t *Table) string {
+	for _, c := range t.KeyColumns() {
 		if members, ok := strings.CutPrefix(c.Type, "set('"); ok && slices.Contains(strings.Split(strings.TrimSuffix(members, "')"), "','"), "") {
 			return fmt.Sprintf("column %s in the primary key of table %s is a SET with an empty member, which reads like no member at all: "+
-				"ALTER TABLE %s MODIFY %s SET(...) without ''", lang.Ident(c.Name), t.sqlName(), t.sqlName(), lang.Ident(c.Name))
+				"ALTER TABLE %s MODIFY %s SET(...) without ''", lang.Ident(c.Name), t.SQLName(), t.SQLName(), lang.Ident(c.Name))
 		}
 	}
 	if len(t.Key) == 0 {
 		return fmt.Sprintf("table %s has no primary key: ALTER TABLE %s ADD PRIMARY KEY (...) of the columns that identify a row, "+
-			"or ALTER TABLE %s ADD COLUMN id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY", t.sqlName(), t.sqlName(), t.sqlName())
+			"or ALTER TABLE %s ADD COLUMN id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY", t.SQLName(), t.SQLName(), t.SQLName())
 	}
-	for _, f := range t.foreign {
-		parent := b.tables[f.parent()]
-		if (parent == nil || parent.Refusal != "") && (acts(f.onDelete) || acts(f.onUpdate)) {
+	for _, f := range t.Foreign {
+		parent := b.tables[f.Parent]
+		if (parent == nil || parent.Refusal != "") && (Acts(f.OnDelete) || Acts(f.OnUpdate)) {
 			return fmt.Sprintf("foreign key %s of table %s changes rows whenever %s changes, which is not replicated: "+
 				"replicate that table too, or ALTER TABLE %s DROP FOREIGN KEY %s and add it without CASCADE and SET NULL",
-				lang.Ident(f.name), t.sqlName(), lang.Qualified(f.db, f.table), t.sqlName(), lang.Ident(f.name))
+				lang.Ident(f.Name), t.SQLName(), lang.Qualified(f.Parent.DB, f.Parent.Name), t.SQLName(), lang.Ident(f.Name))
 		}
 	}
 	return ""

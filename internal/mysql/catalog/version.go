@@ -1,4 +1,4 @@
-package mysql
+package catalog
 
 import (
 	"context"
@@ -19,11 +19,11 @@ func tableIDs(s *server.Server, db string) string {
 	return "SELECT NAME, TABLE_ID FROM information_schema." + dict + " WHERE BINARY SUBSTRING_INDEX(NAME,'/',1)=" + s.FileName(lang.Text(db)) + " ORDER BY TABLE_ID"
 }
 
-// readVersion hashes what the server tells cheaply about definitions. The time of
+// Version hashes what the server tells cheaply about definitions. The time of
 // creation has seconds only, so columns count too and, where the user may read
 // them, InnoDB's own numbers, which TRUNCATE changes as well. Of ddb's own triggers only the lack of one counts: installed says how many there are, by database;
 // nil where that is not known.
-func readVersion(ctx context.Context, s *server.Server, q dialect.Querier, installed map[string]int) (string, error) {
+func Version(ctx context.Context, q dialect.Querier, s *server.Server, installed map[string]int) (string, error) {
 	var all strings.Builder
 	for _, db := range s.Databases() {
 		queries := []string{
