@@ -74,7 +74,7 @@ var importRules = map[string]importRule{
 	"internal/mysql/apply":        {own: append([]string{"internal/mysql/catalog", "internal/mysql/sessions"}, mysqlGround...), modules: []string{mysqlModule}},
 	"internal/mysql/transactions": {own: append([]string{"internal/mysql/catalog", "internal/mysql/sessions", "internal/mysql/capture"}, mysqlGround...)},
 	"internal/mysql/schema":       {own: append([]string{"internal/mysql/catalog", "internal/mysql/sessions", "internal/mysql/capture"}, mysqlGround...)},
-	"internal/mysql":              {own: []string{"dialect", "internal/mysql/..."}, modules: []string{mysqlModule}},
+	"internal/mysql":              {own: []string{"dialect", "internal/mysql/..."}},
 
 	// Parts of the library that know nothing of it.
 	"internal/sqlclass": {},

@@ -50,7 +50,7 @@ func TestCountersOutliveServer(t *testing.T) {
 	}
 	for i, c := range cases {
 		table := n.table(fmt.Sprintf("t%d", i))
-		n.eng.applier.noLoad.Store(c.noLoad)
+		n.eng.applier.NoLoad.Store(c.noLoad)
 		for _, rows := range c.calls {
 			n.in(dialect.Replay, func(conn *sql.Conn) { n.ok(n.eng.Apply(t.Context(), conn, table, rows, c.mode)) })
 		}

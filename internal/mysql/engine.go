@@ -5,6 +5,8 @@ import (
 	"database/sql"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/apply"
+	"github.com/ddb-project/ddb/internal/mysql/capture"
 	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/server"
 	"github.com/ddb-project/ddb/internal/mysql/sessions"
@@ -16,9 +18,9 @@ type engine struct {
 	sessions     *sessions.Sessions
 	locks        *sessions.Locks
 	current      *catalog.Current
-	capture      *capture
+	capture      *capture.Capture
 	transactions *transactions
-	applier      *applier
+	applier      *apply.Applier
 	schema       *schema
 }
 
@@ -27,13 +29,13 @@ var _ dialect.Engine = (*engine)(nil)
 // newEngine makes the parts of an engine on a server.
 func newEngine(db *sql.DB, s *server.Server, guard bool) *engine {
 	e := &engine{server: s, sessions: sessions.New(db, s.MariaDB), locks: sessions.NewLocks(db, s)}
-	boxes := newOutboxes(s)
+	boxes := capture.NewOutboxes(s)
 	e.current = catalog.NewCurrent(func(ctx context.Context, q dialect.Querier) (*catalog.Catalog, error) {
-		return boxes.read(ctx, q, e.sessions)
+		return boxes.Read(ctx, q, e.sessions)
 	})
-	e.capture = newCapture(s, e.sessions, e.current, guard)
+	e.capture = capture.New(s, e.sessions, e.current, guard)
 	e.transactions = newTransactions(s, e.sessions, e.current)
-	e.applier = newApplier(s, e.sessions, e.current)
+	e.applier = apply.New(s, e.sessions, e.current)
 	e.schema = newSchema(s, e.sessions, e.current)
 	return e
 }
@@ -49,7 +51,7 @@ func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Tabl
 
 // Version also changes when one of the triggers is missing that InstallCapture has left.
 func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error) {
-	return catalog.Version(ctx, q, e.server, e.capture.triggers())
+	return catalog.Version(ctx, q, e.server, e.capture.Installed())
 }
 
 // Transactional reports false: schema statements commit.

@@ -1,6 +1,12 @@
 package mysql
 
-import "github.com/ddb-project/ddb/internal/mysql/lang"
+import (
+	"context"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/apply"
+	"github.com/ddb-project/ddb/internal/mysql/lang"
+)
 
 // StatementLost reports whether the server did not run a compiled statement because it does not have it in a form
 // that it can run: it is to be compiled anew.
@@ -24,3 +30,12 @@ func Unable(err error) bool { return lang.Unable(err) }
 
 // Unfit reports whether the server may have refused a row for one of its values by itself.
 func Unfit(err error) bool { return lang.Unfit(err) }
+
+// Unjudged is the beginning of a statement that stores what it can, on MariaDB.
+const Unjudged = apply.Unjudged
+
+// Checks returns a condition that is true for a row of the table, in the database of that name, "" for the current one, that breaks a CHECK
+// on one of the columns, or on a generated column made of them; "" if there is no such CHECK. A text that looks like a column's name counts as one.
+func Checks(ctx context.Context, q dialect.Querier, database, table string, columns []string) (string, error) {
+	return apply.Checks(ctx, q, database, table, columns)
+}

@@ -41,7 +41,7 @@ func TestLoadEqualsReplace(t *testing.T) {
 	create := "CREATE TABLE t (id INT PRIMARY KEY, b LONGBLOB, c LONGTEXT CHARACTER SET utf8mb4, l LONGTEXT CHARACTER SET latin1, u TEXT CHARACTER SET ucs2," +
 		" w TEXT CHARACTER SET utf32, s TEXT CHARACTER SET sjis)"
 	byLoad, byStatement := newNode(t, dialect.Config{}), newNode(t, dialect.Config{})
-	byStatement.eng.applier.noLoad.Store(true)
+	byStatement.eng.applier.NoLoad.Store(true)
 	var rows []dialect.Row
 	add := func(b []byte) {
 		id := int64(len(rows))
@@ -61,7 +61,7 @@ func TestLoadEqualsReplace(t *testing.T) {
 		n.exec(create)
 		replaceIn(n, "t", rows...)
 	}
-	if byLoad.eng.applier.noLoad.Load() {
+	if byLoad.eng.applier.NoLoad.Load() {
 		t.Error("LOAD DATA was not used")
 	}
 	byLoad.same(byStatement, "t")
@@ -107,7 +107,7 @@ func TestLoadClashes(t *testing.T) {
 	var dumps, next []string
 	for _, noLoad := range []bool{false, true} {
 		n := newNode(t, dialect.Config{})
-		n.eng.applier.noLoad.Store(noLoad)
+		n.eng.applier.NoLoad.Store(noLoad)
 		n.exec("CREATE TABLE p (id INT PRIMARY KEY)",
 			"CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, u VARCHAR(20) CHARACTER SET latin1 COLLATE latin1_general_ci UNIQUE, v INT UNIQUE,"+
 				" p INT, e ENUM('1','0','2'), y YEAR, g INT AS (v+1) STORED, CHECK (v < 100), FOREIGN KEY (p) REFERENCES p (id))",
@@ -177,7 +177,7 @@ func TestLoadAutoIncrement(t *testing.T) {
 			}
 		}
 	}
-	if n.eng.applier.noLoad.Load() {
+	if n.eng.applier.NoLoad.Load() {
 		t.Error("LOAD DATA was not used")
 	}
 }
@@ -189,7 +189,7 @@ func TestLoadDefaults(t *testing.T) {
 		" dn DATETIME DEFAULT NOW() ON UPDATE NOW(), g INT AS (d + 1) STORED, v VARCHAR(20) AS (CONCAT(s, 'y')) VIRTUAL, KEY (v)," +
 		" t TIMESTAMP(6) NOT NULL DEFAULT NOW(6) ON UPDATE NOW(6), f FLOAT DEFAULT 1.5, n DECIMAL(5,2) DEFAULT 1"
 	byLoad, byStatement := newNode(t, dialect.Config{}), newNode(t, dialect.Config{})
-	byStatement.eng.applier.noLoad.Store(true)
+	byStatement.eng.applier.NoLoad.Store(true)
 	for i, more := range []string{"", ", b BIT(3) DEFAULT 5, j UUID DEFAULT UUID()"} {
 		for _, trigger := range []bool{false, true} {
 			name := fmt.Sprintf("t%d%v", i, trigger)
@@ -236,7 +236,7 @@ func TestLoadRefused(t *testing.T) {
 	if got := dump(n, "t"); len(got) != 3 {
 		t.Errorf("%d rows: %v", len(got), got)
 	}
-	if !n.eng.applier.noLoad.Load() {
+	if !n.eng.applier.NoLoad.Load() {
 		t.Error("the refusal is not remembered")
 	}
 }
@@ -253,7 +253,7 @@ func TestLoadIntoNoTable(t *testing.T) {
 			t.Errorf("a table that is gone: %v", err)
 		}
 	})
-	if n.eng.applier.noLoad.Load() {
+	if n.eng.applier.NoLoad.Load() {
 		t.Error("a table that is gone counts as a refusal")
 	}
 }

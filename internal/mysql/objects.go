@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/capture"
 	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
 	"github.com/ddb-project/ddb/internal/mysql/server"
@@ -229,7 +230,7 @@ func (o *objects) addTriggers(ctx context.Context) error {
 			if tr.Own() {
 				continue
 			}
-			tr.Body = unguard(tr.Body)
+			tr.Body = capture.Unguard(tr.Body)
 			statement := "CREATE " + tr.DefinerClause() + "TRIGGER " + lang.Ident(tr.Name) + " " + tr.Timing + " " + tr.Event +
 				" ON " + lang.Ident(tr.Table) + " FOR EACH ROW " + tr.Body
 			o.add("trigger", db, tr.Name, withSurroundings(tr.Mode, tr.Collation, statement))

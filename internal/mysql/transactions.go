@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/mysql/capture"
 	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
 	"github.com/ddb-project/ddb/internal/mysql/lang"
@@ -19,13 +20,13 @@ import (
 
 // transactions tells which transactions have made the notes of the mode Images.
 type transactions struct {
-	outboxes outboxes
+	outboxes capture.Outboxes
 	sessions *sessions.Sessions
 	current  *catalog.Current
 }
 
 func newTransactions(s *server.Server, on *sessions.Sessions, tables *catalog.Current) *transactions {
-	return &transactions{outboxes: newOutboxes(s), sessions: on, current: tables}
+	return &transactions{outboxes: capture.NewOutboxes(s), sessions: on, current: tables}
 }
 
 // origin tells which transaction, or which statement of a client that bypasses ddb, made a note.
@@ -60,7 +61,7 @@ type notedTable struct {
 
 // collection is what CollectTransactions works on.
 type collection struct {
-	outboxes outboxes
+	outboxes capture.Outboxes
 	q        dialect.Querier
 	tables   []*notedTable
 	units    map[origin]*unit
@@ -113,7 +114,7 @@ func (c *collection) read(ctx context.Context, most int) error {
 	c.units, c.later, c.cut = map[origin]*unit{}, map[origin]bool{}, math.MaxInt64
 	for _, t := range c.tables {
 		t.ids, t.by = t.ids[:0], t.by[:0]
-		err := c.origins(ctx, fmt.Sprintf("SELECT id, conn, tx, CAST(at AS CHAR) FROM %s ORDER BY id LIMIT %d", c.outboxes.name(t.table.ID), most+1), func(id int64, o origin) {
+		err := c.origins(ctx, fmt.Sprintf("SELECT id, conn, tx, CAST(at AS CHAR) FROM %s ORDER BY id LIMIT %d", c.outboxes.Name(t.table.ID), most+1), func(id int64, o origin) {
 			u := c.units[o]
 			if u == nil {
 				u = &unit{origin: o, areas: map[int]struct{}{}}
@@ -131,7 +132,7 @@ func (c *collection) read(ctx context.Context, most int) error {
 	}
 	if c.cut < math.MaxInt64 {
 		for _, t := range c.tables {
-			err := c.origins(ctx, fmt.Sprintf("SELECT DISTINCT 0, conn, tx, CAST(at AS CHAR) FROM %s WHERE id > %d", c.outboxes.name(t.table.ID), c.cut),
+			err := c.origins(ctx, fmt.Sprintf("SELECT DISTINCT 0, conn, tx, CAST(at AS CHAR) FROM %s WHERE id > %d", c.outboxes.Name(t.table.ID), c.cut),
 				func(_ int64, o origin) {
 					if c.later[o] = true; o.bypasses() {
 						c.later[origin{conn: o.conn}] = true
@@ -238,15 +239,15 @@ func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, 
 		return n, nil
 	}
 	r := &codec.Reader{}
-	addKey(r, t.table, "o")
+	capture.AddKey(r, t.table, "o")
 	r.Add("o.id", codec.Flag)
 	r.Add("f.line", codec.Flag)
-	r.Add(present(t.table), codec.Flag)
+	r.Add(capture.Present(t.table), codec.Flag)
 	now := r.AddColumns("t", t.table.StoredColumns)
 	r.Add("n.existed", codec.Flag) // NULL: nobody has changed the row since
-	next := addImages(r, t.table, "n")
+	next := capture.AddImages(r, t.table, "n")
 	r.Add("o.existed", codec.Flag)
-	base := addImages(r, t.table, "o")
+	base := capture.AddImages(r, t.table, "o")
 	rows, err := c.q.QueryContext(ctx, "SELECT "+strings.Join(r.Exprs, ", ")+c.changes(t))
 	if err != nil {
 		return n, err
@@ -337,11 +338,11 @@ func cloneValues(values []any) []any {
 // of the next origin about the same row; t, the row as it is now if there is no such note. Which keys are
 // the same only the server knows, by their collations; f.line is the same for notes about one row.
 func (c *collection) changes(t *notedTable) string {
-	out, window := c.outboxes.name(t.table.ID), " WINDOW w AS (PARTITION BY "+keyNames(t.table)+" ORDER BY id)"
+	out, window := c.outboxes.Name(t.table.ID), " WINDOW w AS (PARTITION BY "+capture.KeyNames(t.table)+" ORDER BY id)"
 	again := "LAG(conn) OVER w <=> conn AND LAG(tx) OVER w <=> tx AND (tx>0 OR LAG(at) OVER w <=> at) AS again"
-	first := "SELECT id, " + keyNames(t.table) + ", FIRST_VALUE(id) OVER w AS line, " + again + " FROM " + out + window
+	first := "SELECT id, " + capture.KeyNames(t.table) + ", FIRST_VALUE(id) OVER w AS line, " + again + " FROM " + out + window
 	return " FROM (SELECT id, line, LEAD(id) OVER w AS next FROM (" + first + ") a WHERE NOT again" + window + ") f" +
 		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + out + " n ON n.id=f.next" +
-		" LEFT JOIN " + t.table.SQLName() + " t ON f.next IS NULL AND " + matchKey(t.table, "t", "o") +
+		" LEFT JOIN " + t.table.SQLName() + " t ON f.next IS NULL AND " + capture.MatchKey(t.table, "t", "o") +
 		fmt.Sprintf(" WHERE f.id<=%d ORDER BY f.id", c.cut)
 }

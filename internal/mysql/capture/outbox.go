@@ -1,4 +1,4 @@
-package mysql
+package capture
 
 import (
 	"context"
@@ -70,13 +70,13 @@ func captures(o outbox, triggers map[string]catalog.Name) bool {
 	return true
 }
 
-// addKey adds the columns k1, k2, ... of a table's outbox under an alias.
-func addKey(r *codec.Reader, t *catalog.Table, alias string) {
+// AddKey adds the columns k1, k2, ... of a table's outbox under an alias.
+func AddKey(r *codec.Reader, t *catalog.Table, alias string) {
 	r.AddColumns(alias, numbered("k", t.KeyColumns()))
 }
 
-// matchKey joins an outbox's key with the table's.
-func matchKey(t *catalog.Table, alias, outbox string) string {
+// MatchKey joins an outbox's key with the table's.
+func MatchKey(t *catalog.Table, alias, outbox string) string {
 	parts := make([]string, len(t.Key))
 	for i, c := range t.KeyColumns() {
 		parts[i] = fmt.Sprintf("%s.%s=%s.k%d", alias, lang.Ident(c.Name), outbox, i+1)
@@ -84,8 +84,8 @@ func matchKey(t *catalog.Table, alias, outbox string) string {
 	return strings.Join(parts, " AND ")
 }
 
-// keyNames are k1, k2, ... of an outbox.
-func keyNames(t *catalog.Table) string {
+// KeyNames are k1, k2, ... of an outbox.
+func KeyNames(t *catalog.Table) string {
 	names := make([]string, len(t.Key))
 	for i := range names {
 		names[i] = fmt.Sprintf("k%d", i+1)
@@ -93,18 +93,19 @@ func keyNames(t *catalog.Table) string {
 	return strings.Join(names, ",")
 }
 
-// present tells whether an outer join found the row.
-func present(t *catalog.Table) string {
+// Present tells whether an outer join found the row.
+func Present(t *catalog.Table) string {
 	return "t." + lang.Ident(t.KeyColumns()[0].Name) + " IS NOT NULL"
 }
 
-// outboxes are the outboxes of a server's tables, and the triggers that fill them.
-type outboxes struct{ server *server.Server }
+// Outboxes are the outboxes of a server's tables, and the triggers that fill them.
+type Outboxes struct{ server *server.Server }
 
-func newOutboxes(s *server.Server) outboxes { return outboxes{server: s} }
+// NewOutboxes returns the outboxes in the own database of s.
+func NewOutboxes(s *server.Server) Outboxes { return Outboxes{server: s} }
 
-// read reads the catalogue, and of each table which outbox it has and whether its changes are noted there.
-func (o outboxes) read(ctx context.Context, q dialect.Querier, s *sessions.Sessions) (c *catalog.Catalog, err error) {
+// Read reads the catalogue, and of each table which outbox it has and whether its changes are noted there.
+func (o Outboxes) Read(ctx context.Context, q dialect.Querier, s *sessions.Sessions) (c *catalog.Catalog, err error) {
 	var ids []outbox
 	var triggers []catalog.Trigger
 	err = s.Neutral(ctx, q, func(q dialect.Querier) error {
@@ -154,7 +155,7 @@ func (o outbox) key() string {
 func (o outbox) images() bool { return strings.HasPrefix(o.fingerprint, "images:") }
 
 // captured lists the outboxes; none where ddb has no tables yet.
-func (o outboxes) captured(ctx context.Context, q dialect.Querier) ([]outbox, error) {
+func (o Outboxes) captured(ctx context.Context, q dialect.Querier) ([]outbox, error) {
 	rows, err := lang.Texts(ctx, q, "SELECT id, db, name, fingerprint FROM "+o.server.Own("captured")+" ORDER BY id")
 	if n := lang.Errno(err); n == lang.ErNoSuchTable || n == lang.ErBadDB {
 		return nil, nil
@@ -169,7 +170,8 @@ func (o outboxes) captured(ctx context.Context, q dialect.Querier) ([]outbox, er
 	return list, nil
 }
 
-func (o outboxes) name(id int64) string { return o.server.Own(fmt.Sprintf("out_%d", id)) }
+// Name is the quoted name of an outbox.
+func (o Outboxes) Name(id int64) string { return o.server.Own(fmt.Sprintf("out_%d", id)) }
 
 // In the mode Images every note tells which transaction made it:
 //
@@ -192,7 +194,7 @@ const originColumns = "id,conn,tx,at,existed"
 
 // origin are the values of originColumns but the last. MySQL has no variable that tells whether a transaction is
 // open: there all that a connection does which bypasses ddb counts as one, collection for collection.
-func (o outboxes) origin() string {
+func (o Outboxes) origin() string {
 	tx := "IFNULL(@ddb_tx, 0)"
 	if o.server.MariaDB {
 		tx = fmt.Sprintf("IF(@@in_transaction, GREATEST(IFNULL(@ddb_tx, 0), 0), %d)", statementMark)
@@ -200,8 +202,8 @@ func (o outboxes) origin() string {
 	return noteID + ",CONNECTION_ID()," + tx + ",NOW(6)"
 }
 
-// addImages adds the columns o1, o2, ... of a table's outbox under an alias and returns where they begin.
-func addImages(r *codec.Reader, t *catalog.Table, alias string) int {
+// AddImages adds the columns o1, o2, ... of a table's outbox under an alias and returns where they begin.
+func AddImages(r *codec.Reader, t *catalog.Table, alias string) int {
 	return r.AddColumns(alias, numbered("o", t.StoredColumns))
 }
 
@@ -235,7 +237,7 @@ func noteColumns(t *catalog.Table, images bool) []string {
 }
 
 // noteValues are the expressions for noteColumns, given those of the stored columns.
-func (o outboxes) noteValues(t *catalog.Table, images bool, stored []string, existed bool) []string {
+func (o Outboxes) noteValues(t *catalog.Table, images bool, stored []string, existed bool) []string {
 	var vals []string
 	if images {
 		flag := "0"
@@ -263,7 +265,7 @@ func (o outboxes) noteValues(t *catalog.Table, images bool, stored []string, exi
 
 // Mark is the statement that a connection runs before a transaction, or before statements
 // that are transactions by themselves, so that CollectTransactions tells them apart; "" if there is no need.
-func (c *capture) Mark(transaction bool) string {
+func (c *Capture) Mark(transaction bool) string {
 	switch {
 	case transaction:
 		return "SET @ddb_tx=" + noteID

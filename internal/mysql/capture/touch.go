@@ -1,4 +1,4 @@
-package mysql
+package capture
 
 import (
 	"context"
@@ -15,7 +15,7 @@ const touchPage = 5000
 
 // Touch notes keys. For a whole table it reads them page by page: a single INSERT ...
 // SELECT would lock every row against writers.
-func (c *capture) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any) error {
+func (c *Capture) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any) error {
 	t, err := c.current.Table(ctx, q, dt)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (c *capture) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 }
 
 // keyPage reads the keys behind after, in order.
-func (c *capture) keyPage(ctx context.Context, q dialect.Querier, t *catalog.Table, after []any, limit int) ([][]any, error) {
+func (c *Capture) keyPage(ctx context.Context, q dialect.Querier, t *catalog.Table, after []any, limit int) ([][]any, error) {
 	r := &codec.Reader{}
 	r.AddColumns("t", t.KeyColumns())
 	var page [][]any
@@ -54,12 +54,12 @@ func (c *capture) keyPage(ctx context.Context, q dialect.Querier, t *catalog.Tab
 	return page, err
 }
 
-func (c *capture) touch(ctx context.Context, q dialect.Querier, t *catalog.Table, keys [][]any) error {
+func (c *Capture) touch(ctx context.Context, q dialect.Querier, t *catalog.Table, keys [][]any) error {
 	images := c.current.Last().Images
-	head := "INSERT INTO " + c.outboxes.name(t.ID) + " (" + keyNames(t) + ") VALUES "
+	head := "INSERT INTO " + c.outboxes.Name(t.ID) + " (" + KeyNames(t) + ") VALUES "
 	origin := ""
 	if images {
-		head = "INSERT INTO " + c.outboxes.name(t.ID) + " (" + originColumns + "," + keyNames(t) + ") VALUES "
+		head = "INSERT INTO " + c.outboxes.Name(t.ID) + " (" + originColumns + "," + KeyNames(t) + ") VALUES "
 		origin = c.outboxes.origin() + ",0,"
 	}
 	st := codec.NewInsert(ctx, q, c.outboxes.server.StatementSize, head, "")

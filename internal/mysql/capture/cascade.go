@@ -1,4 +1,4 @@
-package mysql
+package capture
 
 import (
 	"fmt"
@@ -10,12 +10,12 @@ import (
 )
 
 // note returns the statement that notes the rows at the path's end, before they change.
-func (o outboxes) note(p catalog.Path, images bool) string { return o.noteRows(p, images, "OLD", true) }
+func (o Outboxes) note(p catalog.Path, images bool) string { return o.noteRows(p, images, "OLD", true) }
 
 // noteMoved returns the statement that notes the same rows when they have changed, or "" if none gets another key.
 // Several paths may change one key, so it is read from the row rather than told by the path. All steps
 // of one that changes a key are CASCADE, and lead from the new row to the changed ones.
-func (o outboxes) noteMoved(p catalog.Path, images bool) string {
+func (o Outboxes) noteMoved(p catalog.Path, images bool) string {
 	t := p.Last()
 	for _, k := range t.Key {
 		if v := p.Changed[t.Stored[k]]; v != "" && v != "NULL" {
@@ -25,19 +25,19 @@ func (o outboxes) noteMoved(p catalog.Path, images bool) string {
 	return ""
 }
 
-func (o outboxes) noteRows(p catalog.Path, images bool, row string, existed bool) string {
+func (o Outboxes) noteRows(p catalog.Path, images bool, row string, existed bool) string {
 	t := p.Last()
 	stored := make([]string, len(t.StoredColumns))
 	for i, c := range t.StoredColumns {
 		stored[i] = fmt.Sprintf("x%d.%s", len(p.Steps), lang.Ident(c.Name))
 	}
-	return "INSERT INTO " + o.name(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") SELECT " +
+	return "INSERT INTO " + o.Name(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") SELECT " +
 		strings.Join(o.noteValues(t, images, stored, existed), ",") + p.From(row)
 }
 
 // uncascaded marks the tables whose rows a cascade may have changed unseen: a parent has no trigger that notes them, since
 // another client has just made the foreign key, or one that acts before a trigger of the user's, which may change the row.
-func (o outboxes) uncascaded(c *catalog.Catalog, triggers []catalog.Trigger) error {
+func (o Outboxes) uncascaded(c *catalog.Catalog, triggers []catalog.Trigger) error {
 	acts := map[string]string{} // bodies by name of those that act last
 	for i, tr := range triggers {
 		if !overtaken(triggers[i+1:], tr) {

@@ -1,4 +1,4 @@
-package mysql
+package apply
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // Scan reads a page of a table. emit may use q.
-func (a *applier) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table, after []any, limit int, emit func(values []any) error) (more bool, err error) {
+func (a *Applier) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table, after []any, limit int, emit func(values []any) error) (more bool, err error) {
 	t, err := a.current.Table(ctx, q, dt)
 	if err != nil {
 		return false, err
@@ -42,7 +42,7 @@ func (a *applier) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table
 
 // Lookup reads and locks rows by key. Each key that is not just an integer is a SELECT of its own in
 // one UNION, with its number: only the server knows which keys are the same by its collations.
-func (a *applier) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any, emit func(dialect.Row) error) error {
+func (a *Applier) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Table, keys [][]any, emit func(dialect.Row) error) error {
 	t, err := a.current.Table(ctx, q, dt)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (a *applier) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Tab
 	return nil
 }
 
-func (a *applier) lookup(ctx context.Context, q dialect.Querier, t *catalog.Table, keys [][]any, emit func(dialect.Row) error) error {
+func (a *Applier) lookup(ctx context.Context, q dialect.Querier, t *catalog.Table, keys [][]any, emit func(dialect.Row) error) error {
 	r := &codec.Reader{}
 	r.Add("", codec.Flag)
 	r.AddColumns("t", t.StoredColumns)

@@ -1,4 +1,4 @@
-package mysql
+package capture
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 // InstallCapture makes outboxes first, then triggers, since a parent's trigger names
 // the outboxes of its children. What it replaces goes last, so that no change is
 // unseen in between.
-func (c *capture) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
+func (c *Capture) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
 	err := c.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		in := installer{outboxes: c.outboxes, current: c.current, q: q, images: mode == dialect.Images, wanted: map[string]bool{}, counts: map[string]int{}}
 		if err := in.install(ctx, tables, c.guard); err != nil {
@@ -32,9 +32,9 @@ func (c *capture) InstallCapture(ctx context.Context, q dialect.Querier, tables 
 	return nil
 }
 
-// capture makes the outboxes of tables, notes in them and reads the notes.
-type capture struct {
-	outboxes outboxes
+// Capture makes the outboxes of tables, notes in them and reads the notes.
+type Capture struct {
+	outboxes Outboxes
 	sessions *sessions.Sessions
 	current  *catalog.Current
 	guard    bool // the user's triggers are to have guards
@@ -42,13 +42,13 @@ type capture struct {
 	installed atomic.Pointer[map[string]int] // how many triggers InstallCapture has left, by database; nil for none
 }
 
-// newCapture returns the capture of the server's tables; with guard, the user's triggers get guards.
-func newCapture(s *server.Server, on *sessions.Sessions, tables *catalog.Current, guard bool) *capture {
-	return &capture{outboxes: newOutboxes(s), sessions: on, current: tables, guard: guard}
+// New returns the capture of the server's tables; with guard, the user's triggers get guards.
+func New(s *server.Server, on *sessions.Sessions, tables *catalog.Current, guard bool) *Capture {
+	return &Capture{outboxes: NewOutboxes(s), sessions: on, current: tables, guard: guard}
 }
 
-// triggers tells how many triggers InstallCapture has left, by database; nil where that is not known.
-func (c *capture) triggers() map[string]int {
+// Installed tells how many triggers InstallCapture has left, by database; nil where that is not known.
+func (c *Capture) Installed() map[string]int {
 	if n := c.installed.Load(); n != nil {
 		return *n
 	}
@@ -56,7 +56,7 @@ func (c *capture) triggers() map[string]int {
 }
 
 type installer struct {
-	outboxes outboxes
+	outboxes Outboxes
 	current  *catalog.Current
 	q        dialect.Querier
 	images   bool
@@ -146,8 +146,8 @@ func (in *installer) provide(ctx context.Context, list []*catalog.Table, have []
 			continue
 		}
 		err := lang.Exec(ctx, in.q,
-			"DROP TABLE IF EXISTS "+in.outboxes.name(next),
-			"CREATE TABLE "+in.outboxes.name(next)+" ("+columns+")"+server.OwnOptions,
+			"DROP TABLE IF EXISTS "+in.outboxes.Name(next),
+			"CREATE TABLE "+in.outboxes.Name(next)+" ("+columns+")"+server.OwnOptions,
 			fmt.Sprintf("INSERT INTO %s (id, db, name, fingerprint) VALUES (%d, %s, %s, %s)",
 				in.outboxes.server.Own("captured"), next, lang.Text(t.Database), lang.Text(t.Name), lang.Text(print)))
 		if err != nil {
@@ -194,11 +194,11 @@ func (in *installer) inherit(ctx context.Context, list []*catalog.Table, have []
 			if o.id == t.ID || o.table != catalog.NameOf(t.Table) || o.key() != (outbox{fingerprint: outboxPrint(t, in.images)}).key() {
 				continue
 			}
-			columns, values := keyNames(t), keyNames(t)
+			columns, values := KeyNames(t), KeyNames(t)
 			if in.images {
 				columns, values = originColumns+","+columns, in.outboxes.origin()+",0,"+values
 			}
-			err := lang.Exec(ctx, in.q, "INSERT INTO "+in.outboxes.name(t.ID)+" ("+columns+") SELECT "+values+" FROM "+in.outboxes.name(o.id))
+			err := lang.Exec(ctx, in.q, "INSERT INTO "+in.outboxes.Name(t.ID)+" ("+columns+") SELECT "+values+" FROM "+in.outboxes.Name(o.id))
 			if err != nil {
 				return fmt.Errorf("table %s: keep notes: %w", t.SQLName(), err)
 			}
@@ -208,7 +208,7 @@ func (in *installer) inherit(ctx context.Context, list []*catalog.Table, have []
 }
 
 // sweep removes ddb's triggers and outboxes except those named.
-func (o outboxes) sweep(ctx context.Context, q dialect.Querier, all []catalog.Trigger, triggers map[string]bool, outboxes []int64) error {
+func (o Outboxes) sweep(ctx context.Context, q dialect.Querier, all []catalog.Trigger, triggers map[string]bool, outboxes []int64) error {
 	for _, tr := range all {
 		if name := lang.Qualified(tr.DB, tr.Name); tr.Own() && !triggers[name] {
 			if err := lang.Exec(ctx, q, "DROP TRIGGER IF EXISTS "+name); err != nil {
@@ -237,7 +237,7 @@ func (o outboxes) sweep(ctx context.Context, q dialect.Querier, all []catalog.Tr
 }
 
 // RemoveCapture takes away all that InstallCapture made.
-func (c *capture) RemoveCapture(ctx context.Context, q dialect.Querier) error {
+func (c *Capture) RemoveCapture(ctx context.Context, q dialect.Querier) error {
 	err := c.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		all, err := catalog.Triggers(ctx, q, c.outboxes.server)
 		if err != nil {

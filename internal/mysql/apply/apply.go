@@ -1,4 +1,4 @@
-package mysql
+package apply
 
 import (
 	"context"
@@ -23,21 +23,22 @@ const (
 	maxLookupIntegers = 1000      // the same, where they are integers
 )
 
-// applier writes and reads rows by key.
-type applier struct {
+// Applier writes and reads rows by key.
+type Applier struct {
 	server   *server.Server
 	sessions *sessions.Sessions
 	current  *catalog.Current
-	noLoad   atomic.Bool // LOAD DATA LOCAL has been refused
+	NoLoad   atomic.Bool // LOAD DATA LOCAL has been refused, and is not tried again
 }
 
-func newApplier(s *server.Server, on *sessions.Sessions, tables *catalog.Current) *applier {
-	return &applier{server: s, sessions: on, current: tables}
+// New returns what writes and reads the tables of s.
+func New(s *server.Server, on *sessions.Sessions, tables *catalog.Current) *Applier {
+	return &Applier{server: s, sessions: on, current: tables}
 }
 
 // writer carries out one Apply.
 type writer struct {
-	rows *applier
+	rows *Applier
 	ctx  context.Context
 	q    dialect.Querier
 	t    *catalog.Table
@@ -45,7 +46,7 @@ type writer struct {
 
 // Apply writes the rows. On a connection for Batch, foreign keys act on deletes and are
 // checked on writes, and rows may come in any order; see batch.
-func (a *applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
+func (a *Applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
 	t, err := a.current.Table(ctx, q, dt)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package mysql
+package capture
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 
 // captureTriggers makes the triggers of the table. Each runs a single INSERT where
 // no foreign key is involved: they stand in the way of every write.
-func (o outboxes) captureTriggers(c *catalog.Catalog, t *catalog.Table, images bool) ([]catalog.Trigger, error) {
-	into := "INSERT INTO " + o.name(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") VALUES "
+func (o Outboxes) captureTriggers(c *catalog.Catalog, t *catalog.Table, images bool) ([]catalog.Trigger, error) {
+	into := "INSERT INTO " + o.Name(t.ID) + " (" + strings.Join(noteColumns(t, images), ",") + ") VALUES "
 	values := func(row string, existed bool) string {
 		stored := make([]string, len(t.StoredColumns))
 		for i, col := range t.StoredColumns {
@@ -59,7 +59,7 @@ func (o outboxes) captureTriggers(c *catalog.Catalog, t *catalog.Table, images b
 
 // refuseLarge is a statement that refuses a change whose row, before or after it, is so large that a batch that holds
 // both could not be stored. Nothing else can: a statement by itself is committed when ddb hears of it.
-func (o outboxes) refuseLarge(t *catalog.Table, images bool, rows ...string) string {
+func (o Outboxes) refuseLarge(t *catalog.Table, images bool, rows ...string) string {
 	if !images {
 		return ""
 	}
@@ -86,7 +86,7 @@ func (o outboxes) refuseLarge(t *catalog.Table, images bool, rows ...string) str
 }
 
 // ifMoved runs the statement, if there is one, when columns change that the path's first step refers to.
-func (o outboxes) ifMoved(p catalog.Path, statement string) string {
+func (o Outboxes) ifMoved(p catalog.Path, statement string) string {
 	if statement == "" {
 		return ""
 	}
@@ -101,7 +101,7 @@ func (o outboxes) ifMoved(p catalog.Path, statement string) string {
 // ownTrigger wraps the statements of a capture trigger. Nothing is noted in Replay on a
 // node that keeps images; one that notes keys is a master, which replays nothing, and
 // is spared the question at every write.
-func (o outboxes) ownTrigger(t *catalog.Table, images bool, suffix, timing, event, statements string) catalog.Trigger {
+func (o Outboxes) ownTrigger(t *catalog.Table, images bool, suffix, timing, event, statements string) catalog.Trigger {
 	body := "IF @ddb_apply IS NULL OR @ddb_apply<>2 THEN " + statements + "; END IF"
 	if !images {
 		if body = statements; strings.Contains(body, "; ") {
@@ -114,7 +114,7 @@ func (o outboxes) ownTrigger(t *catalog.Table, images bool, suffix, timing, even
 }
 
 // create is the statement that makes the trigger; it replaces one of that name.
-func (o outboxes) create(tr catalog.Trigger) []string {
+func (o Outboxes) create(tr catalog.Trigger) []string {
 	rest := tr.DefinerClause() + "TRIGGER " + lang.Qualified(tr.DB, tr.Name) + " " + tr.Timing + " " + tr.Event + " ON " +
 		lang.Qualified(tr.DB, tr.Table) + " FOR EACH ROW " + tr.Body
 	if o.server.MariaDB {

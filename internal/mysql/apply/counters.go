@@ -1,4 +1,4 @@
-package mysql
+package apply
 
 import (
 	"context"
@@ -50,7 +50,7 @@ func handedOut(v any) uint64 {
 	return 0
 }
 
-func (a *applier) remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
+func (a *Applier) remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
 	_, err := q.ExecContext(ctx, fmt.Sprintf("INSERT INTO %s (db, name, highest) VALUES (%s, %s, %d) ON DUPLICATE KEY UPDATE highest=GREATEST(highest, VALUES(highest))",
 		a.server.Own("counters"), lang.Text(t.Database), lang.Text(t.Name), highest))
 	if err != nil {
@@ -60,7 +60,7 @@ func (a *applier) remember(ctx context.Context, q dialect.Querier, t *dialect.Ta
 }
 
 // Remember notes that the values of the table's AUTO_INCREMENT column up to highest have been handed out.
-func (a *applier) Remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
+func (a *Applier) Remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
 	if err := a.remember(ctx, q, t, highest); err != nil {
 		return fmt.Errorf("mysql: %w", lang.Wrap(err))
 	}
@@ -69,7 +69,7 @@ func (a *applier) Remember(ctx context.Context, q dialect.Querier, t *dialect.Ta
 
 // NextKey returns the value that the table's AUTO_INCREMENT column has next, 0 if there is no such column. It is one of now,
 // not of q's transaction.
-func (a *applier) NextKey(ctx context.Context, q dialect.Querier, t *dialect.Table) (uint64, error) {
+func (a *Applier) NextKey(ctx context.Context, q dialect.Querier, t *dialect.Table) (uint64, error) {
 	next, err := a.nextKey(ctx, q, t.Database, t.Name)
 	if err != nil {
 		return 0, fmt.Errorf("mysql: table %s: AUTO_INCREMENT: %w", lang.Qualified(t.Database, t.Name), lang.Wrap(err))
@@ -77,7 +77,7 @@ func (a *applier) NextKey(ctx context.Context, q dialect.Querier, t *dialect.Tab
 	return next, nil
 }
 
-func (a *applier) nextKey(ctx context.Context, q dialect.Querier, db, name string) (uint64, error) {
+func (a *Applier) nextKey(ctx context.Context, q dialect.Querier, db, name string) (uint64, error) {
 	rows, err := lang.Texts(ctx, q, "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(db)+" AND TABLE_NAME="+lang.Text(name))
 	if err != nil || len(rows) == 0 || !rows[0][0].Valid {
 		return 0, err
@@ -86,7 +86,7 @@ func (a *applier) nextKey(ctx context.Context, q dialect.Querier, db, name strin
 }
 
 // RaiseCounters makes the tables' own counters know what Remember and Apply have noted. It ends a transaction that q is in.
-func (a *applier) RaiseCounters(ctx context.Context, q dialect.Querier) error {
+func (a *Applier) RaiseCounters(ctx context.Context, q dialect.Querier) error {
 	rows, err := lang.Texts(ctx, q, "SELECT db, name, highest FROM "+a.server.Own("counters"))
 	if err != nil {
 		return fmt.Errorf("mysql: raise AUTO_INCREMENT: %w", lang.Wrap(err))
@@ -105,7 +105,7 @@ func (a *applier) RaiseCounters(ctx context.Context, q dialect.Querier) error {
 }
 
 // raise never lowers a counter, as ALTER TABLE would down to the highest row.
-func (a *applier) raise(ctx context.Context, q dialect.Querier, db, name, highest string) error {
+func (a *Applier) raise(ctx context.Context, q dialect.Querier, db, name, highest string) error {
 	used, err := strconv.ParseUint(highest, 10, 64)
 	if err != nil {
 		return err

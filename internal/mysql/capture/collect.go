@@ -1,4 +1,4 @@
-package mysql
+package capture
 
 import (
 	"context"
@@ -20,7 +20,7 @@ const clearChunk = 10000
 const notedChunk = 200
 
 // Noted asks about all outboxes at once.
-func (c *capture) Noted(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]*dialect.Table, error) {
+func (c *Capture) Noted(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]*dialect.Table, error) {
 	var asked, noted []*dialect.Table
 	for _, t := range tables {
 		if t.ID != 0 {
@@ -36,7 +36,7 @@ func (c *capture) Noted(ctx context.Context, q dialect.Querier, tables []*dialec
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			fmt.Fprintf(&b, "EXISTS(SELECT 1 FROM %s)", c.outboxes.name(t.ID))
+			fmt.Fprintf(&b, "EXISTS(SELECT 1 FROM %s)", c.outboxes.Name(t.ID))
 		}
 		rows, err := lang.Texts(ctx, q, b.String())
 		if err != nil {
@@ -52,7 +52,7 @@ func (c *capture) Noted(ctx context.Context, q dialect.Querier, tables []*dialec
 }
 
 // Collect reads the notes and the rows that they name. emit may use q.
-func (c *capture) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+func (c *Capture) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
 	t, err := c.current.Table(ctx, q, dt)
 	if err != nil {
 		return dialect.Notes{Table: dt}, err
@@ -64,17 +64,17 @@ func (c *capture) Collect(ctx context.Context, q dialect.Querier, dt *dialect.Ta
 }
 
 // collectQuery joins the keys of the notes that the condition selects with their rows, whose values begin at.
-func (c *capture) collectQuery(t *catalog.Table, where string) (r *codec.Reader, query string, at int) {
+func (c *Capture) collectQuery(t *catalog.Table, where string) (r *codec.Reader, query string, at int) {
 	r = &codec.Reader{}
-	addKey(r, t, "o")
-	r.Add(present(t), codec.Flag)
+	AddKey(r, t, "o")
+	r.Add(Present(t), codec.Flag)
 	at = r.AddColumns("t", t.StoredColumns)
-	return r, "SELECT " + strings.Join(r.Exprs, ", ") + " FROM (SELECT DISTINCT " + keyNames(t) + " FROM " + c.outboxes.name(t.ID) + where + ") o LEFT JOIN " +
-		t.SQLName() + " t ON " + matchKey(t, "t", "o"), at
+	return r, "SELECT " + strings.Join(r.Exprs, ", ") + " FROM (SELECT DISTINCT " + KeyNames(t) + " FROM " + c.outboxes.Name(t.ID) + where + ") o LEFT JOIN " +
+		t.SQLName() + " t ON " + MatchKey(t, "t", "o"), at
 }
 
 // emitNoted emits what the query of r gives for the notes that the condition selects. The row's values begin at.
-func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *catalog.Table, r *codec.Reader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+func (c *Capture) emitNoted(ctx context.Context, q dialect.Querier, t *catalog.Table, r *codec.Reader, where, query string, at int, emit func(dialect.Row) error) (n dialect.Notes, err error) {
 	var s *codec.Spool
 	err = c.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		if n, err = c.seen(ctx, q, t, where); err != nil || n.Count == 0 {
@@ -106,20 +106,20 @@ func (c *capture) emitNoted(ctx context.Context, q dialect.Querier, t *catalog.T
 
 // CollectImages reads this connection's notes. The first note of a key tells what the
 // row was before the transaction.
-func (c *capture) CollectImages(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
+func (c *Capture) CollectImages(ctx context.Context, q dialect.Querier, dt *dialect.Table, emit func(dialect.Row) error) (n dialect.Notes, err error) {
 	t, err := c.current.Table(ctx, q, dt)
 	if err != nil {
 		return dialect.Notes{Table: dt}, err
 	}
 	r := &codec.Reader{}
-	addKey(r, t, "o")
-	r.Add(present(t), codec.Flag)
+	AddKey(r, t, "o")
+	r.Add(Present(t), codec.Flag)
 	at := r.AddColumns("t", t.StoredColumns)
 	r.Add("o.existed", codec.Flag)
-	addImages(r, t, "o")
-	out, mine := c.outboxes.name(t.ID), " WHERE conn=CONNECTION_ID() AND tx=IFNULL(@ddb_tx, 0)"
-	query := "SELECT " + strings.Join(r.Exprs, ", ") + " FROM (SELECT MIN(id) AS id FROM " + out + mine + " GROUP BY " + keyNames(t) + ") f" +
-		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + t.SQLName() + " t ON " + matchKey(t, "t", "o") + " ORDER BY f.id"
+	AddImages(r, t, "o")
+	out, mine := c.outboxes.Name(t.ID), " WHERE conn=CONNECTION_ID() AND tx=IFNULL(@ddb_tx, 0)"
+	query := "SELECT " + strings.Join(r.Exprs, ", ") + " FROM (SELECT MIN(id) AS id FROM " + out + mine + " GROUP BY " + KeyNames(t) + ") f" +
+		" STRAIGHT_JOIN " + out + " o ON o.id=f.id LEFT JOIN " + t.SQLName() + " t ON " + MatchKey(t, "t", "o") + " ORDER BY f.id"
 	n, err = c.emitNoted(ctx, q, t, r, mine, query, at, emit)
 	n.Table = dt
 	return n, err
@@ -130,15 +130,15 @@ func (c *capture) CollectImages(ctx context.Context, q dialect.Querier, dt *dial
 // table for a range, and would then wait for another writer's uncommitted note, or
 // lock the end of the table, where everybody inserts. Joined with a list of ids it
 // can only look up each one, which locks just that record.
-func (c *capture) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) error {
+func (c *Capture) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) error {
 	if n.Count == 0 {
 		return nil
 	}
-	return c.deleteIDs(ctx, q, c.outboxes.name(n.Table.ID), n.Ranges)
+	return c.deleteIDs(ctx, q, c.outboxes.Name(n.Table.ID), n.Ranges)
 }
 
 // DropBatches deletes the batches with those ids.
-func (c *capture) DropBatches(ctx context.Context, q dialect.Querier, ids []int64) error {
+func (c *Capture) DropBatches(ctx context.Context, q dialect.Querier, ids []int64) error {
 	ranges := make([][2]int64, len(ids))
 	for i, id := range ids {
 		ranges[i] = [2]int64{id, id}
@@ -147,7 +147,7 @@ func (c *capture) DropBatches(ctx context.Context, q dialect.Querier, ids []int6
 }
 
 // deleteIDs deletes rows by their ids, see Clear.
-func (c *capture) deleteIDs(ctx context.Context, q dialect.Querier, table string, ranges [][2]int64) error {
+func (c *Capture) deleteIDs(ctx context.Context, q dialect.Querier, table string, ranges [][2]int64) error {
 	var b []byte
 	count := 0
 	flush := func() error {
@@ -180,7 +180,7 @@ func (c *capture) deleteIDs(ctx context.Context, q dialect.Querier, table string
 
 // Cascaded tells by the notes that have come since. What others note meanwhile is not in the transaction's snapshot, which
 // its first look at an outbox makes if it has none yet.
-func (c *capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dialect.Table) (func(func(*dialect.Table, dialect.Row) error) error, error) {
+func (c *Capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dialect.Table) (func(func(*dialect.Table, dialect.Row) error) error, error) {
 	type watched struct {
 		dt    *dialect.Table
 		t     *catalog.Table
@@ -198,7 +198,7 @@ func (c *capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dia
 		if !slices.ContainsFunc(t.Foreign, func(f catalog.ForeignKey) bool { return catalog.Acts(f.OnDelete) || catalog.Acts(f.OnUpdate) }) {
 			continue
 		}
-		rows, err := lang.Texts(ctx, q, "SELECT COALESCE(MAX(id),0) FROM "+c.outboxes.name(t.ID))
+		rows, err := lang.Texts(ctx, q, "SELECT COALESCE(MAX(id),0) FROM "+c.outboxes.Name(t.ID))
 		if err != nil {
 			return nil, fmt.Errorf("mysql: cascaded %s: %w", t.SQLName(), lang.Wrap(err))
 		}
@@ -220,9 +220,9 @@ func (c *capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dia
 
 // seen reads the ids of the notes that the condition selects. Mostly they are one run,
 // which a glance at its ends and number tells.
-func (c *capture) seen(ctx context.Context, q dialect.Querier, t *catalog.Table, where string) (dialect.Notes, error) {
+func (c *Capture) seen(ctx context.Context, q dialect.Querier, t *catalog.Table, where string) (dialect.Notes, error) {
 	n := dialect.Notes{Table: t.Table}
-	rows, err := lang.Texts(ctx, q, "SELECT MIN(id), MAX(id), COUNT(*) FROM "+c.outboxes.name(t.ID)+where)
+	rows, err := lang.Texts(ctx, q, "SELECT MIN(id), MAX(id), COUNT(*) FROM "+c.outboxes.Name(t.ID)+where)
 	if err != nil {
 		return n, err
 	}
@@ -236,7 +236,7 @@ func (c *capture) seen(ctx context.Context, q dialect.Querier, t *catalog.Table,
 		n.Ranges = [][2]int64{{first, last}}
 		return n, nil
 	}
-	ids, err := q.QueryContext(ctx, "SELECT id FROM "+c.outboxes.name(t.ID)+where+" ORDER BY id")
+	ids, err := q.QueryContext(ctx, "SELECT id FROM "+c.outboxes.Name(t.ID)+where+" ORDER BY id")
 	if err != nil {
 		return n, err
 	}

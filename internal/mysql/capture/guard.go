@@ -1,4 +1,4 @@
-package mysql
+package capture
 
 import (
 	"context"
@@ -22,7 +22,7 @@ func guarded(body string) bool {
 	return strings.HasPrefix(body, guardHead) && strings.HasSuffix(body, guardTail)
 }
 
-func unguard(body string) string {
+func Unguard(body string) string {
 	if !guarded(body) {
 		return body
 	}
@@ -32,7 +32,7 @@ func unguard(body string) string {
 // setGuards puts a guard around the user's triggers on the tables, or takes it away
 // (tables nil means all). All triggers of the same table, time and event are made anew
 // in their order, because the server puts a trigger that is replaced last.
-func (o outboxes) setGuards(ctx context.Context, q dialect.Querier, all []catalog.Trigger, guard bool, covers func(catalog.Name) bool) error {
+func (o Outboxes) setGuards(ctx context.Context, q dialect.Querier, all []catalog.Trigger, guard bool, covers func(catalog.Name) bool) error {
 	type slot struct{ db, table, timing, event string }
 	groups := map[slot][]catalog.Trigger{}
 	var order []slot
@@ -51,7 +51,7 @@ func (o outboxes) setGuards(ctx context.Context, q dialect.Querier, all []catalo
 			continue
 		}
 		for _, tr := range groups[s] {
-			body := unguard(tr.Body)
+			body := Unguard(tr.Body)
 			if guard {
 				body = guardHead + body + guardTail
 			}
@@ -64,7 +64,7 @@ func (o outboxes) setGuards(ctx context.Context, q dialect.Querier, all []catalo
 }
 
 // recreate makes a user's trigger with another body and everything else as it was.
-func (o outboxes) recreate(ctx context.Context, q dialect.Querier, tr catalog.Trigger, body string) error {
+func (o Outboxes) recreate(ctx context.Context, q dialect.Querier, tr catalog.Trigger, body string) error {
 	tr.Body = body
 	client := tr.Client
 	if !isASCII(body) {

@@ -1,4 +1,4 @@
-package mysql
+package apply
 
 import (
 	"context"
@@ -26,12 +26,12 @@ var errNoLoad = errors.New("LOAD DATA LOCAL is refused")
 // the server about two thirds of what the same rows cost as statements that it has to
 // parse. It goes on at a clash, as REPLACE INTO does, and at nothing else.
 func (w *writer) replace(rows []dialect.Row) error {
-	if len(rows) > 0 && !w.rows.noLoad.Load() && w.loadable(rows) {
+	if len(rows) > 0 && !w.rows.NoLoad.Load() && w.loadable(rows) {
 		err := w.load(rows)
 		if !errors.Is(err, errNoLoad) {
 			return err
 		}
-		w.rows.noLoad.Store(true)
+		w.rows.NoLoad.Store(true)
 	}
 	return w.insert(rows, "REPLACE INTO ", "")
 }
