@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql/catalog"
 	"github.com/ddb-project/ddb/internal/mysql/server"
 	"github.com/ddb-project/ddb/internal/mysql/sessions"
+	"github.com/ddb-project/ddb/internal/mysql/transactions"
 )
 
 // engine is the dialect bound to one *sql.DB: it binds the parts together and does nothing itself.
@@ -19,7 +20,7 @@ type engine struct {
 	locks        *sessions.Locks
 	current      *catalog.Current
 	capture      *capture.Capture
-	transactions *transactions
+	transactions *transactions.Collector
 	applier      *apply.Applier
 	schema       *schema
 }
@@ -34,7 +35,7 @@ func newEngine(db *sql.DB, s *server.Server, guard bool) *engine {
 		return boxes.Read(ctx, q, e.sessions)
 	})
 	e.capture = capture.New(s, e.sessions, e.current, guard)
-	e.transactions = newTransactions(s, e.sessions, e.current)
+	e.transactions = transactions.New(s, e.sessions, e.current)
 	e.applier = apply.New(s, e.sessions, e.current)
 	e.schema = newSchema(s, e.sessions, e.current)
 	return e

@@ -1,4 +1,4 @@
-package mysql
+package transactions
 
 import (
 	"cmp"
@@ -18,15 +18,16 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
 
-// transactions tells which transactions have made the notes of the mode Images.
-type transactions struct {
+// Collector tells which transactions have made the notes of the mode Images.
+type Collector struct {
 	outboxes capture.Outboxes
 	sessions *sessions.Sessions
 	current  *catalog.Current
 }
 
-func newTransactions(s *server.Server, on *sessions.Sessions, tables *catalog.Current) *transactions {
-	return &transactions{outboxes: capture.NewOutboxes(s), sessions: on, current: tables}
+// New returns what collects the transactions of the tables of s.
+func New(s *server.Server, on *sessions.Sessions, tables *catalog.Current) *Collector {
+	return &Collector{outboxes: capture.NewOutboxes(s), sessions: on, current: tables}
 }
 
 // origin tells which transaction, or which statement of a client that bypasses ddb, made a note.
@@ -74,7 +75,7 @@ type collection struct {
 // changed the row before and after it. tx counts the transactions from 0 in an order in which they could have run one after another.
 // Of more than most notes, whole transactions are left for another call, and more is true. The row's slices are good
 // until emit returns, and emit must not use q.
-func (x *transactions) CollectTransactions(ctx context.Context, q dialect.Querier, tables []*dialect.Table, most int, emit func(tx int, t *dialect.Table, r dialect.Row) error) (notes []dialect.Notes, more bool, err error) {
+func (x *Collector) CollectTransactions(ctx context.Context, q dialect.Querier, tables []*dialect.Table, most int, emit func(tx int, t *dialect.Table, r dialect.Row) error) (notes []dialect.Notes, more bool, err error) {
 	c := &collection{outboxes: x.outboxes}
 	areas := x.current.Last().Areas()
 	for _, dt := range tables {
