@@ -8,6 +8,7 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql/apply"
 	"github.com/ddb-project/ddb/internal/mysql/capture"
 	"github.com/ddb-project/ddb/internal/mysql/catalog"
+	"github.com/ddb-project/ddb/internal/mysql/schema"
 	"github.com/ddb-project/ddb/internal/mysql/server"
 	"github.com/ddb-project/ddb/internal/mysql/sessions"
 	"github.com/ddb-project/ddb/internal/mysql/transactions"
@@ -22,7 +23,7 @@ type engine struct {
 	capture      *capture.Capture
 	transactions *transactions.Collector
 	applier      *apply.Applier
-	schema       *schema
+	schema       *schema.Schema
 }
 
 var _ dialect.Engine = (*engine)(nil)
@@ -37,7 +38,7 @@ func newEngine(db *sql.DB, s *server.Server, guard bool) *engine {
 	e.capture = capture.New(s, e.sessions, e.current, guard)
 	e.transactions = transactions.New(s, e.sessions, e.current)
 	e.applier = apply.New(s, e.sessions, e.current)
-	e.schema = newSchema(s, e.sessions, e.current)
+	e.schema = schema.New(s, e.sessions, e.current)
 	return e
 }
 

@@ -1,4 +1,4 @@
-package mysql
+package schema
 
 import (
 	"context"
@@ -30,7 +30,7 @@ var ofDatabase = regexp.MustCompile(`(?i)^\s*(CREATE|ALTER|DROP)\s+(OR\s+REPLACE
 
 // Run executes a schema statement. Where the user may not create objects in another
 // user's name, they are created in its own.
-func (m *schema) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
+func (m *Schema) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
 	statement := s.SQL
 	if m := surroundings.FindStringSubmatch(statement); m != nil {
 		statement = statement[len(m[0]):]
@@ -72,7 +72,7 @@ type sessionState struct {
 	wait    string // how long, seconds
 }
 
-func (m *schema) readSession(ctx context.Context, c *sql.Conn) (s sessionState, err error) {
+func (m *Schema) readSession(ctx context.Context, c *sql.Conn) (s sessionState, err error) {
 	rows, err := lang.Texts(ctx, c, "SELECT DATABASE(), @@sql_mode, @@character_set_client, @@collation_connection, @@time_zone,"+
 		" TIME_FORMAT(TIMEDIFF(NOW(), UTC_TIMESTAMP()), '%H:%i'), CAST(@@timestamp AS DECIMAL(20,6)), @@lock_wait_timeout,"+
 		" ABS(TIMESTAMPDIFF(SECOND, NOW(), SYSDATE())) > 1")

@@ -1,4 +1,4 @@
-package mysql
+package schema
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 )
 
 // Wipe drops views, tables, sequences and routines of the replicated databases.
-func (m *schema) Wipe(ctx context.Context, c *sql.Conn) error {
+func (m *Schema) Wipe(ctx context.Context, c *sql.Conn) error {
 	err := m.sessions.Neutral(ctx, c, func(q dialect.Querier) error {
 		rows, err := lang.Texts(ctx, q, "SELECT @@foreign_key_checks")
 		if err != nil {
@@ -32,7 +32,7 @@ func (m *schema) Wipe(ctx context.Context, c *sql.Conn) error {
 	return nil
 }
 
-func (m *schema) wipe(ctx context.Context, q dialect.Querier) error {
+func (m *Schema) wipe(ctx context.Context, q dialect.Querier) error {
 	if err := lang.Exec(ctx, q, "DELETE FROM "+m.server.Own("counters")); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package mysql
+package schema
 
 import (
 	"context"
@@ -14,22 +14,23 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql/sessions"
 )
 
-// schema lists and runs the statements that make a schema.
-type schema struct {
+// Schema lists and runs the statements that make a schema.
+type Schema struct {
 	server   *server.Server
 	sessions *sessions.Sessions
 	current  *catalog.Current
 }
 
-func newSchema(s *server.Server, on *sessions.Sessions, tables *catalog.Current) *schema {
-	return &schema{server: s, sessions: on, current: tables}
+// New returns the schema of the databases of s.
+func New(s *server.Server, on *sessions.Sessions, tables *catalog.Current) *Schema {
+	return &Schema{server: s, sessions: on, current: tables}
 }
 
 // Objects lists databases, tables with parents first, routines, views that need
 // others after them but none whose tables are gone, and the user's triggers without guards. Where the meaning of a
 // statement depends on a sql_mode or a character set, it starts with a comment that
 // Run reads; see withSurroundings.
-func (m *schema) Objects(ctx context.Context, q dialect.Querier) (list []dialect.Object, err error) {
+func (m *Schema) Objects(ctx context.Context, q dialect.Querier) (list []dialect.Object, err error) {
 	err = m.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		was, err := lang.Texts(ctx, q, "SELECT DATABASE()")
 		if err != nil {
@@ -56,7 +57,7 @@ func (m *schema) Objects(ctx context.Context, q dialect.Querier) (list []dialect
 }
 
 type objects struct {
-	of   *schema
+	of   *Schema
 	q    dialect.Querier
 	list []dialect.Object
 }
@@ -151,7 +152,7 @@ func (o *objects) addRoutines(ctx context.Context) error {
 
 // Views returns the definitions of the views by their names in lower case, those of the same name in several databases together.
 // One that the server does not tell is empty.
-func (m *schema) Views(ctx context.Context, q dialect.Querier) (map[string]string, error) {
+func (m *Schema) Views(ctx context.Context, q dialect.Querier) (map[string]string, error) {
 	views := make(map[string]string)
 	for _, db := range m.server.Databases() {
 		rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA="+lang.Text(db))
@@ -241,7 +242,7 @@ func (o *objects) addTriggers(ctx context.Context) error {
 }
 
 // Functions lists the names of the stored functions.
-func (m *schema) Functions(ctx context.Context, q dialect.Querier) (names []string, err error) {
+func (m *Schema) Functions(ctx context.Context, q dialect.Querier) (names []string, err error) {
 	for _, db := range m.server.Databases() {
 		rows, err := lang.Texts(ctx, q, "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='FUNCTION' AND ROUTINE_SCHEMA="+lang.Text(db))
 		if err != nil {
