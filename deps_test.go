@@ -35,6 +35,9 @@ const (
 	timeModule     = "golang.org/x/time"
 )
 
+// mysqlParts begins the names of the packages that only internal/mysql and they themselves import, whatever the rules say.
+const mysqlParts = "internal/mysql/"
+
 // mysqlGround is what the parts of internal/mysql that work on tables stand on.
 var mysqlGround = []string{"dialect", "internal/mysql/lang", "internal/mysql/codec", "internal/mysql/server"}
 
@@ -180,6 +183,11 @@ func TestImportRulesFindOffences(t *testing.T) {
 		{".", "github.com/stretchr/testify/require", 1},
 		{"transport", modulePath, 1},
 		{"internal/wire", modulePath, 1},
+		{"internal/mysql", modulePath + "/internal/mysql/capture", 0},
+		{"internal/mysql/transactions", modulePath + "/internal/mysql/capture", 0},
+		{"internal/mysql/capture", modulePath + "/internal/mysql/transactions", 1},
+		{"examples/internal/cli", modulePath + "/internal/mysql", 0},
+		{"examples/internal/cli", modulePath + "/internal/mysql/lang", 1},
 		{"internal/wire", "github.com/klauspost/compress/zstd", 0},
 		{"console", modulePath, 0},
 		{"console", modulePath + "/internal/testdb", 1},
@@ -215,6 +223,8 @@ func checkImports(pkg string, imports []string) (problems []string) {
 		case isStandard(imp):
 		case own && !matchesAny(rule.own, dir):
 			problems = append(problems, fmt.Sprintf("package %s may not import %s of this repository", pkg, dir))
+		case own && strings.HasPrefix(dir, mysqlParts) && pkg != strings.TrimSuffix(mysqlParts, "/") && !strings.HasPrefix(pkg, mysqlParts):
+			problems = append(problems, fmt.Sprintf("package %s may not import %s, a part of internal/mysql", pkg, dir))
 		case own && !support && slices.Contains(testSupport, dir):
 			problems = append(problems, fmt.Sprintf("package %s may import %s in its tests only", pkg, dir))
 		case !own && !support && inModules(testModules, imp):
