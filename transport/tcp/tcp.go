@@ -117,7 +117,10 @@ func (t *Transport) Exposed(address string) (bool, string) {
 		return true, fmt.Sprintf("%q does not resolve to addresses of this machine alone", host)
 	}
 	for _, a := range addresses {
-		if !a.Unmap().IsLoopback() {
+		switch a = a.Unmap(); { // 0.0.0.0 comes as an address of IPv6
+		case a.IsUnspecified():
+			return true, fmt.Sprintf("%s is every address of this machine", a)
+		case !a.IsLoopback():
 			return true, fmt.Sprintf("%s can be reached from other machines", a)
 		}
 	}
