@@ -136,7 +136,7 @@ func (o Options) checkAccess(a *Access) error {
 		}
 	}
 	if exposed, why := o.exposed(a); exposed && !o.AllowInsecure {
-		return fmt.Errorf("%w: the master would listen on %s for anybody who connects, and %s; set Options.Key on every node, for example to what \"openssl rand -hex 32\" prints, "+
+		return fmt.Errorf("%w: the master would listen on %s for anybody who connects, and %s; set Options.Key on every node (\"openssl rand -hex 32\" makes one), "+
 			"or ask clients for certificates, or set AllowInsecure if that is what you mean", ErrOptions, o.Listen, why)
 	}
 	return nil
