@@ -386,7 +386,7 @@ func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 	f.leave(l, err)
 	session.Close()
 	if run.Err() == nil {
-		m.log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", err)
+		m.log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", goneReason(err))
 	}
 }
 
