@@ -31,7 +31,7 @@ func run(ctx context.Context, args []string) error {
 	dir := fs.String("dir", "", "`folder` for the databases, for example ddb-data/demo; they stay there and are\n        used again (default a temporary folder, removed at the end)")
 	load := fs.Int("load", 0, "`number` of writes a second to make, so that there is something to see")
 	level := fs.String("log-level", "warn", "`level` of the log on stderr: trace, debug, info, warn, error or off")
-	token := fs.String("token", "", "`secret` that the console asks for before it changes anything; better in DDB_TOKEN")
+	token := fs.String("token", "", "`secret` that the console asks for before it shows anything; better in DDB_TOKEN")
 	if err := cli.Parse(fs, args); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func Main(name string, run func(ctx context.Context, args []string) error) {
 
 // flagWords are the library's words for what has a flag here.
 var flagWords = strings.NewReplacer("set Options.Key on every node", "give every node DDB_KEY or --key-file", "ask clients for certificates", "ask nodes for certificates (--tls-cert, --tls-key and --tls-ca)", "set AllowInsecure", "add --insecure",
-	"Options.Key", "--key", "Options.Master", "--master", "give its transport a TLS config, for example of tcp.ClientTLS", "give it --tls-ca", "OldKey is set and Key is not; OldKey is the one that Key replaces", "--old-key is set and --key is not; --old-key is the one that --key replaces", "set Rejoin", "add --rejoin", "open it with ID ", "give --id ", "set Master to its address", "give its address as --master",
+	"Options.Key", "--key", "Options.Master", "--master", "give its transport a TLS config, for example of tcp.ClientTLS", "give it --tls-ca", "give the transport of this node a certificate", "give this node --tls-cert and --tls-key", "OldKey is set and Key is not; OldKey is the one that Key replaces", "--old-key is set and --key is not; --old-key is the one that --key replaces", "set Rejoin", "add --rejoin", "open it with ID ", "give --id ", "set Master to its address", "give its address as --master",
 	"open it with Role \"replica\"", "run the program replica on it", "open it with Role \"snap\"", "run the program snap on it", "open it with Role \"master\"", "run the program master on it", "open it with Role Snap", "run the program snap on it",
 	"; use Begin, or a connection got from Cluster.Conn", "; only a program can keep a transaction open", "; use Begin", "; only a program can keep a transaction open")
 
