@@ -37,6 +37,9 @@ A replicated table needs a primary key that holds no NULL. Schema statements run
 A transaction on SQLite holds the only writer until it ends. On MariaDB each node
 needs a few connections of the pool for itself: do not limit it to fewer than eight.
 
+Nodes on a network need [Options.Key], and TLS where others can read or change what they say. A node that
+is let in may do what [Options.Nodes] gives it, and a follower trusts its master. docs/security.md has the rest.
+
 Triggers of the user's own act where the write is made and are kept back on replicas;
 events, sequences, temporary and virtual tables are not replicated. TRUNCATE and ALTER by
 clients that bypass ddb are noticed on a master within a second, and the table is then shipped whole.

@@ -2,7 +2,9 @@ package ddb_test
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -11,6 +13,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/transport/inmem"
 	"github.com/ddb-project/ddb/transport/tcp"
 )
 
@@ -45,4 +48,52 @@ func Example() {
 	replica.QueryRow("SELECT name FROM student").Scan(&name) // sees what was just written
 	fmt.Println(name)
 	// Output: Ada
+}
+
+// Each node has a key and rights of its own. One that is stolen is shut out, and the others notice nothing.
+func ExampleCluster_SetAccess() {
+	ctx := context.Background()
+	dir, _ := os.MkdirTemp("", "ddb")
+	defer os.RemoveAll(dir)
+	open := func(name string) *sql.DB {
+		db, _ := sql.Open("sqlite", "file:"+filepath.Join(dir, name)+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
+		return db
+	}
+	masterDB, tillDB := open("master.db"), open("till.db")
+	defer masterDB.Close()
+	defer tillDB.Close()
+	network := inmem.New() // tcp.New in earnest
+	keyOfR1, keyOfTill := []byte(rand.Text()), []byte(rand.Text())
+
+	nodes := map[string]ddb.NodeAccess{
+		"r1":   {Role: ddb.Replica, Key: keyOfR1, SQL: ddb.ReadRows},
+		"till": {Role: ddb.Snap, Key: keyOfTill, Tables: map[string]ddb.Ops{"sale": ddb.Insert}},
+	}
+	master, err := ddb.Open(ctx, masterDB, ddb.Options{Transport: network, Listen: "10.0.0.1:7400", Nodes: nodes})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer master.Close()
+	openTill := func() *ddb.Cluster {
+		till, err := ddb.Open(ctx, tillDB, ddb.Options{ID: "till", Role: ddb.Snap, Key: keyOfTill, Transport: network, Master: "10.0.0.1:7400"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		return till
+	}
+	till := openTill()
+	fmt.Println("let in:", till.WaitReady(ctx) == nil)
+	till.Close()
+
+	delete(nodes, "till")
+	err = master.SetAccess(ddb.Access{Nodes: nodes})
+	if err != nil {
+		log.Fatal(err)
+	}
+	thief := openTill()
+	defer thief.Close()
+	fmt.Println("shut out:", errors.Is(thief.WaitReady(ctx), ddb.ErrUnknownNode))
+	// Output:
+	// let in: true
+	// shut out: true
 }

@@ -254,7 +254,7 @@ func TestSnapRefusesSchema(t *testing.T) {
 	})
 }
 
-// A snap may do what Options.Snaps allows; the rest ends in conflicts. A wrong key does not get in.
+// A snap may do what Options.Nodes allows; the rest ends in conflicts. A wrong key does not get in.
 func TestNodeAccess(t *testing.T) {
 	e := sqliteEngine(t)
 	s := newShop(t, e, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {Key: []byte("k"), Tables: map[string]ddb.Ops{"p": ddb.Insert | ddb.Update}}}}, pairSchema)

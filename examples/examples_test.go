@@ -3,6 +3,7 @@
 package examples
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -69,7 +70,7 @@ func TestScriptsMariaDB(t *testing.T) {
 // build makes the programs once for a test.
 func build(t *testing.T) (dir string) {
 	dir = t.TempDir()
-	out, err := exec.Command("go", "build", "-o", dir, "./master", "./replica", "./demo").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", dir, "./master", "./replica", "./snap", "./demo").CombinedOutput()
 	if err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
@@ -102,11 +103,25 @@ func setup(e *testscript.Env, bin string) error {
 		e.Setenv(name, l.Addr().String())
 		defer l.Close() // all are held until each has another
 	}
-	return nil
+	return writeCertificates(e.WorkDir)
+}
+
+// writeCertificates writes the commands of docs/security.md that make keys and certificates, for this machine, as make.sh.
+func writeCertificates(dir string) error {
+	page, err := os.ReadFile("../docs/security.md")
+	if err != nil {
+		return err
+	}
+	block := regexp.MustCompile("(?s)```sh\n([^`]*openssl req.*?)```").FindSubmatch(page)
+	if block == nil {
+		return errors.New("docs/security.md: no block of commands makes certificates")
+	}
+	text := "set -e\n" + strings.ReplaceAll(string(block[1]), "10.0.0.1", "127.0.0.1")
+	return os.WriteFile(filepath.Join(dir, "make.sh"), []byte(text), 0o600)
 }
 
 // commands are those that the scripts have beside testscript's own.
-var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){"get": get, "private": private, "terminate": terminate}
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){"get": get, "logged": logged, "private": private, "terminate": terminate}
 
 // private PATH... checks that files, and folders with all that is in them, are there for their owner alone.
 func private(ts *testscript.TestScript, neg bool, args []string) {
@@ -135,6 +150,23 @@ func terminate(ts *testscript.TestScript, neg bool, args []string) {
 	for _, cmd := range ts.BackgroundCmds() {
 		ts.Check(cmd.Process.Signal(syscall.SIGTERM))
 	}
+}
+
+// logged FILE PATTERN waits until a program has written to the file what matches.
+func logged(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: logged FILE PATTERN")
+	}
+	pattern, err := regexp.Compile(args[1])
+	ts.Check(err)
+	var text []byte
+	for limit := time.Now().Add(patience); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+		text, _ = os.ReadFile(ts.MkAbs(args[0])) // not there yet
+		if pattern.Match(text) {
+			return
+		}
+	}
+	ts.Fatalf("%s never matches %q: %s", args[0], args[1], text)
 }
 
 // get URL PATTERN waits until the URL answers 200 with a body that matches.
