@@ -75,13 +75,13 @@ func (c *Cluster) refuseDoubt(ctx context.Context, query string, ask func(ctx co
 	if state&sqlclass.Modal == 0 {
 		return nil
 	}
-	rows, err := ask(ctx, "SELECT @@sql_mode")
+	rows, err := ask(ctx, "SELECT @@sql_mode, @@character_set_client")
 	if err != nil {
 		return err
 	}
-	var mode string
+	var mode, charset string
 	for rows.Next() {
-		if err := rows.Scan(&mode); err != nil {
+		if err := rows.Scan(&mode, &charset); err != nil {
 			rows.Close()
 			return err
 		}
@@ -89,10 +89,11 @@ func (c *Cluster) refuseDoubt(ctx context.Context, query string, ask func(ctx co
 	if err := rows.Close(); err != nil {
 		return err
 	}
-	if !strings.Contains(mode, "NO_BACKSLASH_ESCAPES") && !strings.Contains(mode, "ANSI_QUOTES") {
+	spaced := strings.Contains(query, "\xa0") && !strings.HasPrefix(charset, "utf8")
+	if !spaced && !strings.Contains(mode, "NO_BACKSLASH_ESCAPES") && !strings.Contains(mode, "ANSI_QUOTES") {
 		return nil // it is read as sqlclass does
 	}
-	return fmt.Errorf("%w: under the session's sql_mode it may be other statements than it seems: give values as arguments, or write them without backslashes: %s",
+	return fmt.Errorf("%w: under the session's sql_mode and character set it may be other statements than it seems: give values as arguments, or write them without backslashes and no-break spaces: %s",
 		ErrNotReplicable, sqlclass.Brief(query))
 }
 

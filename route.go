@@ -99,6 +99,8 @@ type classifiedText struct {
 	state sqlclass.State
 	own   bool // it names ddb's own tables and is no plain read; see refuseOwn
 
+	unread error // why nobody knows what it runs; see refuseHidden
+
 	needed atomic.Pointer[needed] // what it was last found to need; see Cluster.needs
 }
 
@@ -129,6 +131,9 @@ func (k *classified) of(d sqlclass.Dialect, text string) *classifiedText {
 
 func (k *classified) classify(d sqlclass.Dialect, text string) *classifiedText {
 	e := &classifiedText{kind: sqlclass.Classify(d, text), asks: sqlclass.AsksConnection(d, text), state: sqlclass.StateOf(d, text)}
+	if e.kind != sqlclass.Read {
+		e.unread = sqlclass.Unread(d, text)
+	}
 	e.own = e.kind != sqlclass.Read && marked(text) && rights.OwnTables(d, text, rights.Scope{Own: k.own})
 	return e
 }

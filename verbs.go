@@ -101,6 +101,9 @@ func (c *Cluster) refuseHidden(query string) error {
 	if err := c.refuseOwn(query); err != nil {
 		return err
 	}
+	if err := c.kinds.of(c.class, query).unread; err != nil {
+		return fmt.Errorf("%w: some of it would be run, and nobody knows what; end what is open, or leave it out: %w: %s", ErrNotReplicable, err, sqlclass.Brief(query))
+	}
 	switch {
 	case c.node == nil || c.opts.Role == Master:
 	case c.opts.Role == Snap && sqlclass.Dynamic(c.class, query):

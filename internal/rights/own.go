@@ -37,10 +37,10 @@ func (r *statementReader) namesTable(i int) bool {
 		return true
 	}
 	switch t := r.at(i - 1); {
-	case t.Kind == sqlclass.Op && t.Text == ",":
+	case t.Kind == sqlclass.Op && (t.Text == "," || t.Text == "("):
 		return r.verb() == "DROP" || r.inFrom(i)
 	case t.Kind == sqlclass.Word:
-		return beforeTable[t.Text]
+		return beforeTable[t.Text] || t.Text == "IN"
 	}
 	return false
 }

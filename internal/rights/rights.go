@@ -125,6 +125,9 @@ func readings(d sqlclass.Dialect, text string) []sqlclass.Reading {
 	if strings.Contains(text, "/*!") || strings.Contains(text, "/*M!") {
 		double(func(r *sqlclass.Reading) { r.SkipExec = true })
 	}
+	if strings.Contains(text, "\xa0") {
+		double(func(r *sqlclass.Reading) { r.NBSPIsSpace = true })
+	}
 	return list
 }
 

@@ -57,11 +57,14 @@ type lexer struct {
 
 func newLexer(d Dialect, sql string) lexer {
 	lx := lexer{src: sql, dialect: d}
-	if strings.HasPrefix(sql, "\uFEFF") {
-		lx.pos = len("\uFEFF")
+	if strings.HasPrefix(sql, bom) {
+		lx.pos = len(bom)
 	}
 	return lx
 }
+
+// bom is the mark at the beginning of a file. SQLite takes it for white space wherever it stands between tokens.
+const bom = "\uFEFF"
 
 func (lx *lexer) text(t token) string { return lx.src[t.start:t.end] }
 
@@ -151,7 +154,7 @@ func (lx *lexer) afterName() bool {
 func (lx *lexer) nameBytes() {
 	src, i := lx.src, lx.pos
 	if lx.delim == "" { // the fast way, for Classify
-		for i < len(src) && nameByte[src[i]] {
+		for i < len(src) && nameByte[src[i]] && !(src[i] == nbsp && lx.nbspIsSpace) {
 			i++
 		}
 		lx.pos = i
@@ -247,7 +250,7 @@ func (lx *lexer) variable(t token) token {
 		}
 	default:
 		for isNameByte(lx.byteAt(lx.pos)) || lx.byteAt(lx.pos) == '.' {
-			if lx.atDelim() {
+			if lx.atDelim() || lx.byteAt(lx.pos) == nbsp && lx.nbspIsSpace {
 				break
 			}
 			lx.pos++
@@ -288,10 +291,14 @@ func (lx *lexer) quoted(t token, c byte) token {
 func (lx *lexer) skipSpace() (at int, what string) {
 	for lx.pos < len(lx.src) {
 		c := lx.src[lx.pos]
-		if nameByte[c] && lx.delim == "" {
+		if nameByte[c] && lx.delim == "" && c < 0x80 {
 			return 0, ""
 		}
 		switch {
+		case c == nbsp && lx.nbspIsSpace:
+			lx.pos++
+		case c == bom[0] && lx.dialect == SQLite && strings.HasPrefix(lx.src[lx.pos:], bom):
+			lx.pos += len(bom)
 		case c == ' ' || (c >= '\t' && c <= '\r'):
 			lx.pos++
 		case lx.atDelim():
@@ -325,7 +332,7 @@ func (lx *lexer) atDashComment() bool {
 		return false
 	}
 	c := lx.byteAt(lx.pos + 2)
-	return lx.dialect == SQLite || c <= ' ' || c == 0x7f
+	return lx.dialect == SQLite || c <= ' ' || c == 0x7f || c == nbsp && lx.nbspIsSpace
 }
 
 // comment skips the block comment at pos, or enters it when it is executable.

@@ -8,31 +8,51 @@ type reading struct {
 	plainSingle bool // a backslash in '...' is a character
 	plainDouble bool // so is one in "..."
 	skipExec    bool // executable comments are comments
+	nbspIsSpace bool // a byte that is nbsp is white space, as in latin1
 }
 
 // readings lists those other than the default that differ in what the text holds. Backslashes escape in strings, which
 // '...' always is, and "..." unless ANSI_QUOTES makes it a name; under NO_BACKSLASH_ESCAPES they escape nowhere.
 func readings(sql string) []reading {
-	escapes := strings.IndexByte(sql, '\\') >= 0
-	executable := hasExecutable(sql)
-	switch {
-	case escapes && executable:
-		return allReadings[:]
-	case escapes:
-		return allReadings[:2]
-	case executable:
-		return allReadings[2:3]
+	which := 0
+	if strings.IndexByte(sql, '\\') >= 0 {
+		which |= 1
 	}
-	return nil
+	if hasExecutable(sql) {
+		which |= 2
+	}
+	if strings.IndexByte(sql, nbsp) >= 0 {
+		which |= 4
+	}
+	return otherReadings[which]
 }
 
-var allReadings = [...]reading{
-	{plainSingle: true, plainDouble: true},
-	{plainDouble: true},
-	{skipExec: true},
-	{plainSingle: true, plainDouble: true, skipExec: true},
-	{plainDouble: true, skipExec: true},
-}
+// nbsp is a space in latin1 and its kin, and half of a letter in UTF-8.
+const nbsp = 0xA0
+
+// otherReadings lists the readings of a text with backslashes (1), executable comments (2) and bytes that are nbsp (4).
+var otherReadings = func() (sets [8][]reading) {
+	for which := range sets {
+		list := []reading{{}}
+		if which&1 != 0 {
+			list = append(list, reading{plainSingle: true, plainDouble: true}, reading{plainDouble: true})
+		}
+		if which&2 != 0 {
+			for _, r := range list {
+				r.skipExec = true
+				list = append(list, r)
+			}
+		}
+		if which&4 != 0 {
+			for _, r := range list {
+				r.nbspIsSpace = true
+				list = append(list, r)
+			}
+		}
+		sets[which] = list[1:]
+	}
+	return sets
+}()
 
 func hasExecutable(sql string) bool {
 	return strings.Contains(sql, "/*!") || strings.Contains(sql, "/*M!")
@@ -48,7 +68,7 @@ func (r reading) in(sql string) lexer {
 // alwaysRead reports whether a MySQL text that is a Read in the default reading is nothing else in any other.
 func alwaysRead(sql string) bool {
 	others := readings(sql)
-	if others == nil {
+	if len(others) == 0 {
 		return true
 	}
 	if hasExecutable(sql) && !oneVersion(sql) {

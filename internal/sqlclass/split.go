@@ -73,6 +73,24 @@ func Split(d Dialect, sql string) ([]Statement, error) {
 	}
 }
 
+// Unread returns an [*Error] if a database would run some of a text whose end this package does not know, so that kinds and
+// states say nothing of it: SQLite takes a comment that never ends for one that does, and a NUL byte for the end of the text, and
+// every database runs the statements before one that it cannot read.
+func Unread(d Dialect, sql string) error {
+	for lx := newLexer(d, sql); ; {
+		switch t := lx.next(); t.kind {
+		case tokEOF:
+			return nil
+		case tokBad:
+			ends := d == SQLite && (lx.badWhat == badNUL || lx.badWhat == "comment")
+			if ends || strings.IndexByte(sql, ';') >= 0 {
+				return lx.failure()
+			}
+			return nil // nothing of it is run
+		}
+	}
+}
+
 // piece is the range of one statement.
 type piece struct{ start, end int }
 

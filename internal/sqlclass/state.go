@@ -20,7 +20,7 @@ const (
 	Spans
 	// Transient means that all it sets ends with the transaction.
 	Transient
-	// Modal means that under another sql_mode the text is other statements, of which one sets a state, changes the schema or
+	// Modal means that under another sql_mode or character set the text is other statements, of which one sets a state, changes the schema or
 	// begins or ends a transaction. Kinds, [Split] and the other bits are those of the default sql_mode.
 	Modal
 	// Versioned is the same for executable comments, which some servers run and others do not.

@@ -29,13 +29,14 @@ type Reading struct {
 	ANSIQuotes  bool // double quotes delimit names
 	NoBackslash bool // a backslash escapes nothing
 	SkipExec    bool // what stands in executable comments is skipped
+	NBSPIsSpace bool // the byte A0 is white space, as in latin1
 }
 
 // Tokens cuts a text as the reading has it. whole is false if a string, a name or a comment in it never ends, or a NUL byte
 // ends it; the tokens are those before. execs counts the executable comments.
 func Tokens(d Dialect, sql string, r Reading) (list []Token, execs int, whole bool) {
 	lx := newLexer(d, sql)
-	lx.reading = reading{plainSingle: r.NoBackslash, plainDouble: r.NoBackslash, skipExec: r.SkipExec}
+	lx.reading = reading{plainSingle: r.NoBackslash, plainDouble: r.NoBackslash, skipExec: r.SkipExec, nbspIsSpace: r.NBSPIsSpace}
 	lx.ansiQuotes = r.ANSIQuotes
 	for {
 		t := lx.next()
