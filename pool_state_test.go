@@ -87,6 +87,7 @@ var onPool = map[string]func(c *ddb.Cluster, ctx context.Context, text string) e
 // opened makes a cluster with a replica, and the tables that the settings name.
 func openedForState(t *testing.T, engine string) *fixture {
 	f := newFixture(t, engine, 1)
+	f.grant(ddb.ReadRows | ddb.ChangeRows | ddb.ChangeSchema | ddb.Administer)
 	for _, n := range []*testNode{f.m, f.replicas[0]} {
 		if engine == "mariadb" {
 			n.raw = testdb.SharedMariaDB(t).Open(t, n.name, "multiStatements=true")

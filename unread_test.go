@@ -25,7 +25,7 @@ var unread = map[string][]string{
 // A text that does not end is refused before any of it has run, on every way, and leaves the connections as they were.
 func TestUnreadRefused(t *testing.T) {
 	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 1)
+		f := openedForState(t, engine)
 		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
 		f.level()
 		before := f.dump(f.m)
