@@ -22,6 +22,7 @@ func guarded(body string) bool {
 	return strings.HasPrefix(body, guardHead) && strings.HasSuffix(body, guardTail)
 }
 
+// Unguard returns a trigger's body without the guard, if it has one.
 func Unguard(body string) string {
 	if !guarded(body) {
 		return body

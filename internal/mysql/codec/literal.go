@@ -97,6 +97,7 @@ func isNumber[T string | []byte](v T) bool {
 	return digits
 }
 
+// AppendEscaped appends v as it stands between quotes.
 func AppendEscaped[T string | []byte](b []byte, v T) []byte {
 	for i := range len(v) {
 		switch c := v[i]; c {

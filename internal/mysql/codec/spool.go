@@ -25,6 +25,7 @@ type Spool struct {
 	width int // values in a row
 }
 
+// Close removes the file, if there is one.
 func (s *Spool) Close() {
 	if s.file != nil {
 		s.file.Close()

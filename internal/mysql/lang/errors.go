@@ -8,6 +8,7 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 )
 
+// ErrTrust says how to make the server let the user create triggers. It wraps dialect.ErrPrivilege.
 var ErrTrust = fmt.Errorf("mysql: the server writes a binary log and then lets only users with SUPER create triggers: "+
 	"SET GLOBAL log_bin_trust_function_creators=1 (and in the server's configuration): %w", dialect.ErrPrivilege)
 
@@ -43,6 +44,7 @@ const (
 	ErNotLocked     = 1100
 )
 
+// Errno returns the number of a server's error, 0 for one that is not the server's.
 func Errno(err error) uint16 {
 	if me, ok := errors.AsType[*driver.MySQLError](err); ok {
 		return me.Number

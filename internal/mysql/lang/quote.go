@@ -13,11 +13,13 @@ func Digest(s string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// IsOn reports whether a variable of the server is on.
 func IsOn(s string) bool { return s == "1" || strings.EqualFold(s, "ON") }
 
 // Ident quotes an identifier.
 func Ident(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
+// Qualified quotes the name of something in a database.
 func Qualified(db, name string) string { return Ident(db) + "." + Ident(name) }
 
 // Text is a string constant that means the same in every sql_mode.
@@ -28,6 +30,7 @@ func Text(s string) string {
 	return "'" + s + "'"
 }
 
+// Atoi reads a number of the catalogue; what is none is 0.
 func Atoi(s string) int { n, _ := strconv.Atoi(s); return n }
 
 const (
