@@ -106,7 +106,10 @@ func Number(c *Cluster) int64 { return c.f.snap.numberOfNode.Load() }
 // RegisterSnap registers a snap that is not there, and returns its number.
 func RegisterSnap(ctx context.Context, c *Cluster, id string) (int64, error) {
 	c.m.mu.Lock()
-	c.m.follower(id).role = Snap
+	f := c.m.follower(id)
+	f.mu.Lock()
+	f.role = Snap
+	f.mu.Unlock()
 	c.m.mu.Unlock()
 	return c.m.register(ctx, id, Snap, true)
 }

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -101,9 +102,20 @@ type life struct {
 // level waits until the replica has everything.
 func (l *life) level() {
 	l.t.Helper()
-	require.NoError(l.t, l.master.WaitLevel(testContext(l.t)))
-	for _, n := range l.master.Nodes() {
-		require.Equal(l.t, ddb.Active, n.State, "%s: %s", n.ID, n.Reason)
+	ctx := testContext(l.t)
+	require.NoError(l.t, l.master.WaitLevel(ctx))
+	for { // the replica says so with its next heartbeat
+		nodes, changed := l.master.Watch()
+		i := slices.IndexFunc(nodes, func(n ddb.NodeStatus) bool { return n.State != ddb.Active })
+		if i < 0 {
+			return
+		}
+		require.NotEqual(l.t, ddb.Failed, nodes[i].State, "%s: %s", nodes[i].ID, nodes[i].Reason)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			require.Equal(l.t, ddb.Active, nodes[i].State, "%s: %s", nodes[i].ID, nodes[i].Reason)
+		}
 	}
 }
 
