@@ -13,7 +13,7 @@ import (
 )
 
 // A table that cannot be replicated stays on the master, and so does a view that may read it, or that calls a stored
-// function that may write or takes a lock, or takes one itself, since to read such a view is to do that: followers do not get them.
+// function that may write, since to read such a view is to write: followers do not get them.
 // So a read of such a table, whatever way it takes to it, fails on a follower for want of a table, and is then
 // sent to the master; no node needs a list of these names.
 
@@ -64,13 +64,9 @@ func (n *node) among(set map[tableName]bool, name tableName) bool {
 }
 
 // mayWrite finds what a stored function may write with. REPLACE( and INSERT( are functions of text.
-var mayWrite = regexp.MustCompile(`(?is)\b(?:(?:INSERT|UPDATE|DELETE|REPLACE)\b\s*[^(\s]|(?:CALL|NEXTVAL|SETVAL|NEXT\s+VALUE)\b)|` + takesLock.String())
+var mayWrite = regexp.MustCompile(`(?is)\b(?:(?:INSERT|UPDATE|DELETE|REPLACE)\b\s*[^(\s]|(?:CALL|NEXTVAL|SETVAL|NEXT\s+VALUE)\b)`)
 
-// takesLock finds the functions of a server's own that take or release a lock by name.
-var takesLock = regexp.MustCompile(`(?i)\b(?:GET_LOCK|RELEASE_LOCK|RELEASE_ALL_LOCKS)\b`)
-
-// keptViews finds the views that mention one of names, a function that may write or takes a lock, or such a view, and those that take
-// a lock, and adds their names.
+// keptViews finds the views that mention one of names, a function that may write, or such a view, and adds their names.
 func keptViews(objects []dialect.Object, names []string) ([]string, map[tableName]bool) {
 	views := make(map[tableName]bool)
 	for more := true; more; {
@@ -81,10 +77,10 @@ func keptViews(objects []dialect.Object, names []string) ([]string, map[tableNam
 			}
 		}
 	}
-	for more := true; more; {
+	for more := len(names) > 0; more; {
 		more = false
 		for _, o := range objects {
-			if name := (tableName{o.Database, o.Name}); o.Kind == "view" && !views[name] && (mentions(o.SQL, names) || takesLock.MatchString(o.SQL)) {
+			if name := (tableName{o.Database, o.Name}); o.Kind == "view" && !views[name] && mentions(o.SQL, names) {
 				views[name], more = true, true
 				names = append(names, o.Name)
 			}

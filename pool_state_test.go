@@ -459,6 +459,7 @@ func TestDoubtfulTexts(t *testing.T) {
 			for _, n := range []*testNode{f.m, f.replicas[0]} {
 				n.raw = s.Open(t, n.name, "multiStatements=true", "sql_mode='"+mode+"'")
 			}
+			f.grant(ddb.ReadRows | ddb.ChangeRows | ddb.ChangeSchema | ddb.Administer) // the worst reading needs them
 			f.openAll()
 			f.do("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(60))", "CREATE TABLE u (id INT PRIMARY KEY)")
 			for i, text := range []string{`'a\'); DROP TABLE u -- '`, `'a\'); SET autocommit=0 -- '`, `'a\'); COMMIT; DELETE FROM t -- '`, `"a\"); DROP TABLE u -- "`} {

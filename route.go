@@ -145,7 +145,8 @@ func (c *Cluster) kindOf(query string) sqlclass.Kind {
 	return c.kinds.of(c.class, query).kind
 }
 
-// isRead reports whether any node may answer: it is plainly a read, and calls no function of the user's, which may write.
+// isRead reports whether any node may answer: it is plainly a read, and calls no function of the user's, which may write or take a
+// lock, by itself or by a view.
 func (c *Cluster) isRead(query string) bool {
 	if c.kindOf(query) != sqlclass.Read {
 		return false
@@ -154,11 +155,12 @@ func (c *Cluster) isRead(query string) bool {
 		return true
 	}
 	cat := c.node.tables.Load()
-	if cat == nil || len(cat.disguised) == 0 {
+	if cat == nil || len(cat.disguised)+len(cat.writers) == 0 {
 		return true
 	}
 	names := sqlclass.Names(c.class, query)
-	return !slices.ContainsFunc(cat.disguised, func(f string) bool { return names[f] })
+	named := func(name string) bool { return names[strings.ToLower(name)] }
+	return !slices.ContainsFunc(cat.disguised, named) && !slices.ContainsFunc(cat.writers, named)
 }
 
 func (c *Cluster) isSchema(query string) bool { return c.kindOf(query) == sqlclass.Schema }
