@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/transport"
 )
 
@@ -188,7 +189,7 @@ func (c *Cluster) SetAccess(a Access) error {
 		c.m.turnOut()
 	}
 	if c.f != nil {
-		signal(c.f.anew)
+		watch.Signal(c.f.anew)
 	}
 	return nil
 }

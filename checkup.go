@@ -3,6 +3,8 @@ package ddb
 import (
 	"context"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // checkup is what Options.HealthChecker has found wrong with the node's own database; the zero value is a
@@ -35,7 +37,7 @@ func (n *node) watchHealth(ctx context.Context, changed func()) {
 		if is.State != was.State || is.Reason != was.Reason {
 			changed()
 		}
-		if sleep(ctx, n.opts.Heartbeat) != nil {
+		if watch.Sleep(ctx, n.opts.Heartbeat) != nil {
 			return
 		}
 	}

@@ -33,7 +33,7 @@ func FuzzCursor(f *testing.F) {
 	if err := c.m.pass(ctx); err != nil {
 		f.Fatal(err)
 	}
-	base := c.m.state.load().pos
+	base := c.m.state.Load().pos
 	for _, after := range []wire.Row{nil, {int64(1)}, {"text"}, {uint64(1) << 63}, {[]byte{0}, nil}, {true, 1.5}, {int64(1), int64(1), int64(1)}} {
 		for _, table := range []string{"", "i", "t", "none"} {
 			f.Add(seed(f, cursor{Base: base, Table: table, After: after}))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -46,7 +47,7 @@ type Cluster struct {
 	mu     sync.Mutex // guards what follows
 	remote map[string]*member
 	told   map[string]State // states last told to notices
-	health watch[[]NodeStatus]
+	health watch.Value[[]NodeStatus]
 	// notices is how OnHealth is told
 	notices *notices
 	// external members, of a Cluster made by Wrap
@@ -142,7 +143,7 @@ func (c *Cluster) checkedUp() {
 }
 
 // refresh asks for a new view. It never blocks.
-func (c *Cluster) refresh() { signal(c.nudge) }
+func (c *Cluster) refresh() { watch.Signal(c.nudge) }
 
 func (c *Cluster) openMaster(ctx context.Context) error {
 	m, err := openMaster(ctx, c.node, func(m *master) {
@@ -155,7 +156,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 	c.m = m
 	st := func() NodeStatus { return m.nodes()[0] }
 	c.self = &member{id: c.opts.ID, db: c.node.db, local: true, master: true, status: st,
-		lsn: func() LSN { return m.state.load().pos.LSN }, lag: func() time.Duration { return 0 }}
+		lsn: func() LSN { return m.state.Load().pos.LSN }, lag: func() time.Duration { return 0 }}
 	if m.writer == nil {
 		c.writes = &pooledWrites{c: c, m: m}
 		return nil
@@ -169,7 +170,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 			return m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 		}}
 	m.writer.hooks.alone = func() bool {
-		return c.opts.WaitReplicas == 0 && !m.sharesKeys() && m.state.load().err == nil
+		return c.opts.WaitReplicas == 0 && !m.sharesKeys() && m.state.Load().err == nil
 	}
 	m.writer.hooks.wrote = func() {
 		c.session.wrote(m.written.Add(1))
@@ -187,7 +188,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 	f.changed = c.refresh
 	f.serveSQL = c.serveFollower
 	c.self = &member{id: c.opts.ID, db: c.node.db, local: true, status: f.status,
-		lsn: func() LSN { return f.state.load().pos.LSN }, lag: f.staleness}
+		lsn: func() LSN { return f.state.Load().pos.LSN }, lag: f.staleness}
 	c.toMain = sql.OpenDB(remote.NewConnector(func(ctx context.Context) (net.Conn, error) {
 		up, err := f.upstream()
 		if err != nil {
@@ -348,7 +349,7 @@ func (c *Cluster) masterMember() *member {
 	m := c.remote["\x00master"]
 	if m == nil {
 		m = &member{id: "master", db: c.toMain, master: true, lag: func() time.Duration { return 0 },
-			lsn: func() LSN { return c.f.state.load().master.LSN }}
+			lsn: func() LSN { return c.f.state.Load().master.LSN }}
 		m.status = func() NodeStatus { return NodeStatus{ID: m.id, Role: Master} }
 		c.remote["\x00master"] = m
 	}
@@ -401,7 +402,7 @@ func (c *Cluster) statuses() []NodeStatus {
 
 // tell publishes the statuses and reports changes of state.
 func (c *Cluster) tell(list []NodeStatus) {
-	c.health.update(func([]NodeStatus) []NodeStatus { return list })
+	c.health.Update(func([]NodeStatus) []NodeStatus { return list })
 	for _, s := range list {
 		c.mu.Lock()
 		was, known := c.told[s.ID]

@@ -50,7 +50,7 @@ var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
 		own: []string{"dialect", "transport", "internal/memory", "internal/mysql", "internal/remote", "internal/rights",
-			"internal/sqlclass", "internal/sqlite", "internal/wire"},
+			"internal/sqlclass", "internal/sqlite", "internal/watch", "internal/wire"},
 		modules: []string{cborModule, compressModule, hclogModule, mysqlModule, sqliteModule, syncModule, timeModule},
 	},
 
@@ -83,6 +83,7 @@ var importRules = map[string]importRule{
 	"internal/sqlclass": {},
 	"internal/rights":   {own: []string{"internal/sqlclass"}},
 	"internal/deadline": {},
+	"internal/watch":    {},
 	"internal/memory":   {},
 	"internal/wire":     {own: []string{"internal/deadline"}, modules: []string{cborModule, compressModule}},
 	"internal/remote":   {own: []string{"internal/wire", "transport"}, modules: []string{cborModule, mysqlModule}},

@@ -3,6 +3,8 @@ package ddb
 import (
 	"context"
 	"sync"
+
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // item is a message that waits for the applier.
@@ -24,13 +26,6 @@ func newInbox() *inbox {
 	return &inbox{came: make(chan struct{}, 1), went: make(chan struct{}, 1)}
 }
 
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default: // the other side has a signal waiting already
-	}
-}
-
 func (b *inbox) put(ctx context.Context, it item) error {
 	for {
 		b.mu.Lock()
@@ -38,7 +33,7 @@ func (b *inbox) put(ctx context.Context, it item) error {
 			b.items = append(b.items, it)
 			b.bytes += len(it.payload) + partOverhead
 			b.mu.Unlock()
-			signal(b.came)
+			watch.Signal(b.came)
 			return nil
 		}
 		b.mu.Unlock()
@@ -75,7 +70,7 @@ func (b *inbox) take(ctx context.Context) ([]item, error) {
 		b.items, b.bytes = nil, 0
 		b.mu.Unlock()
 		if len(items) > 0 {
-			signal(b.went)
+			watch.Signal(b.went)
 			return items, nil
 		}
 		select {

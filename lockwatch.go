@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // A node's lock on its database can get lost while the node lives: a server's locks end with it, or with the connection
@@ -34,7 +35,7 @@ func (n *node) watchLock(ctx context.Context) {
 	if _, ok := n.engine.(lockKeeper); !ok {
 		return
 	}
-	for sleep(ctx, lookEvery) == nil {
+	for watch.Sleep(ctx, lookEvery) == nil {
 		n.keepLock(ctx)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -38,7 +39,7 @@ type master struct {
 	followers map[string]*sender // by id; those that have ever connected
 	since     time.Time
 	latest    atomic.Pointer[[]NodeStatus] // as last listed
-	acked     watch[struct{}]              // changes with every acknowledgement
+	acked     watch.Value[struct{}]        // changes with every acknowledgement
 }
 
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
@@ -73,7 +74,7 @@ func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, e
 		m.start(func() { m.watchKeys(run, func() int64 { return firstSnapNode - 1 }, m.sharesKeys) })
 	}
 	m.start(func() { m.retain(run) })
-	n.log.Info("master is up", "cluster", n.clusterID, "lsn", s.state.load().pos.LSN,
+	n.log.Info("master is up", "cluster", n.clusterID, "lsn", s.state.Load().pos.LSN,
 		"listen", n.opts.Listen, "tables", n.tables.Load().users())
 	return m, nil
 }
@@ -112,7 +113,7 @@ func (m *master) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position
 	}
 	return func() Position {
 		m.publish(res, covered)
-		return m.state.load().pos
+		return m.state.Load().pos
 	}, nil
 }
 
@@ -151,7 +152,7 @@ func (m *master) reign(ctx context.Context) error {
 	if m.heard, _, err = m.entryTime(ctx, last.LSN); err != nil {
 		return err
 	}
-	m.state.update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
+	m.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
 	return m.exclusive(ctx, func(c *sql.Conn) error { return m.crown(ctx, c, known, Role(role)) })
 }
 
@@ -161,7 +162,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		if err := m.makeDeferred(ctx, c); err != nil {
 			return err
 		}
-		m.log.Warn("a replica becomes the master", "lsn", m.state.load().pos.LSN)
+		m.log.Warn("a replica becomes the master", "lsn", m.state.Load().pos.LSN)
 	}
 	old, _, err := m.meta(ctx, c, metaNode)
 	if err != nil {
@@ -210,7 +211,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 			}
 			// The first entry of a history, so that every position names one; the first of a
 			// reign, so that whoever has it follows no older master.
-			if done, err = m.collect(ctx, c, &extra{first: m.state.load().pos.LSN == 0 || was == Replica}); err != nil {
+			if done, err = m.collect(ctx, c, &extra{first: m.state.Load().pos.LSN == 0 || was == Replica}); err != nil {
 				return err
 			}
 		}
@@ -314,7 +315,7 @@ func (m *master) accept(run context.Context) {
 				return
 			}
 			m.log.Warn("cannot accept a follower", "error", err)
-			if sleep(run, time.Second) != nil {
+			if watch.Sleep(run, time.Second) != nil {
 				return
 			}
 			continue
@@ -410,7 +411,7 @@ func (m *master) confirmed(ctx context.Context, lsn LSN, n int) error {
 	limit, cancel := context.WithTimeout(ctx, m.opts.WaitTimeout)
 	defer cancel()
 	for {
-		_, changed := m.acked.loadAndWatch()
+		_, changed := m.acked.Watch()
 		have := 0
 		m.mu.Lock()
 		for _, f := range m.followers {

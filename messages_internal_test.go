@@ -134,7 +134,7 @@ func TestHostileCursor(t *testing.T) {
 	_, err = c.Exec("CREATE TABLE t (a INT NOT NULL, b INT NOT NULL, PRIMARY KEY (a, b))")
 	require.NoError(t, err)
 	require.NoError(t, c.m.pass(context.Background()))
-	pos := c.m.state.load().pos
+	pos := c.m.state.Load().pos
 	s := &sender{m: c.m}
 	for _, from := range []struct {
 		cursor

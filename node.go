@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -412,18 +411,6 @@ func (n *node) quick(q dialect.Querier) dialect.Querier {
 }
 
 func newClusterID() string { return rand.Text() }
-
-// sleep waits for d or the end of ctx.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 // entryTime returns when an entry of the journal was made, by the clock of the master then, or if it is an anchor, by this
 // node's, which was told no other; 0 if the journal does not have it.

@@ -3,6 +3,8 @@ package ddb
 import (
 	"context"
 	"sync"
+
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // maxNotices is how many changes of state wait for the program at most.
@@ -25,7 +27,7 @@ func (n *notices) add(s NodeStatus) {
 	if n.list = append(n.list, s); len(n.list) > maxNotices {
 		n.list = append(n.list[:0], n.list[1:]...)
 	}
-	signal(n.more)
+	watch.Signal(n.more)
 }
 
 // next takes the oldest.

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // QueueStats tells how much waits in a pending queue.
@@ -59,7 +61,7 @@ func (m *master) newQueue(id string, acked LSN) PendingQueue {
 	if m.opts.Queue != nil {
 		return m.opts.Queue(id, m.journal, acked)
 	}
-	q := &journalQueue{journal: m.journal, recent: &m.recent, end: func() LSN { return m.state.load().pos.LSN }}
+	q := &journalQueue{journal: m.journal, recent: &m.recent, end: func() LSN { return m.state.Load().pos.LSN }}
 	q.acked.Store(uint64(acked))
 	return q
 }
@@ -83,7 +85,7 @@ func (q *journalQueue) Ack(ctx context.Context, lsn LSN) error {
 			return fmt.Errorf("%w: entry %d was acknowledged, the journal ends at %d", ErrGap, lsn, last.LSN)
 		}
 	}
-	raise(&q.acked, uint64(lsn))
+	watch.Raise(&q.acked, uint64(lsn))
 	return nil
 }
 

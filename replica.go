@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -43,7 +44,7 @@ type follower struct {
 
 	lockSeen atomic.Uint64 // of lockState.again, when the connection began
 
-	state watch[following]
+	state watch.Value[following]
 	mu    sync.Mutex // guards what follows
 	live  *upstream  // nil while not connected
 	peers []NodeStatus
@@ -155,7 +156,7 @@ func (f *follower) begin() {
 
 // retain keeps the follower's journal within the limits: it serves nobody until the node is promoted.
 func (f *follower) retain(ctx context.Context) {
-	for sleep(ctx, max(10*f.opts.Heartbeat, 5*time.Second)) == nil {
+	for watch.Sleep(ctx, max(10*f.opts.Heartbeat, 5*time.Second)) == nil {
 		if err := f.trimJournal(ctx, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
 			f.log.Warn("the journal could not be trimmed", "error", err)
 		}
@@ -184,26 +185,26 @@ func fatal(err error) bool {
 func (f *follower) follow(ctx context.Context) {
 	backoff := f.opts.Heartbeat / 4
 	for ctx.Err() == nil {
-		before := f.state.load().pos
+		before := f.state.Load().pos
 		err := f.once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if f.state.load().pos != before || errors.Is(err, wire.ErrSessionClosed) {
+		if f.state.Load().pos != before || errors.Is(err, wire.ErrSessionClosed) {
 			// It got somewhere, or was let in and then the link failed rather than the nodes: a link
 			// that comes and goes is used whenever it is there.
 			backoff = f.opts.Heartbeat / 4
 		}
 		switch {
 		case fatal(err):
-			if f.state.load().status.State != Failed {
-				at := f.state.load().pos
+			if f.state.Load().status.State != Failed {
+				at := f.state.Load().pos
 				f.log.Error("the node has stopped following", "epoch", at.Epoch, "lsn", at.LSN, "reason", err)
 			}
 			f.end(Failed, err)
 			backoff = maxBackoff
 		default:
-			switch s := f.state.load(); {
+			switch s := f.state.Load(); {
 			case s.status.State != Inactive && s.status.State != Failed:
 				f.log.Warn("the link to the master is lost", "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			case !sameCause(s.cause, err): // once for each reason, however long it lasts
@@ -266,7 +267,7 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.opts.ID, f.opts.Master, err)
 	}
-	if f.state.load().status.State != Failed {
+	if f.state.Load().status.State != Failed {
 		f.enter(Joining, "let in by "+g.Master)
 	}
 	session, err := wire.Client(conn, wire.SessionConfig{})
@@ -354,7 +355,7 @@ func (f *follower) upstream() (*upstream, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.live == nil {
-		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.opts.ID, f.opts.Master, f.state.load().status.Reason)
+		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.opts.ID, f.opts.Master, f.state.Load().status.Reason)
 	}
 	return f.live, nil
 }
@@ -462,7 +463,7 @@ func (f *follower) beat(ctx context.Context, up *upstream) error {
 		if f.lock.again.Load() != f.lockSeen.Load() {
 			return errors.New("ddb: the lock on the database was lost") // another node may have been here
 		}
-		st := f.state.load()
+		st := f.state.Load()
 		f.mu.Lock()
 		every := max(up.every, f.opts.Heartbeat)
 		f.mu.Unlock()

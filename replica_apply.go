@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // work applies what waits in the inbox until ctx ends or something cannot be applied (R3).
@@ -21,7 +23,7 @@ func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
 		if !up.prompt && took > 0 && time.Since(ended) < 2*took {
 			// They come one after the other: fewer and larger commits leave the disk and the
 			// processors to others. At rest there is no pause.
-			if sleep(ctx, min(4*took, mostRest)) != nil {
+			if watch.Sleep(ctx, min(4*took, mostRest)) != nil {
 				return context.Cause(ctx)
 			}
 		}

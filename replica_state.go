@@ -20,15 +20,15 @@ type following struct {
 
 // setStatus changes the state and tells who listens if it did.
 func (f *follower) setStatus(change func(*following)) {
-	was := f.state.load().status
-	f.state.update(func(s following) following {
+	was := f.state.Load().status
+	f.state.Update(func(s following) following {
 		change(&s)
 		if s.status.State != was.State {
 			s.status.Since = time.Now()
 		}
 		return s
 	})
-	if f.state.load().status.State != was.State {
+	if f.state.Load().status.State != was.State {
 		f.changed()
 	}
 }
@@ -132,7 +132,7 @@ func (s *following) staleness() time.Duration {
 
 // status returns how the node stands now.
 func (f *follower) status() NodeStatus {
-	st := f.state.load()
+	st := f.state.Load()
 	s := st.status
 	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.opts.ID, f.opts.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
 	if time.Since(st.heard) > 3*f.opts.Heartbeat {
@@ -150,12 +150,12 @@ func (f *follower) status() NodeStatus {
 
 // staleness is the age of what the node shows, at most.
 func (f *follower) staleness() time.Duration {
-	st := f.state.load()
+	st := f.state.Load()
 	return st.staleness()
 }
 
 // whole reports whether what the database shows is a state that the master had, not a copy under way.
 func (f *follower) whole() bool {
-	st := f.state.load()
+	st := f.state.Load()
 	return st.pos.LSN > 0 && st.pos.LSN >= st.through
 }

@@ -3,11 +3,13 @@ package ddb
 import (
 	"context"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // retain trims the journal now and then, and writes down how far followers have come.
 func (m *master) retain(ctx context.Context) {
-	for sleep(ctx, max(10*m.opts.Heartbeat, 5*time.Second)) == nil {
+	for watch.Sleep(ctx, max(10*m.opts.Heartbeat, 5*time.Second)) == nil {
 		if err := m.trim(ctx); err != nil && ctx.Err() == nil {
 			m.log.Warn("the journal could not be trimmed", "error", err)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/rights"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // member is a node that reads can be sent to, as this Cluster sees it.
@@ -55,17 +56,8 @@ type session struct {
 	at      atomic.Int64  // last write, unix nanoseconds; for members without LSNs
 }
 
-func raise(v *atomic.Uint64, to uint64) {
-	for {
-		have := v.Load()
-		if to <= have || v.CompareAndSwap(have, to) {
-			return
-		}
-	}
-}
-
-func (s *session) wrote(n uint64)     { raise(&s.write, n) }
-func (s *session) sees(lsn uint64)    { raise(&s.lsn, lsn) }
+func (s *session) wrote(n uint64)     { watch.Raise(&s.write, n) }
+func (s *session) sees(lsn uint64)    { watch.Raise(&s.lsn, lsn) }
 func (s *session) wroteAt(c *Cluster) { s.at.Store(time.Now().UnixNano()) }
 
 // need returns the LSN that a node must have to show everything this Cluster has
@@ -74,12 +66,12 @@ func (c *Cluster) need() (LSN, bool) {
 	s := &c.session
 	w := s.write.Load()
 	if w > s.settled.Load() {
-		st := c.m.state.load()
+		st := c.m.state.Load()
 		if st.covered < w {
 			return 0, false
 		}
-		raise(&s.lsn, uint64(st.pos.LSN))
-		raise(&s.settled, w)
+		watch.Raise(&s.lsn, uint64(st.pos.LSN))
+		watch.Raise(&s.settled, w)
 	}
 	return LSN(s.lsn.Load()), true
 }

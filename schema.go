@@ -100,7 +100,7 @@ func quoteName(database, name string) string {
 
 // reconcile ships what the database's schema shows beyond the record. The caller is inside exclusive.
 func (s *sequencer) reconcile(ctx context.Context, c *sql.Conn) error {
-	s.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.load().pos.LSN)
+	s.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.Load().pos.LSN)
 	return s.changeSchema(ctx, c, c, false)
 }
 
@@ -295,7 +295,7 @@ func (m *master) settleTx(ctx context.Context, c *sql.Conn, statements []dialect
 	m.writer.forgetStatements()
 	return func() Position {
 		m.publish(res, covered)
-		return m.state.load().pos
+		return m.state.Load().pos
 	}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // A schema statement depends on the session that it is run in: on its database, sql_mode, time zone, character set and
@@ -69,7 +70,7 @@ func (n *node) refuseSettings(ctx context.Context, on, writer *sql.Conn, query s
 // write it is seen by this Cluster's reads from then on, and waits for as many replicas as were asked for.
 func (c *Cluster) changeSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
 	err := c.m.runSchema(ctx, on, query, args)
-	pos := c.m.state.load().pos
+	pos := c.m.state.Load().pos
 	c.session.sees(uint64(pos.LSN)) // part of it may stand even after an error
 	if err != nil || c.opts.WaitReplicas == 0 {
 		return err
@@ -85,7 +86,7 @@ func (m *master) runSchema(ctx context.Context, on *sql.Conn, query string, args
 	}
 	for start := time.Now(); ; {
 		err := m.trySchema(ctx, on, query)
-		if !errors.Is(err, errTableBusy) || time.Since(start) > schemaPatience || sleep(ctx, mostRest) != nil {
+		if !errors.Is(err, errTableBusy) || time.Since(start) > schemaPatience || watch.Sleep(ctx, mostRest) != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -142,7 +143,7 @@ func (f *sender) leave(l *link, err error) {
 	}
 	f.mu.Unlock()
 	f.m.forgetStranger(f)
-	f.m.acked.update(func(struct{}) struct{} { return struct{}{} }) // nobody waits for it any more
+	f.m.acked.Update(func(struct{}) struct{} { return struct{}{} }) // nobody waits for it any more
 	f.m.changed()
 }
 
@@ -291,7 +292,7 @@ func (f *sender) send(ctx context.Context, l *link, at LSN, snapshot bool, from 
 		}
 	}
 	for {
-		st, changed := f.m.state.loadAndWatch()
+		st, changed := f.m.state.Watch()
 		for at < st.pos.LSN {
 			next, err := f.sendEntries(ctx, l, at)
 			if err != nil {
@@ -358,11 +359,11 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 			if a.LSN > LSN(f.acked.Load()) {
 				f.stopped = ""
 			}
-			raise(&f.acked, uint64(a.LSN))
+			watch.Raise(&f.acked, uint64(a.LSN))
 			f.base = 0 // a snapshot, if one was sent, is loaded
 			f.mu.Unlock()
-			f.m.acked.update(func(struct{}) struct{} { return struct{}{} })
-			if a.LSN >= f.m.state.load().pos.LSN {
+			f.m.acked.Update(func(struct{}) struct{} { return struct{}{} })
+			if a.LSN >= f.m.state.Load().pos.LSN {
 				f.judgeLag()
 			}
 		case msgBeat:
@@ -443,7 +444,7 @@ func (f *sender) judgeLag() {
 
 // lag is the age of the oldest entry that the follower lacks.
 func (f *sender) lag() time.Duration {
-	st := f.m.state.load()
+	st := f.m.state.Load()
 	at := LSN(f.acked.Load())
 	f.mu.Lock()
 	silent := time.Since(f.heard) > 3*max(f.every, f.m.opts.Heartbeat)
@@ -475,7 +476,7 @@ func (f *sender) beat(ctx context.Context, l *link) error {
 			return fmt.Errorf("silent for %v", silent.Round(time.Millisecond))
 		}
 		f.judgeLag()
-		return l.write(msgBeat, beat{Position: f.m.state.load().pos, At: time.Now().UnixNano(),
+		return l.write(msgBeat, beat{Position: f.m.state.Load().pos, At: time.Now().UnixNano(),
 			Nodes: f.m.peers(), Every: int64(f.m.opts.Heartbeat)})
 	})
 }

@@ -15,7 +15,7 @@ func (m *master) nodes() []NodeStatus {
 		followers = append(followers, f)
 	}
 	m.mu.Unlock()
-	st := m.state.load()
+	st := m.state.Load()
 	self := NodeStatus{ID: m.opts.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.epoch, LSN: st.pos.LSN, Address: m.opts.Listen}
 	if well := m.unwell(); st.err != nil {
 		self.State, self.Reason = Failed, st.err.Error()
@@ -74,7 +74,7 @@ func (f *sender) snapshot() NodeStatus {
 		s.Pending = batches // as it said itself
 		return s
 	}
-	end := f.m.state.load().pos.LSN
+	end := f.m.state.Load().pos.LSN
 	if s.LSN >= end {
 		return s // level: nothing to count
 	}

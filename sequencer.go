@@ -5,11 +5,11 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // sequencer turns noted keys into entries. Invariants:
@@ -34,7 +34,7 @@ type sequencer struct {
 	written  atomic.Uint64 // writes whose entry is not made with them, counted after their commit
 	wake     chan struct{} // capacity 1: a wake-up is never waited for
 	hurry    chan struct{} // capacity 1: somebody waits for a pass, so that it must not be put off
-	state    watch[sequenced]
+	state    watch.Value[sequenced]
 	recent   recentParts
 	entries  atomic.Uint64
 	registry registry
@@ -72,7 +72,7 @@ func (s *sequencer) run(ctx context.Context) {
 		start := time.Now()
 		if err := s.pass(ctx); err != nil && ctx.Err() == nil {
 			s.fail(err)
-			if sleep(ctx, min(s.opts.Heartbeat, time.Second)) != nil {
+			if watch.Sleep(ctx, min(s.opts.Heartbeat, time.Second)) != nil {
 				return
 			}
 		}
@@ -110,7 +110,7 @@ func (s *sequencer) rest(ctx context.Context, took time.Duration) {
 
 // fail reports that passes fail, once per change of the reason.
 func (s *sequencer) fail(err error) {
-	s.state.update(func(st sequenced) sequenced {
+	s.state.Update(func(st sequenced) sequenced {
 		if st.err == nil || st.err.Error() != err.Error() {
 			s.log.Error("writes are kept but not replicated at present", "lsn", st.pos.LSN, "error", err)
 		}
@@ -152,7 +152,7 @@ func (s *sequencer) passOn(ctx context.Context, c *sql.Conn) error {
 		return err
 	}
 	before := s.written.Load()
-	if st := s.state.load(); st.covered >= before && st.err == nil && !s.unlisted() {
+	if st := s.state.Load(); st.covered >= before && st.err == nil && !s.unlisted() {
 		// Nothing is known to have been written: a glance is cheaper than a transaction.
 		noted, err := s.engine.Noted(ctx, s.quick(c), s.tables.Load().replicated())
 		if err != nil {
@@ -190,7 +190,7 @@ func (s *sequencer) collectTx(ctx context.Context, c *sql.Conn) (*passResult, er
 	if version == s.tables.Load().version {
 		return s.collect(ctx, c, nil)
 	}
-	s.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.load().pos.LSN)
+	s.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.Load().pos.LSN)
 	res, err := s.settleSchema(ctx, c, nil, true)
 	if err != nil {
 		s.unsettle()
@@ -248,7 +248,7 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 	}
 	q = s.quick(q)
 	cat := s.tables.Load()
-	last := s.state.load().pos
+	last := s.state.Load().pos
 	res := &passResult{pos: last, at: time.Now()}
 	noted, err := s.engine.Noted(ctx, q, cat.replicated())
 	if err != nil {
@@ -338,13 +338,13 @@ func (s *sequencer) recall(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pos := s.state.load().pos
+	pos := s.state.Load().pos
 	switch {
 	case slices.Contains(s.unsure, last):
 		s.log.Warn("an entry stands although its commit had failed", "lsn", last.LSN)
 		s.unsure = nil
 		s.recent.add(nil, last)
-		s.state.update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
+		s.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
 	case last.LSN > pos.LSN || again != s.lockSeen && last != pos:
 		s.over = fmt.Errorf("%w: node %s has made the entries up to %v, and the journal ends with %v by another hand; "+
 			"its writes are kept: close this node and open the one that is to be the master", ErrSecondMaster, s.opts.ID, pos, last)
@@ -393,7 +393,7 @@ func (s *sequencer) publish(r *passResult, covered uint64) {
 		s.recent.add(r.parts, r.pos)
 		s.entries.Add(1)
 	}
-	s.state.update(func(st sequenced) sequenced {
+	s.state.Update(func(st sequenced) sequenced {
 		st.covered, st.err = max(st.covered, covered), nil
 		if r.any {
 			st.pos, st.at = r.pos, r.at
@@ -405,64 +405,16 @@ func (s *sequencer) publish(r *passResult, covered uint64) {
 // covers waits until the write of that number is in an entry, and returns the entry's position or a later one.
 func (s *sequencer) covers(ctx context.Context, write uint64) (Position, error) {
 	for {
-		st, changed := s.state.loadAndWatch()
+		st, changed := s.state.Watch()
 		if st.covered >= write {
 			return st.pos, nil
 		}
 		s.wakeUp()
-		signal(s.hurry)
+		watch.Signal(s.hurry)
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return st.pos, ctx.Err()
 		}
-	}
-}
-
-// watch is a value that can be waited on. Readers load it without a lock.
-type watch[T any] struct {
-	mu  sync.Mutex
-	cur atomic.Pointer[watched[T]]
-}
-
-type watched[T any] struct {
-	v       T
-	changed chan struct{} // closed when another value has taken its place
-}
-
-func newWatched[T any](v T) *watched[T] {
-	return &watched[T]{v: v, changed: make(chan struct{})}
-}
-
-func (w *watch[T]) load() T {
-	v, _ := w.loadAndWatch()
-	return v
-}
-
-func (w *watch[T]) loadAndWatch() (T, <-chan struct{}) {
-	c := w.cur.Load()
-	if c == nil {
-		w.mu.Lock()
-		if c = w.cur.Load(); c == nil {
-			var zero T
-			c = newWatched(zero)
-			w.cur.Store(c)
-		}
-		w.mu.Unlock()
-	}
-	return c.v, c.changed
-}
-
-func (w *watch[T]) update(f func(T) T) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	old := w.cur.Load()
-	var v T
-	if old != nil {
-		v = old.v
-	}
-	w.cur.Store(newWatched(f(v)))
-	if old != nil {
-		close(old.changed)
 	}
 }

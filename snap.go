@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -314,7 +315,7 @@ func (s *snapSide) fill() (full float64, what string) {
 // behind when the oldest batch was made must not stop all writes when it is put right. The caller holds mu.
 func (s *snapSide) age() time.Duration {
 	since := time.Unix(0, max(s.oldest, s.stood))
-	if applied := s.state.load().applied; applied.After(since) {
+	if applied := s.state.Load().applied; applied.After(since) {
 		since = applied
 	}
 	return max(0, time.Since(since))
@@ -330,7 +331,7 @@ func (s *snapSide) beforeCommit(ctx context.Context, c *sql.Conn) (func() Positi
 		s.queued(s.staged)
 		s.staged = s.staged[:0]
 		s.mu.Unlock()
-		signal(s.more)
+		watch.Signal(s.more)
 		return Position{}
 	}, nil
 }
@@ -370,7 +371,7 @@ func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) erro
 
 // readable reports whether the snap has data that may be read, connected or not.
 func (s *snapSide) readable() bool {
-	st := s.state.load()
+	st := s.state.Load()
 	return st.pos.LSN > 0 && st.through != loading
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -58,7 +59,7 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 			s.halt(ctx)
 		}
 		release()
-		signal(s.more)
+		watch.Signal(s.more)
 	}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -14,7 +15,7 @@ import (
 func WaitExchanged(ctx context.Context, master *Cluster, snaps ...*Cluster) error {
 	until := func(done func() bool, what string, id string) error {
 		for !done() {
-			if err := sleep(ctx, time.Millisecond); err != nil {
+			if err := watch.Sleep(ctx, time.Millisecond); err != nil {
 				return fmt.Errorf("%s: %s: %w", id, what, err)
 			}
 		}
@@ -28,9 +29,9 @@ func WaitExchanged(ctx context.Context, master *Cluster, snaps ...*Cluster) erro
 	if err := master.m.pass(ctx); err != nil {
 		return err
 	}
-	end := master.m.state.load().pos.LSN
+	end := master.m.state.Load().pos.LSN
 	for _, c := range snaps {
-		if err := until(func() bool { return c.f.state.load().pos.LSN >= end }, fmt.Sprintf("entry %d is missing", end), c.opts.ID); err != nil {
+		if err := until(func() bool { return c.f.state.Load().pos.LSN >= end }, fmt.Sprintf("entry %d is missing", end), c.opts.ID); err != nil {
 			return err
 		}
 	}
@@ -45,8 +46,8 @@ func LookAgain(ctx context.Context, c *Cluster) error { return c.m.lookAgain(ctx
 
 // WaitLSN waits until a follower has what the master has.
 func WaitLSN(ctx context.Context, c, master *Cluster) error {
-	for c.f.state.load().pos.LSN < master.m.state.load().pos.LSN {
-		if err := sleep(ctx, time.Millisecond); err != nil {
+	for c.f.state.Load().pos.LSN < master.m.state.Load().pos.LSN {
+		if err := watch.Sleep(ctx, time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -55,7 +56,7 @@ func WaitLSN(ctx context.Context, c, master *Cluster) error {
 
 // ForgetJournal trims all entries but the last.
 func ForgetJournal(ctx context.Context, c *Cluster) error {
-	return c.m.journal.Trim(ctx, c.m.state.load().pos.LSN)
+	return c.m.journal.Trim(ctx, c.m.state.Load().pos.LSN)
 }
 
 // SetMaxStamps changes how many stamps a master keeps, and returns what undoes that. No master may be open.

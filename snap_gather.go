@@ -253,7 +253,7 @@ const (
 func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, before ...*madeBatch) ([]*madeBatch, error) {
 	var made []*madeBatch
 	var args []any
-	st := s.state.load()
+	st := s.state.Load()
 	heard := s.heard
 	if !st.applied.IsZero() {
 		heard = st.applied.UnixNano()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // How often a node looks whether the keys that its database hands out are running out.
@@ -34,7 +35,7 @@ func (n *node) watchKeys(ctx context.Context, number func() int64, shares func()
 			}
 			seen, last = cat, time.Now()
 		}
-		if sleep(ctx, tick) != nil {
+		if watch.Sleep(ctx, tick) != nil {
 			return
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // Limits of what a master takes from snaps at once.
@@ -225,7 +226,7 @@ func (m *master) clock(now int64) int64 {
 
 // settle works off what snaps have sent, until ctx ends.
 func (m *master) settle(ctx context.Context) {
-	s := &settler{master: m, built: make(map[string]refusedRow), began: m.state.load().pos.LSN, recalls: true}
+	s := &settler{master: m, built: make(map[string]refusedRow), began: m.state.Load().pos.LSN, recalls: true}
 	defer s.release()
 	var next *job
 	for {
@@ -275,7 +276,7 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 			return false
 		}
 		m.log.Warn("batches of snaps cannot be settled at present", "error", err)
-		if sleep(ctx, pause) != nil {
+		if watch.Sleep(ctx, pause) != nil {
 			return false
 		}
 		pause = min(2*pause, maxBackoff)

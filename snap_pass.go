@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -48,7 +49,7 @@ const (
 // noted counts a local write that may have been committed, and asks for a pass.
 func (s *snapSide) noted() {
 	s.written.Add(1)
-	signal(s.wake)
+	watch.Signal(s.wake)
 }
 
 // unmade returns how many local writes there may be no batch of yet.
@@ -91,10 +92,10 @@ func (s *snapSide) runPasses(ctx context.Context) {
 		}
 		if s.unmade() > 0 { // fewer passes make as many batches
 			rest := min(4*time.Since(start), mostRest)
-			if s.state.load().status.State == Inactive {
+			if s.state.Load().status.State == Inactive {
 				rest = offlineRest
 			}
-			sleep(ctx, rest)
+			watch.Sleep(ctx, rest)
 		}
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
@@ -152,7 +153,7 @@ func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch, err 
 		list = append(list, m.batch)
 	}
 	s.queued(made)
-	signal(s.more)
+	watch.Signal(s.more)
 	return list, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // pollPause is how many PollIntervals lie between two looks: nobody but their writer waits for what
@@ -17,8 +18,8 @@ func (s *snapSide) poll(ctx context.Context) {
 	q := &preparedDB{DB: s.db}
 	defer q.close()
 	var failed string
-	for sleep(ctx, pollPause*s.opts.PollInterval) == nil {
-		if st := s.state.load(); st.pos.LSN == 0 || st.through == loading {
+	for watch.Sleep(ctx, pollPause*s.opts.PollInterval) == nil {
+		if st := s.state.Load(); st.pos.LSN == 0 || st.through == loading {
 			continue
 		}
 		noted, err := s.engine.Noted(ctx, q, s.tables.Load().replicated())

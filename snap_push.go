@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // Limits of what a snap has on its way.
@@ -75,7 +76,7 @@ func (f *flight) judged(through uint64) {
 		f.sent = f.sent[1:]
 	}
 	f.mu.Unlock()
-	signal(f.went)
+	watch.Signal(f.went)
 }
 
 // push sends batches in order for as long as the connection lasts.

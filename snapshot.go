@@ -34,7 +34,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 		if rec, _, err = metaValue[schemaRecord](ctx, m.node, c, metaSchema); err != nil {
 			return err
 		}
-		head.Base = m.state.load().pos
+		head.Base = m.state.Load().pos
 		if from != nil && f.resumable(ctx, from, rec, cat) {
 			head.Base, head.Resume = from.Base, true
 		} else if head.Objects, err = m.engine.Objects(ctx, c); err != nil {
@@ -88,7 +88,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 	if err := m.pass(ctx); err != nil {
 		return 0, err
 	}
-	through := m.state.load().pos.LSN
+	through := m.state.Load().pos.LSN
 	// The copy is of one schema, which the record tells: ddb's own triggers count in the database's version.
 	now, _, err := metaValue[schemaRecord](ctx, m.node, m.db, metaSchema)
 	if err != nil {
@@ -133,7 +133,7 @@ func (f *sender) sendTables(ctx context.Context, l *link, cat *catalogue, from *
 // resumable reports whether a snapshot can go on: the journal still reaches back to
 // where it began, no schema statement came since, and the cursor, which comes from the follower, is at a row of a table.
 func (f *sender) resumable(ctx context.Context, from *cursor, rec schemaRecord, cat *catalogue) bool {
-	if rec.LSN > from.Base.LSN || from.Base.LSN > f.m.state.load().pos.LSN {
+	if rec.LSN > from.Base.LSN || from.Base.LSN > f.m.state.Load().pos.LSN {
 		return false
 	}
 	at := func(t *dialect.Table) bool {

@@ -349,15 +349,15 @@ func (c *Cluster) Nodes() []NodeStatus { return c.statuses() }
 
 // Watch returns the nodes as reads are routed by at present, and a channel that is closed when they should be
 // looked at again: when a state changes, and once per Options.Heartbeat.
-func (c *Cluster) Watch() ([]NodeStatus, <-chan struct{}) { return c.health.loadAndWatch() }
+func (c *Cluster) Watch() ([]NodeStatus, <-chan struct{}) { return c.health.Watch() }
 
 // Position returns the end of this node's journal.
 func (c *Cluster) Position() Position {
 	switch {
 	case c.m != nil:
-		return c.m.state.load().pos
+		return c.m.state.Load().pos
 	case c.f != nil:
-		return c.f.state.load().pos
+		return c.f.state.Load().pos
 	}
 	return Position{}
 }
@@ -375,7 +375,7 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 		return nil
 	}
 	for {
-		st, changed := c.f.state.loadAndWatch()
+		st, changed := c.f.state.Watch()
 		switch st.status.State {
 		case Active:
 			return nil
@@ -404,9 +404,9 @@ func (c *Cluster) WaitLevel(ctx context.Context) error {
 	if err := c.m.lookAgain(ctx); err != nil {
 		return err
 	}
-	pos := c.m.state.load().pos
+	pos := c.m.state.Load().pos
 	for {
-		_, changed := c.m.acked.loadAndWatch()
+		_, changed := c.m.acked.Watch()
 		behind := ""
 		c.m.mu.Lock()
 		for id, f := range c.m.followers {
