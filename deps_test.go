@@ -49,7 +49,7 @@ var mysqlGround = []string{"dialect", "internal/mysql/lang", "internal/mysql/cod
 var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
-		own: []string{"dialect", "transport", "internal/memory", "internal/mysql", "internal/remote", "internal/rights",
+		own: []string{"dialect", "transport", "internal/fault", "internal/memory", "internal/mysql", "internal/remote", "internal/rights",
 			"internal/sqlclass", "internal/sqlite", "internal/watch", "internal/wire"},
 		modules: []string{cborModule, compressModule, hclogModule, mysqlModule, sqliteModule, syncModule, timeModule},
 	},
@@ -83,6 +83,7 @@ var importRules = map[string]importRule{
 	"internal/sqlclass": {},
 	"internal/rights":   {own: []string{"internal/sqlclass"}},
 	"internal/deadline": {},
+	"internal/fault":    {},
 	"internal/watch":    {},
 	"internal/memory":   {},
 	"internal/wire":     {own: []string{"internal/deadline"}, modules: []string{cborModule, compressModule}},
