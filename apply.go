@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -149,7 +150,7 @@ func (a *applier) connect(ctx context.Context) error {
 // together share a transaction; an entry too large for one message keeps its own open until it is complete.
 func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 	if a.taking {
-		return damaged("node %s: entry %d came in the middle of a snapshot", a.opts.ID, parts[0].LSN)
+		return fault.Damaged("node %s: entry %d came in the middle of a snapshot", a.opts.ID, parts[0].LSN)
 	}
 	if err := a.connect(ctx); err != nil {
 		return err

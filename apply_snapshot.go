@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // refuseOlder keeps a master, whoever it is, from taking the node back to an earlier state without Rejoin.
@@ -29,7 +31,7 @@ func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err err
 		var begun bool
 		a.cursor, begun, err = metaValue[cursor](ctx, a.node, a.conn, metaCursor)
 		if err == nil && (!begun || a.cursor.Base != head.Base) {
-			return damaged("node %s: the master goes on with a snapshot from %v, which this node has not begun", a.opts.ID, head.Base)
+			return fault.Damaged("node %s: the master goes on with a snapshot from %v, which this node has not begun", a.opts.ID, head.Base)
 		}
 		a.loaded, a.taking = a.cursor.Rows, err == nil
 		return err
@@ -145,7 +147,7 @@ func (a *applier) progress(table string, done bool) {
 // expects checks that the rows of a snapshot, or its file, are what comes now.
 func (a *applier) expects(file bool) error {
 	if !a.taking || file != a.filed {
-		return damaged("node %s: a piece of a snapshot came that was not announced", a.opts.ID)
+		return fault.Damaged("node %s: a piece of a snapshot came that was not announced", a.opts.ID)
 	}
 	return nil
 }
@@ -252,7 +254,7 @@ func (d *decoder) wait() {
 
 func decodeRows(payload []byte) *decodedRows {
 	r := new(decodedRows)
-	if r.snapshotRows, r.err = decodeMessage[snapshotRows](payload); r.err != nil {
+	if r.snapshotRows, r.err = wire.DecodeChecked[snapshotRows](payload); r.err != nil {
 		return r
 	}
 	r.rows = make([]dialect.Row, 0, min(r.Change.Present, chunkRows))

@@ -44,7 +44,7 @@ func FuzzCursor(f *testing.F) {
 	s := &sender{m: c.m}
 	cat := c.m.tables.Load()
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		from, err := decodeMessage[cursor](payload)
+		from, err := wire.DecodeChecked[cursor](payload)
 		if refusedWell(t, err) {
 			return
 		}

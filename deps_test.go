@@ -86,7 +86,7 @@ var importRules = map[string]importRule{
 	"internal/fault":    {},
 	"internal/watch":    {},
 	"internal/memory":   {},
-	"internal/wire":     {own: []string{"internal/deadline"}, modules: []string{cborModule, compressModule}},
+	"internal/wire":     {own: []string{"internal/deadline", "internal/fault"}, modules: []string{cborModule, compressModule}},
 	"internal/remote":   {own: []string{"internal/wire", "transport"}, modules: []string{cborModule, mysqlModule}},
 
 	// Screens and flags.

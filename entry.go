@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -46,7 +47,7 @@ type body struct {
 
 func decodeBody(p *Part) (*body, error) {
 	b := new(body)
-	if err := decodeInto(p.Payload, b); err != nil {
+	if err := wire.DecodeInto(p.Payload, b); err != nil {
 		return nil, fmt.Errorf("entry %d part %d: %w", p.LSN, p.Index, err)
 	}
 	return b, nil
@@ -76,7 +77,7 @@ func (c *Change) each(f func(dialect.Row) error) error {
 		}
 	}
 	if len(rest) > 0 {
-		return damaged("%d bytes too many in the keys of %s", len(rest), c.Table)
+		return fault.Damaged("%d bytes too many in the keys of %s", len(rest), c.Table)
 	}
 	rest = c.Rows
 	for range c.Present {
@@ -90,7 +91,7 @@ func (c *Change) each(f func(dialect.Row) error) error {
 		}
 	}
 	if len(rest) > 0 {
-		return damaged("%d bytes too many in the rows of %s", len(rest), c.Table)
+		return fault.Damaged("%d bytes too many in the rows of %s", len(rest), c.Table)
 	}
 	return nil
 }

@@ -155,9 +155,9 @@ func (s *handshake) expect(kind uint8, into any) error {
 	s.hear(got, payload)
 	switch got {
 	case kind:
-		return decodeBy(wire.UnmarshalStrict, payload, into)
+		return wire.DecodeBy(wire.UnmarshalStrict, payload, into)
 	case msgRefusal:
-		r, err := decodeMessage[refusal](payload)
+		r, err := wire.DecodeChecked[refusal](payload)
 		if err != nil {
 			return err
 		}
@@ -360,13 +360,13 @@ func (s *handshake) greeted(g *greeting) error {
 	s.hear(kind, payload)
 	switch kind {
 	case msgRefusal:
-		r, err := decodeMessage[refusal](payload)
+		r, err := wire.DecodeChecked[refusal](payload)
 		if err != nil {
 			return err
 		}
 		return r.err()
 	case msgGreeting:
-		if err := decodeInto(payload, g); err != nil {
+		if err := wire.DecodeInto(payload, g); err != nil {
 			return err
 		}
 	default:

@@ -1,13 +1,11 @@
 package ddb
 
 import (
-	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
 
-	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/internal/fault"
 )
 
 // What comes from another node is checked once, where it is decoded; what is behind that relies on it. A row is
@@ -22,52 +20,24 @@ const (
 	maxEvery = 24 * time.Hour
 )
 
-// checked is what tells of itself what no node sends.
-type checked interface{ check() error }
-
-// decodeMessage decodes what another node has sent, and checks it. Its errors wrap ErrDamaged.
-func decodeMessage[T any](payload []byte) (T, error) {
-	var v T
-	return v, decodeInto(payload, &v)
-}
-
-// decodeInto is decodeMessage for a variable.
-func decodeInto(payload []byte, into any) error { return decodeBy(wire.Unmarshal, payload, into) }
-
-// decodeBy is decodeInto with a decoder.
-func decodeBy(unmarshal func(payload []byte, into any) error, payload []byte, into any) error {
-	err := unmarshal(payload, into)
-	if c, ok := into.(checked); ok && err == nil {
-		err = c.check()
-	}
-	if err == nil || errors.Is(err, ErrDamaged) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrDamaged, err)
-}
-
-func damaged(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...)
-}
-
-func (p Position) check() error {
+func (p Position) Check() error {
 	if p.LSN > maxLSN || p.Epoch > math.MaxInt64 {
-		return damaged("position %v", p)
+		return fault.Damaged("position %v", p)
 	}
 	return nil
 }
 
-func (p *Part) check() error {
+func (p *Part) Check() error {
 	if p.LSN == 0 || p.LSN > maxLSN || p.Epoch > math.MaxInt64 || p.Index < 0 || p.Index >= lastPart || p.Records < 0 {
-		return damaged("entry %d of epoch %d, part %d, with %d records", p.LSN, p.Epoch, p.Index, p.Records)
+		return fault.Damaged("entry %d of epoch %d, part %d, with %d records", p.LSN, p.Epoch, p.Index, p.Records)
 	}
 	return nil
 }
 
-func (b *body) check() error {
+func (b *body) Check() error {
 	for queue, number := range b.Batches {
 		if queue == "" || number > maxNumber {
-			return damaged("batch %d of snap %q", number, queue)
+			return fault.Damaged("batch %d of snap %q", number, queue)
 		}
 	}
 	return checkChanges(b.Changes)
@@ -76,19 +46,19 @@ func (b *body) check() error {
 func checkChanges(list []*Change) error {
 	for _, c := range list {
 		if c == nil {
-			return damaged("changes of no table")
+			return fault.Damaged("changes of no table")
 		}
-		if err := c.check(); err != nil {
+		if err := c.Check(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// check leaves the rows to each, but sees to it that they end: every row takes a byte at least.
-func (c *Change) check() error {
+// Check leaves the rows to each, but sees to it that they end: every row takes a byte at least.
+func (c *Change) Check() error {
 	if c.Present < 0 || c.Present > len(c.Rows) || c.Absent < 0 || c.Absent > len(c.Keys) {
-		return damaged("table %s: %d rows in %d bytes, %d keys in %d bytes", c.Table, c.Present, len(c.Rows), c.Absent, len(c.Keys))
+		return fault.Damaged("table %s: %d rows in %d bytes, %d keys in %d bytes", c.Table, c.Present, len(c.Rows), c.Absent, len(c.Keys))
 	}
 	return checkKey(c.Table, c.Key, c.Columns)
 }
@@ -96,69 +66,69 @@ func (c *Change) check() error {
 // checkKey checks which columns of a table are its key.
 func checkKey(table string, key []int, columns []string) error {
 	if len(key) == 0 || len(key) > len(columns) || slices.ContainsFunc(key, func(k int) bool { return k < 0 || k >= len(columns) }) {
-		return damaged("table %s with the key %v of %d columns", table, key, len(columns))
+		return fault.Damaged("table %s with the key %v of %d columns", table, key, len(columns))
 	}
 	return nil
 }
 
-func (h *snapshotHead) check() error {
+func (h *snapshotHead) Check() error {
 	if h.Resume && (h.File || len(h.Objects) > 0) {
-		return damaged("a snapshot goes on and begins anew")
+		return fault.Damaged("a snapshot goes on and begins anew")
 	}
-	return h.Base.check()
+	return h.Base.Check()
 }
 
-func (r *snapshotRows) check() error {
+func (r *snapshotRows) Check() error {
 	if r.Change == nil {
-		return damaged("rows of no table")
+		return fault.Damaged("rows of no table")
 	}
-	if err := r.Change.check(); err != nil {
+	if err := r.Change.Check(); err != nil {
 		return err
 	}
 	if r.Change.Absent > 0 || len(r.After) != len(r.Change.Key) {
-		return damaged("rows of table %s: %d keys, a last key of %d values", r.Change.Table, r.Change.Absent, len(r.After))
+		return fault.Damaged("rows of table %s: %d keys, a last key of %d values", r.Change.Table, r.Change.Absent, len(r.After))
 	}
 	return nil
 }
 
-func (e *snapshotEnd) check() error {
+func (e *snapshotEnd) Check() error {
 	if e.Through > maxLSN {
-		return damaged("a snapshot through entry %d", e.Through)
+		return fault.Damaged("a snapshot through entry %d", e.Through)
 	}
 	return nil
 }
 
-func (b *beat) check() error {
+func (b *beat) Check() error {
 	if b.Every < 0 || b.Every > int64(maxEvery) || b.Pending < 0 {
-		return damaged("a heartbeat every %v with %d batches pending", time.Duration(b.Every), b.Pending)
+		return fault.Damaged("a heartbeat every %v with %d batches pending", time.Duration(b.Every), b.Pending)
 	}
-	return b.Position.check()
+	return b.Position.Check()
 }
 
-func (b *batches) check() error {
+func (b *batches) Check() error {
 	if b.First > maxNumber || len(b.Bodies) > settleBatches {
-		return damaged("%d batches from number %d on", len(b.Bodies), b.First)
+		return fault.Damaged("%d batches from number %d on", len(b.Bodies), b.First)
 	}
 	return nil
 }
 
-func (v *verdict) check() error {
+func (v *verdict) Check() error {
 	if v.Through > maxNumber {
-		return damaged("a verdict on batch %d", v.Through)
+		return fault.Damaged("a verdict on batch %d", v.Through)
 	}
 	return nil
 }
 
-func (h *hello) check() error {
+func (h *hello) Check() error {
 	if h.Number > maxNumber {
-		return damaged("batch %d has left the queue", h.Number)
+		return fault.Damaged("batch %d has left the queue", h.Number)
 	}
-	return h.Position.check()
+	return h.Position.Check()
 }
 
-func (w *welcome) check() error {
+func (w *welcome) Check() error {
 	if w.Number > maxNumber || w.Node < 0 {
-		return damaged("batch %d of snap number %d", w.Number, w.Node)
+		return fault.Damaged("batch %d of snap number %d", w.Number, w.Node)
 	}
 	return nil
 }

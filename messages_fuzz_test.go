@@ -97,7 +97,7 @@ func FuzzBatch(f *testing.F) {
 	f.Add(seed(f, &batch{Clock: -1 << 63, Wall: 1<<63 - 1, Heard: 1<<63 - 1}))
 	t := &dialect.Table{Name: "t", Stored: []string{"v", "w", "id", "new"}, Key: []int{2, 1}, ExactKey: true}
 	f.Fuzz(func(tt *testing.T, payload []byte) {
-		b, err := decodeMessage[batch](payload)
+		b, err := wire.DecodeChecked[batch](payload)
 		if refusedWell(tt, err) {
 			return
 		}
@@ -148,60 +148,60 @@ func FuzzMessage(f *testing.F) {
 		var err error
 		switch kind {
 		case msgGreeting:
-			_, err = decodeMessage[greeting](payload)
+			_, err = wire.DecodeChecked[greeting](payload)
 		case msgHello:
 			var h hello
-			if err = decodeBy(wire.UnmarshalStrict, payload, &h); err == nil {
+			if err = wire.DecodeBy(wire.UnmarshalStrict, payload, &h); err == nil {
 				_ = h.checkNames()
 			}
 		case msgProof:
 			var p proofs
-			if err = decodeBy(wire.UnmarshalStrict, payload, &p); err == nil && p.proves([]byte("k"), nil, byFollower) {
+			if err = wire.DecodeBy(wire.UnmarshalStrict, payload, &p); err == nil && p.proves([]byte("k"), nil, byFollower) {
 				t.Error("a proof without the key")
 			}
 		case msgFollow:
-			_, err = decodeMessage[begin](payload)
+			_, err = wire.DecodeChecked[begin](payload)
 		case msgWelcome:
-			_, err = decodeMessage[welcome](payload)
+			_, err = wire.DecodeChecked[welcome](payload)
 		case msgRefusal:
 			var r refusal
-			if r, err = decodeMessage[refusal](payload); err == nil {
+			if r, err = wire.DecodeChecked[refusal](payload); err == nil {
 				_ = r.err().Error()
 			}
 		case msgPart:
 			var p Part
-			if p, err = decodeMessage[Part](payload); err == nil {
+			if p, err = wire.DecodeChecked[Part](payload); err == nil {
 				_ = p.follows(Position{LSN: p.LSN - 1}.anchor())
 				_ = sequence(p.LSN, p.Index)
 				_ = p.Time()
 			}
 		case msgBeat:
 			var b beat
-			if b, err = decodeMessage[beat](payload); err == nil && 3*time.Duration(b.Every) < 0 {
+			if b, err = wire.DecodeChecked[beat](payload); err == nil && 3*time.Duration(b.Every) < 0 {
 				t.Errorf("an interval of %d", b.Every)
 			}
 		case msgAck:
-			_, err = decodeMessage[ack](payload)
+			_, err = wire.DecodeChecked[ack](payload)
 		case msgSnapshot:
-			_, err = decodeMessage[snapshotHead](payload)
+			_, err = wire.DecodeChecked[snapshotHead](payload)
 		case msgRows:
 			r := decodeRows(payload)
 			if err = r.err; err == nil && (len(r.rows) != r.Change.Present || slices.ContainsFunc(r.rows, func(r dialect.Row) bool { return r.Values == nil })) {
 				t.Errorf("%d rows of %d", len(r.rows), r.Change.Present)
 			}
 		case msgSnapshotEnd:
-			_, err = decodeMessage[snapshotEnd](payload)
+			_, err = wire.DecodeChecked[snapshotEnd](payload)
 		case msgBatch:
 			var b batches
-			if b, err = decodeMessage[batches](payload); err == nil && b.First+uint64(len(b.Bodies)) < b.First {
+			if b, err = wire.DecodeChecked[batches](payload); err == nil && b.First+uint64(len(b.Bodies)) < b.First {
 				t.Errorf("%d batches from %d on", len(b.Bodies), b.First)
 			}
 		case msgVerdict:
-			_, err = decodeMessage[verdict](payload)
+			_, err = wire.DecodeChecked[verdict](payload)
 		case msgNumber:
-			_, err = decodeMessage[nodeNumber](payload)
+			_, err = wire.DecodeChecked[nodeNumber](payload)
 		case msgFile:
-			_, err = decodeMessage[[]byte](payload)
+			_, err = wire.DecodeChecked[[]byte](payload)
 		}
 		refusedWell(t, err)
 	})

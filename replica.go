@@ -432,7 +432,7 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 				return err
 			}
 		case msgBeat:
-			b, err := decodeMessage[beat](payload)
+			b, err := wire.DecodeChecked[beat](payload)
 			if err != nil {
 				return err
 			}
@@ -445,7 +445,7 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 				return err
 			}
 		case msgRefusal:
-			r, err := decodeMessage[refusal](payload)
+			r, err := wire.DecodeChecked[refusal](payload)
 			if err != nil {
 				return err
 			}

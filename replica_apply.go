@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/internal/watch"
+	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // work applies what waits in the inbox until ctx ends or something cannot be applied (R3).
@@ -59,7 +60,7 @@ func (f *follower) messages(ctx context.Context, up *upstream, items []item, ahe
 		}
 		parts := make([]Part, n)
 		for i := range parts {
-			if err := decodeInto(items[i].payload, &parts[i]); err != nil {
+			if err := wire.DecodeInto(items[i].payload, &parts[i]); err != nil {
 				return err
 			}
 		}
@@ -127,7 +128,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 	it := items[0]
 	switch it.kind {
 	case msgSnapshot:
-		head, err := decodeMessage[snapshotHead](it.payload)
+		head, err := wire.DecodeChecked[snapshotHead](it.payload)
 		if err != nil {
 			return err
 		}
@@ -149,13 +150,13 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 		}
 		return f.apply.snapshotRows(ctx, r)
 	case msgFile:
-		chunk, err := decodeMessage[[]byte](it.payload)
+		chunk, err := wire.DecodeChecked[[]byte](it.payload)
 		if err != nil {
 			return err
 		}
 		return f.apply.fileChunk(chunk)
 	case msgNumber:
-		n, err := decodeMessage[nodeNumber](it.payload)
+		n, err := wire.DecodeChecked[nodeNumber](it.payload)
 		if err != nil {
 			return err
 		}
@@ -164,7 +165,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 		}
 		return f.snap.numbered(ctx, n.Node)
 	}
-	end, err := decodeMessage[snapshotEnd](it.payload)
+	end, err := wire.DecodeChecked[snapshotEnd](it.payload)
 	if err != nil {
 		return err
 	}

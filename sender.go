@@ -268,7 +268,7 @@ func (l *link) begun() (*cursor, error) {
 	if kind != msgFollow {
 		return nil, fmt.Errorf("ddb: message of kind %d before the first", kind)
 	}
-	b, err := decodeMessage[begin](payload)
+	b, err := wire.DecodeChecked[begin](payload)
 	return b.Cursor, err
 }
 
@@ -345,7 +345,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 		f.mu.Unlock()
 		switch kind {
 		case msgAck:
-			a, err := decodeMessage[ack](payload)
+			a, err := wire.DecodeChecked[ack](payload)
 			if err != nil {
 				return err
 			}
@@ -367,7 +367,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 				f.judgeLag()
 			}
 		case msgBeat:
-			b, err := decodeMessage[beat](payload)
+			b, err := wire.DecodeChecked[beat](payload)
 			if err != nil {
 				return err
 			}
@@ -377,7 +377,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 				return err
 			}
 		case msgRefusal:
-			r, err := decodeMessage[refusal](payload)
+			r, err := wire.DecodeChecked[refusal](payload)
 			if err != nil {
 				return err
 			}

@@ -232,7 +232,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 		if through > 0 && (!number.Valid || uint64(number.Int64) > through) {
 			break // where there is one writer, numbers rise with ids, and have no index
 		}
-		b, err := decodeMessage[batch](payload)
+		b, err := wire.DecodeChecked[batch](payload)
 		if err == nil {
 			err = keys.add(&b, m.id)
 		}

@@ -342,7 +342,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 
 // gatherPending adds a batch's new states where the table is still as it was then.
 func (s *snapSide) gatherPending(payload []byte, into *coalescer) error {
-	b, err := decodeMessage[batch](payload)
+	b, err := wire.DecodeChecked[batch](payload)
 	if err != nil {
 		return err
 	}

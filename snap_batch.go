@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -78,7 +79,7 @@ func (c *batchChange) each(f func(dialect.Row) error) error {
 		if err == nil {
 			bits, ok := flags[0].(int64)
 			if !ok || bits&(hasBase|hasNew) == 0 || bits&^(hasBase|hasNew) != 0 {
-				return damaged("batch: rows of %s: a change from %v", c.Table, flags[0])
+				return fault.Damaged("batch: rows of %s: a change from %v", c.Table, flags[0])
 			}
 			if bits&hasBase != 0 {
 				r.Base, err = read(len(c.Columns))
@@ -95,7 +96,7 @@ func (c *batchChange) each(f func(dialect.Row) error) error {
 		}
 	}
 	if len(rest) > 0 {
-		return damaged("batch: %d bytes too many in the rows of %s", len(rest), c.Table)
+		return fault.Damaged("batch: %d bytes too many in the rows of %s", len(rest), c.Table)
 	}
 	return nil
 }
@@ -110,10 +111,10 @@ func (b *batch) madeAt() int64 {
 }
 
 // check finds what no snap sends: one malformed batch must not stop those of others that are settled with it.
-func (b *batch) check() error {
+func (b *batch) Check() error {
 	for _, c := range b.Changes {
 		if c == nil || c.Count < 0 {
-			return damaged("batch: changes of no table, or fewer than none")
+			return fault.Damaged("batch: changes of no table, or fewer than none")
 		}
 		if err := checkKey(c.Table, c.Key, c.Columns); err != nil {
 			return err

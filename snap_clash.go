@@ -137,7 +137,7 @@ func (s *snapSide) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Tabl
 		if err := list.Scan(&payload); err != nil {
 			return nil, nil, err
 		}
-		b, err := decodeMessage[batch](payload)
+		b, err := wire.DecodeChecked[batch](payload)
 		if err != nil {
 			return nil, nil, err
 		}

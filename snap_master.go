@@ -12,6 +12,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/watch"
+	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // Limits of what a master takes from snaps at once.
@@ -172,7 +173,7 @@ func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) erro
 	if f.role != Snap {
 		return fmt.Errorf("ddb: follower %s sent a batch, but is no snap", f.id)
 	}
-	msg, err := decodeMessage[batches](payload)
+	msg, err := wire.DecodeChecked[batches](payload)
 	if err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) erro
 	now := time.Now().UnixNano()
 	for i, body := range msg.Bodies {
 		a := &arrived{job: j, snap: f.id, number: msg.First + uint64(i), sum: sumBatch(body)}
-		if err := decodeInto(body, &a.batch); err != nil {
+		if err := wire.DecodeInto(body, &a.batch); err != nil {
 			err = fmt.Errorf("batch %d of snap %s: %w", a.number, f.id, err)
 			return errors.Join(err, l.write(msgRefusal, refusalOf(err)))
 		}

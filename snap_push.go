@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/watch"
+	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // Limits of what a snap has on its way.
@@ -257,7 +258,7 @@ func (s *snapSide) unnumbered(ctx context.Context, q dialect.Querier) (runs [][2
 
 // verdict takes the master's word on batches. They stay until the entry that includes them is applied (N3).
 func (s *snapSide) verdict(_ context.Context, payload []byte) error {
-	v, err := decodeMessage[verdict](payload)
+	v, err := wire.DecodeChecked[verdict](payload)
 	if err != nil {
 		return err
 	}
