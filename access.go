@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/ddb-project/ddb/internal/watch"
+	"github.com/ddb-project/ddb/journal"
 	"github.com/ddb-project/ddb/transport"
 )
 
@@ -214,7 +215,7 @@ func (m *master) turnOut() {
 var errTurnedOut = fmt.Errorf("%w any more: its key or its place in Options.Nodes is gone", ErrUnknownNode)
 
 // mayWrite reports whether a snap's batches may do that to the table. Who is not let in any more may do nothing.
-func (a *Access) mayWrite(snap string, t tableName, op Ops) bool {
+func (a *Access) mayWrite(snap string, t journal.TableName, op Ops) bool {
 	n, ok := a.node(snap)
 	return ok && n.allows(t, op)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // applier writes entries and snapshots into a follower's database. One goroutine uses it (R3).
@@ -87,7 +88,7 @@ func (a *applier) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.pos, a.prev = last, last.anchor()
+	a.pos, a.prev = last, last.Anchor()
 	a.unfiled = nil
 	if !a.inside() {
 		_, unfinished, err := a.meta(ctx, a.db, metaCursor)
@@ -95,7 +96,7 @@ func (a *applier) reload(ctx context.Context) error {
 			return err
 		}
 		if unfinished {
-			a.pos, a.prev = Position{}, Position{}.anchor() // the journal has yet to begin anew
+			a.pos, a.prev = Position{}, Position{}.Anchor() // the journal has yet to begin anew
 		}
 		if a.applied, _, err = metaValue[LSN](ctx, a.node, a.db, metaApplied); err != nil {
 			return err
@@ -111,7 +112,7 @@ func (a *applier) reload(ctx context.Context) error {
 
 // inside reports whether the journal is in the node's own database.
 func (a *applier) inside() bool {
-	_, ok := a.journal.(transactional)
+	_, ok := a.journal.(journal.Transactional)
 	return ok
 }
 
@@ -131,7 +132,7 @@ func (a *applier) abort() {
 		rollback(a.conn)
 	}
 	a.closed(false)
-	a.prev, a.unfiled = a.pos.anchor(), nil
+	a.prev, a.unfiled = a.pos.Anchor(), nil
 }
 
 func (a *applier) connect(ctx context.Context) error {
@@ -160,12 +161,12 @@ func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 			a.close()
 		}
 	}()
-	bodies := make([]*body, len(parts))
+	bodies := make([]*journal.Body, len(parts))
 	for i := range parts {
-		if err := parts[i].follows(a.prev); err != nil {
+		if err := parts[i].Follows(a.prev); err != nil {
 			return fmt.Errorf("node %s: %w", a.opts.ID, err)
 		}
-		if bodies[i], err = decodeBody(&parts[i]); err != nil {
+		if bodies[i], err = journal.Decode(&parts[i]); err != nil {
 			return err
 		}
 		a.prev = parts[i]
@@ -196,7 +197,7 @@ func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 }
 
 // some applies parts of which either only the first or none has schema statements.
-func (a *applier) some(ctx context.Context, parts []Part, bodies []*body) error {
+func (a *applier) some(ctx context.Context, parts []Part, bodies []*journal.Body) error {
 	schema := bodies[0].Schema
 	if !a.open && (len(schema) == 0 || a.engine.Transactional()) {
 		if err := a.begin(ctx); err != nil {
@@ -264,7 +265,7 @@ func (a *applier) some(ctx context.Context, parts []Part, bodies []*body) error 
 
 // batches notes which batches of snaps the bodies hold: a replica that is promoted must know as well as the
 // master before it which it has.
-func (a *applier) batches(ctx context.Context, bodies []*body) error {
+func (a *applier) batches(ctx context.Context, bodies []*journal.Body) error {
 	received := make(map[string]uint64)
 	for _, b := range bodies {
 		if a.includes != nil && len(b.Batches) > 0 {
@@ -342,8 +343,8 @@ func (a *applier) tx(ctx context.Context, f func() error) error {
 }
 
 // record puts the parts into the journal, in the transaction of their rows (R1).
-func (a *applier) record(ctx context.Context, parts []Part, bodies []*body) error {
-	j, inside := a.journal.(transactional)
+func (a *applier) record(ctx context.Context, parts []Part, bodies []*journal.Body) error {
+	j, inside := a.journal.(journal.Transactional)
 	for i := range parts {
 		if !inside {
 			a.unfiled = append(a.unfiled, parts[i])
@@ -361,25 +362,25 @@ func (a *applier) record(ctx context.Context, parts []Part, bodies []*body) erro
 
 // rows applies the row states of the bodies in order. States of the same row that
 // wait together are written once, the last one.
-func (a *applier) rows(ctx context.Context, bodies []*body) error {
+func (a *applier) rows(ctx context.Context, bodies []*journal.Body) error {
 	cat := a.tables.Load()
 	pending := newCoalescer()
 	mixed := a.through > 0
 	for _, b := range bodies {
 		mixed = mixed || b.Mixed
 		for _, c := range b.Changes {
-			name := tableName{c.Database, c.Table}
+			name := journal.TableName{Database: c.Database, Table: c.Table}
 			t := cat.byName[name]
 			if t == nil {
 				return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.opts.ID, name)
 			}
-			if err := c.sameColumns(t); err != nil {
+			if err := c.SameColumns(t); err != nil {
 				return fmt.Errorf("ddb: node %s: %w", a.opts.ID, err)
 			}
 			if err := a.rememberNext(ctx, t, c); err != nil {
 				return err
 			}
-			err := c.each(func(r dialect.Row) error {
+			err := c.Each(func(r dialect.Row) error {
 				if pending.put(t, r) {
 					return nil
 				}

@@ -9,6 +9,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // refuseOlder keeps a master, whoever it is, from taking the node back to an earlier state without Rejoin.
@@ -89,7 +90,7 @@ func (a *applier) clearJournal(ctx context.Context) error {
 		return err
 	}
 	a.pos, a.through, a.applied, a.unfiled = Position{}, 0, 0, nil
-	a.prev = a.pos.anchor()
+	a.prev = a.pos.Anchor()
 	return nil
 }
 
@@ -112,12 +113,12 @@ func (a *applier) snapshotRows(ctx context.Context, r *decodedRows) error {
 		return err
 	}
 	c := r.Change
-	name := tableName{c.Database, c.Table}
+	name := journal.TableName{Database: c.Database, Table: c.Table}
 	t := a.tables.Load().byName[name]
 	if t == nil {
 		return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.opts.ID, name)
 	}
-	if err := c.sameColumns(t); err != nil {
+	if err := c.SameColumns(t); err != nil {
 		return fmt.Errorf("ddb: node %s: %w", a.opts.ID, err)
 	}
 	rows := r.rows
@@ -160,7 +161,7 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 	if through <= a.cursor.Base.LSN {
 		through = 0
 	}
-	anchor := a.cursor.Base.anchor()
+	anchor := a.cursor.Base.Anchor()
 	anchor.Records = -1 // an anchor holds no rows: it only gives the chain a start
 	anchor.Payload = []byte{}
 	anchor.At = time.Now().UnixNano()
@@ -183,7 +184,7 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 				return err
 			}
 		}
-		if j, ok := a.journal.(transactional); ok && anchor.LSN > 0 {
+		if j, ok := a.journal.(journal.Transactional); ok && anchor.LSN > 0 {
 			return j.AppendIn(ctx, a.conn, anchor)
 		}
 		return nil
@@ -205,7 +206,7 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 	}
 	a.taking = false
 	a.pos, a.through = a.cursor.Base, through
-	a.prev = a.pos.anchor()
+	a.prev = a.pos.Anchor()
 	a.progress("", true)
 	return nil
 }
@@ -258,6 +259,6 @@ func decodeRows(payload []byte) *decodedRows {
 		return r
 	}
 	r.rows = make([]dialect.Row, 0, min(r.Change.Present, chunkRows))
-	r.err = r.Change.each(func(row dialect.Row) error { r.rows = append(r.rows, row); return nil })
+	r.err = r.Change.Each(func(row dialect.Row) error { r.rows = append(r.rows, row); return nil })
 	return r
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // Conflict is one row of the conflicts table: what a snap wrote and what it met.
@@ -34,7 +35,7 @@ type Conflict struct {
 // conflictRow is a conflict that is about to be stored.
 type conflictRow struct {
 	a                   *arrived
-	table               tableName
+	table               journal.TableName
 	columns             []string // of base and local
 	theirs              []string // of remote
 	key                 []any
@@ -96,7 +97,7 @@ func (c *conflictRow) values(t *dialect.Table, id string, at int64, most int) ([
 	if err != nil {
 		return nil, err
 	}
-	fields := map[string]any{"id": id, "at": at, "db": c.table.database, "tbl": c.table.table, "rowkey": c.rowKey(),
+	fields := map[string]any{"id": id, "at": at, "db": c.table.Database, "tbl": c.table.Table, "rowkey": c.rowKey(),
 		"base": images["base"], "local": images["local"], "remote": images["remote"],
 		"origin": c.a.snap, "batch": int64(c.a.number), "policy": c.policy, "outcome": c.outcome, "reason": c.reason, "state": "open"}
 	values := make([]any, len(t.Stored))
@@ -212,7 +213,7 @@ func (c *Cluster) conflictsTable(ctx context.Context, tx *sql.Tx) (string, error
 
 // rewrite writes a row that lost.
 func (c *Cluster) rewrite(ctx context.Context, tx *sql.Tx, k Conflict, lost string) error {
-	name := tableName{k.Database, k.Table}
+	name := journal.TableName{Database: k.Database, Table: k.Table}
 	t := c.node.tables.Load().byName[name]
 	if t == nil {
 		return fmt.Errorf("there is no table %s any more; create it again, or dismiss the conflict", name)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // DefaultJournal opens the default journal in a database, for the suite in ddbtest.
@@ -20,7 +21,7 @@ func DefaultJournal(tb testing.TB, db *sql.DB, d dialect.Dialect) Journal {
 		tb.Fatal(err)
 	}
 	n := &node{db: db, engine: engine}
-	return newSQLJournal(db, engine, n.inTx)
+	return journal.NewSQL(db, engine, n.inTx)
 }
 
 // ToMain returns the connections of a follower to its master, as whoever has stolen its key would have them: nothing is

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // Keys that the master has handed out are not handed out again by a node that takes its place, also when their rows were
@@ -33,7 +34,7 @@ func hidesKeys(t *dialect.Table) bool {
 }
 
 // addCounters adds the counters of tables, asked for after the snapshot of their rows was opened: none of these has a higher value.
-func (s *sequencer) addCounters(ctx context.Context, q dialect.Querier, b *entryBuilder, noted []*dialect.Table, x *extra) error {
+func (s *sequencer) addCounters(ctx context.Context, q dialect.Querier, b *journal.Entry, noted []*dialect.Table, x *extra) error {
 	e, ok := s.engine.(counting)
 	if !ok {
 		return nil
@@ -51,7 +52,7 @@ func (s *sequencer) addCounters(ctx context.Context, q dialect.Querier, b *entry
 		if err != nil {
 			return fmt.Errorf("ddb: pass: read table %s: %w", t.Name, err)
 		}
-		b.change(t).Next = next
+		b.Change(t).Next = next
 	}
 	return nil
 }

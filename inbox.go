@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/ddb-project/ddb/internal/watch"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // item is a message that waits for the applier.
@@ -31,7 +32,7 @@ func (b *inbox) put(ctx context.Context, it item) error {
 		b.mu.Lock()
 		if b.bytes == 0 || b.bytes+len(it.payload) <= inboxBytes {
 			b.items = append(b.items, it)
-			b.bytes += len(it.payload) + partOverhead
+			b.bytes += len(it.payload) + journal.PartOverhead
 			b.mu.Unlock()
 			watch.Signal(b.came)
 			return nil

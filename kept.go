@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // A table that cannot be replicated stays on the master, and so does a view that may read it, or that calls a stored
@@ -20,7 +21,7 @@ import (
 // shippable lists what followers get of the objects, with databases named as in entries: without what every node has by
 // itself, and without what is kept on the master, whose names it returns too.
 func (n *node) shippable(cat *catalogue, objects []dialect.Object) (list []dialect.Object, kept []string) {
-	refused := make(map[tableName]bool)
+	refused := make(map[journal.TableName]bool)
 	for _, t := range cat.list {
 		if t.Refusal != "" {
 			refused[n.name(t)] = true
@@ -29,10 +30,10 @@ func (n *node) shippable(cat *catalogue, objects []dialect.Object) (list []diale
 	}
 	kept, views := keptViews(objects, kept)
 	for _, o := range objects {
-		on := tableName{n.logical(o.Database), o.Name}
+		on := journal.TableName{Database: n.logical(o.Database), Table: o.Name}
 		if o.Kind == "index" || o.Kind == "trigger" {
 			info, _ := sqlclass.ParseSchema(classOf(n.dialect.Name()), o.SQL)
-			on.table = info.On.Name
+			on.Table = info.On.Name
 		}
 		switch {
 		case o.Kind == "database" && o.Name == n.primary:
@@ -41,7 +42,7 @@ func (n *node) shippable(cat *catalogue, objects []dialect.Object) (list []diale
 			o.Database = ""
 			list = append(list, o)
 			continue
-		case o.Kind != "function" && o.Kind != "procedure" && (n.among(refused, on) || n.among(views, tableName{o.Database, on.table})):
+		case o.Kind != "function" && o.Kind != "procedure" && (n.among(refused, on) || n.among(views, journal.TableName{Database: o.Database, Table: on.Table})):
 			continue
 		}
 		o.Database = n.logical(o.Database)
@@ -51,12 +52,12 @@ func (n *node) shippable(cat *catalogue, objects []dialect.Object) (list []diale
 }
 
 // among reports whether a name is one of the set, as the database tells names apart that it writes itself.
-func (n *node) among(set map[tableName]bool, name tableName) bool {
+func (n *node) among(set map[journal.TableName]bool, name journal.TableName) bool {
 	if n.dialect.Name() != "sqlite" {
 		return set[name]
 	}
 	for has := range set {
-		if strings.EqualFold(has.table, name.table) {
+		if strings.EqualFold(has.Table, name.Table) {
 			return true
 		}
 	}
@@ -67,8 +68,8 @@ func (n *node) among(set map[tableName]bool, name tableName) bool {
 var mayWrite = regexp.MustCompile(`(?is)\b(?:(?:INSERT|UPDATE|DELETE|REPLACE)\b\s*[^(\s]|(?:CALL|NEXTVAL|SETVAL|NEXT\s+VALUE)\b)`)
 
 // keptViews finds the views that mention one of names, a function that may write, or such a view, and adds their names.
-func keptViews(objects []dialect.Object, names []string) ([]string, map[tableName]bool) {
-	views := make(map[tableName]bool)
+func keptViews(objects []dialect.Object, names []string) ([]string, map[journal.TableName]bool) {
+	views := make(map[journal.TableName]bool)
 	for more := true; more; {
 		more = false
 		for _, o := range objects {
@@ -80,7 +81,7 @@ func keptViews(objects []dialect.Object, names []string) ([]string, map[tableNam
 	for more := len(names) > 0; more; {
 		more = false
 		for _, o := range objects {
-			if name := (tableName{o.Database, o.Name}); o.Kind == "view" && !views[name] && mentions(o.SQL, names) {
+			if name := (journal.TableName{Database: o.Database, Table: o.Name}); o.Kind == "view" && !views[name] && mentions(o.SQL, names) {
 				views[name], more = true, true
 				names = append(names, o.Name)
 			}

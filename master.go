@@ -241,7 +241,7 @@ func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *catalogue) er
 	before := len(rec.Tables)
 	for _, t := range cat.replicated() {
 		if t.Bare {
-			delete(rec.Tables, m.name(t).key())
+			delete(rec.Tables, m.name(t).Key())
 		}
 	}
 	if len(rec.Tables) == before {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // seed encodes a value for a corpus.
@@ -55,27 +56,27 @@ func twoRows() *Change {
 
 // No payload of an entry panics or never ends, and what is decoded can be taken apart.
 func FuzzEntry(f *testing.F) {
-	f.Add(seed(f, body{Changes: []*Change{twoRows()}, Schema: []dialect.Statement{{SQL: "CREATE TABLE t (id INT)"}}, Batches: map[string]uint64{"a/q": 3}}))
-	f.Add(seed(f, body{Changes: []*Change{nil}}))
+	f.Add(seed(f, journal.Body{Changes: []*Change{twoRows()}, Schema: []dialect.Statement{{SQL: "CREATE TABLE t (id INT)"}}, Batches: map[string]uint64{"a/q": 3}}))
+	f.Add(seed(f, journal.Body{Changes: []*Change{nil}}))
 	negative, endless, beyond := twoRows(), twoRows(), twoRows()
 	negative.Key, endless.Columns, beyond.Key = []int{-1}, nil, []int{3}
 	endless.Key, endless.Present = nil, 1<<62
-	f.Add(seed(f, body{Changes: []*Change{negative}}))
-	f.Add(seed(f, body{Changes: []*Change{endless}}))
-	f.Add(seed(f, body{Changes: []*Change{beyond}}))
+	f.Add(seed(f, journal.Body{Changes: []*Change{negative}}))
+	f.Add(seed(f, journal.Body{Changes: []*Change{endless}}))
+	f.Add(seed(f, journal.Body{Changes: []*Change{beyond}}))
 	t := &dialect.Table{Name: "t", Stored: []string{"id", "v", "w"}, Key: []int{0, 2}, ExactKey: true}
 	f.Fuzz(func(tt *testing.T, payload []byte) {
 		p := &Part{LSN: 1, Payload: payload}
-		b, err := decodeBody(p)
+		b, err := journal.Decode(p)
 		if refusedWell(tt, err) {
 			return
 		}
-		_, err = describe(nil, p)
+		_, err = journal.Describe(nil, p)
 		refusedWell(tt, err)
 		pending := newCoalescer()
 		for _, c := range b.Changes {
-			list := rowsOf(tt, len(payload), c.each, len(c.Columns), len(c.Key))
-			if c.sameColumns(t) == nil {
+			list := rowsOf(tt, len(payload), c.Each, len(c.Columns), len(c.Key))
+			if c.SameColumns(t) == nil {
 				for _, r := range list {
 					pending.put(t, r)
 				}
@@ -127,8 +128,8 @@ func FuzzBatch(f *testing.F) {
 // No message of either side panics, whatever its kind.
 func FuzzMessage(f *testing.F) {
 	pos := Position{Epoch: 1, LSN: 2}
-	p := Part{Epoch: 1, LSN: 3, Final: true, At: 4, Payload: seed(f, body{Changes: []*Change{twoRows()}})}
-	p.Hash = p.chain(pos.Hash)
+	p := Part{Epoch: 1, LSN: 3, Final: true, At: 4, Payload: seed(f, journal.Body{Changes: []*Change{twoRows()}})}
+	p.Hash = p.Chain(pos.Hash)
 	for kind, msg := range map[uint8]any{
 		msgGreeting: greeting{Protocol: 2, Cluster: "c", Master: "m", Nonce: []byte{1}},
 		msgHello:    hello{ID: "a", Role: Snap, Position: pos, Nonce: []byte{1}}, msgProof: proofs{List: [][]byte{{1}}},
@@ -171,8 +172,8 @@ func FuzzMessage(f *testing.F) {
 		case msgPart:
 			var p Part
 			if p, err = wire.DecodeChecked[Part](payload); err == nil {
-				_ = p.follows(Position{LSN: p.LSN - 1}.anchor())
-				_ = sequence(p.LSN, p.Index)
+				_ = p.Follows(Position{LSN: p.LSN - 1}.Anchor())
+				_ = journal.Sequence(p.LSN, p.Index)
 				_ = p.Time()
 			}
 		case msgBeat:

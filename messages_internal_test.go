@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // What a master sends at a moment at which none sends it is refused, and ends nothing.
@@ -65,11 +66,11 @@ func TestDamagedMessages(t *testing.T) {
 	}
 	entry := func(edit func(*Change)) func() error {
 		return func() error {
-			payload, err := wire.Marshal(body{Changes: []*Change{change(edit)}})
+			payload, err := wire.Marshal(journal.Body{Changes: []*Change{change(edit)}})
 			require.NoError(t, err)
-			b, err := decodeBody(&Part{LSN: 1, Payload: payload})
+			b, err := journal.Decode(&Part{LSN: 1, Payload: payload})
 			if err == nil {
-				err = b.Changes[0].each(func(dialect.Row) error { return nil })
+				err = b.Changes[0].Each(func(dialect.Row) error { return nil })
 			}
 			return err
 		}
@@ -94,16 +95,16 @@ func TestDamagedMessages(t *testing.T) {
 		"bytes behind the rows":      entry(func(c *Change) { c.Rows = append(c.Rows, 0) }),
 		"bytes behind the keys":      entry(func(c *Change) { c.Keys = append(c.Keys, 0) }),
 		"rows that are cut short":    entry(func(c *Change) { c.Rows = c.Rows[:2] }),
-		"changes of no table":        decoded(body{Changes: []*Change{nil}}, func(b []byte) error { _, err := decodeBody(&Part{Payload: b}); return err }),
-		"batch of no snap":           decoded(body{Batches: map[string]uint64{"": 1}}, func(b []byte) error { _, err := decodeBody(&Part{Payload: b}); return err }),
+		"changes of no table":        decoded(journal.Body{Changes: []*Change{nil}}, func(b []byte) error { _, err := journal.Decode(&Part{Payload: b}); return err }),
+		"batch of no snap":           decoded(journal.Body{Batches: map[string]uint64{"": 1}}, func(b []byte) error { _, err := journal.Decode(&Part{Payload: b}); return err }),
 		"rows of no table":           decoded(snapshotRows{}, rows),
 		"last key that is none":      decoded(snapshotRows{Change: change(func(c *Change) { c.Absent, c.Keys = 0, nil }), After: wire.Row{int64(1)}}, rows),
 		"keys in a snapshot":         decoded(snapshotRows{Change: twoRows(), After: wire.Row{int64(1), "x"}}, rows),
 		"anchor for an entry":        decoded(Part{LSN: 1, Records: -1}, decodes[Part]),
 		"part below zero":            decoded(Part{LSN: 1, Index: -1}, decodes[Part]),
 		"entry zero":                 decoded(Part{}, decodes[Part]),
-		"entry beyond all":           decoded(Part{LSN: maxLSN + 1}, decodes[Part]),
-		"snapshot beyond all":        decoded(snapshotHead{Base: Position{LSN: maxLSN + 1}}, decodes[snapshotHead]),
+		"entry beyond all":           decoded(Part{LSN: journal.MaxLSN + 1}, decodes[Part]),
+		"snapshot beyond all":        decoded(snapshotHead{Base: Position{LSN: journal.MaxLSN + 1}}, decodes[snapshotHead]),
 		"resumed from the beginning": decoded(snapshotHead{Resume: true, File: true}, decodes[snapshotHead]),
 		"interval below zero":        decoded(beat{Every: -1}, decodes[beat]),
 		"interval of an age":         decoded(beat{Every: 1 << 62}, decodes[beat]),

@@ -20,6 +20,7 @@ import (
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // node is what master and followers have in common: the database, ddb's own
@@ -64,18 +65,18 @@ func (n *node) physical(database string) string {
 }
 
 // name gives the name that entries use for a table.
-func (n *node) name(t *dialect.Table) tableName {
+func (n *node) name(t *dialect.Table) journal.TableName {
 	if t.Own {
-		return tableName{ownDatabase, strings.TrimPrefix(t.Name, "_ddb_")}
+		return journal.TableName{Database: ownDatabase, Table: strings.TrimPrefix(t.Name, "_ddb_")}
 	}
-	return tableName{n.logical(t.Database), t.Name}
+	return journal.TableName{Database: n.logical(t.Database), Table: t.Name}
 }
 
 // catalogue is what is known of the tables. It is immutable; a new one replaces it.
 type catalogue struct {
 	version string // dialect.Schema.Version when it was read
 	list    []*dialect.Table
-	byName  map[tableName]*dialect.Table
+	byName  map[journal.TableName]*dialect.Table
 	// functions are the user's: stored ones, and on SQLite those that the program has registered.
 	functions []string
 	// disguised are the user's functions, in lower case, that have the name of one that another server has built in.
@@ -86,33 +87,8 @@ type catalogue struct {
 	overOwn []string
 }
 
-type tableName struct{ database, table string }
-
-func (n tableName) String() string {
-	if n.database == "" {
-		return n.table
-	}
-	return n.database + "." + n.table
-}
-
-// key is a text that tells every two names apart, as String, with dots in names, does not.
-func (n tableName) key() string {
-	if n.database == "" {
-		return n.table
-	}
-	return n.database + "\x00" + n.table
-}
-
-// nameOfKey is the inverse of tableName.key.
-func nameOfKey(key string) tableName {
-	if database, table, ok := strings.Cut(key, "\x00"); ok {
-		return tableName{database, table}
-	}
-	return tableName{"", key}
-}
-
 func (n *node) newCatalogue(version string, list []*dialect.Table) *catalogue {
-	c := &catalogue{version: version, list: list, byName: make(map[tableName]*dialect.Table, len(list))}
+	c := &catalogue{version: version, list: list, byName: make(map[journal.TableName]*dialect.Table, len(list))}
 	for _, t := range list {
 		c.byName[n.name(t)] = t
 	}
@@ -186,7 +162,7 @@ func (n *node) prepare(ctx context.Context) error {
 		return fmt.Errorf("ddb: node %s: create ddb's own tables: %w", n.opts.ID, err)
 	}
 	if n.journal = n.opts.Journal; n.journal == nil {
-		n.journal = newSQLJournal(n.db, n.engine, n.inTx)
+		n.journal = journal.NewSQL(n.db, n.engine, n.inTx)
 	}
 	if err := n.findPrimary(ctx); err != nil {
 		return err
@@ -211,7 +187,7 @@ func (n *node) findPrimary(ctx context.Context) error {
 		n.primary = n.opts.Databases[0]
 		return nil
 	}
-	if err := scanOne(ctx, n.db, []any{&n.primary}, "SELECT DATABASE()"); err != nil {
+	if err := dialect.ScanOne(ctx, n.db, []any{&n.primary}, "SELECT DATABASE()"); err != nil {
 		return fmt.Errorf("ddb: node %s: find the current database: %w", n.opts.ID, err)
 	}
 	return nil
@@ -237,7 +213,7 @@ const (
 // meta reads a row of the meta table.
 func (n *node) meta(ctx context.Context, q dialect.Querier, key string) ([]byte, bool, error) {
 	var v []byte
-	err := scanOne(ctx, q, []any{&v}, "SELECT v FROM "+n.engine.Own("meta")+" WHERE k = ?", key)
+	err := dialect.ScanOne(ctx, q, []any{&v}, "SELECT v FROM "+n.engine.Own("meta")+" WHERE k = ?", key)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, false, nil
 	}

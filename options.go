@@ -13,16 +13,15 @@ import (
 
 // Limits that hold whatever the options say.
 const (
-	maxGroup       = 256              // statements that share one commit on a single-writer database
-	maxRecentBytes = 16 << 20         // entries a master keeps in memory for its senders
-	maxFollowers   = 1024             // connections a master serves at once
-	helloTimeout   = 10 * time.Second // for the whole exchange before a follower is let in
-	sendBytes      = 4 << 20          // journal bytes read at once by a sender
-	inboxBytes     = 4 << 20          // received bytes that may wait for a follower's applier
-	frameBytes     = 256 << 20        // largest message: one part with one huge row
-	maxBackoff     = 15 * time.Second // between a follower's attempts to connect
-	closeTimeout   = 5 * time.Second  // for telling the other side goodbye
-	commitTimeout  = 30 * time.Minute // for collecting what a transaction has changed, which may be millions of rows
+	maxGroup      = 256              // statements that share one commit on a single-writer database
+	maxFollowers  = 1024             // connections a master serves at once
+	helloTimeout  = 10 * time.Second // for the whole exchange before a follower is let in
+	sendBytes     = 4 << 20          // journal bytes read at once by a sender
+	inboxBytes    = 4 << 20          // received bytes that may wait for a follower's applier
+	frameBytes    = 256 << 20        // largest message: one part with one huge row
+	maxBackoff    = 15 * time.Second // between a follower's attempts to connect
+	closeTimeout  = 5 * time.Second  // for telling the other side goodbye
+	commitTimeout = 30 * time.Minute // for collecting what a transaction has changed, which may be millions of rows
 )
 
 // Options configure a node. The zero value makes a master that has no followers.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/ddb-project/ddb/journal"
 )
 
 // Policy says what becomes of a row that a snap has changed when the master's row is no
@@ -72,8 +74,8 @@ func (p Policy) String() string {
 func (p Policy) is(o Policy) bool { return p.resolve == nil && p.String() == o.name }
 
 // policy returns the policy of a table.
-func (o Options) policy(n tableName) Policy {
-	for _, key := range []string{n.String(), n.table, ""} {
+func (o Options) policy(n journal.TableName) Policy {
+	for _, key := range []string{n.String(), n.Table, ""} {
 		if p, ok := o.Conflicts[key]; ok {
 			return p
 		}
@@ -111,11 +113,11 @@ type NodeAccess struct {
 }
 
 // allows reports whether the snap may do that to the table.
-func (a NodeAccess) allows(n tableName, op Ops) bool {
+func (a NodeAccess) allows(n journal.TableName, op Ops) bool {
 	if a.Tables == nil {
 		return true
 	}
-	for _, key := range []string{n.String(), n.table, ""} {
+	for _, key := range []string{n.String(), n.Table, ""} {
 		if ops, ok := a.Tables[key]; ok {
 			return ops&op == op
 		}

@@ -47,12 +47,12 @@ func (m *master) refuseKeyless(ctx context.Context, query string) error {
 	replicated := slices.ContainsFunc(m.tables.Load().list, func(t *dialect.Table) bool { return strings.EqualFold(t.Name, info.Name) && t.Refusal == "" })
 	if info.IfNotExists || info.OrReplace && !replicated {
 		var one int
-		if err := scanOne(ctx, m.db, []any{&one}, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = ? LIMIT 1", info.Name); !errors.Is(err, sql.ErrNoRows) {
+		if err := dialect.ScanOne(ctx, m.db, []any{&one}, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = ? LIMIT 1", info.Name); !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
 	}
 	var name, value string // of what makes MySQL give such a table a key of its own
-	if err := scanOne(ctx, m.db, []any{&name, &value}, "SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'"); !errors.Is(err, sql.ErrNoRows) {
+	if err := dialect.ScanOne(ctx, m.db, []any{&name, &value}, "SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'"); !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	return fmt.Errorf("%w: table %s has no primary key: declare the columns that identify a row PRIMARY KEY, or add a column id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY; "+
@@ -111,7 +111,7 @@ func (s *sequencer) named(cat *catalogue, database string, n sqlclass.Name, same
 		database = n.Database
 	}
 	for _, t := range cat.list {
-		if has := s.name(t); same(has.database, s.logical(database)) && same(has.table, n.Name) {
+		if has := s.name(t); same(has.Database, s.logical(database)) && same(has.Table, n.Name) {
 			return t
 		}
 	}
@@ -125,7 +125,7 @@ func (n *node) sameName(ctx context.Context, q dialect.Querier) (same func(a, b 
 		return strings.EqualFold, nil
 	}
 	var folds int
-	if err := scanOne(ctx, q, []any{&folds}, "SELECT @@lower_case_table_names"); err != nil {
+	if err := dialect.ScanOne(ctx, q, []any{&folds}, "SELECT @@lower_case_table_names"); err != nil {
 		return nil, fmt.Errorf("ddb: node %s: how names are compared: %w", n.opts.ID, err)
 	}
 	if folds != 0 {
@@ -140,7 +140,7 @@ func dropNew(ctx context.Context, c *sql.Conn, t *dialect.Table, info sqlclass.S
 	name := quoteName(t.Database, t.Name)
 	if info.IfNotExists {
 		var one int
-		err := scanOne(ctx, c, []any{&one}, "SELECT 1 FROM "+name+" LIMIT 1")
+		err := dialect.ScanOne(ctx, c, []any{&one}, "SELECT 1 FROM "+name+" LIMIT 1")
 		if err == nil {
 			return fmt.Errorf("ddb: table %s has rows and was left on the master", t.Name)
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/internal/watch"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // retain trims the journal now and then, and writes down how far followers have come.
@@ -32,7 +33,7 @@ func (m *master) trim(ctx context.Context) error {
 
 // trimJournal forgets entries beyond the limits of age and size, up to what needed lets go.
 func (n *node) trimJournal(ctx context.Context, needed func(LSN) LSN) error {
-	sizer, ok := n.journal.(JournalSizer)
+	sizer, ok := n.journal.(journal.Sizer)
 	if !ok {
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // Schema statements are settled by comparison, never by trust in what was
@@ -35,7 +36,9 @@ type objectRecord struct {
 	Kind, Database, Name, Hash string
 }
 
-func (o objectRecord) key() string { return o.Kind + " " + tableName{o.Database, o.Name}.key() }
+func (o objectRecord) key() string {
+	return o.Kind + " " + journal.TableName{Database: o.Database, Table: o.Name}.Key()
+}
 
 // schemaState is the schema as the database shows it.
 type schemaState struct {
@@ -63,7 +66,7 @@ func (s *schemaState) record(lsn LSN) schemaRecord {
 	r := schemaRecord{Tables: make(map[string]string), Objects: make(map[string]objectRecord), LSN: lsn}
 	for _, t := range s.cat.replicated() {
 		if !t.Own {
-			r.Tables[s.node.name(t).key()] = identity(t)
+			r.Tables[s.node.name(t).Key()] = identity(t)
 		}
 	}
 	for _, o := range s.objects {

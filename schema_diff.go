@@ -6,6 +6,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // difference is what must be shipped to bring followers from a record to a state.
@@ -18,10 +19,10 @@ type difference struct {
 // told is what followers hear of a change by statements that ddb ran.
 type told struct {
 	statements []dialect.Statement
-	inPlace    map[tableName]bool // tables that the statements changed while their rows stayed
-	whole      map[tableName]bool // tables to be shipped whole, even if they look as recorded
-	objects    []objectRecord     // what else the statements are about: kinds and names
-	counters   bool               // there are none: another client may have set a counter by a statement of its own
+	inPlace    map[journal.TableName]bool // tables that the statements changed while their rows stayed
+	whole      map[journal.TableName]bool // tables to be shipped whole, even if they look as recorded
+	objects    []objectRecord             // what else the statements are about: kinds and names
+	counters   bool                       // there are none: another client may have set a counter by a statement of its own
 }
 
 // tell decides which statements followers run themselves, where they cannot be part of a transaction: other clients wrote,
@@ -29,9 +30,9 @@ type told struct {
 // have notes. An ALTER TABLE that made the table anew, which TRUNCATE by another client may also have done, is not told of,
 // nor one that may fail on followers for rows that are not there any more.
 func tell(rec schemaRecord, before *catalogue, st *schemaState, hints []dialect.Statement, noted []*dialect.Table) told {
-	t := told{inPlace: make(map[tableName]bool), whole: make(map[tableName]bool)}
+	t := told{inPlace: make(map[journal.TableName]bool), whole: make(map[journal.TableName]bool)}
 	var alters, others []dialect.Statement
-	var emptied []tableName
+	var emptied []journal.TableName
 	kept := concernsKept(before, st, rec, hints)
 	certain := !kept
 	for _, h := range hints {
@@ -56,7 +57,7 @@ func tell(rec schemaRecord, before *catalogue, st *schemaState, hints []dialect.
 		default:
 			others = append(others, h)
 			for _, n := range names {
-				t.objects = append(t.objects, objectRecord{Kind: strings.ToLower(info.Object), Database: n.database, Name: n.table})
+				t.objects = append(t.objects, objectRecord{Kind: strings.ToLower(info.Object), Database: n.Database, Name: n.Table})
 			}
 		}
 	}
@@ -71,19 +72,19 @@ func tell(rec schemaRecord, before *catalogue, st *schemaState, hints []dialect.
 }
 
 // subjects lists the names of what a statement is about, as entries name them.
-func (s *schemaState) subjects(info sqlclass.SchemaInfo, database string) (list []tableName) {
+func (s *schemaState) subjects(info sqlclass.SchemaInfo, database string) (list []journal.TableName) {
 	names := append([]sqlclass.Name{{Database: info.Database, Name: info.Name}}, info.More...)
 	if info.Object == "INDEX" {
 		names = []sqlclass.Name{info.On}
 	}
 	for _, n := range names {
-		name := tableName{database, n.Name}
+		name := journal.TableName{Database: database, Table: n.Name}
 		if n.Database != "" {
-			name.database = s.node.logical(n.Database)
+			name.Database = s.node.logical(n.Database)
 		}
 		if s.cat.byName[name] == nil && (info.Object == "TABLE" || info.Object == "INDEX") { // the server may take letters of both cases for the same
 			for other := range s.cat.byName {
-				if strings.EqualFold(other.database, name.database) && strings.EqualFold(other.table, name.table) {
+				if strings.EqualFold(other.Database, name.Database) && strings.EqualFold(other.Table, name.Table) {
 					name = other
 				}
 			}
@@ -94,9 +95,9 @@ func (s *schemaState) subjects(info sqlclass.SchemaInfo, database string) (list 
 }
 
 // changedInPlace reports whether the table was known to followers before and has still the same rows, captured in the same way.
-func changedInPlace(rec schemaRecord, before *catalogue, st *schemaState, n tableName) bool {
+func changedInPlace(rec schemaRecord, before *catalogue, st *schemaState, n journal.TableName) bool {
 	was, is := before.byName[n], st.cat.byName[n]
-	return was != nil && is != nil && is.Refusal == "" && rec.Tables[n.key()] == identity(was) &&
+	return was != nil && is != nil && is.Refusal == "" && rec.Tables[n.Key()] == identity(was) &&
 		was.Incarnation == is.Incarnation && !is.Bare && was.ID == is.ID && slices.Equal(keyNames(was), keyNames(is))
 }
 
@@ -133,10 +134,10 @@ func explains(statement string, was, is *dialect.Table) bool {
 }
 
 // differsBeside reports whether any table but those is not as recorded.
-func (s *schemaState) differsBeside(rec schemaRecord, but map[tableName]bool) bool {
+func (s *schemaState) differsBeside(rec schemaRecord, but map[journal.TableName]bool) bool {
 	now := s.record(0)
 	for key, is := range now.Tables {
-		if rec.Tables[key] != is && !but[nameOfKey(key)] {
+		if rec.Tables[key] != is && !but[journal.NameOfKey(key)] {
 			return true
 		}
 	}
@@ -165,19 +166,19 @@ func compare(rec schemaRecord, st *schemaState, t told) difference {
 	}
 	for key := range rec.Tables {
 		if _, ok := now.Tables[key]; !ok {
-			if n := nameOfKey(key); !now.without(n.database) {
-				d.statements = append(d.statements, dropStatement("table", n.database, n.table))
+			if n := journal.NameOfKey(key); !now.without(n.Database) {
+				d.statements = append(d.statements, dropStatement("table", n.Database, n.Table))
 			}
 		}
 	}
-	anew := make(map[tableName]bool) // tables and views, whose triggers go with them
+	anew := make(map[journal.TableName]bool) // tables and views, whose triggers go with them
 	for _, t := range changed {
 		n := st.node.name(t)
 		anew[n] = true
-		if !rec.without(n.database) { // followers have the database
-			d.statements = append(d.statements, dropStatement("table", n.database, n.table))
+		if !rec.without(n.Database) { // followers have the database
+			d.statements = append(d.statements, dropStatement("table", n.Database, n.Table))
 		}
-		_, known := rec.Tables[n.key()]
+		_, known := rec.Tables[n.Key()]
 		d.replaces = d.replaces || known
 	}
 	for _, o := range st.objects {
@@ -189,10 +190,10 @@ func compare(rec schemaRecord, st *schemaState, t told) difference {
 			}
 		case t.about(objectRecord{Kind: o.Kind, Database: o.Database, Name: o.Name}):
 			continue
-		case known && was.Hash == now.Objects[objectKey(o)].Hash && !(o.Kind == "trigger" && anew[tableName{o.Database, o.Table}]):
+		case known && was.Hash == now.Objects[objectKey(o)].Hash && !(o.Kind == "trigger" && anew[journal.TableName{Database: o.Database, Table: o.Table}]):
 			continue
 		case o.Kind == "view":
-			anew[tableName{o.Database, o.Name}] = true
+			anew[journal.TableName{Database: o.Database, Table: o.Name}] = true
 		}
 		d.statements = append(d.statements, dialect.Statement{SQL: o.SQL, Database: o.Database})
 	}
@@ -209,7 +210,7 @@ func (s *schemaState) changed(rec, now schemaRecord, t told) (list []*dialect.Ta
 		more = false
 		for _, x := range s.cat.replicated() {
 			name, place := s.node.name(x), [2]string{x.Database, x.Name}
-			differs := rec.Tables[name.key()] != now.Tables[name.key()] && !t.inPlace[name] || x.Bare || t.whole[name]
+			differs := rec.Tables[name.Key()] != now.Tables[name.Key()] && !t.inPlace[name] || x.Bare || t.whole[name]
 			if !x.Own && !seen[place] && (differs || slices.ContainsFunc(x.Follows, func(p [2]string) bool { return seen[p] })) {
 				seen[place], more = true, true
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // sender is what a master keeps of one follower, connected or not.
@@ -311,7 +312,7 @@ func (f *sender) send(ctx context.Context, l *link, at LSN, snapshot bool, from 
 // sendEntries ships what follows entry at, as much as one read gives, and returns how far it came.
 func (f *sender) sendEntries(ctx context.Context, l *link, at LSN) (LSN, error) {
 	q := f.pendingQueue()
-	index := lastPart // of entry at
+	index := journal.LastPart // of entry at
 	for {
 		parts, err := q.Next(ctx, at, index, sendBytes)
 		if err != nil {
@@ -458,7 +459,7 @@ func (f *sender) lag() time.Duration {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	parts, err := f.pendingQueue().Next(ctx, at, lastPart, 1)
+	parts, err := f.pendingQueue().Next(ctx, at, journal.LastPart, 1)
 	if err != nil || len(parts) == 0 {
 		return LagUnknown
 	}
@@ -479,4 +480,12 @@ func (f *sender) beat(ctx context.Context, l *link) error {
 		return l.write(msgBeat, beat{Position: f.m.state.Load().pos, At: time.Now().UnixNano(),
 			Nodes: f.m.peers(), Every: int64(f.m.opts.Heartbeat)})
 	})
+}
+
+// newQueue makes the pending queue of a follower.
+func (m *master) newQueue(id string, acked LSN) PendingQueue {
+	if m.opts.Queue != nil {
+		return m.opts.Queue(id, m.journal, acked)
+	}
+	return journal.NewRecentQueue(m.journal, acked, &m.recent, func() LSN { return m.state.Load().pos.LSN })
 }

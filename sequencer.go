@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/watch"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // sequencer turns noted keys into entries. Invariants:
@@ -35,7 +36,7 @@ type sequencer struct {
 	wake     chan struct{} // capacity 1: a wake-up is never waited for
 	hurry    chan struct{} // capacity 1: somebody waits for a pass, so that it must not be put off
 	state    watch.Value[sequenced]
-	recent   recentParts
+	recent   journal.Recent
 	entries  atomic.Uint64
 	registry registry
 	incoming
@@ -256,16 +257,16 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 	}
 	var kept int
 	var external []Part
-	b := newEntryBuilder(s.name, last, s.epoch, res.at, func(p Part) error {
+	b := journal.Begin(s.name, last, s.epoch, res.at, func(p Part) error {
 		if p.Final {
 			s.mayStand(p.Position())
 		}
-		if kept += len(p.Payload); kept <= maxRecentBytes {
+		if kept += len(p.Payload); kept <= journal.MaxRecent {
 			res.parts = append(res.parts, p)
 		} else {
 			res.parts = nil
 		}
-		if j, ok := s.journal.(transactional); ok {
+		if j, ok := s.journal.(journal.Transactional); ok {
 			return j.AppendIn(ctx, q, p)
 		}
 		external = append(external, p)
@@ -274,7 +275,7 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 	if err := s.list(ctx, q, res); err != nil {
 		return nil, err
 	}
-	b.body.Batches = res.batches
+	b.Body.Batches = res.batches
 	if err := s.addExtra(ctx, q, b, x); err != nil {
 		return nil, err
 	}
@@ -282,7 +283,7 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 		return nil, err
 	}
 	for _, t := range noted {
-		emit := func(r dialect.Row) error { return b.add(t, r) }
+		emit := func(r dialect.Row) error { return b.Add(t, r) }
 		if x != nil && slices.Contains(x.rebuild, t) {
 			emit = func(dialect.Row) error { return nil } // its rows are in the entry already
 		}
@@ -294,10 +295,10 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 			return nil, fmt.Errorf("ddb: pass: clear notes of table %s: %w", t.Name, err)
 		}
 	}
-	if b.empty() && (x == nil || !x.first) {
+	if b.Empty() && (x == nil || !x.first) {
 		return res, nil
 	}
-	if res.pos, err = b.finish(); err != nil {
+	if res.pos, err = b.Finish(); err != nil {
 		return nil, err
 	}
 	if len(external) > 0 {
@@ -343,7 +344,7 @@ func (s *sequencer) recall(ctx context.Context) error {
 	case slices.Contains(s.unsure, last):
 		s.log.Warn("an entry stands although its commit had failed", "lsn", last.LSN)
 		s.unsure = nil
-		s.recent.add(nil, last)
+		s.recent.Add(nil, last)
 		s.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
 	case last.LSN > pos.LSN || again != s.lockSeen && last != pos:
 		s.over = fmt.Errorf("%w: node %s has made the entries up to %v, and the journal ends with %v by another hand; "+
@@ -355,11 +356,11 @@ func (s *sequencer) recall(ctx context.Context) error {
 }
 
 // addExtra adds statements and whole tables.
-func (s *sequencer) addExtra(ctx context.Context, q dialect.Querier, b *entryBuilder, x *extra) error {
+func (s *sequencer) addExtra(ctx context.Context, q dialect.Querier, b *journal.Entry, x *extra) error {
 	if x == nil {
 		return nil
 	}
-	b.body.Schema, b.body.Rebuild = x.schema, x.replaces
+	b.Body.Schema, b.Body.Rebuild = x.schema, x.replaces
 	for _, t := range x.rebuild {
 		if err := s.addWhole(ctx, q, t, b); err != nil {
 			return err
@@ -369,13 +370,13 @@ func (s *sequencer) addExtra(ctx context.Context, q dialect.Querier, b *entryBui
 }
 
 // addWhole adds every row of the table.
-func (s *sequencer) addWhole(ctx context.Context, q dialect.Querier, t *dialect.Table, b *entryBuilder) error {
+func (s *sequencer) addWhole(ctx context.Context, q dialect.Querier, t *dialect.Table, b *journal.Entry) error {
 	var after []any
 	for more := true; more; {
 		var err error
-		more, err = s.engine.Scan(ctx, q, t, after, applyRows, func(values []any) error {
-			after = pick(values, t.Key)
-			return b.add(t, dialect.Row{Key: after, Values: values})
+		more, err = s.engine.Scan(ctx, q, t, after, journal.ApplyRows, func(values []any) error {
+			after = journal.Pick(values, t.Key)
+			return b.Add(t, dialect.Row{Key: after, Values: values})
 		})
 		if err != nil {
 			return fmt.Errorf("ddb: pass: read table %s: %w", t.Name, err)
@@ -390,7 +391,7 @@ func (s *sequencer) publish(r *passResult, covered uint64) {
 	s.listed(r)
 	if r.any {
 		s.unsure = nil
-		s.recent.add(r.parts, r.pos)
+		s.recent.Add(r.parts, r.pos)
 		s.entries.Add(1)
 	}
 	s.state.Update(func(st sequenced) sequenced {

@@ -12,6 +12,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // snapSide is what a snap has beyond a follower: local writes and the queue of the batches that
@@ -59,7 +60,7 @@ type snapSide struct {
 	keys      pendingKeys
 	// withheld has the master's rows that were left out for pending ones (N4), as far as this process has seen them
 	// or has recalled them.
-	withheld map[tableName]map[string][]any
+	withheld map[journal.TableName]map[string][]any
 	count    int64
 	bytes    int64
 	oldest   int64 // unix nanoseconds; 0 for an empty queue
@@ -89,7 +90,7 @@ const snapPool = 6
 // openSnap turns the follower into a snap.
 func (c *Cluster) openSnap(ctx context.Context) error {
 	f := c.f
-	s := &snapSide{follower: f, batch: c.node.engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[tableName]map[string][]any)}
+	s := &snapSide{follower: f, batch: c.node.engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[journal.TableName]map[string][]any)}
 	s.flight.went, s.wake, s.passes = make(chan struct{}, 1), make(chan struct{}, 1), newPassConn()
 	s.aside = newPassConn()
 	if err := s.load(ctx); err != nil {
@@ -191,7 +192,7 @@ func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
 		return err
 	}
 	var highest, lastID int64 // batches that are made with a number do not write it down elsewhere
-	if err := scanOne(ctx, q, []any{&highest, &lastID}, "SELECT coalesce(max(number), 0), coalesce(max(id), 0) FROM "+s.batch); err != nil {
+	if err := dialect.ScanOne(ctx, q, []any{&highest, &lastID}, "SELECT coalesce(max(number), 0), coalesce(max(id), 0) FROM "+s.batch); err != nil {
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
 	}
 	s.mu.Lock()
@@ -400,7 +401,7 @@ func (s *snapSide) number(ctx context.Context) (uint64, error) {
 		first = "SELECT (SELECT number FROM " + s.batch + " ORDER BY id LIMIT 1)"
 	}
 	var number sql.NullInt64
-	if err := scanOne(ctx, s.db, []any{&number}, first); err != nil {
+	if err := dialect.ScanOne(ctx, s.db, []any{&number}, first); err != nil {
 		return 0, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
 	}
 	if number.Valid {
@@ -412,12 +413,12 @@ func (s *snapSide) number(ctx context.Context) (uint64, error) {
 }
 
 // pendingKeys holds, by table and key, the last batch that has changed the row.
-type pendingKeys map[tableName]map[string]int64
+type pendingKeys map[journal.TableName]map[string]int64
 
 func (p pendingKeys) add(b *batch, id int64) error {
 	var buf []byte
 	for _, c := range b.Changes {
-		name := tableName{c.Database, c.Table}
+		name := journal.TableName{Database: c.Database, Table: c.Table}
 		rows := p[name]
 		if rows == nil {
 			rows = make(map[string]int64)
@@ -438,7 +439,7 @@ func (p pendingKeys) add(b *batch, id int64) error {
 // refusePending keeps Detach from losing batches that the master does not have.
 func (n *node) refusePending(ctx context.Context, opts Options) error {
 	var count int64
-	if err := scanOne(ctx, n.db, []any{&count}, "SELECT COUNT(*) FROM "+n.engine.Own("batches")); err != nil {
+	if err := dialect.ScanOne(ctx, n.db, []any{&count}, "SELECT COUNT(*) FROM "+n.engine.Own("batches")); err != nil {
 		return err
 	}
 	if opts.Rejoin {

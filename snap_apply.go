@@ -12,6 +12,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // What a snap adds to the applier. All of it runs between enter and leave (N6), so
@@ -25,8 +26,8 @@ type applying struct {
 	own     []pendingKeys // of the batches dropped
 	written uint64        // local writes before it
 
-	mentioned []tableName                    // by the schema statements
-	withheld  map[tableName]map[string][]any // of these as it was before the statements
+	mentioned []journal.TableName                    // by the schema statements
+	withheld  map[journal.TableName]map[string][]any // of these as it was before the statements
 }
 
 type removedKey struct {
@@ -348,9 +349,9 @@ func (s *snapSide) gatherPending(payload []byte, into *coalescer) error {
 	}
 	cat := s.tables.Load()
 	for _, c := range b.Changes {
-		t := cat.byName[tableName{c.Database, c.Table}]
+		t := cat.byName[journal.TableName{Database: c.Database, Table: c.Table}]
 		same := Change{Table: c.Table, Columns: c.Columns, Key: c.Key}
-		if t == nil || same.sameColumns(t) != nil {
+		if t == nil || same.SameColumns(t) != nil {
 			continue
 		}
 		err := c.each(func(r dialect.Row) error {

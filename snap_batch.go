@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // batch is a local transaction of a snap: for each row its key, the row before and the row after.
@@ -116,7 +117,7 @@ func (b *batch) Check() error {
 		if c == nil || c.Count < 0 {
 			return fault.Damaged("batch: changes of no table, or fewer than none")
 		}
-		if err := checkKey(c.Table, c.Key, c.Columns); err != nil {
+		if err := journal.CheckKey(c.Table, c.Key, c.Columns); err != nil {
 			return err
 		}
 		if err := c.each(func(dialect.Row) error { return nil }); err != nil {
@@ -134,7 +135,7 @@ func (b *batch) add(n *node, t *dialect.Table, r dialect.Row) error {
 	if b.table != t {
 		name := n.name(t)
 		b.table = t
-		b.Changes = append(b.Changes, &batchChange{Database: name.database, Table: name.table, Columns: t.Stored, Key: t.Key})
+		b.Changes = append(b.Changes, &batchChange{Database: name.Database, Table: name.Table, Columns: t.Stored, Key: t.Key})
 	}
 	c := b.Changes[len(b.Changes)-1]
 	before := len(c.Rows)

@@ -3,6 +3,8 @@ package ddb
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ddb-project/ddb/journal"
 )
 
 // While a snap has not heard that a batch of its was refused, it may change the same row again: that batch is built on
@@ -18,15 +20,15 @@ type refusedRow struct {
 // maxBuilt limits how many refused rows are remembered, to tell batches that were built on them.
 const maxBuilt = 100_000
 
-func (s *settler) remember(snap string, t tableName, key string, r refusedRow) {
+func (s *settler) remember(snap string, t journal.TableName, key string, r refusedRow) {
 	if len(s.built) > maxBuilt {
 		clear(s.built)
 	}
 	s.built[builtKey(snap, t, key)] = r
 }
 
-func builtKey(snap string, t tableName, key string) string {
-	return strings.Join([]string{snap, t.database, t.table, key}, "\x00")
+func builtKey(snap string, t journal.TableName, key string) string {
+	return strings.Join([]string{snap, t.Database, t.Table, key}, "\x00")
 }
 
 // builtOn returns the number of the refused batch that the row was built on, 0 if it was on none.
@@ -54,10 +56,10 @@ func (st *settlement) recallRefused() error {
 	defer rows.Close()
 	for rows.Next() && len(st.built) < maxBuilt {
 		var r refusedRow
-		var t tableName
+		var t journal.TableName
 		var key, local, origin string
 		var batch int64
-		if err := rows.Scan(&r.at, &t.database, &t.table, &key, &local, &origin, &batch); err != nil {
+		if err := rows.Scan(&r.at, &t.Database, &t.Table, &key, &local, &origin, &batch); err != nil {
 			return fmt.Errorf("ddb: node %s: read conflicts: %w", st.opts.ID, err)
 		}
 		was, ok := st.built[builtKey(origin, t, key)]

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // A foreign key that acts takes along whatever refers to a row that a batch deletes, or whose key it changes: also what the
@@ -95,7 +96,7 @@ func (st *settlement) accounted(t *dialect.Table, r dialect.Row) bool {
 	}
 	state := states.rows[string(wire.AppendRow(nil, r.Key))]
 	if state == nil && !t.ExactKey { // the snap may have written it in another way
-		is := func(values []any) bool { return values != nil && equalRows(pick(values, t.Key), r.Key) }
+		is := func(values []any) bool { return values != nil && equalRows(journal.Pick(values, t.Key), r.Key) }
 		if i := slices.IndexFunc(states.order, func(s *rowState) bool { return is(s.was) || is(s.values) }); i >= 0 {
 			state = states.order[i]
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // Where a row of the master and a pending local one want the same unique value, the master's gets
@@ -143,7 +144,7 @@ func (s *snapSide) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Tabl
 		}
 		for _, change := range b.Changes {
 			same := Change{Table: change.Table, Columns: change.Columns, Key: change.Key}
-			if (tableName{change.Database, change.Table}) != name || same.sameColumns(t) != nil {
+			if (journal.TableName{Database: change.Database, Table: change.Table}) != name || same.SameColumns(t) != nil {
 				continue
 			}
 			err := change.each(func(r dialect.Row) error {

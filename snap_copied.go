@@ -71,7 +71,7 @@ func (m *master) last(ctx context.Context, q dialect.Querier, queue string, numb
 // sameQueue makes sure that what the master counts as this snap's is what waits here under the same numbers.
 func (s *snapSide) sameQueue(ctx context.Context, w welcome) error {
 	var lowest, highest sql.NullInt64
-	if err := scanOne(ctx, s.db, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.batch+" WHERE number <= ?", int64(w.Number)); err != nil {
+	if err := dialect.ScanOne(ctx, s.db, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.batch+" WHERE number <= ?", int64(w.Number)); err != nil {
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
 	}
 	if !lowest.Valid {
@@ -80,7 +80,7 @@ func (s *snapSide) sameQueue(ctx context.Context, w welcome) error {
 	same := uint64(highest.Int64) == w.Number
 	if same && len(w.Last) > 0 {
 		var payload []byte
-		err := scanOne(ctx, s.db, []any{&payload}, "SELECT payload FROM "+s.batch+" WHERE number = ?", int64(w.Number))
+		err := dialect.ScanOne(ctx, s.db, []any{&payload}, "SELECT payload FROM "+s.batch+" WHERE number = ?", int64(w.Number))
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil // it has just been dropped
 		}

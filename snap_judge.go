@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // outcome is what becomes of one row of a batch.
@@ -34,7 +35,7 @@ func (st *settlement) judge(a *arrived, forced error) error {
 	}
 	var list []*outcome
 	for _, c := range a.batch.Changes {
-		name := tableName{c.Database, c.Table}
+		name := journal.TableName{Database: c.Database, Table: c.Table}
 		sh, why := st.shapeOf(c, st.cat.byName[name])
 		if why != "" {
 			a.refused, a.reason = true, why
@@ -90,7 +91,7 @@ func half(list []*outcome) bool {
 }
 
 // outcome decides on one row, and may refuse the whole batch.
-func (st *settlement) outcome(a *arrived, name tableName, sh *shape, c *batchChange, r dialect.Row) (*outcome, error) {
+func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *batchChange, r dialect.Row) (*outcome, error) {
 	o := &outcome{t: sh.t}
 	cr := &conflictRow{a: a, table: name, columns: c.Columns, key: r.Key, keyAt: c.Key, base: r.Base, local: r.Values, outcome: "refused"}
 	if sh.t == nil {
@@ -203,7 +204,7 @@ func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
 	return nil
 }
 
-func (st *settlement) mayNot(a *arrived, t tableName) string {
+func (st *settlement) mayNot(a *arrived, t journal.TableName) string {
 	return fmt.Sprintf("snap %s may not do this to table %s (Options.Nodes of the master)", a.snap, t)
 }
 
@@ -252,7 +253,7 @@ func (st *settlement) merge(o *outcome, cr *conflictRow) {
 
 // ask lets the program's function settle the row.
 func (st *settlement) ask(a *arrived, o *outcome, cr *conflictRow, p Policy) error {
-	row, err := p.call(Collision{Database: cr.table.database, Table: cr.table.table, Base: rowMap(o.t, o.base),
+	row, err := p.call(Collision{Database: cr.table.Database, Table: cr.table.Table, Base: rowMap(o.t, o.base),
 		Local: rowMap(o.t, o.local), Remote: rowMap(o.t, o.state.values), Origin: a.snap, At: time.Unix(0, a.at)})
 	var values []any
 	if err == nil {
@@ -309,7 +310,7 @@ func rowValues(t *dialect.Table, m map[string]any, key []any) ([]any, error) {
 		}
 		values[i] = v
 	}
-	if !equalRows(pick(values, t.Key), key) {
+	if !equalRows(journal.Pick(values, t.Key), key) {
 		return nil, errors.New("it changed the key")
 	}
 	return values, nil

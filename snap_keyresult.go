@@ -78,7 +78,7 @@ func (n *node) movedTo(ctx context.Context, q dialect.Querier, number int64, que
 		if !list[i].Main() {
 			continue
 		}
-		err := scanOne(ctx, n.quick(q), []any{&now}, "SELECT last FROM main."+keyTable+" WHERE lower(tbl) = lower(?) AND was = ?", list[i].Table, id)
+		err := dialect.ScanOne(ctx, n.quick(q), []any{&now}, "SELECT last FROM main."+keyTable+" WHERE lower(tbl) = lower(?) AND was = ?", list[i].Table, id)
 		if err == nil || !errors.Is(err, sql.ErrNoRows) {
 			return now, err == nil, err
 		}
@@ -88,7 +88,7 @@ func (n *node) movedTo(ctx context.Context, q dialect.Querier, number int64, que
 
 // moves counts the rows that were ever moved.
 func (n *node) moves(ctx context.Context, q dialect.Querier) (count int64, err error) {
-	return count, scanOne(ctx, n.quick(q), []any{&count}, "SELECT coalesce(sum(moves), 0) FROM main."+keyTable)
+	return count, dialect.ScanOne(ctx, n.quick(q), []any{&count}, "SELECT coalesce(sum(moves), 0) FROM main."+keyTable)
 }
 
 // asksWithin reports whether one of several statements in a text may ask for the key that another was given.

@@ -54,7 +54,7 @@ func (in *keyedInsert) look(ctx context.Context, n *node, q dialect.Querier) (er
 	}
 	key := quoteName("", in.column)
 	lo, hi := keyRange(in.number)
-	return scanOne(ctx, n.quick(q), []any{&in.moves, &in.base, &in.rising}, fmt.Sprintf(
+	return dialect.ScanOne(ctx, n.quick(q), []any{&in.moves, &in.base, &in.rising}, fmt.Sprintf(
 		"SELECT coalesce(max(k.moves), 0), max(coalesce(max(%s), 0), coalesce((SELECT max(%s) FROM main.%s WHERE %s >= %d AND %s < %d), %d)), "+
 			"EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 AND sql LIKE '%%AUTOINCREMENT%%') "+
 			"FROM main."+keyTable+" k WHERE k.tbl = ?1", lastOwn(lo, hi), key, quoteName("", in.table.Name), key, lo, key, hi, lo-1), in.table.Name)
@@ -78,7 +78,7 @@ func (n *node) rowsKeyed(ctx context.Context, c dialect.Querier, tables []*diale
 			return err
 		}
 		var id, changes int64
-		if err := scanOne(ctx, n.quick(c), []any{&id, &changes}, "SELECT last_insert_rowid(), changes()"); err != nil {
+		if err := dialect.ScanOne(ctx, n.quick(c), []any{&id, &changes}, "SELECT last_insert_rowid(), changes()"); err != nil {
 			return refusedKey{err}
 		}
 		all, err := n.moves(ctx, c)
@@ -125,7 +125,7 @@ func (in *keyedInsert) settle(ctx context.Context, n *node, q dialect.Querier, g
 	keys := got.cutLast()
 	var moves, last int64
 	var was sql.NullInt64
-	if err := scanOne(ctx, n.quick(q), []any{&moves, &was, &last}, "SELECT coalesce(max(moves), 0), max(was), coalesce(max(last), 0) FROM main."+keyTable+" WHERE tbl = ?", in.table.Name); err != nil {
+	if err := dialect.ScanOne(ctx, n.quick(q), []any{&moves, &was, &last}, "SELECT coalesce(max(moves), 0), max(was), coalesce(max(last), 0) FROM main."+keyTable+" WHERE tbl = ?", in.table.Name); err != nil {
 		return nil, err
 	}
 	count := moves - in.moves

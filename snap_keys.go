@@ -100,7 +100,7 @@ func (n *node) installKeys(ctx context.Context, q dialect.Querier, tables []*dia
 	}
 	if number != 0 {
 		var ready bool // the last of keyTables is there
-		if err := scanOne(ctx, q, []any{&ready}, "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = '_ddb_last_ai')"); err != nil {
+		if err := dialect.ScanOne(ctx, q, []any{&ready}, "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = '_ddb_last_ai')"); err != nil {
 			return err
 		}
 		if !ready {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/watch"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // How often a node looks whether the keys that its database hands out are running out.
@@ -82,7 +83,7 @@ func (n *node) warnNarrow(tables []*dialect.Table) {
 			if keys >= minKeys {
 				continue
 			}
-			if _, known := n.narrow.LoadOrStore(tableName{t.Database, t.Name}, true); known {
+			if _, known := n.narrow.LoadOrStore(journal.TableName{Database: t.Database, Table: t.Name}, true); known {
 				continue
 			}
 			kind := "BIGINT"
@@ -114,7 +115,7 @@ func (n *node) usedKeys(ctx context.Context, q dialect.Querier, t *dialect.Table
 	if n.dialect.Name() == "mysql" {
 		var next uint64
 		var kind string
-		err := scanOne(ctx, q, []any{&next, &kind}, "SELECT coalesce(t.auto_increment, 0), c.column_type FROM information_schema.tables t JOIN information_schema.columns c "+
+		err := dialect.ScanOne(ctx, q, []any{&next, &kind}, "SELECT coalesce(t.auto_increment, 0), c.column_type FROM information_schema.tables t JOIN information_schema.columns c "+
 			"ON c.table_schema = t.table_schema AND c.table_name = t.table_name WHERE t.table_schema = ? AND t.table_name = ? AND c.column_name = ?",
 			n.physical(n.logical(t.Database)), t.Name, column)
 		return float64(next) / highestOf(kind), err
@@ -122,7 +123,7 @@ func (n *node) usedKeys(ctx context.Context, q dialect.Querier, t *dialect.Table
 	lo, hi := keyRange(number)
 	key := quoteName("", column)
 	var highest int64
-	err := scanOne(ctx, q, []any{&highest}, fmt.Sprintf("SELECT coalesce(max(%s), %d) FROM %s WHERE %s >= %d AND %s < %d", key, lo, quoteName("", t.Name), key, lo, key, hi))
+	err := dialect.ScanOne(ctx, q, []any{&highest}, fmt.Sprintf("SELECT coalesce(max(%s), %d) FROM %s WHERE %s >= %d AND %s < %d", key, lo, quoteName("", t.Name), key, lo, key, hi))
 	return float64(highest-lo) / float64(hi-lo), err
 }
 

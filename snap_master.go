@@ -92,7 +92,7 @@ func (s *sequencer) listed(r *passResult) {
 // received returns the number of the last batch that the master has from a snap's queue.
 func (m *master) received(ctx context.Context, q dialect.Querier, queue string) (uint64, error) {
 	var number int64
-	err := scanOne(ctx, q, []any{&number}, "SELECT number FROM "+m.engine.Own("received")+" WHERE snap = ?", queue)
+	err := dialect.ScanOne(ctx, q, []any{&number}, "SELECT number FROM "+m.engine.Own("received")+" WHERE snap = ?", queue)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return 0, fmt.Errorf("ddb: node %s: read received batches: %w", m.opts.ID, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // What the master has of rows that are pending shows when their batch is settled: it touches every row, refused or
@@ -63,7 +64,7 @@ func (s *snapSide) afresh(ctx context.Context, c *sql.Conn) error {
 		}
 		s.mu.Lock()
 		if s.apply.queue.withheld == nil {
-			s.apply.queue.withheld = make(map[tableName]map[string][]any)
+			s.apply.queue.withheld = make(map[journal.TableName]map[string][]any)
 		}
 		s.apply.queue.withheld[name] = s.withheld[name]
 		s.withheld[name] = now
@@ -81,14 +82,14 @@ func (s *snapSide) recall(ctx context.Context, c *sql.Conn) error {
 		return nil
 	}
 	var left int64
-	if err := scanOne(ctx, c, []any{&left}, "SELECT COUNT(*) FROM "+s.batch+" WHERE id <= ?", s.found); err != nil {
+	if err := dialect.ScanOne(ctx, c, []any{&left}, "SELECT COUNT(*) FROM "+s.batch+" WHERE id <= ?", s.found); err != nil {
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
 	}
 	first, _, err := s.journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
-	states := make(map[tableName]map[string][]any)
+	states := make(map[journal.TableName]map[string][]any)
 	for at, index := first.LSN, -1; left > 0; {
 		parts, err := s.journal.Read(ctx, at, index, recallBytes)
 		if err != nil {
@@ -121,11 +122,11 @@ func (s *snapSide) recall(ctx context.Context, c *sql.Conn) error {
 }
 
 // recallPart adds to states what a part of the journal says of pending rows.
-func (s *snapSide) recallPart(p *Part, states map[tableName]map[string][]any) error {
+func (s *snapSide) recallPart(p *Part, states map[journal.TableName]map[string][]any) error {
 	if p.Anchor() {
 		return nil
 	}
-	b, err := decodeBody(p)
+	b, err := journal.Decode(p)
 	if err != nil {
 		return err
 	}
@@ -136,15 +137,15 @@ func (s *snapSide) recallPart(p *Part, states map[tableName]map[string][]any) er
 	}
 	cat := s.tables.Load()
 	for _, c := range b.Changes {
-		name := tableName{c.Database, c.Table}
+		name := journal.TableName{Database: c.Database, Table: c.Table}
 		t, pending := cat.byName[name], s.keys[name]
-		if t == nil || len(pending) == 0 || c.sameColumns(t) != nil {
+		if t == nil || len(pending) == 0 || c.SameColumns(t) != nil {
 			continue
 		}
 		if states[name] == nil {
 			states[name] = make(map[string][]any)
 		}
-		err := c.each(func(r dialect.Row) error {
+		err := c.Each(func(r dialect.Row) error {
 			if key := wire.AppendRow(nil, r.Key); pending[string(key)] != 0 {
 				states[name][string(key)] = cloneValues(r.Values)
 			}
@@ -159,7 +160,7 @@ func (s *snapSide) recallPart(p *Part, states map[tableName]map[string][]any) er
 
 // recallSchema adds to states what a schema statement says of pending rows: a table that has been made or emptied holds
 // what has come since, and of one that had another name nothing is known.
-func (s *snapSide) recallSchema(st *dialect.Statement, states map[tableName]map[string][]any) {
+func (s *snapSide) recallSchema(st *dialect.Statement, states map[journal.TableName]map[string][]any) {
 	info, err := sqlclass.ParseSchema(classOf(s.dialect.Name()), st.SQL)
 	if err != nil || info.Object != "TABLE" || info.IfNotExists {
 		return
@@ -170,7 +171,7 @@ func (s *snapSide) recallSchema(st *dialect.Statement, states map[tableName]map[
 			if o.Database != "" && s.primary != "" {
 				database = s.logical(o.Database)
 			}
-			return strings.EqualFold(o.Name, name.table) && database == name.database
+			return strings.EqualFold(o.Name, name.Table) && database == name.Database
 		}
 		first, more := is(sqlclass.Name{Database: info.Database, Name: info.Name}), slices.ContainsFunc(info.More, is)
 		switch {

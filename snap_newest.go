@@ -12,6 +12,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // When was a row of the master changed? If the last change came with a batch: when the
@@ -151,7 +152,7 @@ type sinceRow struct {
 const maxHistory = 500_000
 
 // find returns since when the row has been as it is, as far as the journal after entry seen tells.
-func (h *history) find(st *settlement, seen LSN, t tableName, key []any, sum string) (int64, error) {
+func (h *history) find(st *settlement, seen LSN, t journal.TableName, key []any, sum string) (int64, error) {
 	first, last, err := st.journal.Bounds(st.ctx)
 	if err != nil {
 		return 0, err
@@ -161,7 +162,7 @@ func (h *history) find(st *settlement, seen LSN, t tableName, key []any, sum str
 		*h = history{from: seen, to: seen, rows: make(map[string]sinceRow)}
 	}
 	for h.to < last.LSN {
-		parts, err := st.journal.Read(st.ctx, h.to, lastPart, sendBytes)
+		parts, err := st.journal.Read(st.ctx, h.to, journal.LastPart, sendBytes)
 		if err != nil {
 			return 0, err
 		}
@@ -185,13 +186,13 @@ func (h *history) learn(st *settlement, p *Part) error {
 	if p.Records < 0 {
 		return nil
 	}
-	b, err := decodeBody(p)
+	b, err := journal.Decode(p)
 	if err != nil {
 		return err
 	}
 	for _, c := range b.Changes {
-		prefix := []byte(tableName{c.Database, c.Table}.String() + "\x00")
-		err := c.each(func(r dialect.Row) error {
+		prefix := []byte(journal.TableName{Database: c.Database, Table: c.Table}.String() + "\x00")
+		err := c.Each(func(r dialect.Row) error {
 			id, sum := string(wire.AppendRow(prefix[:len(prefix):len(prefix)], r.Key)), string(st.sum(r.Values))
 			if was, ok := h.rows[id]; !ok || was.sum != sum {
 				h.rows[id] = sinceRow{sum: sum, at: p.At}

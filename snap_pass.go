@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // transactionReader is what an engine has beside Capture where many write at once, and notes tell whose they are.
@@ -185,7 +186,7 @@ func (s *snapSide) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table,
 	latest := make(map[string]dialect.Row)
 	for _, b := range made {
 		for _, change := range b.Changes {
-			if (tableName{change.Database, change.Table}) != s.name(t) {
+			if (journal.TableName{Database: change.Database, Table: change.Table}) != s.name(t) {
 				continue
 			}
 			err := change.each(func(r dialect.Row) error {

@@ -124,7 +124,7 @@ func (s *snapSide) push(ctx context.Context, up *upstream) error {
 // keeps: the verdict was cut off.
 func (s *snapSide) remind(ctx context.Context, up *upstream, received uint64) error {
 	var n int64
-	if err := scanOne(ctx, s.db, []any{&n}, "SELECT COUNT(*) FROM "+s.batch+" WHERE number <= ?", int64(received)); err != nil {
+	if err := dialect.ScanOne(ctx, s.db, []any{&n}, "SELECT COUNT(*) FROM "+s.batch+" WHERE number <= ?", int64(received)); err != nil {
 		return err
 	}
 	if n == 0 {
@@ -189,7 +189,7 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 	}
 	if s.w == nil {
 		var waiting int64
-		if err := scanOne(ctx, s.db, []any{&waiting}, "SELECT COUNT(*) FROM (SELECT id FROM "+s.batch+" WHERE number IS NULL LIMIT 1) AS x"); err != nil || waiting == 0 {
+		if err := dialect.ScanOne(ctx, s.db, []any{&waiting}, "SELECT COUNT(*) FROM (SELECT id FROM "+s.batch+" WHERE number IS NULL LIMIT 1) AS x"); err != nil || waiting == 0 {
 			return err
 		}
 	}

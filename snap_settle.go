@@ -12,6 +12,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // settler decides what becomes of the batches of snaps. One goroutine uses it.
@@ -155,7 +156,7 @@ func (st *settlement) lookup(list []*arrived) error {
 	var buf []byte
 	for _, a := range list {
 		for _, c := range a.batch.Changes {
-			t := st.cat.byName[tableName{c.Database, c.Table}]
+			t := st.cat.byName[journal.TableName{Database: c.Database, Table: c.Table}]
 			if t == nil || t.Refusal != "" {
 				continue
 			}
@@ -238,7 +239,7 @@ func (st *settlement) write() error {
 			case r.values == nil:
 				del = append(del, dialect.Row{Key: r.key})
 			default:
-				up = append(up, dialect.Row{Key: pick(r.values, t.Key), Values: r.values, Given: r.given})
+				up = append(up, dialect.Row{Key: journal.Pick(r.values, t.Key), Values: r.values, Given: r.given})
 			}
 		}
 		if len(touch) > 0 {
@@ -322,18 +323,18 @@ func (st *settlement) record() error {
 	if len(st.conflicts) == 0 {
 		return nil
 	}
-	t := st.cat.byName[tableName{ownDatabase, "conflicts"}]
+	t := st.cat.byName[journal.TableName{Database: ownDatabase, Table: "conflicts"}]
 	if t == nil || t.Refusal != "" {
 		return fmt.Errorf("ddb: node %s has no table of conflicts", st.opts.ID)
 	}
-	most := mostValue(st.engine)
+	most := journal.MostValue(st.engine)
 	rows := make([]dialect.Row, len(st.conflicts))
 	for i, c := range st.conflicts {
 		values, err := c.values(t, rand.Text(), time.Now().UnixNano(), most)
 		if err != nil {
 			return err
 		}
-		rows[i] = dialect.Row{Key: pick(values, t.Key), Values: values}
+		rows[i] = dialect.Row{Key: journal.Pick(values, t.Key), Values: values}
 	}
 	return st.engine.Apply(st.ctx, st.c, t, rows, dialect.Strict)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // shape fits rows of a batch, which may have been made under an older schema, to the table.
@@ -18,7 +19,7 @@ type shape struct {
 
 // shapeOf compares a batch's columns with the table's; why says that they have no key in common.
 func (st *settlement) shapeOf(c *batchChange, t *dialect.Table) (sh *shape, why string) {
-	name := tableName{c.Database, c.Table}
+	name := journal.TableName{Database: c.Database, Table: c.Table}
 	switch {
 	case t == nil:
 		return &shape{}, fmt.Sprintf("the master has no table %s any more", name)
@@ -94,7 +95,7 @@ func (sh *shape) astray(st *settlement, c *batchChange, r dialect.Row) string {
 		return ""
 	}
 	for _, image := range [][]any{r.Base, r.Values} {
-		if image != nil && !equalRows(pick(image, c.Key), r.Key) {
+		if image != nil && !equalRows(journal.Pick(image, c.Key), r.Key) {
 			return fmt.Sprintf("a row of table %s in the batch has another key than the one that it is filed under", st.name(sh.t))
 		}
 	}
@@ -109,13 +110,13 @@ func (st *settlement) written() error {
 			if t.ExactKey || s.values == nil {
 				continue
 			}
-			key := pick(s.values, t.Key)
+			key := journal.Pick(s.values, t.Key)
 			if equalRows(key, s.key) {
 				continue
 			}
 			same := false
 			err := st.engine.Lookup(st.ctx, st.c, t, [][]any{s.key}, func(r dialect.Row) error {
-				same = r.Values != nil && equalRows(pick(r.Values, t.Key), key)
+				same = r.Values != nil && equalRows(journal.Pick(r.Values, t.Key), key)
 				return nil
 			})
 			if err != nil {
@@ -136,7 +137,7 @@ func (st *settlement) defaultOf(t *dialect.Table, column string) (any, error) {
 			continue
 		}
 		var v any
-		if err := scanOne(st.ctx, st.c, []any{&v}, "SELECT "+c.Default); err != nil {
+		if err := dialect.ScanOne(st.ctx, st.c, []any{&v}, "SELECT "+c.Default); err != nil {
 			return nil, fmt.Errorf("default of column %s of table %s: %w", column, st.name(t), err)
 		}
 		if b, ok := v.([]byte); ok && st.dialect.Name() == "mysql" {

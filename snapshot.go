@@ -12,6 +12,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // sendSnapshot copies every table, chunk by chunk in the order of the keys, while the
@@ -161,7 +162,7 @@ func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after
 			return nil
 		}
 		err := l.write(msgRows, snapshotRows{Change: chunk, After: after})
-		if chunk.Rows, chunk.Present = chunk.Rows[:0], 0; cap(chunk.Rows) > 2*partBytes {
+		if chunk.Rows, chunk.Present = chunk.Rows[:0], 0; cap(chunk.Rows) > 2*journal.PartBytes {
 			chunk.Rows = nil // a huge row's memory
 		}
 		return err
@@ -179,7 +180,7 @@ func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after
 				last[i] = values[c]
 			}
 			read++
-			if len(chunk.Rows) >= partBytes || chunk.Present >= chunkRows {
+			if len(chunk.Rows) >= journal.PartBytes || chunk.Present >= chunkRows {
 				after = cloneValues(last)
 				return flush()
 			}
@@ -197,7 +198,7 @@ func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after
 
 func (n *node) newChunk(t *dialect.Table) *Change {
 	name := n.name(t)
-	return &Change{Database: name.database, Table: name.table, Columns: t.Stored, Key: t.Key}
+	return &Change{Database: name.Database, Table: name.Table, Columns: t.Stored, Key: t.Key}
 }
 
 // cloneValues copies values that may not outlive a call.

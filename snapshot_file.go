@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // Where a database is a file, a new replica gets a copy of it, which is several times
@@ -22,8 +23,8 @@ const (
 // must travel: no such database, a table among its own that is not replicated, a snap.
 func (f *sender) snapshotFile(ctx context.Context, cat *catalogue) (string, error) {
 	copier, ok := f.m.engine.(dialect.FileCopier)
-	sizer, sized := f.m.journal.(JournalSizer)
-	_, inside := f.m.journal.(transactional) // the copy must hold the journal
+	sizer, sized := f.m.journal.(journal.Sizer)
+	_, inside := f.m.journal.(journal.Transactional) // the copy must hold the journal
 	f.mu.Lock()
 	role := f.role
 	f.mu.Unlock()

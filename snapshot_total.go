@@ -21,7 +21,7 @@ func (n *node) estimateRows(ctx context.Context, tables []*dialect.Table) int64 
 			query, args = "SELECT coalesce(sum(table_rows), 0) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", []any{t.Database, t.Name}
 		}
 		var rows int64
-		if err := scanOne(ctx, n.db, []any{&rows}, query, args...); err != nil {
+		if err := dialect.ScanOne(ctx, n.db, []any{&rows}, query, args...); err != nil {
 			n.log.Debug("the rows of a snapshot cannot be counted", "table", n.name(t), "error", err)
 			return 0
 		}

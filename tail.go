@@ -4,29 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/journal"
 )
-
-// EntryInfo describes an entry of the journal for people.
-type EntryInfo struct {
-	Epoch   uint64
-	LSN     LSN
-	At      time.Time
-	Bytes   int64
-	Schema  []string          // schema statements that it ran
-	Tables  []TableInfo       // what it changed
-	Batches map[string]uint64 // snaps whose batches it includes: where the changes came from
-}
-
-// TableInfo is one table's share of an entry.
-type TableInfo struct {
-	Table   string
-	Present int // rows written
-	Absent  int // rows deleted
-}
 
 // Tail describes the last n entries of this node's journal, the newest first, at most 1000. It reads them whole.
 func (c *Cluster) Tail(ctx context.Context, n int) ([]EntryInfo, error) {
@@ -53,7 +34,7 @@ func (c *Cluster) Tail(ctx context.Context, n int) ([]EntryInfo, error) {
 			break
 		}
 		for i := range parts {
-			if list, err = describe(list, &parts[i]); err != nil {
+			if list, err = journal.Describe(list, &parts[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -62,47 +43,6 @@ func (c *Cluster) Tail(ctx context.Context, n int) ([]EntryInfo, error) {
 	}
 	slices.Reverse(list)
 	return list, nil
-}
-
-// describe adds a part to the description of its entry.
-func describe(list []EntryInfo, p *Part) ([]EntryInfo, error) {
-	if len(list) == 0 || list[len(list)-1].LSN != p.LSN {
-		list = append(list, EntryInfo{Epoch: p.Epoch, LSN: p.LSN, At: p.Time()})
-	}
-	e := &list[len(list)-1]
-	e.Bytes += int64(len(p.Payload))
-	if p.Records < 0 {
-		return list, nil // where a snapshot was taken: no content
-	}
-	b, err := decodeBody(p)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range b.Schema {
-		e.Schema = append(e.Schema, s.SQL)
-	}
-	if len(b.Batches) > 0 {
-		e.Batches = make(map[string]uint64, len(b.Batches))
-		for queue, number := range b.Batches {
-			id, _, _ := strings.Cut(queue, "/")
-			e.Batches[id] = max(e.Batches[id], number)
-		}
-	}
-	for _, c := range b.Changes {
-		e.add(tableName{c.Database, c.Table}.String(), c)
-	}
-	return list, nil
-}
-
-func (e *EntryInfo) add(table string, c *Change) {
-	for i := range e.Tables {
-		if e.Tables[i].Table == table {
-			e.Tables[i].Present += c.Present
-			e.Tables[i].Absent += c.Absent
-			return
-		}
-	}
-	e.Tables = append(e.Tables, TableInfo{Table: table, Present: c.Present, Absent: c.Absent})
 }
 
 // Tables lists the tables as this node's database describes them, those that cannot be replicated

@@ -1,4 +1,4 @@
-package ddb
+package journal
 
 import (
 	"fmt"
@@ -10,11 +10,11 @@ import (
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
-// Limits of what an entry is cut into. They bound memory, not what can be replicated.
+// Limits of what an entry is cut into, in bytes and rows. They bound memory, not what can be replicated.
 const (
-	partBytes    = 1 << 20 // a part is closed when its rows exceed this
-	partOverhead = 128     // what a part costs beside its payload, for budgets
-	applyRows    = 2000    // rows handed to Dialect.Apply at once
+	PartBytes    = 1 << 20 // a part is closed when its rows exceed this
+	PartOverhead = 128     // what a part costs beside its payload, for budgets
+	ApplyRows    = 2000    // rows handed to Dialect.Apply at once
 )
 
 // Change holds the states of rows of one table: each row's full stored values,
@@ -33,8 +33,8 @@ type Change struct {
 	Next uint64 `cbor:"9,keyasint,omitempty"`
 }
 
-// body is the payload of a part.
-type body struct {
+// Body is the payload of a part.
+type Body struct {
 	Changes []*Change           `cbor:"1,keyasint,omitempty"`
 	Schema  []dialect.Statement `cbor:"2,keyasint,omitempty"` // run before the changes
 	// Batches holds, per snap, the highest batch that the entry includes.
@@ -45,16 +45,17 @@ type body struct {
 	Rebuild bool `cbor:"5,keyasint,omitempty"`
 }
 
-func decodeBody(p *Part) (*body, error) {
-	b := new(body)
+// Decode returns what a part holds. Its error wraps ErrDamaged.
+func Decode(p *Part) (*Body, error) {
+	b := new(Body)
 	if err := wire.DecodeInto(p.Payload, b); err != nil {
 		return nil, fmt.Errorf("entry %d part %d: %w", p.LSN, p.Index, err)
 	}
 	return b, nil
 }
 
-// pick picks the key from stored values.
-func pick(values []any, key []int) []any {
+// Pick picks the key from stored values.
+func Pick(values []any, key []int) []any {
 	k := make([]any, len(key))
 	for i, c := range key {
 		k[i] = values[c]
@@ -62,15 +63,15 @@ func pick(values []any, key []int) []any {
 	return k
 }
 
-// each calls f for every row state of the change: the absent ones first, so that
+// Each calls f for every row state of the change: the absent ones first, so that
 // a unique value is free before another row takes it. The row's slices are f's to keep.
-func (c *Change) each(f func(dialect.Row) error) error {
+func (c *Change) Each(f func(dialect.Row) error) error {
 	rest := c.Keys
 	for range c.Absent {
 		k := make([]any, len(c.Key))
 		var err error
 		if rest, err = wire.DecodeRow(rest, len(k), k); err != nil {
-			return fmt.Errorf("%w: keys of %s: %w", ErrDamaged, c.Table, err)
+			return fmt.Errorf("%w: keys of %s: %w", fault.ErrDamaged, c.Table, err)
 		}
 		if err := f(dialect.Row{Key: k}); err != nil {
 			return err
@@ -84,9 +85,9 @@ func (c *Change) each(f func(dialect.Row) error) error {
 		v := make([]any, len(c.Columns))
 		var err error
 		if rest, err = wire.DecodeRow(rest, len(v), v); err != nil {
-			return fmt.Errorf("%w: rows of %s: %w", ErrDamaged, c.Table, err)
+			return fmt.Errorf("%w: rows of %s: %w", fault.ErrDamaged, c.Table, err)
 		}
-		if err := f(dialect.Row{Key: pick(v, c.Key), Values: v}); err != nil {
+		if err := f(dialect.Row{Key: Pick(v, c.Key), Values: v}); err != nil {
 			return err
 		}
 	}
@@ -96,16 +97,16 @@ func (c *Change) each(f func(dialect.Row) error) error {
 	return nil
 }
 
-// entryBuilder cuts one entry into parts and passes each on as soon as it is
-// full, so that its memory does not grow with the entry.
-type entryBuilder struct {
-	name    func(*dialect.Table) tableName // as entries name tables
+// Entry is an entry that is being made: it cuts itself into parts and passes each on as soon as
+// it is full, so that its memory does not grow with what it holds.
+type Entry struct {
+	name    func(*dialect.Table) TableName // as entries name tables
 	prev    Part                           // the part before the next one
 	epoch   uint64
 	lsn     LSN
 	at      time.Time
 	emit    func(Part) error
-	body    body
+	Body    Body
 	current *Change
 	table   *dialect.Table
 	size    int
@@ -114,80 +115,80 @@ type entryBuilder struct {
 	total   int
 }
 
-// newEntryBuilder starts the entry that follows the position.
-func newEntryBuilder(name func(*dialect.Table) tableName, after Position, epoch uint64, at time.Time, emit func(Part) error) *entryBuilder {
-	return &entryBuilder{name: name, prev: after.anchor(), epoch: epoch, lsn: after.LSN + 1, at: at, emit: emit}
+// Begin starts the entry that follows the position.
+func Begin(name func(*dialect.Table) TableName, after Position, epoch uint64, at time.Time, emit func(Part) error) *Entry {
+	return &Entry{name: name, prev: after.Anchor(), epoch: epoch, lsn: after.LSN + 1, at: at, emit: emit}
 }
 
-// empty reports whether nothing has been added.
-func (b *entryBuilder) empty() bool {
-	return b.total == 0 && len(b.body.Changes) == 0 && len(b.body.Schema) == 0 && len(b.body.Batches) == 0
+// Empty reports whether nothing has been added.
+func (e *Entry) Empty() bool {
+	return e.total == 0 && len(e.Body.Changes) == 0 && len(e.Body.Schema) == 0 && len(e.Body.Batches) == 0
 }
 
-// change returns the change that holds what is added of a table.
-func (b *entryBuilder) change(t *dialect.Table) *Change {
-	if b.current == nil || b.table != t {
-		b.table = t
-		name := b.name(t)
-		b.current = &Change{Database: name.database, Table: name.table, Columns: t.Stored, Key: t.Key}
-		b.body.Changes = append(b.body.Changes, b.current)
+// Change returns the change that holds what is added of a table.
+func (e *Entry) Change(t *dialect.Table) *Change {
+	if e.current == nil || e.table != t {
+		e.table = t
+		name := e.name(t)
+		e.current = &Change{Database: name.Database, Table: name.Table, Columns: t.Stored, Key: t.Key}
+		e.Body.Changes = append(e.Body.Changes, e.current)
 	}
-	return b.current
+	return e.current
 }
 
-// add appends the state of a row. It keeps none of the row's slices.
-func (b *entryBuilder) add(t *dialect.Table, r dialect.Row) error {
-	c := b.change(t)
+// Add appends the state of a row. It keeps none of the row's slices.
+func (e *Entry) Add(t *dialect.Table, r dialect.Row) error {
+	c := e.Change(t)
 	if r.Values == nil {
 		before := len(c.Keys)
 		c.Keys = wire.AppendRow(c.Keys, r.Key)
 		c.Absent++
-		b.size += len(c.Keys) - before
+		e.size += len(c.Keys) - before
 	} else {
 		before := len(c.Rows)
 		c.Rows = wire.AppendRow(c.Rows, r.Values)
 		c.Present++
-		b.size += len(c.Rows) - before
+		e.size += len(c.Rows) - before
 	}
-	b.records++
-	b.total++
-	if b.size >= partBytes {
-		b.body.Mixed = true
-		return b.flush(false)
+	e.records++
+	e.total++
+	if e.size >= PartBytes {
+		e.Body.Mixed = true
+		return e.flush(false)
 	}
 	return nil
 }
 
-func (b *entryBuilder) flush(final bool) error {
-	if b.parts > 0 {
-		b.body.Mixed = true
+func (e *Entry) flush(final bool) error {
+	if e.parts > 0 {
+		e.Body.Mixed = true
 	}
-	payload, err := wire.Marshal(&b.body)
+	payload, err := wire.Marshal(&e.Body)
 	if err != nil {
-		return fmt.Errorf("ddb: encode entry %d: %w", b.lsn, err)
+		return fmt.Errorf("ddb: encode entry %d: %w", e.lsn, err)
 	}
-	p := Part{Epoch: b.epoch, LSN: b.lsn, Index: b.parts, Final: final, At: b.at.UnixNano(), Records: b.records, Payload: payload}
-	p.Hash = p.chain(b.prev.Hash)
-	if err := b.emit(p); err != nil {
+	p := Part{Epoch: e.epoch, LSN: e.lsn, Index: e.parts, Final: final, At: e.at.UnixNano(), Records: e.records, Payload: payload}
+	p.Hash = p.Chain(e.prev.Hash)
+	if err := e.emit(p); err != nil {
 		return err
 	}
-	b.prev = p
-	b.parts++
-	rebuild := b.body.Rebuild
-	b.body, b.current, b.table, b.size, b.records = body{Rebuild: rebuild}, nil, nil, 0, 0
+	e.prev = p
+	e.parts++
+	rebuild := e.Body.Rebuild
+	e.Body, e.current, e.table, e.size, e.records = Body{Rebuild: rebuild}, nil, nil, 0, 0
 	return nil
 }
 
-// finish closes the entry and returns the position after it.
-func (b *entryBuilder) finish() (Position, error) {
-	if err := b.flush(true); err != nil {
+// Finish closes the entry and returns the position after it.
+func (e *Entry) Finish() (Position, error) {
+	if err := e.flush(true); err != nil {
 		return Position{}, err
 	}
-	return b.prev.Position(), nil
+	return e.prev.Position(), nil
 }
 
-// sameColumns checks that the change fits the table as it stands here.
-func (c *Change) sameColumns(t *dialect.Table) error {
+// SameColumns checks that the change fits the table as it stands here.
+func (c *Change) SameColumns(t *dialect.Table) error {
 	if slices.Equal(c.Columns, t.Stored) && slices.Equal(c.Key, t.Key) {
 		return nil
 	}

@@ -1,30 +1,36 @@
-package ddb
+package journal
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"math"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 )
 
 // partBits is how many low bits of a journal row's number hold the part's index.
 const partBits = 20
 
-// lastPart is a part index behind the last part of any entry.
-const lastPart = 1<<partBits - 1
+// MaxLSN is the highest LSN that the journal has a number for.
+const MaxLSN = LSN(math.MaxInt64 >> partBits)
 
-func sequence(lsn LSN, index int) int64 { return int64(lsn)<<partBits + int64(min(index, lastPart)) }
+// MaxBatch is the highest that a batch can have in the queue, less than can be added to it in a lifetime.
+const MaxBatch = math.MaxInt64 >> 1
+
+// LastPart is a part index behind the last part of any entry.
+const LastPart = 1<<partBits - 1
+
+// Sequence returns the number of a part's row in the journal's table.
+func Sequence(lsn LSN, index int) int64 { return int64(lsn)<<partBits + int64(min(index, LastPart)) }
 
 // maxPiece is how much of a part is stored in one row where the database takes no row of any size. What does not
 // fit follows in rows of the table journal_rest: a part may be larger than any value that the database takes.
 const maxPiece = 8 << 20
 
-// sqlJournal is the default Journal: a table in the node's own database.
-type sqlJournal struct {
+// SQL is the default Journal: a table in the node's own database.
+type SQL struct {
 	db     dialect.Querier // the pool
 	tx     func(ctx context.Context, f func(q dialect.Querier) error) error
 	insert string
@@ -44,15 +50,15 @@ type sqlJournal struct {
 	wipe     string
 }
 
-// newSQLJournal returns the journal in the engine's tables; tx runs a function in one durable transaction.
-func newSQLJournal(db dialect.Querier, e dialect.Engine, tx func(context.Context, func(dialect.Querier) error) error) *sqlJournal {
+// NewSQL returns the journal in the engine's tables; tx runs a function in one durable transaction.
+func NewSQL(db dialect.Querier, e dialect.Engine, tx func(context.Context, func(dialect.Querier) error) error) *SQL {
 	table, rest := e.Own("journal"), e.Own("journal_rest")
-	piece := mostValue(e)
+	piece := MostValue(e)
 	if piece < math.MaxInt {
 		piece = min(piece/2, maxPiece) // in the text of a statement it may take twice the room
 	}
 	const columns = "seq, epoch, at, final, records, bytes, hash, payload"
-	return &sqlJournal{
+	return &SQL{
 		db:     db,
 		tx:     tx,
 		clear:  "DELETE FROM " + table,
@@ -74,9 +80,9 @@ func newSQLJournal(db dialect.Querier, e dialect.Engine, tx func(context.Context
 }
 
 // AppendIn stores a part inside the caller's transaction.
-func (j *sqlJournal) AppendIn(ctx context.Context, q dialect.Querier, p Part) error {
-	if p.Index >= lastPart {
-		return fmt.Errorf("ddb: entry %d has more than %d parts", p.LSN, lastPart)
+func (j *SQL) AppendIn(ctx context.Context, q dialect.Querier, p Part) error {
+	if p.Index >= LastPart {
+		return fmt.Errorf("ddb: entry %d has more than %d parts", p.LSN, LastPart)
 	}
 	if p.Anchor() {
 		for _, statement := range []string{j.clear, j.wipe} {
@@ -93,11 +99,11 @@ func (j *sqlJournal) AppendIn(ctx context.Context, q dialect.Querier, p Part) er
 	if len(piece) > j.piece {
 		piece, rest = piece[:j.piece], piece[j.piece:]
 	}
-	_, err := q.ExecContext(ctx, j.insert, sequence(p.LSN, p.Index), int64(p.Epoch), p.At, final, p.Records, len(p.Payload), p.Hash[:], piece)
+	_, err := q.ExecContext(ctx, j.insert, Sequence(p.LSN, p.Index), int64(p.Epoch), p.At, final, p.Records, len(p.Payload), p.Hash[:], piece)
 	for n := 1; err == nil && len(rest) > 0; n++ {
 		piece = rest[:min(j.piece, len(rest))]
 		rest = rest[len(piece):]
-		_, err = q.ExecContext(ctx, j.more, sequence(p.LSN, p.Index), n, piece)
+		_, err = q.ExecContext(ctx, j.more, Sequence(p.LSN, p.Index), n, piece)
 	}
 	if err != nil {
 		return fmt.Errorf("ddb: journal: append entry %d: %w", p.LSN, err)
@@ -105,7 +111,7 @@ func (j *sqlJournal) AppendIn(ctx context.Context, q dialect.Querier, p Part) er
 	return nil
 }
 
-func (j *sqlJournal) Append(ctx context.Context, parts ...Part) error {
+func (j *SQL) Append(ctx context.Context, parts ...Part) error {
 	return j.tx(ctx, func(q dialect.Querier) error {
 		for _, p := range parts {
 			if err := j.AppendIn(ctx, q, p); err != nil {
@@ -116,12 +122,12 @@ func (j *sqlJournal) Append(ctx context.Context, parts ...Part) error {
 	})
 }
 
-func (j *sqlJournal) Read(ctx context.Context, lsn LSN, index int, limit int) ([]Part, error) {
-	n, err := j.fit(ctx, sequence(lsn, index), limit)
+func (j *SQL) Read(ctx context.Context, lsn LSN, index int, limit int) ([]Part, error) {
+	n, err := j.fit(ctx, Sequence(lsn, index), limit)
 	if err != nil || n == 0 {
 		return nil, err
 	}
-	rows, err := j.db.QueryContext(ctx, j.read, sequence(lsn, index), n)
+	rows, err := j.db.QueryContext(ctx, j.read, Sequence(lsn, index), n)
 	if err != nil {
 		return nil, fmt.Errorf("ddb: journal: read: %w", err)
 	}
@@ -150,7 +156,7 @@ func (j *sqlJournal) Read(ctx context.Context, lsn LSN, index int, limit int) ([
 		return nil, fmt.Errorf("ddb: journal: read: %w", err)
 	}
 	if len(parts) > 0 && (parts[0].LSN > lsn+1 || parts[0].LSN == lsn+1 && parts[0].Index != 0) {
-		return nil, fmt.Errorf("%w: entry %d is gone, the first is %d", ErrTrimmed, lsn+1, parts[0].LSN)
+		return nil, fmt.Errorf("%w: entry %d is gone, the first is %d", fault.ErrTrimmed, lsn+1, parts[0].LSN)
 	}
 	for i := 0; i < len(pieces); i += 2 {
 		if err := j.complete(ctx, &parts[pieces[i]], pieces[i+1]); err != nil {
@@ -161,8 +167,8 @@ func (j *sqlJournal) Read(ctx context.Context, lsn LSN, index int, limit int) ([
 }
 
 // complete reads what of a part is stored apart.
-func (j *sqlJournal) complete(ctx context.Context, p *Part, bytes int) error {
-	rows, err := j.db.QueryContext(ctx, j.rest, sequence(p.LSN, p.Index))
+func (j *SQL) complete(ctx context.Context, p *Part, bytes int) error {
+	rows, err := j.db.QueryContext(ctx, j.rest, Sequence(p.LSN, p.Index))
 	if err != nil {
 		return fmt.Errorf("ddb: journal: read: %w", err)
 	}
@@ -179,7 +185,7 @@ func (j *sqlJournal) complete(ctx context.Context, p *Part, bytes int) error {
 		return fmt.Errorf("ddb: journal: read: %w", err)
 	}
 	if len(payload) != bytes {
-		return fmt.Errorf("%w: entry %d is going while it is read", ErrTrimmed, p.LSN)
+		return fmt.Errorf("%w: entry %d is going while it is read", fault.ErrTrimmed, p.LSN)
 	}
 	p.Payload = payload
 	return nil
@@ -187,7 +193,7 @@ func (j *sqlJournal) complete(ctx context.Context, p *Part, bytes int) error {
 
 // fit returns how many parts after seq fit in limit bytes, at least one if there is any. A server
 // sends every row that was asked for, wanted or not, so they are counted first.
-func (j *sqlJournal) fit(ctx context.Context, seq int64, limit int) (n int, err error) {
+func (j *SQL) fit(ctx context.Context, seq int64, limit int) (n int, err error) {
 	rows, err := j.db.QueryContext(ctx, j.sizes, seq)
 	if err != nil {
 		return 0, fmt.Errorf("ddb: journal: read: %w", err)
@@ -198,7 +204,7 @@ func (j *sqlJournal) fit(ctx context.Context, seq int64, limit int) (n int, err 
 		if err := rows.Scan(&bytes); err != nil {
 			return 0, fmt.Errorf("ddb: journal: read: %w", err)
 		}
-		if size += bytes + partOverhead; n > 0 && size > limit {
+		if size += bytes + PartOverhead; n > 0 && size > limit {
 			break
 		}
 	}
@@ -208,7 +214,7 @@ func (j *sqlJournal) fit(ctx context.Context, seq int64, limit int) (n int, err 
 	return n, nil
 }
 
-func (j *sqlJournal) Bounds(ctx context.Context) (first, last Position, err error) {
+func (j *SQL) Bounds(ctx context.Context) (first, last Position, err error) {
 	if first, err = j.end(ctx, j.ends); err != nil || first.LSN == 0 {
 		return first, first, err
 	}
@@ -216,7 +222,7 @@ func (j *sqlJournal) Bounds(ctx context.Context) (first, last Position, err erro
 	return first, last, err
 }
 
-func (j *sqlJournal) end(ctx context.Context, query string) (Position, error) {
+func (j *SQL) end(ctx context.Context, query string) (Position, error) {
 	rows, err := j.db.QueryContext(ctx, query)
 	if err != nil {
 		return Position{}, fmt.Errorf("ddb: journal: %w", err)
@@ -235,9 +241,9 @@ func (j *sqlJournal) end(ctx context.Context, query string) (Position, error) {
 	return p, nil
 }
 
-func (j *sqlJournal) Trim(ctx context.Context, through LSN) error {
+func (j *SQL) Trim(ctx context.Context, through LSN) error {
 	return j.tx(ctx, func(q dialect.Querier) error {
-		_, err := q.ExecContext(ctx, j.trim, sequence(through+1, 0))
+		_, err := q.ExecContext(ctx, j.trim, Sequence(through+1, 0))
 		if err == nil {
 			_, err = q.ExecContext(ctx, j.trimRest)
 		}
@@ -248,39 +254,23 @@ func (j *sqlJournal) Trim(ctx context.Context, through LSN) error {
 	})
 }
 
-func (j *sqlJournal) Size(ctx context.Context, after LSN) (entries, bytes int64, oldest time.Time, err error) {
+func (j *SQL) Size(ctx context.Context, after LSN) (entries, bytes int64, oldest time.Time, err error) {
 	var at int64
-	err = scanOne(ctx, j.db, []any{&entries, &bytes, &at}, j.size, sequence(after+1, 0))
+	err = dialect.ScanOne(ctx, j.db, []any{&entries, &bytes, &at}, j.size, Sequence(after+1, 0))
 	if at != 0 {
 		oldest = time.Unix(0, at)
 	}
 	return entries, bytes, oldest, err
 }
 
-func (j *sqlJournal) Before(ctx context.Context, at time.Time) (LSN, error) {
+func (j *SQL) Before(ctx context.Context, at time.Time) (LSN, error) {
 	var seq int64
-	err := scanOne(ctx, j.db, []any{&seq}, j.before, at.UnixNano())
+	err := dialect.ScanOne(ctx, j.db, []any{&seq}, j.before, at.UnixNano())
 	return LSN(seq >> partBits), err
 }
 
-// scanOne scans the only row of a query; sql.ErrNoRows if there is none.
-func scanOne(ctx context.Context, q dialect.Querier, into []any, query string, args ...any) error {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	if !rows.Next() {
-		return errors.Join(rows.Err(), sql.ErrNoRows)
-	}
-	if err := rows.Scan(into...); err != nil {
-		return err
-	}
-	return errors.Join(rows.Close(), rows.Err())
-}
-
-// mostValue is how large a value the engine's database stores, as far as the engine tells.
-func mostValue(e dialect.Engine) int {
+// MostValue is how large a value the engine's database stores, as far as the engine tells.
+func MostValue(e dialect.Engine) int {
 	if e, ok := e.(interface{ MostBytes() int }); ok {
 		return e.MostBytes()
 	}
