@@ -47,7 +47,7 @@ func (n *node) checkHealth(ctx context.Context) checkup {
 	ctx, cancel := context.WithTimeout(ctx, max(n.opts.Heartbeat, time.Second))
 	defer cancel()
 	r, err := n.opts.HealthChecker.Check(ctx, n.opts.ID, n.db)
-	state, reason, _ := r.judge(err, n.opts.MaxLag)
+	state, reason, _ := r.Judge(err, n.opts.MaxLag)
 	if state == Active {
 		return checkup{}
 	}

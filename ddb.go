@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/watch"
@@ -47,7 +48,7 @@ type Cluster struct {
 	mu     sync.Mutex // guards what follows
 	remote map[string]*member
 	told   map[string]State // states last told to notices
-	health watch.Value[[]NodeStatus]
+	health watch.Value[[]health.Status]
 	// notices is how OnHealth is told
 	notices *notices
 	// external members, of a Cluster made by Wrap
@@ -154,7 +155,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		return err
 	}
 	c.m = m
-	st := func() NodeStatus { return m.nodes()[0] }
+	st := func() health.Status { return m.nodes()[0] }
 	c.self = &member{id: c.opts.ID, db: c.node.db, local: true, master: true, status: st,
 		lsn: func() LSN { return m.state.Load().pos.LSN }, lag: func() time.Duration { return 0 }}
 	if m.writer == nil {
@@ -350,15 +351,15 @@ func (c *Cluster) masterMember() *member {
 	if m == nil {
 		m = &member{id: "master", db: c.toMain, master: true, lag: func() time.Duration { return 0 },
 			lsn: func() LSN { return c.f.state.Load().master.LSN }}
-		m.status = func() NodeStatus { return NodeStatus{ID: m.id, Role: Master} }
+		m.status = func() health.Status { return health.Status{ID: m.id, Role: Master} }
 		c.remote["\x00master"] = m
 	}
 	return m
 }
 
 // statuses lists all nodes as this one sees them.
-func (c *Cluster) statuses() []NodeStatus {
-	var list []NodeStatus
+func (c *Cluster) statuses() []health.Status {
+	var list []health.Status
 	switch {
 	case c.m != nil:
 		list = c.m.nodes()
@@ -401,8 +402,8 @@ func (c *Cluster) statuses() []NodeStatus {
 }
 
 // tell publishes the statuses and reports changes of state.
-func (c *Cluster) tell(list []NodeStatus) {
-	c.health.Update(func([]NodeStatus) []NodeStatus { return list })
+func (c *Cluster) tell(list []health.Status) {
+	c.health.Update(func([]health.Status) []health.Status { return list })
 	for _, s := range list {
 		c.mu.Lock()
 		was, known := c.told[s.ID]

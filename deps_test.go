@@ -49,12 +49,13 @@ var mysqlGround = []string{"dialect", "internal/mysql/lang", "internal/mysql/cod
 var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
-		own: []string{"dialect", "journal", "transport", "internal/fault", "internal/memory", "internal/mysql", "internal/remote", "internal/rights",
+		own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/memory", "internal/mysql", "internal/remote", "internal/rights",
 			"internal/sqlclass", "internal/sqlite", "internal/watch", "internal/wire"},
 		modules: []string{cborModule, compressModule, hclogModule, mysqlModule, sqliteModule, syncModule, timeModule},
 	},
 
 	// Words that all parts share; they know nobody above them.
+	"health":  {own: []string{"journal"}},
 	"journal": {own: []string{"dialect", "internal/fault", "internal/watch", "internal/wire"}},
 
 	// Bytes between nodes.

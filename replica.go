@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -47,7 +48,7 @@ type follower struct {
 	state watch.Value[following]
 	mu    sync.Mutex // guards what follows
 	live  *upstream  // nil while not connected
-	peers []NodeStatus
+	peers []health.Status
 }
 
 // upstream is the connection to the master.

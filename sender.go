@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -26,7 +27,7 @@ type sender struct {
 	mu      sync.Mutex // guards what follows
 	link    *link      // nil while not connected
 	queue   PendingQueue
-	status  NodeStatus
+	status  health.Status
 	base    LSN // while a snapshot is sent: the entries after it are needed
 	pending int64
 	heard   time.Time

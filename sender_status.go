@@ -5,10 +5,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ddb-project/ddb/health"
 )
 
 // nodes lists the master and every follower it has seen.
-func (m *master) nodes() []NodeStatus {
+func (m *master) nodes() []health.Status {
 	m.mu.Lock()
 	followers := make([]*sender, 0, len(m.followers))
 	for _, f := range m.followers {
@@ -16,14 +18,14 @@ func (m *master) nodes() []NodeStatus {
 	}
 	m.mu.Unlock()
 	st := m.state.Load()
-	self := NodeStatus{ID: m.opts.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.epoch, LSN: st.pos.LSN, Address: m.opts.Listen}
+	self := health.Status{ID: m.opts.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.epoch, LSN: st.pos.LSN, Address: m.opts.Listen}
 	if well := m.unwell(); st.err != nil {
 		self.State, self.Reason = Failed, st.err.Error()
 	} else if well.State != "" {
 		self.State, self.Reason, self.Since = well.State, well.Reason, well.Since
 	}
 	slices.SortFunc(followers, func(a, b *sender) int { return strings.Compare(a.id, b.id) })
-	list := []NodeStatus{self}
+	list := []health.Status{self}
 	for _, f := range followers {
 		list = append(list, f.snapshot())
 	}
@@ -37,7 +39,7 @@ const maxPeers = 32
 
 // peers returns the nodes as last listed, for heartbeats: every follower gets one per
 // interval, so listing them afresh for each would cost the square of their number.
-func (m *master) peers() []NodeStatus {
+func (m *master) peers() []health.Status {
 	latest := m.latest.Load()
 	if latest == nil {
 		return nil
@@ -45,7 +47,7 @@ func (m *master) peers() []NodeStatus {
 	if len(*latest) <= maxPeers {
 		return *latest
 	}
-	var list []NodeStatus
+	var list []health.Status
 	for _, n := range *latest {
 		if n.Role != Snap && len(list) < maxPeers {
 			list = append(list, n)
@@ -55,7 +57,7 @@ func (m *master) peers() []NodeStatus {
 }
 
 // snapshot returns the follower's status now.
-func (f *sender) snapshot() NodeStatus {
+func (f *sender) snapshot() health.Status {
 	lag := f.lag()
 	f.mu.Lock()
 	s := f.status

@@ -7,22 +7,24 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ddb-project/ddb/health"
 )
 
 // outsider is a member of a Cluster made by Wrap.
 type outsider struct {
 	member
 	lagNow  atomic.Int64
-	checker HealthChecker
+	checker health.Checker
 	mu      sync.Mutex
-	state   NodeStatus
+	state   health.Status
 }
 
 // Wrap makes a Cluster of nothing but *sql.DBs: a master and replicas, by id, that somebody else
 // replicates, such as MariaDB's own replication. ddb routes, checks health and lag with the checker and
 // spreads the reads; it installs and replicates nothing. After a write the Cluster reads from the
 // master until the replicas' lag has passed. The caller keeps ownership of the databases.
-func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, checker HealthChecker, opts Options) (*Cluster, error) {
+func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, checker health.Checker, opts Options) (*Cluster, error) {
 	if opts.Listen != "" || opts.Master != "" || opts.WaitReplicas != 0 {
 		return nil, fmt.Errorf("%w: Listen, Master and WaitReplicas mean nothing to Wrap", ErrOptions)
 	}
@@ -57,7 +59,7 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 	return c, nil
 }
 
-func newOutsider(id string, db *sql.DB, checker HealthChecker, master bool) *outsider {
+func newOutsider(id string, db *sql.DB, checker health.Checker, master bool) *outsider {
 	o := &outsider{checker: checker}
 	o.id, o.db, o.master = id, db, master
 	o.lagNow.Store(int64(LagUnknown))
@@ -68,11 +70,11 @@ func newOutsider(id string, db *sql.DB, checker HealthChecker, master bool) *out
 	if master {
 		role = Master
 	}
-	o.state = NodeStatus{ID: id, Role: role, State: Joining, Reason: "not checked yet", Since: time.Now(), Lag: LagUnknown}
+	o.state = health.Status{ID: id, Role: role, State: Joining, Reason: "not checked yet", Since: time.Now(), Lag: LagUnknown}
 	return o
 }
 
-func (o *outsider) snapshot() NodeStatus {
+func (o *outsider) snapshot() health.Status {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.state
@@ -97,7 +99,7 @@ func (c *Cluster) checkOutside(ctx context.Context) {
 
 // judge sets the state from what the checker has found. An unknown lag counts as unhealthy.
 func (o *outsider) judge(r Report, err error, maxLag time.Duration) {
-	state, reason, lag := r.judge(err, maxLag)
+	state, reason, lag := r.Judge(err, maxLag)
 	r.Lag = lag
 	o.lagNow.Store(int64(r.Lag))
 	if err == nil {
