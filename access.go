@@ -199,11 +199,11 @@ func (c *Cluster) SetAccess(a Access) error {
 func (m *master) turnOut() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	access := m.access.Load()
+	access := m.seq.node.access.Load()
 	for _, f := range m.followers {
 		f.mu.Lock()
 		if l := f.link; l != nil && !access.admits(f.id, f.role, l.proved) {
-			m.log.Warn("a follower is let in no more", "id", f.id, "from", l.address)
+			m.seq.node.log.Warn("a follower is let in no more", "id", f.id, "from", l.address)
 			l.ended = errTurnedOut
 			l.close(errTurnedOut)
 		}

@@ -30,10 +30,10 @@ func FuzzCursor(f *testing.F) {
 			f.Fatal(err)
 		}
 	}
-	if err := c.m.pass(ctx); err != nil {
+	if err := c.m.seq.pass(ctx); err != nil {
 		f.Fatal(err)
 	}
-	base := c.m.state.Load().pos
+	base := c.m.seq.state.Load().pos
 	for _, after := range []wire.Row{nil, {int64(1)}, {"text"}, {uint64(1) << 63}, {[]byte{0}, nil}, {true, 1.5}, {int64(1), int64(1), int64(1)}} {
 		for _, table := range []string{"", "i", "t", "none"} {
 			f.Add(seed(f, cursor{Base: base, Table: table, After: after}))
@@ -42,7 +42,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add(seed(f, cursor{Base: Position{LSN: loading}, Table: "i"}))
 	f.Add(seed(f, cursor{Base: Position{LSN: 1 << 43}}))
 	s := &sender{m: c.m}
-	cat := c.m.tables.Load()
+	cat := c.m.seq.node.tables.Load()
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		from, err := wire.DecodeChecked[cursor](payload)
 		if refusedWell(t, err) {
@@ -54,16 +54,16 @@ func FuzzCursor(f *testing.F) {
 			return
 		}
 		for _, tab := range cat.replicated() {
-			if c.m.name(tab).String() != from.Table {
+			if c.m.seq.node.name(tab).String() != from.Table {
 				continue
 			}
-			_, _ = c.m.engine.Scan(ctx, c.m.db, tab, from.After, 10, func(values []any) error {
+			_, _ = c.m.seq.node.engine.Scan(ctx, c.m.seq.node.db, tab, from.After, 10, func(values []any) error {
 				if len(values) != len(tab.Stored) {
 					t.Fatalf("a row of %d values", len(values))
 				}
 				return nil
 			})
-			_ = c.m.engine.Lookup(ctx, c.m.db, tab, [][]any{from.After}, func(dialect.Row) error { return nil })
+			_ = c.m.seq.node.engine.Lookup(ctx, c.m.seq.node.db, tab, [][]any{from.After}, func(dialect.Row) error { return nil })
 		}
 	})
 }

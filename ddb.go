@@ -157,7 +157,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 	c.m = m
 	st := func() health.Status { return m.nodes()[0] }
 	c.self = &member{id: c.opts.ID, db: c.node.db, local: true, master: true, status: st,
-		lsn: func() LSN { return m.state.Load().pos.LSN }, lag: func() time.Duration { return 0 }}
+		lsn: func() LSN { return m.seq.state.Load().pos.LSN }, lag: func() time.Duration { return 0 }}
 	if m.writer == nil {
 		c.writes = &pooledWrites{c: c, m: m}
 		return nil
@@ -171,11 +171,11 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 			return m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 		}}
 	m.writer.hooks.alone = func() bool {
-		return c.opts.WaitReplicas == 0 && !m.sharesKeys() && m.state.Load().err == nil
+		return c.opts.WaitReplicas == 0 && !m.seq.sharesKeys() && m.seq.state.Load().err == nil
 	}
 	m.writer.hooks.wrote = func() {
-		c.session.wrote(m.written.Add(1))
-		m.wakeUp()
+		c.session.wrote(m.seq.written.Add(1))
+		m.seq.wakeUp()
 	}
 	return nil
 }
@@ -226,7 +226,7 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, rol
 			if w := c.session.write.Load(); w > c.session.settled.Load() {
 				limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)
 				defer cancel()
-				pos, err := c.m.covers(limit, w)
+				pos, err := c.m.seq.covers(limit, w)
 				if err != nil {
 					// The pass under way may have missed the write; the one after it cannot.
 					return uint64(pos.LSN) + 2

@@ -35,14 +35,14 @@ func hidesKeys(t *dialect.Table) bool {
 
 // addCounters adds the counters of tables, asked for after the snapshot of their rows was opened: none of these has a higher value.
 func (s *sequencer) addCounters(ctx context.Context, q dialect.Querier, b *journal.Entry, noted []*dialect.Table, x *extra) error {
-	e, ok := s.engine.(counting)
+	e, ok := s.node.engine.(counting)
 	if !ok {
 		return nil
 	}
 	tables := noted
 	all := x != nil && x.counters
 	if all {
-		tables = s.tables.Load().replicated()
+		tables = s.node.tables.Load().replicated()
 	}
 	for _, t := range tables {
 		if !hidesKeys(t) && !(all && autoIncrement(t) != "") {
@@ -59,12 +59,12 @@ func (s *sequencer) addCounters(ctx context.Context, q dialect.Querier, b *journ
 
 // rememberNext notes what the change says of the table's counter, in the transaction of its rows.
 func (a *applier) rememberNext(ctx context.Context, t *dialect.Table, c *Change) error {
-	e, ok := a.engine.(counting)
+	e, ok := a.node.engine.(counting)
 	if !ok || c.Next < 2 {
 		return nil
 	}
 	if err := e.Remember(ctx, a.conn, t, c.Next-1); err != nil {
-		return fmt.Errorf("ddb: node %s: apply: %w", a.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: apply: %w", a.node.opts.ID, err)
 	}
 	return nil
 }

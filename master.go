@@ -18,7 +18,7 @@ import (
 
 // master owns the sequencer, the listener and one sender per follower.
 type master struct {
-	*sequencer
+	seq      *sequencer
 	writer   *groupWriter // nil where the database has many writers
 	listener net.Listener
 	door     *door
@@ -46,9 +46,9 @@ type master struct {
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
 func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, error) {
 	s := &sequencer{node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
-	s.incoming.jobs = make(chan *job, maxJobs)
-	s.incoming.commits.Store(1) // so that the first pass looks
-	m := &master{sequencer: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
+	s.in.jobs = make(chan *job, maxJobs)
+	s.in.commits.Store(1) // so that the first pass looks
+	m := &master{seq: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
 		door: newDoor(n.log), places: make(chan struct{}, maxFollowers)}
 	s.followed = m.anyConnected
 	connect(m)
@@ -72,7 +72,7 @@ func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, e
 	m.start(func() { s.run(run) })
 	if m.settles = n.opts.acceptsSnaps(); m.settles {
 		m.start(func() { m.settle(run) })
-		m.start(func() { m.watchKeys(run, func() int64 { return firstSnapNode - 1 }, m.sharesKeys) })
+		m.start(func() { m.seq.node.watchKeys(run, func() int64 { return firstSnapNode - 1 }, m.seq.sharesKeys) })
 	}
 	m.start(func() { m.retain(run) })
 	n.log.Info("master is up", "cluster", n.clusterID, "lsn", s.state.Load().pos.LSN,
@@ -96,51 +96,51 @@ func (m *master) stop() error {
 	}
 	m.mu.Unlock()
 	m.tasks.Wait()
-	m.passes.close(m.node)
+	m.passes.close(m.seq.node)
 	return err
 }
 
 // alone is exclusive where the database has many writers.
 func (m *master) alone(ctx context.Context, f func(c *sql.Conn) error) error {
-	return m.passes.with(ctx, m.node, f)
+	return m.passes.with(ctx, m.seq.node, f)
 }
 
 // beforeCommit is the writer's hook: the entry is part of the transaction that it describes (W3).
 func (m *master) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position, error) {
-	covered := m.written.Load()
-	res, err := m.collectTx(ctx, c)
+	covered := m.seq.written.Load()
+	res, err := m.seq.collectTx(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	return func() Position {
-		m.publish(res, covered)
-		return m.state.Load().pos
+		m.seq.publish(res, covered)
+		return m.seq.state.Load().pos
 	}, nil
 }
 
 // reign makes the database a master's, or finds that it is one.
 func (m *master) reign(ctx context.Context) error {
-	role, known, err := m.meta(ctx, m.db, metaRole)
+	role, known, err := m.seq.node.meta(ctx, m.seq.node.db, metaRole)
 	if err != nil {
 		return err
 	}
-	_, last, err := m.journal.Bounds(ctx)
+	_, last, err := m.seq.node.journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
-	epoch, _, err := metaValue[uint64](ctx, m.node, m.db, metaEpoch)
+	epoch, _, err := metaValue[uint64](ctx, m.seq.node, m.seq.node.db, metaEpoch)
 	if err != nil {
 		return err
 	}
 	switch {
 	case !known:
 		epoch = 1
-		m.clusterID = newClusterID()
+		m.seq.node.clusterID = newClusterID()
 	case Role(role) == Snap:
 		return fmt.Errorf("%w: it is a snap's; open it with Role Snap, or Detach it first", ErrWrongRole)
 	case Role(role) == Replica:
 		for _, key := range []string{metaCursor, metaThrough} {
-			if _, unfinished, err := m.meta(ctx, m.db, key); err != nil {
+			if _, unfinished, err := m.seq.node.meta(ctx, m.seq.node.db, key); err != nil {
 				return err
 			} else if unfinished || last.LSN == 0 {
 				return fmt.Errorf("%w: it is a replica's whose snapshot is incomplete, so it cannot become the master", ErrWrongRole)
@@ -148,13 +148,13 @@ func (m *master) reign(ctx context.Context) error {
 		}
 		epoch = last.Epoch + 1
 	}
-	m.epoch = epoch
-	m.node.log = m.node.log.With("epoch", epoch)
-	if m.heard, _, err = m.entryTime(ctx, last.LSN); err != nil {
+	m.seq.epoch = epoch
+	m.seq.node.log = m.seq.node.log.With("epoch", epoch)
+	if m.heard, _, err = m.seq.node.entryTime(ctx, last.LSN); err != nil {
 		return err
 	}
-	m.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
-	return m.exclusive(ctx, func(c *sql.Conn) error { return m.crown(ctx, c, known, Role(role)) })
+	m.seq.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
+	return m.seq.exclusive(ctx, func(c *sql.Conn) error { return m.crown(ctx, c, known, Role(role)) })
 }
 
 // crown writes down who reigns, installs the capture and settles the schema.
@@ -163,46 +163,46 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		if err := m.makeDeferred(ctx, c); err != nil {
 			return err
 		}
-		m.log.Warn("a replica becomes the master", "lsn", m.state.Load().pos.LSN)
+		m.seq.node.log.Warn("a replica becomes the master", "lsn", m.seq.state.Load().pos.LSN)
 	}
-	old, _, err := m.meta(ctx, c, metaNode)
+	old, _, err := m.seq.node.meta(ctx, c, metaNode)
 	if err != nil {
 		return err
 	}
-	cat, err := m.loadTables(ctx, c)
+	cat, err := m.seq.node.loadTables(ctx, c)
 	if err != nil {
 		return err
 	}
 	if err := m.forgetBare(ctx, c, cat); err != nil {
 		return err
 	}
-	if err := m.engine.InstallCapture(ctx, c, cat.replicated(), dialect.Keys); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", m.opts.ID, err)
+	if err := m.seq.node.engine.InstallCapture(ctx, c, cat.replicated(), dialect.Keys); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.opts.ID, err)
 	}
 	if err := m.loadFollowers(ctx, c); err != nil {
 		return err
 	}
-	st, err := m.schemaState(ctx, c)
+	st, err := m.seq.node.schemaState(ctx, c)
 	if err != nil {
 		return err
 	}
-	if err := m.engine.InstallCapture(ctx, c, st.cat.replicated(), dialect.Keys); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", m.opts.ID, err)
+	if err := m.seq.node.engine.InstallCapture(ctx, c, st.cat.replicated(), dialect.Keys); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.opts.ID, err)
 	}
-	if err := m.installKeys(ctx, c, st.cat.replicated()); err != nil {
+	if err := m.seq.installKeys(ctx, c, st.cat.replicated()); err != nil {
 		return err
 	}
-	if err := m.refuse(ctx, c, nil, st, nil); err != nil {
+	if err := m.seq.refuse(ctx, c, nil, st, nil); err != nil {
 		return err
 	}
-	rec, recorded, err := metaValue[schemaRecord](ctx, m.node, c, metaSchema)
+	rec, recorded, err := metaValue[schemaRecord](ctx, m.seq.node, c, metaSchema)
 	if err != nil {
 		return err
 	}
 	var done *passResult
-	err = m.txOn(ctx, c, dialect.Pass, func() (err error) {
+	err = m.seq.node.txOn(ctx, c, dialect.Pass, func() (err error) {
 		if !recorded {
-			if err = m.setMetaValue(ctx, c, metaSchema, st.record(0)); err != nil {
+			if err = m.seq.node.setMetaValue(ctx, c, metaSchema, st.record(0)); err != nil {
 				return err
 			}
 			if was == Replica {
@@ -212,22 +212,22 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 			}
 			// The first entry of a history, so that every position names one; the first of a
 			// reign, so that whoever has it follows no older master.
-			if done, err = m.collect(ctx, c, &extra{first: m.state.Load().pos.LSN == 0 || was == Replica}); err != nil {
+			if done, err = m.seq.collect(ctx, c, &extra{first: m.seq.state.Load().pos.LSN == 0 || was == Replica}); err != nil {
 				return err
 			}
 		}
-		return errors.Join(m.setMeta(ctx, c, metaCluster, []byte(m.clusterID)), m.setMeta(ctx, c, metaRole, []byte(Master)),
-			m.setMeta(ctx, c, metaNode, []byte(m.opts.ID)), m.setMetaValue(ctx, c, metaEpoch, m.epoch))
+		return errors.Join(m.seq.node.setMeta(ctx, c, metaCluster, []byte(m.seq.node.clusterID)), m.seq.node.setMeta(ctx, c, metaRole, []byte(Master)),
+			m.seq.node.setMeta(ctx, c, metaNode, []byte(m.seq.node.opts.ID)), m.seq.node.setMetaValue(ctx, c, metaEpoch, m.seq.epoch))
 	})
 	if err != nil {
 		return err
 	}
 	if !recorded {
-		m.publish(done, 0)
+		m.seq.publish(done, 0)
 		return nil
 	}
 	if d := compare(rec, st, told{}); len(d.statements)+len(d.rebuild) > 0 {
-		return m.reconcile(ctx, c)
+		return m.seq.reconcile(ctx, c)
 	}
 	return nil
 }
@@ -235,44 +235,44 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 // forgetBare takes tables that have lost their capture out of the record, so that they are
 // shipped whole, before capturing them again hides the loss.
 func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *catalogue) error {
-	rec, recorded, err := metaValue[schemaRecord](ctx, m.node, c, metaSchema)
+	rec, recorded, err := metaValue[schemaRecord](ctx, m.seq.node, c, metaSchema)
 	if err != nil || !recorded {
 		return err
 	}
 	before := len(rec.Tables)
 	for _, t := range cat.replicated() {
 		if t.Bare {
-			delete(rec.Tables, m.name(t).Key())
+			delete(rec.Tables, m.seq.node.name(t).Key())
 		}
 	}
 	if len(rec.Tables) == before {
 		return nil
 	}
-	return m.setMetaValue(ctx, c, metaSchema, rec)
+	return m.seq.node.setMetaValue(ctx, c, metaSchema, rec)
 }
 
 // makeDeferred does what a replica has put off, now that it takes writes: it raises the counters of keys that others have
 // handed out, and creates the triggers that it has kept back. A promotion that was cut off
 // may have made some of them already.
 func (m *master) makeDeferred(ctx context.Context, c *sql.Conn) error {
-	if err := m.raiseCounters(ctx, c); err != nil {
+	if err := m.seq.node.raiseCounters(ctx, c); err != nil {
 		return err
 	}
-	objects, err := m.deferred(ctx, c)
+	objects, err := m.seq.node.deferred(ctx, c)
 	if err != nil {
 		return err
 	}
 	for _, o := range objects {
-		database := m.physical(o.Database)
+		database := m.seq.node.physical(o.Database)
 		if _, err := c.ExecContext(ctx, "DROP TRIGGER IF EXISTS "+quoteName(database, o.Name)); err != nil {
-			return fmt.Errorf("ddb: node %s: replace trigger %s: %w", m.opts.ID, o.Name, err)
+			return fmt.Errorf("ddb: node %s: replace trigger %s: %w", m.seq.node.opts.ID, o.Name, err)
 		}
 		s := dialect.Statement{SQL: o.SQL, Database: database}
-		if err := m.engine.Run(ctx, c, &s); err != nil {
-			return fmt.Errorf("ddb: node %s: create %s %s: %w", m.opts.ID, o.Kind, o.Name, err)
+		if err := m.seq.node.engine.Run(ctx, c, &s); err != nil {
+			return fmt.Errorf("ddb: node %s: create %s %s: %w", m.seq.node.opts.ID, o.Kind, o.Name, err)
 		}
 	}
-	_, err = c.ExecContext(ctx, "DELETE FROM "+m.engine.Own("deferred"))
+	_, err = c.ExecContext(ctx, "DELETE FROM "+m.seq.node.engine.Own("deferred"))
 	return err
 }
 
@@ -296,12 +296,12 @@ func (n *node) deferred(ctx context.Context, q dialect.Querier) ([]dialect.Objec
 
 // listen accepts followers until the master stops.
 func (m *master) listen(ctx, run context.Context) error {
-	if m.opts.Listen == "" {
+	if m.seq.node.opts.Listen == "" {
 		return nil
 	}
-	l, err := m.opts.Transport.Listen(ctx, m.opts.Listen)
+	l, err := m.seq.node.opts.Transport.Listen(ctx, m.seq.node.opts.Listen)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: %w", m.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: %w", m.seq.node.opts.ID, err)
 	}
 	m.listener = l
 	m.start(func() { m.accept(run) })
@@ -315,7 +315,7 @@ func (m *master) accept(run context.Context) {
 			if run.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			m.log.Warn("cannot accept a follower", "error", err)
+			m.seq.node.log.Warn("cannot accept a follower", "error", err)
 			if watch.Sleep(run, time.Second) != nil {
 				return
 			}
@@ -342,7 +342,7 @@ func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 	var f *sender
 	var l *link
 	known := false // it has shown who it is
-	h, w, err := greet(conn, greeting{Cluster: m.clusterID, Master: m.opts.ID, Epoch: m.epoch},
+	h, w, err := greet(conn, greeting{Cluster: m.seq.node.clusterID, Master: m.seq.node.opts.ID, Epoch: m.seq.epoch},
 		func(h hello, proves func(key []byte) bool) (welcome, []byte, error) {
 			key, err := m.authenticate(h, proves)
 			if err != nil {
@@ -383,12 +383,12 @@ func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 		f.leave(l, err)
 		return
 	}
-	m.log.Info("a follower has connected", "id", h.ID, "follower", string(h.Role), "lsn", h.Position.LSN, "snapshot", w.Snapshot)
+	m.seq.node.log.Info("a follower has connected", "id", h.ID, "follower", string(h.Role), "lsn", h.Position.LSN, "snapshot", w.Snapshot)
 	err = f.run(run, session, l, h, w)
 	f.leave(l, err)
 	session.Close()
 	if run.Err() == nil {
-		m.log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", goneReason(err))
+		m.seq.node.log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", goneReason(err))
 	}
 }
 
@@ -397,7 +397,7 @@ func (m *master) refused(h hello, known bool, from net.Addr, err error) {
 	who := origin(from) + " " + refusalOf(err).Code
 	switch {
 	case errors.Is(err, errHungUp): // as health checks do
-		m.log.Debug("a connection ended without a word", "from", from)
+		m.seq.node.log.Debug("a connection ended without a word", "from", from)
 	case known:
 		m.door.warn("id "+h.ID, "a follower was not let in", "id", h.ID, "from", from, "error", err)
 	case h.ID != "":
@@ -409,7 +409,7 @@ func (m *master) refused(h hello, known bool, from net.Addr, err error) {
 
 // confirmed waits until n replicas have the entry durably.
 func (m *master) confirmed(ctx context.Context, lsn LSN, n int) error {
-	limit, cancel := context.WithTimeout(ctx, m.opts.WaitTimeout)
+	limit, cancel := context.WithTimeout(ctx, m.seq.node.opts.WaitTimeout)
 	defer cancel()
 	for {
 		_, changed := m.acked.Watch()
@@ -437,7 +437,7 @@ func (m *master) notConfirmed(ctx context.Context, stands string) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %s: %w", ErrNotConfirmed, stands, ctx.Err())
 	}
-	return fmt.Errorf("%w: %s after %v", ErrNotConfirmed, stands, m.opts.WaitTimeout)
+	return fmt.Errorf("%w: %s after %v", ErrNotConfirmed, stands, m.seq.node.opts.WaitTimeout)
 }
 
 // anyConnected reports whether a follower is connected.

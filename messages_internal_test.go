@@ -134,8 +134,8 @@ func TestHostileCursor(t *testing.T) {
 	defer c.Close()
 	_, err = c.Exec("CREATE TABLE t (a INT NOT NULL, b INT NOT NULL, PRIMARY KEY (a, b))")
 	require.NoError(t, err)
-	require.NoError(t, c.m.pass(context.Background()))
-	pos := c.m.state.Load().pos
+	require.NoError(t, c.m.seq.pass(context.Background()))
+	pos := c.m.seq.state.Load().pos
 	s := &sender{m: c.m}
 	for _, from := range []struct {
 		cursor
@@ -150,6 +150,6 @@ func TestHostileCursor(t *testing.T) {
 		{cursor{Base: Position{LSN: loading}}, false},
 		{cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN}}, false},
 	} {
-		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.cursor, schemaRecord{}, c.m.tables.Load()), "%+v", from)
+		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.cursor, schemaRecord{}, c.m.seq.node.tables.Load()), "%+v", from)
 	}
 }

@@ -177,8 +177,8 @@ func bind(dc any, stmt driver.Stmt, args []any) (values []driver.NamedValue, ok 
 // writeConn takes a connection for a user's write on a master with many writers.
 func (m *master) writeConn(ctx context.Context) (ownConn, error) {
 	number := int64(0)
-	if m.sharesKeys() {
+	if m.seq.sharesKeys() {
 		number = firstSnapNode - 1
 	}
-	return m.own.conn(ctx, m.db, number)
+	return m.own.conn(ctx, m.seq.node.db, number)
 }

@@ -37,22 +37,22 @@ func (n *node) refuseKind(query string) error {
 // would commit the transaction that it is in, and then it would be undone. An IF NOT EXISTS may find the table there, and one that
 // is the master's own already may be replaced.
 func (m *master) refuseKeyless(ctx context.Context, query string) error {
-	if m.dialect.Name() == sqlclass.SQLite.String() || !sqlclass.Keyless(query) {
+	if m.seq.node.dialect.Name() == sqlclass.SQLite.String() || !sqlclass.Keyless(query) {
 		return nil
 	}
 	info, err := sqlclass.ParseSchema(sqlclass.MySQL, query)
 	if err != nil {
 		return nil // the database words it better
 	}
-	replicated := slices.ContainsFunc(m.tables.Load().list, func(t *dialect.Table) bool { return strings.EqualFold(t.Name, info.Name) && t.Refusal == "" })
+	replicated := slices.ContainsFunc(m.seq.node.tables.Load().list, func(t *dialect.Table) bool { return strings.EqualFold(t.Name, info.Name) && t.Refusal == "" })
 	if info.IfNotExists || info.OrReplace && !replicated {
 		var one int
-		if err := dialect.ScanOne(ctx, m.db, []any{&one}, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = ? LIMIT 1", info.Name); !errors.Is(err, sql.ErrNoRows) {
+		if err := dialect.ScanOne(ctx, m.seq.node.db, []any{&one}, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = ? LIMIT 1", info.Name); !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
 	}
 	var name, value string // of what makes MySQL give such a table a key of its own
-	if err := dialect.ScanOne(ctx, m.db, []any{&name, &value}, "SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'"); !errors.Is(err, sql.ErrNoRows) {
+	if err := dialect.ScanOne(ctx, m.seq.node.db, []any{&name, &value}, "SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'"); !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	return fmt.Errorf("%w: table %s has no primary key: declare the columns that identify a row PRIMARY KEY, or add a column id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY; "+
@@ -65,17 +65,17 @@ func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, 
 	if len(statements) == 0 {
 		for _, t := range st.cat.list {
 			if t.Refusal != "" {
-				s.log.Warn("a table is not replicated", "table", s.name(t), "reason", t.Refusal)
+				s.node.log.Warn("a table is not replicated", "table", s.node.name(t), "reason", t.Refusal)
 			}
 		}
 		return nil
 	}
-	same, err := s.sameName(ctx, c)
+	same, err := s.node.sameName(ctx, c)
 	if err != nil {
 		return err
 	}
 	for i := range statements {
-		info, err := sqlclass.ParseSchema(classOf(s.dialect.Name()), statements[i].SQL)
+		info, err := sqlclass.ParseSchema(classOf(s.node.dialect.Name()), statements[i].SQL)
 		if err != nil || info.Object != "TABLE" || info.Temporary || info.Verb == "DROP" {
 			continue
 		}
@@ -93,8 +93,8 @@ func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, 
 			}
 			refusal := fmt.Errorf("%w: table %s: %s", ErrNotReplicable, t.Name, t.Refusal)
 			switch {
-			case s.engine.Transactional(): // it is rolled back
-			case info.Verb == "CREATE" && before.byName[s.name(t)] == nil:
+			case s.node.engine.Transactional(): // it is rolled back
+			case info.Verb == "CREATE" && before.byName[s.node.name(t)] == nil:
 				refusal = errors.Join(refusal, dropNew(ctx, c, t, info))
 			default:
 				refusal = fmt.Errorf("%w; the statement has run, and until then the table is on the master only", refusal)
@@ -107,11 +107,11 @@ func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, 
 
 // named finds the table that a statement means, which names it n.
 func (s *sequencer) named(cat *catalogue, database string, n sqlclass.Name, same func(a, b string) bool) *dialect.Table {
-	if n.Database != "" && s.primary != "" {
+	if n.Database != "" && s.node.primary != "" {
 		database = n.Database
 	}
 	for _, t := range cat.list {
-		if has := s.name(t); same(has.Database, s.logical(database)) && same(has.Table, n.Name) {
+		if has := s.node.name(t); same(has.Database, s.node.logical(database)) && same(has.Table, n.Name) {
 			return t
 		}
 	}

@@ -38,26 +38,26 @@ func (s *sequencer) sharesKeys() bool { return s.registry.shared.Load() }
 
 // sharesKeys reports whether this node hands out one part of the keys.
 func (c *Cluster) sharesKeys() bool {
-	return c.m != nil && c.m.sharesKeys() || c.f != nil && c.f.snap != nil && c.f.snap.numberOfNode.Load() != 0
+	return c.m != nil && c.m.seq.sharesKeys() || c.f != nil && c.f.snap != nil && c.f.snap.numberOfNode.Load() != 0
 }
 
 // loadFollowers reads the registry. A follower that has not come back yet is listed as inactive.
 func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
-	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+m.engine.Own("followers"))
+	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+m.seq.node.engine.Own("followers"))
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read followers: %w", m.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.opts.ID, err)
 	}
 	defer rows.Close()
-	m.registry.known, m.registry.limit = make(map[string]registered), maxNodes(m.dialect.Name())
+	m.seq.registry.known, m.seq.registry.limit = make(map[string]registered), maxNodes(m.seq.node.dialect.Name())
 	for rows.Next() {
 		var id string
 		var r registered
 		if err := rows.Scan(&id, &r.role, &r.number); err != nil {
-			return fmt.Errorf("ddb: node %s: read followers: %w", m.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.opts.ID, err)
 		}
-		m.registry.known[id] = r
-		m.registry.highest = max(m.registry.highest, r.number)
-		if r.role != "" && id != m.opts.ID {
+		m.seq.registry.known[id] = r
+		m.seq.registry.highest = max(m.seq.registry.highest, r.number)
+		if r.role != "" && id != m.seq.node.opts.ID {
 			m.mu.Lock()
 			f := m.follower(id)
 			f.role, f.unheard, f.noted = r.role, true, true
@@ -65,22 +65,22 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 			m.mu.Unlock()
 		}
 	}
-	if m.registry.highest > 0 {
-		m.registry.shared.Store(true)
+	if m.seq.registry.highest > 0 {
+		m.seq.registry.shared.Store(true)
 	}
 	return rows.Err()
 }
 
 // retire takes the id that this node had as a follower off the list, now that it is the master: nobody will come back by it.
 func (m *master) retire(ctx context.Context, q dialect.Querier, old string) error {
-	if old == m.opts.ID {
+	if old == m.seq.node.opts.ID {
 		return nil
 	}
-	if _, err := q.ExecContext(ctx, "UPDATE "+m.engine.Own("followers")+" SET role = '' WHERE id = ?", old); err != nil {
-		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", m.opts.ID, old, err)
+	if _, err := q.ExecContext(ctx, "UPDATE "+m.seq.node.engine.Own("followers")+" SET role = '' WHERE id = ?", old); err != nil {
+		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", m.seq.node.opts.ID, old, err)
 	}
-	if r, ok := m.registry.known[old]; ok {
-		m.registry.known[old] = registered{number: r.number}
+	if r, ok := m.seq.registry.known[old]; ok {
+		m.seq.registry.known[old] = registered{number: r.number}
 	}
 	m.mu.Lock()
 	delete(m.followers, old)
@@ -109,13 +109,13 @@ func (f *sender) note(ctx context.Context, l *link) error {
 // register notes a follower that is new, or that comes in another role, and returns its number.
 func (m *master) register(ctx context.Context, id string, role Role, proved bool) (number int64, err error) {
 	noted := true
-	err = m.exclusive(ctx, func(c *sql.Conn) error {
-		was, ok := m.registry.known[id]
+	err = m.seq.exclusive(ctx, func(c *sql.Conn) error {
+		was, ok := m.seq.registry.known[id]
 		is := registered{role: role, number: was.number}
 		number = is.number
-		if !ok && !proved && len(m.registry.known) >= maxUnproved {
+		if !ok && !proved && len(m.seq.registry.known) >= maxUnproved {
 			if role == Snap {
-				return fmt.Errorf("%w: the cluster knows %d nodes, the most that it takes without keys; forget those that will not come back (Cluster.Forget)", ErrOptions, len(m.registry.known))
+				return fmt.Errorf("%w: the cluster knows %d nodes, the most that it takes without keys; forget those that will not come back (Cluster.Forget)", ErrOptions, len(m.seq.registry.known))
 			}
 			noted = false
 			return nil
@@ -130,13 +130,13 @@ func (m *master) register(ctx context.Context, id string, role Role, proved bool
 		if ok && is == was {
 			return nil
 		}
-		first := is.number > 0 && !m.sharesKeys()
+		first := is.number > 0 && !m.seq.sharesKeys()
 		if first {
-			m.registry.shared.Store(true)
+			m.seq.registry.shared.Store(true)
 		}
 		if err := m.write(ctx, c, id, is, of, first); err != nil {
 			if first {
-				m.registry.shared.Store(false)
+				m.seq.registry.shared.Store(false)
 			}
 			return err
 		}
@@ -152,7 +152,7 @@ func (m *master) register(ctx context.Context, id string, role Role, proved bool
 		f.mu.Unlock()
 	}
 	m.mu.Unlock()
-	m.wakeUp()
+	m.seq.wakeUp()
 	return number, nil
 }
 
@@ -183,29 +183,29 @@ func (m *master) forgetStranger(f *sender) {
 // table. Those that stand only in conflicts which are not settled would meet its rows, so their number is not free.
 // The caller is inside exclusive.
 func (m *master) freeNumber(ctx context.Context, c *sql.Conn) (number int64, of string, err error) {
-	reg := &m.registry
+	reg := &m.seq.registry
 	if number = max(reg.highest+1, firstSnapNode); number < reg.limit {
 		if float64(number) > warnAt*float64(reg.limit) {
-			m.log.Warn("the ranges of keys for snaps are running out; forget snaps that will not come back", "used", number, "of", reg.limit)
+			m.seq.node.log.Warn("the ranges of keys for snaps are running out; forget snaps that will not come back", "used", number, "of", reg.limit)
 		}
 		return number, "", nil
 	}
-	rows, err := c.QueryContext(ctx, "SELECT id, number FROM "+m.engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
-		m.engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
+	rows, err := c.QueryContext(ctx, "SELECT id, number FROM "+m.seq.node.engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
+		m.seq.node.engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
 	if err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.opts.ID, err)
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.opts.ID, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		if err := rows.Scan(&of, &number); err != nil {
-			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.opts.ID, err)
+			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.opts.ID, err)
 		}
 		if !m.isConnected(of) { // else it is about to be noted again
 			return number, of, nil
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.opts.ID, err)
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.opts.ID, err)
 	}
 	return 0, "", fmt.Errorf("%w: the cluster has had %d snaps, as many as there are ranges of keys; forget those that will not come back (Cluster.Forget), and settle their conflicts", ErrOptions, reg.limit-firstSnapNode)
 }
@@ -221,7 +221,7 @@ func (m *master) isConnected(id string) bool {
 // write stores a row of the registry, takes its number away from the forgotten snap of the id of, if there is one, and makes
 // tables hand out the master's own keys if the row is the first snap's. The caller is inside exclusive.
 func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered, of string, first bool) error {
-	table := m.engine.Own("followers")
+	table := m.seq.node.engine.Own("followers")
 	store := func(c *sql.Conn) error {
 		var err error
 		if r == (registered{}) {
@@ -233,10 +233,10 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 			_, err = c.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", of)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.opts.ID, id, err)
+			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.seq.node.opts.ID, id, err)
 		}
 		if first {
-			m.warnNarrow(m.tables.Load().replicated())
+			m.seq.node.warnNarrow(m.seq.node.tables.Load().replicated())
 		}
 		return nil
 	}
@@ -244,45 +244,45 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 	if first && m.writer != nil {
 		err = m.shareKeys(ctx, c, store)
 	} else if m.writer != nil {
-		err = m.txOn(ctx, c, dialect.Batch, func() error { return store(c) })
+		err = m.seq.node.txOn(ctx, c, dialect.Batch, func() error { return store(c) })
 	} else {
-		err = m.withTx(ctx, dialect.Batch, store)
+		err = m.seq.node.withTx(ctx, dialect.Batch, store)
 	}
 	if err != nil {
 		return err
 	}
-	delete(m.registry.known, of)
-	if m.registry.known[id] = r; r == (registered{}) {
-		delete(m.registry.known, id)
+	delete(m.seq.registry.known, of)
+	if m.seq.registry.known[id] = r; r == (registered{}) {
+		delete(m.seq.registry.known, id)
 	}
-	m.registry.highest = max(m.registry.highest, r.number)
+	m.seq.registry.highest = max(m.seq.registry.highest, r.number)
 	return nil
 }
 
 // shareKeys runs store in a transaction that also makes tables hand out the master's own keys. The triggers for that count in
 // the schema's version, and have been made by nobody else. The caller is inside exclusive.
 func (m *master) shareKeys(ctx context.Context, c *sql.Conn, store func(*sql.Conn) error) error {
-	cat := *m.tables.Load()
+	cat := *m.seq.node.tables.Load()
 	var before, after string
-	err := m.txOn(ctx, c, dialect.Batch, func() (err error) {
-		if before, err = m.engine.Version(ctx, c); err != nil {
+	err := m.seq.node.txOn(ctx, c, dialect.Batch, func() (err error) {
+		if before, err = m.seq.node.engine.Version(ctx, c); err != nil {
 			return err
 		}
 		if err := store(c); err != nil {
 			return err
 		}
-		if err := m.installKeys(ctx, c, cat.replicated()); err != nil {
+		if err := m.seq.installKeys(ctx, c, cat.replicated()); err != nil {
 			return err
 		}
-		after, err = m.engine.Version(ctx, c)
+		after, err = m.seq.node.engine.Version(ctx, c)
 		return err
 	})
 	if err != nil || before != cat.version {
-		m.looked = time.Time{}
+		m.seq.looked = time.Time{}
 		return err
 	}
 	cat.version = after
-	m.tables.Store(&cat)
+	m.seq.node.tables.Store(&cat)
 	return nil
 }
 
@@ -307,8 +307,8 @@ func (m *master) forget(ctx context.Context, id string) error {
 	case f.connected():
 		return fmt.Errorf("%w: follower %q is connected; stop it first", ErrBusy, id)
 	}
-	err := m.exclusive(ctx, func(c *sql.Conn) error {
-		return m.write(ctx, c, id, registered{number: m.registry.known[id].number}, "", false)
+	err := m.seq.exclusive(ctx, func(c *sql.Conn) error {
+		return m.write(ctx, c, id, registered{number: m.seq.registry.known[id].number}, "", false)
 	})
 	if err != nil {
 		return err
@@ -318,7 +318,7 @@ func (m *master) forget(ctx context.Context, id string) error {
 		delete(m.followers, id)
 	}
 	m.mu.Unlock()
-	m.wakeUp()
+	m.seq.wakeUp()
 	m.changed()
 	return nil
 }

@@ -33,7 +33,7 @@ import (
 //	R3  Only the applier goroutine writes to the database.
 //	R4  Reads are served only from the end of a snapshot's Through on, never while one is loaded.
 type follower struct {
-	*node
+	node     *node
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
 	serveSQL func(ctx context.Context, conn net.Conn) // answers the master's queries; set by the Cluster
@@ -116,11 +116,11 @@ func openFollower(ctx context.Context, n *node) (*follower, error) {
 // abdicate gives up the history of a former master: writes of its own may be in no entry, so
 // nothing but a snapshot makes it equal to the new master again.
 func (f *follower) abdicate(ctx context.Context) error {
-	if err := f.installKeys(ctx, f.db, nil, 0); err != nil {
+	if err := f.node.installKeys(ctx, f.node.db, nil, 0); err != nil {
 		return err
 	}
-	if err := f.engine.RemoveCapture(ctx, f.db); err != nil {
-		return fmt.Errorf("ddb: node %s: remove triggers: %w", f.opts.ID, err)
+	if err := f.node.engine.RemoveCapture(ctx, f.node.db); err != nil {
+		return fmt.Errorf("ddb: node %s: remove triggers: %w", f.node.opts.ID, err)
 	}
 	if err := f.apply.connect(ctx); err != nil {
 		return err
@@ -131,14 +131,14 @@ func (f *follower) abdicate(ctx context.Context) error {
 
 // refuseForeignData keeps a snapshot from replacing data that ddb did not put there.
 func (f *follower) refuseForeignData(ctx context.Context) error {
-	cat, err := f.loadTables(ctx, f.db)
+	cat, err := f.node.loadTables(ctx, f.node.db)
 	if err != nil {
 		return err
 	}
 	for _, t := range cat.list {
-		if !t.Own && !f.opts.Rejoin {
+		if !t.Own && !f.node.opts.Rejoin {
 			return fmt.Errorf("%w: the database of the new %s %s holds table %s already, which a snapshot would replace; use an empty database, or set Rejoin to give its data up",
-				ErrOptions, f.opts.Role, f.opts.ID, f.name(t))
+				ErrOptions, f.node.opts.Role, f.node.opts.ID, f.node.name(t))
 		}
 	}
 	return nil
@@ -157,9 +157,9 @@ func (f *follower) begin() {
 
 // retain keeps the follower's journal within the limits: it serves nobody until the node is promoted.
 func (f *follower) retain(ctx context.Context) {
-	for watch.Sleep(ctx, max(10*f.opts.Heartbeat, 5*time.Second)) == nil {
-		if err := f.trimJournal(ctx, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
-			f.log.Warn("the journal could not be trimmed", "error", err)
+	for watch.Sleep(ctx, max(10*f.node.opts.Heartbeat, 5*time.Second)) == nil {
+		if err := f.node.trimJournal(ctx, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
+			f.node.log.Warn("the journal could not be trimmed", "error", err)
 		}
 	}
 }
@@ -184,7 +184,7 @@ func fatal(err error) bool {
 // follow connects again and again. After a fatal error it goes on trying too, but
 // slowly and without hiding it: the cause may be removed on the master.
 func (f *follower) follow(ctx context.Context) {
-	backoff := f.opts.Heartbeat / 4
+	backoff := f.node.opts.Heartbeat / 4
 	for ctx.Err() == nil {
 		before := f.state.Load().pos
 		err := f.once(ctx)
@@ -194,22 +194,22 @@ func (f *follower) follow(ctx context.Context) {
 		if f.state.Load().pos != before || errors.Is(err, wire.ErrSessionClosed) {
 			// It got somewhere, or was let in and then the link failed rather than the nodes: a link
 			// that comes and goes is used whenever it is there.
-			backoff = f.opts.Heartbeat / 4
+			backoff = f.node.opts.Heartbeat / 4
 		}
 		switch {
 		case fatal(err):
 			if f.state.Load().status.State != Failed {
 				at := f.state.Load().pos
-				f.log.Error("the node has stopped following", "epoch", at.Epoch, "lsn", at.LSN, "reason", err)
+				f.node.log.Error("the node has stopped following", "epoch", at.Epoch, "lsn", at.LSN, "reason", err)
 			}
 			f.end(Failed, err)
 			backoff = maxBackoff
 		default:
 			switch s := f.state.Load(); {
 			case s.status.State != Inactive && s.status.State != Failed:
-				f.log.Warn("the link to the master is lost", "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
+				f.node.log.Warn("the link to the master is lost", "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			case !sameCause(s.cause, err): // once for each reason, however long it lasts
-				f.log.Warn("no link to the master", "master", f.opts.Master, "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
+				f.node.log.Warn("no link to the master", "master", f.node.opts.Master, "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			}
 			f.end(Inactive, err)
 		}
@@ -240,17 +240,17 @@ func rootCause(err error) string {
 
 // once is one connection from dial to end.
 func (f *follower) once(ctx context.Context) error {
-	if err := f.keepLock(ctx); err != nil {
+	if err := f.node.keepLock(ctx); err != nil {
 		return err
 	}
-	f.lockSeen.Store(f.lock.again.Load())
+	f.lockSeen.Store(f.node.lock.again.Load())
 	if err := f.apply.reload(ctx); err != nil {
 		return err
 	}
 	// The last connection may have ended between a commit and its being noted here.
 	f.setStatus(func(s *following) { s.pos, s.through = f.apply.pos, f.apply.through })
 	dial, cancelDial := context.WithTimeout(ctx, helloTimeout)
-	conn, err := f.opts.Transport.Dial(dial, f.opts.Master)
+	conn, err := f.node.opts.Transport.Dial(dial, f.node.opts.Master)
 	cancelDial()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoMaster, err)
@@ -264,9 +264,9 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g, w, err := introduce(conn, f.access.Load().own(), func(g greeting) (hello, error) { return f.hello(ctx, g, from) })
+	g, w, err := introduce(conn, f.node.access.Load().own(), func(g greeting) (hello, error) { return f.hello(ctx, g, from) })
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.opts.ID, f.opts.Master, err)
+		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.node.opts.ID, f.node.opts.Master, err)
 	}
 	if f.state.Load().status.State != Failed {
 		f.enter(Joining, "let in by "+g.Master)
@@ -280,9 +280,9 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	up := &upstream{session: session, every: f.opts.Heartbeat, prompt: w.Prompt}
+	up := &upstream{session: session, every: f.node.opts.Heartbeat, prompt: w.Prompt}
 	up.w = wire.NewConn(heardConn{stream, func() { up.read.Store(time.Now().UnixNano()) }}, frameBytes)
-	if f.clusterID != g.Cluster {
+	if f.node.clusterID != g.Cluster {
 		from = nil
 	}
 	if err := up.write(msgFollow, begin{Cursor: from}); err != nil {
@@ -303,7 +303,7 @@ func (f *follower) refuse(up *upstream, err error) {
 	if up.write(msgRefusal, refusalOf(err)) != nil {
 		return
 	}
-	limit := time.NewTimer(f.opts.Heartbeat)
+	limit := time.NewTimer(f.node.opts.Heartbeat)
 	defer limit.Stop()
 	select {
 	case <-up.session.Done():
@@ -356,7 +356,7 @@ func (f *follower) upstream() (*upstream, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.live == nil {
-		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.opts.ID, f.opts.Master, f.state.Load().status.Reason)
+		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.node.opts.ID, f.node.opts.Master, f.state.Load().status.Reason)
 	}
 	return f.live, nil
 }
@@ -370,7 +370,7 @@ func (f *follower) linked() bool {
 
 // interrupted returns how far a snapshot has come that was cut off, nil if none was.
 func (f *follower) interrupted(ctx context.Context) (*cursor, error) {
-	c, ok, err := metaValue[cursor](ctx, f.node, f.db, metaCursor)
+	c, ok, err := metaValue[cursor](ctx, f.node, f.node.db, metaCursor)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -379,11 +379,11 @@ func (f *follower) interrupted(ctx context.Context) (*cursor, error) {
 
 // hello tells the master who this is and where its history ends.
 func (f *follower) hello(ctx context.Context, g greeting, from *cursor) (h hello, err error) {
-	h = hello{Cluster: f.clusterID, ID: f.opts.ID, Role: f.opts.Role, Dialect: f.dialect.Name(), Position: f.apply.pos, Rejoin: f.opts.Rejoin}
+	h = hello{Cluster: f.node.clusterID, ID: f.node.opts.ID, Role: f.node.opts.Role, Dialect: f.node.dialect.Name(), Position: f.apply.pos, Rejoin: f.node.opts.Rejoin}
 	if from != nil {
 		h.Position = Position{}
 	}
-	if f.apply.pos.Epoch > g.Epoch && g.Cluster == f.clusterID {
+	if f.apply.pos.Epoch > g.Epoch && g.Cluster == f.node.clusterID {
 		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", ErrOldEpoch, g.Master, g.Epoch, f.apply.pos.Epoch)
 	}
 	if f.snap != nil {
@@ -395,24 +395,24 @@ func (f *follower) hello(ctx context.Context, g greeting, from *cursor) (h hello
 
 // adopt notes the cluster that the node has been let into.
 func (f *follower) adopt(ctx context.Context, g greeting, w welcome) error {
-	if f.clusterID != "" && f.clusterID != g.Cluster && !f.opts.Rejoin {
-		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", ErrOtherCluster, g.Master, g.Cluster, f.opts.ID, f.clusterID)
+	if f.node.clusterID != "" && f.node.clusterID != g.Cluster && !f.node.opts.Rejoin {
+		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", ErrOtherCluster, g.Master, g.Cluster, f.node.opts.ID, f.node.clusterID)
 	}
 	if f.snap != nil {
 		if err := f.snap.welcomed(ctx, w); err != nil {
 			return err
 		}
 	}
-	if f.clusterID == g.Cluster {
+	if f.node.clusterID == g.Cluster {
 		return nil
 	}
-	if f.clusterID != "" {
-		if err := f.setMeta(ctx, f.db, metaCursor, nil); err != nil {
+	if f.node.clusterID != "" {
+		if err := f.node.setMeta(ctx, f.node.db, metaCursor, nil); err != nil {
 			return err
 		}
 	}
-	f.clusterID = g.Cluster
-	return f.setMeta(ctx, f.db, metaCluster, []byte(g.Cluster))
+	f.node.clusterID = g.Cluster
+	return f.node.setMeta(ctx, f.node.db, metaCluster, []byte(g.Cluster))
 }
 
 // receive reads what the master says and queues it for the applier.
@@ -460,19 +460,19 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 // beat tells the master how the node is, and notices a silent master.
 func (f *follower) beat(ctx context.Context, up *upstream) error {
 	up.read.CompareAndSwap(0, time.Now().UnixNano())
-	return beats(ctx, f.opts.Heartbeat, func() error {
-		if f.lock.again.Load() != f.lockSeen.Load() {
+	return beats(ctx, f.node.opts.Heartbeat, func() error {
+		if f.node.lock.again.Load() != f.lockSeen.Load() {
 			return errors.New("ddb: the lock on the database was lost") // another node may have been here
 		}
 		st := f.state.Load()
 		f.mu.Lock()
-		every := max(up.every, f.opts.Heartbeat)
+		every := max(up.every, f.node.opts.Heartbeat)
 		f.mu.Unlock()
 		if silent := time.Since(time.Unix(0, up.read.Load())); silent > 3*every {
 			return fmt.Errorf("%w: silent for %v", ErrNoMaster, silent.Round(time.Millisecond))
 		}
-		well := f.unwell()
-		b := beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.opts.Heartbeat),
+		well := f.node.unwell()
+		b := beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.node.opts.Heartbeat),
 			Unwell: well.State, UnwellReason: well.Reason}
 		if f.snap != nil {
 			b.Pending = f.snap.pending()

@@ -67,7 +67,7 @@ func (c *Cluster) need() (LSN, bool) {
 	s := &c.session
 	w := s.write.Load()
 	if w > s.settled.Load() {
-		st := c.m.state.Load()
+		st := c.m.seq.state.Load()
 		if st.covered < w {
 			return 0, false
 		}

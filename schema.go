@@ -103,7 +103,7 @@ func quoteName(database, name string) string {
 
 // reconcile ships what the database's schema shows beyond the record. The caller is inside exclusive.
 func (s *sequencer) reconcile(ctx context.Context, c *sql.Conn) error {
-	s.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.Load().pos.LSN)
+	s.node.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.Load().pos.LSN)
 	return s.changeSchema(ctx, c, c, false)
 }
 
@@ -113,8 +113,8 @@ func (s *sequencer) changeSchema(ctx context.Context, c, on *sql.Conn, mixed boo
 	var done *passResult
 	covered := s.written.Load()
 	var err error
-	if s.engine.Transactional() {
-		err = s.txOn(ctx, c, dialect.Write, func() error {
+	if s.node.engine.Transactional() {
+		err = s.node.txOn(ctx, c, dialect.Write, func() error {
 			level, err := s.isLevel(ctx, c)
 			if err != nil {
 				return err
@@ -129,7 +129,7 @@ func (s *sequencer) changeSchema(ctx context.Context, c, on *sql.Conn, mixed boo
 		done, err = s.settleSchema(ctx, c, statements, mixed)
 	}
 	if err != nil {
-		if _, e := s.loadTables(context.WithoutCancel(ctx), s.db); e != nil {
+		if _, e := s.node.loadTables(context.WithoutCancel(ctx), s.node.db); e != nil {
 			err = errors.Join(err, e)
 		}
 		s.unsettle()
@@ -147,7 +147,7 @@ const schemaPatience = 30 * time.Second
 
 // runAll runs schema statements. One that would wait long for a lock gives up, since no pass is made meanwhile.
 func (s *sequencer) runAll(ctx context.Context, on *sql.Conn, statements []dialect.Statement) (err error) {
-	if len(statements) == 1 && s.dialect.Name() == sqlclass.MySQL.String() {
+	if len(statements) == 1 && s.node.dialect.Name() == sqlclass.MySQL.String() {
 		if _, err := on.ExecContext(ctx, "SET @ddb_wait=@@lock_wait_timeout, lock_wait_timeout=1"); err != nil {
 			return err
 		}
@@ -168,12 +168,12 @@ func (s *sequencer) runAll(ctx context.Context, on *sql.Conn, statements []diale
 
 // isLevel reports whether neither rows nor the schema have changed since the last pass, as seen in the transaction that c is in.
 func (s *sequencer) isLevel(ctx context.Context, c *sql.Conn) (bool, error) {
-	cat := s.tables.Load()
-	version, err := s.engine.Version(ctx, c)
+	cat := s.node.tables.Load()
+	version, err := s.node.engine.Version(ctx, c)
 	if err != nil || version != cat.version {
 		return false, err
 	}
-	noted, err := s.engine.Noted(ctx, c, cat.replicated())
+	noted, err := s.node.engine.Noted(ctx, c, cat.replicated())
 	return len(noted) == 0, err
 }
 
@@ -181,9 +181,9 @@ func (s *sequencer) isLevel(ctx context.Context, c *sql.Conn) (bool, error) {
 // meanwhile: a change that is in the database, but neither captured nor shipped, must not pass for known.
 func (s *sequencer) unsettle() {
 	s.looked = time.Time{}
-	unknown := *s.tables.Load()
+	unknown := *s.node.tables.Load()
 	unknown.version = ""
-	s.tables.Store(&unknown)
+	s.node.tables.Store(&unknown)
 }
 
 // settleSchema installs the capture for what the schema has become, and appends the
@@ -191,15 +191,15 @@ func (s *sequencer) unsettle() {
 // tables are shipped whole: the transaction changed rows as well, whose notes a changed table may have lost, or
 // the statements name tables that only the program's session has.
 func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []dialect.Statement, mixed bool) (done *passResult, err error) {
-	before := s.tables.Load()
-	st, err := s.schemaState(ctx, c)
+	before := s.node.tables.Load()
+	st, err := s.node.schemaState(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.refuse(ctx, c, before, st, statements); err != nil {
 		return nil, err
 	}
-	if err := s.engine.InstallCapture(ctx, c, st.cat.replicated(), dialect.Keys); err != nil {
+	if err := s.node.engine.InstallCapture(ctx, c, st.cat.replicated(), dialect.Keys); err != nil {
 		return nil, fmt.Errorf("ddb: capture: %w", err)
 	}
 	if err := s.installKeys(ctx, c, st.cat.replicated()); err != nil {
@@ -208,18 +208,18 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 	if err := s.renewVersion(ctx, c, st); err != nil {
 		return nil, err
 	}
-	s.tables.Store(st.cat)
+	s.node.tables.Store(st.cat)
 	rec, _, err := metaValue[schemaRecord](ctx, s.node, c, metaSchema)
 	if err != nil {
 		return nil, err
 	}
 	hints := slices.Clone(statements)
 	for i := range hints {
-		hints[i].Database = s.logical(hints[i].Database)
+		hints[i].Database = s.node.logical(hints[i].Database)
 	}
-	if !s.engine.Transactional() {
-		err = s.txOn(ctx, c, dialect.Pass, func() error {
-			noted, err := s.engine.Noted(ctx, c, st.cat.replicated())
+	if !s.node.engine.Transactional() {
+		err = s.node.txOn(ctx, c, dialect.Pass, func() error {
+			noted, err := s.node.engine.Noted(ctx, c, st.cat.replicated())
 			if err != nil {
 				return fmt.Errorf("ddb: pass: look for notes: %w", err)
 			}
@@ -238,8 +238,8 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 	}
 	// Rows may have come between a table and its triggers.
 	for _, t := range st.cat.replicated() {
-		if before.byName[s.name(t)] == nil {
-			if err := s.engine.Touch(ctx, c, t, nil); err != nil {
+		if before.byName[s.node.name(t)] == nil {
+			if err := s.node.engine.Touch(ctx, c, t, nil); err != nil {
 				return nil, fmt.Errorf("ddb: touch table %s: %w", t.Name, err)
 			}
 		}
@@ -250,15 +250,15 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 // renewVersion reads the version again, since the triggers that were made may count in it, unless the schema has changed
 // meanwhile: then the next pass looks at it.
 func (s *sequencer) renewVersion(ctx context.Context, c *sql.Conn, st *schemaState) error {
-	version, err := s.engine.Version(ctx, c)
+	version, err := s.node.engine.Version(ctx, c)
 	if err != nil {
 		return fmt.Errorf("ddb: schema version: %w", err)
 	}
 	if version == st.cat.version {
 		return nil
 	}
-	if !s.engine.Transactional() {
-		again, err := s.schemaState(ctx, c) // which reads the version first
+	if !s.node.engine.Transactional() {
+		again, err := s.node.schemaState(ctx, c) // which reads the version first
 		if err != nil {
 			return err
 		}
@@ -283,22 +283,22 @@ func (s *sequencer) shipSchema(ctx context.Context, c *sql.Conn, rec schemaRecor
 	if len(d.statements) > 0 {
 		lsn = res.pos.LSN
 	}
-	return res, s.setMetaValue(ctx, c, metaSchema, st.record(lsn))
+	return res, s.node.setMetaValue(ctx, c, metaSchema, st.record(lsn))
 }
 
 // settleTx is settleSchema for a transaction of the program's own that has run schema
 // statements, before its commit; what it returns is called after.
 func (m *master) settleTx(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() Position, error) {
-	covered := m.written.Load()
-	res, err := m.settleSchema(ctx, c, statements, true)
+	covered := m.seq.written.Load()
+	res, err := m.seq.settleSchema(ctx, c, statements, true)
 	if err != nil {
-		m.unsettle()
+		m.seq.unsettle()
 		return nil, err
 	}
 	m.writer.forgetStatements()
 	return func() Position {
-		m.publish(res, covered)
-		return m.state.Load().pos
+		m.seq.publish(res, covered)
+		return m.seq.state.Load().pos
 	}, nil
 }
 

@@ -288,12 +288,12 @@ func (s *schemaState) belongs(o dialect.Object, t *dialect.Table) bool {
 // repeatable reports whether followers may run the statements themselves, where nothing else can have come between.
 func (s *sequencer) repeatable(before, after *catalogue, statements []dialect.Statement) bool {
 	for _, st := range statements {
-		if !portable(s.dialect.Name(), st.SQL) {
+		if !portable(s.node.dialect.Name(), st.SQL) {
 			return false
 		}
 	}
 	for _, t := range after.replicated() {
-		was := before.byName[s.name(t)]
+		was := before.byName[s.node.name(t)]
 		if was != nil && (was.Refusal != "" || !slices.Equal(keyNames(was), keyNames(t))) {
 			return false // rows are named by other keys now, or were never shipped
 		}

@@ -70,7 +70,7 @@ func (n *node) refuseSettings(ctx context.Context, on, writer *sql.Conn, query s
 // write it is seen by this Cluster's reads from then on, and waits for as many replicas as were asked for.
 func (c *Cluster) changeSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
 	err := c.m.runSchema(ctx, on, query, args)
-	pos := c.m.state.Load().pos
+	pos := c.m.seq.state.Load().pos
 	c.session.sees(uint64(pos.LSN)) // part of it may stand even after an error
 	if err != nil || c.opts.WaitReplicas == 0 {
 		return err
@@ -93,16 +93,16 @@ func (m *master) runSchema(ctx context.Context, on *sql.Conn, query string, args
 }
 
 func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) error {
-	return m.exclusive(ctx, func(c *sql.Conn) error {
-		if err := m.lookAgainOn(ctx, c); err != nil {
+	return m.seq.exclusive(ctx, func(c *sql.Conn) error {
+		if err := m.seq.lookAgainOn(ctx, c); err != nil {
 			return err
 		}
 		if m.writer != nil {
-			if err := m.refuseSettings(ctx, on, c, query); err != nil {
+			if err := m.seq.node.refuseSettings(ctx, on, c, query); err != nil {
 				return err
 			}
 			m.writer.forgetStatements()
-			return m.changeSchema(ctx, c, c, false, dialect.Statement{SQL: query})
+			return m.seq.changeSchema(ctx, c, c, false, dialect.Statement{SQL: query})
 		}
 		if on == nil {
 			own, err := m.writeConn(ctx)
@@ -112,18 +112,18 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			defer own.Close()
 			on = own.Conn
 		}
-		if _, err := on.ExecContext(ctx, "DO (SELECT 1 FROM "+m.engine.Own("meta")+" LIMIT 1)"); mysql.NotLocked(err) {
+		if _, err := on.ExecContext(ctx, "DO (SELECT 1 FROM "+m.seq.node.engine.Own("meta")+" LIMIT 1)"); mysql.NotLocked(err) {
 			return fmt.Errorf("%w: the session holds LOCK TABLES, which keeps triggers off them; run UNLOCK TABLES first", ErrNotReplicable)
 		}
 		if err := m.inReplicated(ctx, on, query); err != nil {
 			return err
 		}
 		return m.surround(ctx, on, query, func(s dialect.Statement) error {
-			hidden, err := m.hides(ctx, on, query)
+			hidden, err := m.seq.node.hides(ctx, on, query)
 			if err != nil {
 				return err
 			}
-			return m.changeSchema(ctx, c, on, hidden, s)
+			return m.seq.changeSchema(ctx, c, on, hidden, s)
 		})
 	})
 }
@@ -133,10 +133,10 @@ func (m *master) plainSchema(ctx context.Context, query string, args []any) erro
 	if len(args) > 0 {
 		return fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 	}
-	if temporary(classOf(m.dialect.Name()), query) {
+	if temporary(classOf(m.seq.node.dialect.Name()), query) {
 		return fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
 	}
-	if err := m.refuseKind(query); err != nil {
+	if err := m.seq.node.refuseKind(query); err != nil {
 		return err
 	}
 	return m.refuseKeyless(ctx, query)
@@ -166,7 +166,7 @@ func (m *master) surround(ctx context.Context, on *sql.Conn, query string, f fun
 // inReplicated refuses a statement about what is in no replicated database because the session has gone to another.
 // What the statement names itself is node.run's to judge.
 func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) error {
-	info, err := sqlclass.ParseSchema(classOf(m.dialect.Name()), query)
+	info, err := sqlclass.ParseSchema(classOf(m.seq.node.dialect.Name()), query)
 	inside := []string{"TABLE", "INDEX", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION"}
 	if err != nil || info.Database != "" || info.On.Database != "" || !slices.Contains(inside, info.Object) {
 		return nil
@@ -180,7 +180,7 @@ func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) e
 			return err
 		}
 	}
-	if !database.Valid || m.replicates(database.String) {
+	if !database.Valid || m.seq.node.replicates(database.String) {
 		return nil
 	}
 	return fmt.Errorf("%w: the session is in database %s, which is not among those that are replicated; run %s without ddb, or name the database in Options.Databases",
@@ -266,7 +266,7 @@ func (t *poolTx) schema(ctx context.Context, query string, args []any) (sql.Resu
 		return nil, err
 	}
 	if info, err := sqlclass.ParseSchema(t.p.c.class, query); err == nil {
-		if err := m.refuseDatabase(info); err != nil {
+		if err := m.seq.node.refuseDatabase(info); err != nil {
 			return nil, err
 		}
 	}
@@ -307,7 +307,7 @@ func (t *poolTx) inPlace(ctx context.Context, query string, args []any) (sql.Res
 	}
 	err = errors.Join(err, t.p.c.wrote(context.WithoutCancel(t.ctx)))
 	if err == nil {
-		err = t.p.m.lookAgain(ctx) // it may have changed what it seemed not to be able to
+		err = t.p.m.seq.lookAgain(ctx) // it may have changed what it seemed not to be able to
 	}
 	return res, errors.Join(err, t.again())
 }

@@ -70,11 +70,11 @@ func (m *master) enlist(h hello, w welcome, proved []byte, address string) (*sen
 	f := m.follower(h.ID)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !m.access.Load().admits(h.ID, h.Role, proved) { // it has been replaced since
+	if !m.seq.node.access.Load().admits(h.ID, h.Role, proved) { // it has been replaced since
 		return nil, nil, errTurnedOut
 	}
 	if f.link != nil {
-		if time.Since(f.heard) < 3*m.opts.Heartbeat {
+		if time.Since(f.heard) < 3*m.seq.node.opts.Heartbeat {
 			return nil, nil, fmt.Errorf("%w: %q, from %s; give each node an id of its own", ErrDuplicateID, h.ID, f.link.address)
 		}
 		f.link.close(ErrDuplicateID)
@@ -294,7 +294,7 @@ func (f *sender) send(ctx context.Context, l *link, at LSN, snapshot bool, from 
 		}
 	}
 	for {
-		st, changed := f.m.state.Watch()
+		st, changed := f.m.seq.state.Watch()
 		for at < st.pos.LSN {
 			next, err := f.sendEntries(ctx, l, at)
 			if err != nil {
@@ -365,7 +365,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 			f.base = 0 // a snapshot, if one was sent, is loaded
 			f.mu.Unlock()
 			f.m.acked.Update(func(struct{}) struct{} { return struct{}{} })
-			if a.LSN >= f.m.state.Load().pos.LSN {
+			if a.LSN >= f.m.seq.state.Load().pos.LSN {
 				f.judgeLag()
 			}
 		case msgBeat:
@@ -388,7 +388,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 			f.stopped = r.Text
 			f.setState(Failed, r.Text)
 			f.mu.Unlock()
-			f.m.log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
+			f.m.seq.node.log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
 			return r.err()
 		default:
 			return fmt.Errorf("ddb: message of kind %d from follower %s", kind, f.id)
@@ -429,10 +429,10 @@ func (f *sender) judgeLag() {
 	was := f.status.State
 	switch {
 	case f.link == nil || was == Failed || was == Joining:
-	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.m.opts.Heartbeat && lag > f.m.opts.MaxLag/2):
+	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.m.seq.node.opts.Heartbeat && lag > f.m.seq.node.opts.MaxLag/2):
 	case lag == LagUnknown:
 		f.setState(f.unwell.worse(Lagging, "how far behind is not known at present"))
-	case lag > f.m.opts.MaxLag:
+	case lag > f.m.seq.node.opts.MaxLag:
 		f.setState(f.unwell.worse(Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))))
 	default:
 		f.setState(f.unwell.worse(Active, "level with the master"))
@@ -446,10 +446,10 @@ func (f *sender) judgeLag() {
 
 // lag is the age of the oldest entry that the follower lacks.
 func (f *sender) lag() time.Duration {
-	st := f.m.state.Load()
+	st := f.m.seq.state.Load()
 	at := LSN(f.acked.Load())
 	f.mu.Lock()
-	silent := time.Since(f.heard) > 3*max(f.every, f.m.opts.Heartbeat)
+	silent := time.Since(f.heard) > 3*max(f.every, f.m.seq.node.opts.Heartbeat)
 	base, silent := f.base, silent || f.unheard
 	f.mu.Unlock()
 	switch {
@@ -469,24 +469,24 @@ func (f *sender) lag() time.Duration {
 
 // beat tells the follower that the master lives, and what the cluster looks like.
 func (f *sender) beat(ctx context.Context, l *link) error {
-	return beats(ctx, f.m.opts.Heartbeat, func() error {
+	return beats(ctx, f.m.seq.node.opts.Heartbeat, func() error {
 		f.mu.Lock()
-		every := max(f.every, f.m.opts.Heartbeat)
+		every := max(f.every, f.m.seq.node.opts.Heartbeat)
 		silent := time.Since(f.heard)
 		f.mu.Unlock()
 		if silent > 3*every {
 			return fmt.Errorf("silent for %v", silent.Round(time.Millisecond))
 		}
 		f.judgeLag()
-		return l.write(msgBeat, beat{Position: f.m.state.Load().pos, At: time.Now().UnixNano(),
-			Nodes: f.m.peers(), Every: int64(f.m.opts.Heartbeat)})
+		return l.write(msgBeat, beat{Position: f.m.seq.state.Load().pos, At: time.Now().UnixNano(),
+			Nodes: f.m.peers(), Every: int64(f.m.seq.node.opts.Heartbeat)})
 	})
 }
 
 // newQueue makes the pending queue of a follower.
 func (m *master) newQueue(id string, acked LSN) PendingQueue {
-	if m.opts.Queue != nil {
-		return m.opts.Queue(id, m.journal, acked)
+	if m.seq.node.opts.Queue != nil {
+		return m.seq.node.opts.Queue(id, m.seq.node.journal, acked)
 	}
-	return journal.NewRecentQueue(m.journal, acked, &m.recent, func() LSN { return m.state.Load().pos.LSN })
+	return journal.NewRecentQueue(m.seq.node.journal, acked, &m.seq.recent, func() LSN { return m.seq.state.Load().pos.LSN })
 }

@@ -17,9 +17,9 @@ func (m *master) nodes() []health.Status {
 		followers = append(followers, f)
 	}
 	m.mu.Unlock()
-	st := m.state.Load()
-	self := health.Status{ID: m.opts.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.epoch, LSN: st.pos.LSN, Address: m.opts.Listen}
-	if well := m.unwell(); st.err != nil {
+	st := m.seq.state.Load()
+	self := health.Status{ID: m.seq.node.opts.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.seq.epoch, LSN: st.pos.LSN, Address: m.seq.node.opts.Listen}
+	if well := m.seq.node.unwell(); st.err != nil {
 		self.State, self.Reason = Failed, st.err.Error()
 	} else if well.State != "" {
 		self.State, self.Reason, self.Since = well.State, well.Reason, well.Since
@@ -61,7 +61,7 @@ func (f *sender) snapshot() health.Status {
 	lag := f.lag()
 	f.mu.Lock()
 	s := f.status
-	s.ID, s.Role, s.LSN, s.Lag, s.Epoch = f.id, f.role, LSN(f.acked.Load()), lag, f.m.epoch
+	s.ID, s.Role, s.LSN, s.Lag, s.Epoch = f.id, f.role, LSN(f.acked.Load()), lag, f.m.seq.epoch
 	s.Maintenance = f.hold
 	batches, unheard := f.pending, f.unheard
 	if f.link != nil {
@@ -76,7 +76,7 @@ func (f *sender) snapshot() health.Status {
 		s.Pending = batches // as it said itself
 		return s
 	}
-	end := f.m.state.Load().pos.LSN
+	end := f.m.seq.state.Load().pos.LSN
 	if s.LSN >= end {
 		return s // level: nothing to count
 	}

@@ -22,7 +22,7 @@ import (
 //	S4  state.covered never exceeds the number of writes whose commit the last snapshot saw.
 //	S5  An entry is made only at the end of the journal that this master has written: one by another hand stops it.
 type sequencer struct {
-	*node
+	node  *node
 	epoch uint64
 	// exclusive runs f alone, on the connection that passes use (S1).
 	exclusive func(ctx context.Context, f func(c *sql.Conn) error) error
@@ -39,7 +39,7 @@ type sequencer struct {
 	recent   journal.Recent
 	entries  atomic.Uint64
 	registry registry
-	incoming
+	in       incoming
 }
 
 // sequenced is how far the sequencer has come.
@@ -61,7 +61,7 @@ func (s *sequencer) wakeUp() {
 // run makes passes until ctx ends: when woken, and every PollInterval for
 // the sake of clients that bypass ddb.
 func (s *sequencer) run(ctx context.Context) {
-	tick := time.NewTicker(s.opts.PollInterval)
+	tick := time.NewTicker(s.node.opts.PollInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -73,7 +73,7 @@ func (s *sequencer) run(ctx context.Context) {
 		start := time.Now()
 		if err := s.pass(ctx); err != nil && ctx.Err() == nil {
 			s.fail(err)
-			if watch.Sleep(ctx, min(s.opts.Heartbeat, time.Second)) != nil {
+			if watch.Sleep(ctx, min(s.node.opts.Heartbeat, time.Second)) != nil {
 				return
 			}
 		}
@@ -97,7 +97,7 @@ func (s *sequencer) rest(ctx context.Context, took time.Duration) {
 	switch {
 	case !s.followed():
 		rest = loneRest
-	case s.singleWriter():
+	case s.node.singleWriter():
 		rest = mostRest // who writes waits for the pass
 	}
 	t := time.NewTimer(rest)
@@ -113,7 +113,7 @@ func (s *sequencer) rest(ctx context.Context, took time.Duration) {
 func (s *sequencer) fail(err error) {
 	s.state.Update(func(st sequenced) sequenced {
 		if st.err == nil || st.err.Error() != err.Error() {
-			s.log.Error("writes are kept but not replicated at present", "lsn", st.pos.LSN, "error", err)
+			s.node.log.Error("writes are kept but not replicated at present", "lsn", st.pos.LSN, "error", err)
 		}
 		st.err = err
 		return st
@@ -153,9 +153,9 @@ func (s *sequencer) passOn(ctx context.Context, c *sql.Conn) error {
 		return err
 	}
 	before := s.written.Load()
-	if st := s.state.Load(); st.covered >= before && st.err == nil && !s.unlisted() {
+	if st := s.state.Load(); st.covered >= before && st.err == nil && !s.in.unlisted() {
 		// Nothing is known to have been written: a glance is cheaper than a transaction.
-		noted, err := s.engine.Noted(ctx, s.quick(c), s.tables.Load().replicated())
+		noted, err := s.node.engine.Noted(ctx, s.node.quick(c), s.node.tables.Load().replicated())
 		if err != nil {
 			return fmt.Errorf("ddb: pass: look for notes: %w", err)
 		}
@@ -164,9 +164,9 @@ func (s *sequencer) passOn(ctx context.Context, c *sql.Conn) error {
 		}
 		before = s.written.Load()
 	}
-	s.look()
+	s.in.look()
 	var done *passResult
-	err := s.txOn(ctx, c, dialect.Pass, func() (err error) {
+	err := s.node.txOn(ctx, c, dialect.Pass, func() (err error) {
 		done, err = s.collectTx(ctx, c)
 		return err
 	})
@@ -181,17 +181,17 @@ func (s *sequencer) passOn(ctx context.Context, c *sql.Conn) error {
 // collectTx is collect for a transaction in which another client may have changed tables: where that is
 // part of what the transaction sees, it is part of the entry too.
 func (s *sequencer) collectTx(ctx context.Context, c *sql.Conn) (*passResult, error) {
-	if !s.engine.Transactional() {
+	if !s.node.engine.Transactional() {
 		return s.collect(ctx, c, nil)
 	}
-	version, err := s.engine.Version(ctx, s.quick(c))
+	version, err := s.node.engine.Version(ctx, s.node.quick(c))
 	if err != nil {
 		return nil, fmt.Errorf("ddb: pass: schema version: %w", err)
 	}
-	if version == s.tables.Load().version {
+	if version == s.node.tables.Load().version {
 		return s.collect(ctx, c, nil)
 	}
-	s.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.Load().pos.LSN)
+	s.node.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.Load().pos.LSN)
 	res, err := s.settleSchema(ctx, c, nil, true)
 	if err != nil {
 		s.unsettle()
@@ -208,11 +208,11 @@ func (s *sequencer) followSchema(ctx context.Context, c *sql.Conn) error {
 	if now.Sub(s.looked) < lookEvery {
 		return nil
 	}
-	version, err := s.engine.Version(ctx, c)
+	version, err := s.node.engine.Version(ctx, c)
 	if err != nil {
 		return fmt.Errorf("ddb: pass: schema version: %w", err)
 	}
-	if version != s.tables.Load().version {
+	if version != s.node.tables.Load().version {
 		if err := s.reconcile(ctx, c); err != nil {
 			return err
 		}
@@ -247,17 +247,17 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 	if err := s.recall(ctx); err != nil {
 		return nil, err
 	}
-	q = s.quick(q)
-	cat := s.tables.Load()
+	q = s.node.quick(q)
+	cat := s.node.tables.Load()
 	last := s.state.Load().pos
 	res := &passResult{pos: last, at: time.Now()}
-	noted, err := s.engine.Noted(ctx, q, cat.replicated())
+	noted, err := s.node.engine.Noted(ctx, q, cat.replicated())
 	if err != nil {
 		return nil, fmt.Errorf("ddb: pass: look for notes: %w", err)
 	}
 	var kept int
 	var external []Part
-	b := journal.Begin(s.name, last, s.epoch, res.at, func(p Part) error {
+	b := journal.Begin(s.node.name, last, s.epoch, res.at, func(p Part) error {
 		if p.Final {
 			s.mayStand(p.Position())
 		}
@@ -266,7 +266,7 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 		} else {
 			res.parts = nil
 		}
-		if j, ok := s.journal.(journal.Transactional); ok {
+		if j, ok := s.node.journal.(journal.Transactional); ok {
 			return j.AppendIn(ctx, q, p)
 		}
 		external = append(external, p)
@@ -287,11 +287,11 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 		if x != nil && slices.Contains(x.rebuild, t) {
 			emit = func(dialect.Row) error { return nil } // its rows are in the entry already
 		}
-		notes, err := s.engine.Collect(ctx, q, t, emit)
+		notes, err := s.node.engine.Collect(ctx, q, t, emit)
 		if err != nil {
 			return nil, fmt.Errorf("ddb: pass: read table %s: %w", t.Name, err)
 		}
-		if err := s.engine.Clear(ctx, q, notes); err != nil {
+		if err := s.node.engine.Clear(ctx, q, notes); err != nil {
 			return nil, fmt.Errorf("ddb: pass: clear notes of table %s: %w", t.Name, err)
 		}
 	}
@@ -302,7 +302,7 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 		return nil, err
 	}
 	if len(external) > 0 {
-		if err := s.journal.Append(ctx, external...); err != nil {
+		if err := s.node.journal.Append(ctx, external...); err != nil {
 			return nil, err
 		}
 	}
@@ -328,27 +328,27 @@ func (s *sequencer) recall(ctx context.Context) error {
 	if s.over != nil {
 		return s.over
 	}
-	if err := s.holdsLock(ctx); err != nil {
+	if err := s.node.holdsLock(ctx); err != nil {
 		return err
 	}
-	again := s.lock.again.Load()
+	again := s.node.lock.again.Load()
 	if len(s.unsure) == 0 && again == s.lockSeen {
 		return nil
 	}
-	_, last, err := s.journal.Bounds(ctx)
+	_, last, err := s.node.journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
 	pos := s.state.Load().pos
 	switch {
 	case slices.Contains(s.unsure, last):
-		s.log.Warn("an entry stands although its commit had failed", "lsn", last.LSN)
+		s.node.log.Warn("an entry stands although its commit had failed", "lsn", last.LSN)
 		s.unsure = nil
 		s.recent.Add(nil, last)
 		s.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
 	case last.LSN > pos.LSN || again != s.lockSeen && last != pos:
 		s.over = fmt.Errorf("%w: node %s has made the entries up to %v, and the journal ends with %v by another hand; "+
-			"its writes are kept: close this node and open the one that is to be the master", ErrSecondMaster, s.opts.ID, pos, last)
+			"its writes are kept: close this node and open the one that is to be the master", ErrSecondMaster, s.node.opts.ID, pos, last)
 		return s.over
 	}
 	s.lockSeen = again
@@ -374,7 +374,7 @@ func (s *sequencer) addWhole(ctx context.Context, q dialect.Querier, t *dialect.
 	var after []any
 	for more := true; more; {
 		var err error
-		more, err = s.engine.Scan(ctx, q, t, after, journal.ApplyRows, func(values []any) error {
+		more, err = s.node.engine.Scan(ctx, q, t, after, journal.ApplyRows, func(values []any) error {
 			after = journal.Pick(values, t.Key)
 			return b.Add(t, dialect.Row{Key: after, Values: values})
 		})

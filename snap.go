@@ -33,7 +33,7 @@ import (
 //	    An entry with schema statements has one turn, in however many transactions it is applied, and if it fails
 //	    the turn ends with triggers on the tables that there are, or else with no local writes (halfway).
 type snapSide struct {
-	*follower
+	f     *follower
 	w     *groupWriter // nil where the database has many writers
 	turns turns        // used where w is nil
 	batch string       // name of the table
@@ -90,7 +90,7 @@ const snapPool = 6
 // openSnap turns the follower into a snap.
 func (c *Cluster) openSnap(ctx context.Context) error {
 	f := c.f
-	s := &snapSide{follower: f, batch: c.node.engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[journal.TableName]map[string][]any)}
+	s := &snapSide{f: f, batch: c.node.engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[journal.TableName]map[string][]any)}
 	s.flight.went, s.wake, s.passes = make(chan struct{}, 1), make(chan struct{}, 1), newPassConn()
 	s.aside = newPassConn()
 	if err := s.load(ctx); err != nil {
@@ -132,46 +132,48 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 // start runs what works while the node is open, connected or not.
 func (s *snapSide) start(ctx context.Context) {
 	if s.w != nil {
-		s.tasks.Go(func() { s.w.run(ctx) })
-		s.tasks.Go(func() { s.poll(ctx) })
+		s.f.tasks.Go(func() { s.w.run(ctx) })
+		s.f.tasks.Go(func() { s.poll(ctx) })
 	} else {
-		s.tasks.Go(func() { s.runPasses(ctx) })
+		s.f.tasks.Go(func() { s.runPasses(ctx) })
 	}
-	s.tasks.Go(func() { s.watchKeys(ctx, s.numberOfNode.Load, func() bool { return s.numberOfNode.Load() != 0 }) })
+	s.f.tasks.Go(func() {
+		s.f.node.watchKeys(ctx, s.numberOfNode.Load, func() bool { return s.numberOfNode.Load() != 0 })
+	})
 }
 
 // load reads the queue.
 func (s *snapSide) load(ctx context.Context) error {
-	last, _, err := metaValue[uint64](ctx, s.node, s.db, metaNumber)
+	last, _, err := metaValue[uint64](ctx, s.f.node, s.f.node.db, metaNumber)
 	if err != nil {
 		return err
 	}
 	s.last = last
-	num, _, err := metaValue[int64](ctx, s.node, s.db, metaNodeNum)
+	num, _, err := metaValue[int64](ctx, s.f.node, s.f.node.db, metaNodeNum)
 	if err != nil {
 		return err
 	}
 	s.numberOfNode.Store(num)
-	if err := s.recount(ctx, s.db); err != nil {
+	if err := s.recount(ctx, s.f.node.db); err != nil {
 		return err
 	}
 	s.found = s.lastID
 	var anchor bool
-	if s.stood, anchor, err = s.entryTime(ctx, s.apply.pos.LSN); err != nil {
+	if s.stood, anchor, err = s.f.node.entryTime(ctx, s.f.apply.pos.LSN); err != nil {
 		return err
 	}
 	if !anchor {
 		s.heard = s.stood
 	}
-	queue, ok, err := s.meta(ctx, s.db, metaQueue)
+	queue, ok, err := s.f.node.meta(ctx, s.f.node.db, metaQueue)
 	if err != nil || ok {
 		s.queue = string(queue)
 		return err
 	}
-	if s.apply.pos.LSN == 0 && s.last == 0 && s.count == 0 {
+	if s.f.apply.pos.LSN == 0 && s.last == 0 && s.count == 0 {
 		s.queue = rand.Text()
 	}
-	return s.setMeta(ctx, s.db, metaQueue, []byte(s.queue))
+	return s.f.node.setMeta(ctx, s.f.node.db, metaQueue, []byte(s.queue))
 }
 
 // sure reads the queue again if what stands in it is not known.
@@ -182,7 +184,7 @@ func (s *snapSide) sure(ctx context.Context) error {
 	if !stale {
 		return nil
 	}
-	return s.recount(ctx, s.db)
+	return s.recount(ctx, s.f.node.db)
 }
 
 // recount reads the queue again.
@@ -193,7 +195,7 @@ func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
 	}
 	var highest, lastID int64 // batches that are made with a number do not write it down elsewhere
 	if err := dialect.ScanOne(ctx, q, []any{&highest, &lastID}, "SELECT coalesce(max(number), 0), coalesce(max(id), 0) FROM "+s.batch); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,7 +220,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 	}
 	rows, err := q.QueryContext(ctx, "SELECT id, number, at, bytes, payload FROM "+s.batch+where+" ORDER BY id", args...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
 	}
 	defer rows.Close()
 	keys := make(pendingKeys)
@@ -228,7 +230,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 		var number sql.NullInt64
 		var payload []byte
 		if err := rows.Scan(&m.id, &number, &m.at, &m.bytes, &payload); err != nil {
-			return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+			return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
 		}
 		if through > 0 && (!number.Valid || uint64(number.Int64) > through) {
 			break // where there is one writer, numbers rise with ids, and have no index
@@ -238,7 +240,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 			err = keys.add(&b, m.id)
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("ddb: node %s: batch %d: %w", s.opts.ID, m.id, err)
+			return nil, nil, fmt.Errorf("ddb: node %s: batch %d: %w", s.f.node.opts.ID, m.id, err)
 		}
 		list = append(list, m)
 	}
@@ -248,22 +250,22 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 // capture installs the triggers that note the previous images. The catalogue is made known when its
 // tables have their outboxes: poll looks at them meanwhile.
 func (s *snapSide) capture(ctx context.Context, q dialect.Querier) error {
-	cat, err := s.readTables(ctx, q)
+	cat, err := s.f.node.readTables(ctx, q)
 	if err != nil {
 		return err
 	}
-	if err := s.engine.InstallCapture(ctx, q, cat.replicated(), dialect.Images); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", s.opts.ID, err)
+	if err := s.f.node.engine.InstallCapture(ctx, q, cat.replicated(), dialect.Images); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", s.f.node.opts.ID, err)
 	}
 	if err := s.installKeys(ctx, q, cat.replicated()); err != nil {
-		return fmt.Errorf("ddb: node %s: install key ranges: %w", s.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: install key ranges: %w", s.f.node.opts.ID, err)
 	}
-	version, err := s.engine.Version(ctx, q)
+	version, err := s.f.node.engine.Version(ctx, q)
 	if err != nil {
 		return err
 	}
 	cat.version = version
-	s.tables.Store(cat)
+	s.f.node.tables.Store(cat)
 	return nil
 }
 
@@ -273,7 +275,7 @@ const warnAt = 0.8
 // admit refuses a local write when there is no data yet or the queue is full.
 func (s *snapSide) admit() error {
 	if !s.readable() {
-		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", ErrBusy, s.opts.ID)
+		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", ErrBusy, s.f.node.opts.ID)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -281,10 +283,10 @@ func (s *snapSide) admit() error {
 	full, what := s.fill()
 	switch {
 	case full >= 1:
-		return fmt.Errorf("%w: snap %s: %s; connect it to its master, or raise the option", ErrQueueFull, s.opts.ID, what)
+		return fmt.Errorf("%w: snap %s: %s; connect it to its master, or raise the option", ErrQueueFull, s.f.node.opts.ID, what)
 	case full >= warnAt && !s.warned:
 		s.warned = true
-		s.log.Warn("the pending queue is filling up", "used", fmt.Sprintf("%.0f %%", full*100), "reason", what)
+		s.f.node.log.Warn("the pending queue is filling up", "used", fmt.Sprintf("%.0f %%", full*100), "reason", what)
 	case full < warnAt/2:
 		s.warned = false
 	}
@@ -301,9 +303,9 @@ func (s *snapSide) fill() (full float64, what string) {
 		share float64
 		what  string
 	}{
-		{float64(s.count) / float64(s.opts.QueueMaxBatches), fmt.Sprintf("%d batches wait, QueueMaxBatches is %d", s.count, s.opts.QueueMaxBatches)},
-		{float64(s.bytes) / float64(s.opts.QueueMaxBytes), fmt.Sprintf("%d bytes wait, QueueMaxBytes is %d", s.bytes, s.opts.QueueMaxBytes)},
-		{float64(age) / float64(s.opts.QueueMaxAge), fmt.Sprintf("the oldest batch has waited %v, QueueMaxAge is %v", age.Round(time.Second), s.opts.QueueMaxAge)},
+		{float64(s.count) / float64(s.f.node.opts.QueueMaxBatches), fmt.Sprintf("%d batches wait, QueueMaxBatches is %d", s.count, s.f.node.opts.QueueMaxBatches)},
+		{float64(s.bytes) / float64(s.f.node.opts.QueueMaxBytes), fmt.Sprintf("%d bytes wait, QueueMaxBytes is %d", s.bytes, s.f.node.opts.QueueMaxBytes)},
+		{float64(age) / float64(s.f.node.opts.QueueMaxAge), fmt.Sprintf("the oldest batch has waited %v, QueueMaxAge is %v", age.Round(time.Second), s.f.node.opts.QueueMaxAge)},
 	} {
 		if l.share > full {
 			full, what = l.share, l.what
@@ -316,7 +318,7 @@ func (s *snapSide) fill() (full float64, what string) {
 // behind when the oldest batch was made must not stop all writes when it is put right. The caller holds mu.
 func (s *snapSide) age() time.Duration {
 	since := time.Unix(0, max(s.oldest, s.stood))
-	if applied := s.state.Load().applied; applied.After(since) {
+	if applied := s.f.state.Load().applied; applied.After(since) {
 		since = applied
 	}
 	return max(0, time.Since(since))
@@ -324,7 +326,7 @@ func (s *snapSide) age() time.Duration {
 
 // beforeCommit makes the batches that are not made yet, and returns what makes them count once they are committed (N5).
 func (s *snapSide) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position, error) {
-	if err := s.gatherMarks(ctx, s.quick(c)); err != nil {
+	if err := s.gatherMarks(ctx, s.f.node.quick(c)); err != nil {
 		return nil, err
 	}
 	return func() Position {
@@ -360,7 +362,7 @@ func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) erro
 	}
 	committed := false
 	defer func() { leave(committed) }()
-	err = s.withTx(ctx, dialect.Replay, func(c *sql.Conn) error {
+	err = s.f.node.withTx(ctx, dialect.Replay, func(c *sql.Conn) error {
 		if err := s.opened(ctx, c); err != nil {
 			return err
 		}
@@ -372,7 +374,7 @@ func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) erro
 
 // readable reports whether the snap has data that may be read, connected or not.
 func (s *snapSide) readable() bool {
-	st := s.state.Load()
+	st := s.f.state.Load()
 	return st.pos.LSN > 0 && st.through != loading
 }
 
@@ -401,8 +403,8 @@ func (s *snapSide) number(ctx context.Context) (uint64, error) {
 		first = "SELECT (SELECT number FROM " + s.batch + " ORDER BY id LIMIT 1)"
 	}
 	var number sql.NullInt64
-	if err := dialect.ScanOne(ctx, s.db, []any{&number}, first); err != nil {
-		return 0, fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+	if err := dialect.ScanOne(ctx, s.f.node.db, []any{&number}, first); err != nil {
+		return 0, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
 	}
 	if number.Valid {
 		return uint64(number.Int64) - 1, nil

@@ -49,11 +49,11 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 		release()
 		return nil, err
 	}
-	s.apply.queue = &applying{written: s.written.Load()}
-	was := s.tables.Load()
+	s.f.apply.queue = &applying{written: s.written.Load()}
+	was := s.f.node.tables.Load()
 	return func(committed bool) {
-		if !committed && s.engine.Transactional() {
-			s.tables.Store(was) // a schema statement, if there was one, is undone
+		if !committed && s.f.node.engine.Transactional() {
+			s.f.node.tables.Store(was) // a schema statement, if there was one, is undone
 		}
 		s.settleQueue(committed)
 		if !committed && s.halfway.Load() {
@@ -69,8 +69,8 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 func (s *snapSide) halt(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	if err := s.capture(ctx, s.db); err != nil {
-		s.log.Error("local writes are refused until the schema statements of an entry have been run", "error", err)
+	if err := s.capture(ctx, s.f.node.db); err != nil {
+		s.f.node.log.Error("local writes are refused until the schema statements of an entry have been run", "error", err)
 		return
 	}
 	s.halfway.Store(false)
@@ -107,13 +107,13 @@ func (s *snapSide) takeTurn(ctx context.Context) (release func(), err error) {
 func (s *snapSide) settleQueue(committed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q := s.apply.queue
-	s.apply.queue = nil
+	q := s.f.apply.queue
+	s.f.apply.queue = nil
 	if !committed {
 		for _, r := range q.removed {
 			r.rows[r.key] = r.id
 		}
-		if s.engine.Transactional() {
+		if s.f.node.engine.Transactional() {
 			maps.Copy(s.withheld, q.withheld)
 		}
 		s.stale = s.stale || len(q.made)+len(q.dropped) > 0
@@ -138,17 +138,17 @@ func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
 		return nil // a snapshot is being loaded: there is nothing of anybody's
 	}
 	if s.w == nil {
-		_, err := s.passAside(ctx, s.tables.Load().replicated())
+		_, err := s.passAside(ctx, s.f.node.tables.Load().replicated())
 		return err
 	}
-	made, err := s.make(ctx, s.quick(c), true)
-	s.apply.queue.made = append(s.apply.queue.made, made...)
+	made, err := s.make(ctx, s.f.node.quick(c), true)
+	s.f.apply.queue.made = append(s.f.apply.queue.made, made...)
 	return err
 }
 
 // includes drops this snap's batches that an entry includes (N3).
 func (s *snapSide) includes(ctx context.Context, q dialect.Querier, batches map[string]uint64) error {
-	through, ok := batches[queueName(s.opts.ID, s.queue)]
+	through, ok := batches[queueName(s.f.node.opts.ID, s.queue)]
 	if !ok {
 		return nil
 	}
@@ -170,23 +170,23 @@ func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) 
 		err = s.transactions.DropBatches(ctx, q, idsOf(list))
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: drop batches: %w", s.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: drop batches: %w", s.f.node.opts.ID, err)
 	}
 	s.mu.Lock()
 	last := s.last
 	s.mu.Unlock()
-	if err := s.setMetaValue(ctx, q, metaNumber, last); err != nil { // no batch may be left that tells
+	if err := s.f.node.setMetaValue(ctx, q, metaNumber, last); err != nil { // no batch may be left that tells
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.apply.queue.dropped = append(s.apply.queue.dropped, list...)
-	s.apply.queue.own = append(s.apply.queue.own, keys)
+	s.f.apply.queue.dropped = append(s.f.apply.queue.dropped, list...)
+	s.f.apply.queue.own = append(s.f.apply.queue.own, keys)
 	for name, dropped := range keys {
 		rows := s.keys[name]
 		for key, id := range dropped {
 			if rows[key] == id {
-				s.apply.queue.removed = append(s.apply.queue.removed, removedKey{rows, key, id})
+				s.f.apply.queue.removed = append(s.f.apply.queue.removed, removedKey{rows, key, id})
 				delete(rows, key)
 				delete(s.withheld[name], key)
 			}
@@ -215,14 +215,14 @@ func (s *snapSide) mine(ctx context.Context, q dialect.Querier, t *dialect.Table
 // differing leaves out the rows that this snap has made itself and that are here as the master has them, which is
 // the rule: for a server to find that out takes less than to write them, with triggers that have nothing to note.
 func (s *snapSide) differing(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) ([]dialect.Row, error) {
-	name := s.name(t)
+	name := s.f.node.name(t)
 	var at []int
 	var keys [][]any
 	var buf []byte
 	for i, r := range rows {
 		buf = wire.AppendRow(buf[:0], r.Key)
 		own := func(p pendingKeys) bool { return p[name][string(buf)] != 0 }
-		if slices.ContainsFunc(s.apply.queue.own, own) {
+		if slices.ContainsFunc(s.f.apply.queue.own, own) {
 			at, keys = append(at, i), append(keys, r.Key)
 		}
 	}
@@ -231,7 +231,7 @@ func (s *snapSide) differing(ctx context.Context, q dialect.Querier, t *dialect.
 	}
 	same := make(map[int]bool, len(keys))
 	n := 0
-	err := s.engine.Lookup(ctx, q, t, keys, func(r dialect.Row) error {
+	err := s.f.node.engine.Lookup(ctx, q, t, keys, func(r dialect.Row) error {
 		same[at[n]] = equalRows(r.Values, rows[at[n]].Values)
 		n++
 		return nil
@@ -252,15 +252,15 @@ func (s *snapSide) differing(ctx context.Context, q dialect.Querier, t *dialect.
 func (s *snapSide) settled(t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	loose = s.count > 0 || len(s.apply.queue.made) > 0
-	pending := s.keys[s.name(t)]
+	loose = s.count > 0 || len(s.f.apply.queue.made) > 0
+	pending := s.keys[s.f.node.name(t)]
 	made := make(pendingKeys)
-	for _, m := range s.apply.queue.made {
+	for _, m := range s.f.apply.queue.made {
 		if err := made.add(m.batch, m.id); err != nil {
 			return nil, false, err
 		}
 	}
-	fresh := made[s.name(t)]
+	fresh := made[s.f.node.name(t)]
 	if len(pending) == 0 && len(fresh) == 0 {
 		return rows, loose, nil
 	}
@@ -272,10 +272,10 @@ func (s *snapSide) settled(t *dialect.Table, rows []dialect.Row) (rest []dialect
 			rest = append(rest, r)
 			continue
 		}
-		if s.withheld[s.name(t)] == nil {
-			s.withheld[s.name(t)] = make(map[string][]any)
+		if s.withheld[s.f.node.name(t)] == nil {
+			s.withheld[s.f.node.name(t)] = make(map[string][]any)
 		}
-		s.withheld[s.name(t)][string(buf)] = r.Values
+		s.withheld[s.f.node.name(t)][string(buf)] = r.Values
 	}
 	return rest, loose, nil
 }
@@ -296,7 +296,7 @@ func (s *snapSide) schemaRan(ctx context.Context, c *sql.Conn) error {
 // a schema statement has put the master's rows in place.
 func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) error {
 	if snapshot {
-		if s.engine.Transactional() {
+		if s.f.node.engine.Transactional() {
 			if err := s.schemaRan(ctx, c); err != nil {
 				return err
 			}
@@ -310,7 +310,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 	}
 	rows, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
 	}
 	gathered := newCoalescer()
 	err = func() error {
@@ -327,7 +327,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 		return rows.Err()
 	}()
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
 	}
 	for _, t := range gathered.order {
 		err := s.show(ctx, c, t, gathered.rows[t].list)
@@ -335,7 +335,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 			err = s.overtaken(ctx, c, t, gathered.rows[t].list, nil)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.opts.ID, s.name(t), err)
+			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.f.node.opts.ID, s.f.node.name(t), err)
 		}
 	}
 	return nil
@@ -347,7 +347,7 @@ func (s *snapSide) gatherPending(payload []byte, into *coalescer) error {
 	if err != nil {
 		return err
 	}
-	cat := s.tables.Load()
+	cat := s.f.node.tables.Load()
 	for _, c := range b.Changes {
 		t := cat.byName[journal.TableName{Database: c.Database, Table: c.Table}]
 		same := Change{Table: c.Table, Columns: c.Columns, Key: c.Key}
@@ -399,12 +399,12 @@ func (s *snapSide) numbered(ctx context.Context, number int64) error {
 	if number == s.numberOfNode.Load() {
 		return nil
 	}
-	if limit := maxNodes(s.dialect.Name()); number < firstSnapNode || number >= limit {
-		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.opts.ID, number, firstSnapNode, limit-1)
+	if limit := maxNodes(s.f.node.dialect.Name()); number < firstSnapNode || number >= limit {
+		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.f.node.opts.ID, number, firstSnapNode, limit-1)
 	}
 	s.numberOfNode.Store(number)
 	return s.tx(ctx, func(q dialect.Querier) error {
-		if err := s.setMetaValue(ctx, q, metaNodeNum, number); err != nil || s.empty.Load() || !s.engine.Transactional() {
+		if err := s.f.node.setMetaValue(ctx, q, metaNodeNum, number); err != nil || s.empty.Load() || !s.f.node.engine.Transactional() {
 			return err
 		}
 		return s.capture(ctx, q)

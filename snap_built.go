@@ -33,13 +33,13 @@ func builtKey(snap string, t journal.TableName, key string) string {
 
 // builtOn returns the number of the refused batch that the row was built on, 0 if it was on none.
 func (st *settlement) builtOn(a *arrived, cr *conflictRow) (uint64, error) {
-	if st.recalls && a.batch.Seen <= st.began {
+	if st.s.recalls && a.batch.Seen <= st.s.began {
 		if err := st.recallRefused(); err != nil {
 			return 0, err
 		}
-		st.recalls = false
+		st.s.recalls = false
 	}
-	r, ok := st.built[builtKey(a.snap, cr.table, cr.rowKey())]
+	r, ok := st.s.built[builtKey(a.snap, cr.table, cr.rowKey())]
 	if !ok || string(r.sum) != string(sumBatch([]byte(rowJSON(cr.columns, cr.base)))) {
 		return 0, nil
 	}
@@ -49,25 +49,25 @@ func (st *settlement) builtOn(a *arrived, cr *conflictRow) (uint64, error) {
 // recallRefused reads which rows have been refused before this settler began: of each the last time. Those that it has
 // refused itself are later.
 func (st *settlement) recallRefused() error {
-	rows, err := st.c.QueryContext(st.ctx, "SELECT at, db, tbl, rowkey, local, origin, batch FROM "+st.engine.Own("conflicts")+" WHERE outcome = 'refused'")
+	rows, err := st.c.QueryContext(st.ctx, "SELECT at, db, tbl, rowkey, local, origin, batch FROM "+st.s.m.seq.node.engine.Own("conflicts")+" WHERE outcome = 'refused'")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read conflicts: %w", st.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.m.seq.node.opts.ID, err)
 	}
 	defer rows.Close()
-	for rows.Next() && len(st.built) < maxBuilt {
+	for rows.Next() && len(st.s.built) < maxBuilt {
 		var r refusedRow
 		var t journal.TableName
 		var key, local, origin string
 		var batch int64
 		if err := rows.Scan(&r.at, &t.Database, &t.Table, &key, &local, &origin, &batch); err != nil {
-			return fmt.Errorf("ddb: node %s: read conflicts: %w", st.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.m.seq.node.opts.ID, err)
 		}
-		was, ok := st.built[builtKey(origin, t, key)]
+		was, ok := st.s.built[builtKey(origin, t, key)]
 		if ok && (was.at == 0 || was.at > r.at || was.at == r.at && was.number > uint64(batch)) {
 			continue
 		}
 		r.number, r.sum = uint64(batch), sumBatch([]byte(local))
-		st.remember(origin, t, key, r)
+		st.s.remember(origin, t, key, r)
 	}
 	return rows.Err()
 }

@@ -89,12 +89,12 @@ func (s *snapSide) look(ctx context.Context, q dialect.Querier, p dialect.Progra
 
 // each makes a batch of what the statement, or the transaction, has changed (N1), now or before the commit.
 func (s *snapSide) each(ctx context.Context, c *sql.Conn, p dialect.Program) error {
-	q := s.quick(c)
+	q := s.f.node.quick(c)
 	if s.notes == nil {
 		return s.stage(s.make(ctx, q, false))
 	}
 	m := &s.marks
-	if cat := s.tables.Load(); m.cat != cat {
+	if cat := s.f.node.tables.Load(); m.cat != cat {
 		*m = marks{cat: cat, tables: cat.replicated()}
 	}
 	ends, err := s.look(ctx, q, p)
@@ -159,7 +159,7 @@ func (s *snapSide) gatherMarks(ctx context.Context, q dialect.Querier) error {
 		}
 		var err error
 		if last == 0 && m.ends[last][i] > manyNotes || !t.ExactKey { // all of them are the last one's
-			err = s.gatherTable(ctx, q, t, func(t *dialect.Table, r dialect.Row) error { return list[last].add(s.node, t, r) })
+			err = s.f.node.gatherTable(ctx, q, t, func(t *dialect.Table, r dialect.Row) error { return list[last].add(s.f.node, t, r) })
 		} else {
 			err = s.gatherNotes(ctx, q, i, list)
 		}
@@ -204,14 +204,14 @@ func (s *snapSide) gatherNotes(ctx context.Context, q dialect.Querier, table int
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("ddb: read changes of table %s: %w", s.name(t), err)
+		return fmt.Errorf("ddb: read changes of table %s: %w", s.f.node.name(t), err)
 	}
 	for _, r := range rows {
-		if err := list[r.at].add(s.node, t, r.Row); err != nil {
+		if err := list[r.at].add(s.f.node, t, r.Row); err != nil {
 			return err
 		}
 	}
-	return s.clear(ctx, q, notes)
+	return s.f.node.clear(ctx, q, notes)
 }
 
 // make stores a batch of what q's transaction has changed; none if nothing has. What has been committed by clients
@@ -222,7 +222,7 @@ func (s *snapSide) make(ctx context.Context, q dialect.Querier, committed bool) 
 	if committed {
 		most = maxBatchBytes
 	}
-	err := s.gather(ctx, q, func(t *dialect.Table, r dialect.Row) error { return s.addPart(&list, t, r, most) })
+	err := s.f.node.gather(ctx, q, func(t *dialect.Table, r dialect.Row) error { return s.addPart(&list, t, r, most) })
 	if err != nil {
 		return nil, err
 	}
@@ -233,11 +233,11 @@ func (s *snapSide) make(ctx context.Context, q dialect.Querier, committed bool) 
 func (s *snapSide) addPart(list *[]*batch, t *dialect.Table, r dialect.Row, most int) error {
 	b := (*list)[len(*list)-1]
 	if b.records > 0 && b.outgrows(r, most) {
-		s.log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.size)
+		s.f.node.log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.size)
 		b = new(batch)
 		*list = append(*list, b)
 	}
-	return b.add(s.node, t, r)
+	return b.add(s.f.node, t, r)
 }
 
 // How many batches one statement stores at most, where it is kept compiled and where it is not, and how many bytes if
@@ -253,7 +253,7 @@ const (
 func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, before ...*madeBatch) ([]*madeBatch, error) {
 	var made []*madeBatch
 	var args []any
-	st := s.state.Load()
+	st := s.f.state.Load()
 	heard := s.heard
 	if !st.applied.IsZero() {
 		heard = st.applied.UnixNano()
@@ -279,7 +279,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 		m.batch.Clock, m.batch.Wall, m.batch.Seen, m.batch.Heard = m.at, now.UnixNano(), st.pos.LSN, heard
 		payload, err := wire.Marshal(m.batch)
 		if err != nil {
-			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.opts.ID, err)
+			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.f.node.opts.ID, err)
 		}
 		m.bytes = int64(len(payload))
 		var number any // none yet
@@ -299,7 +299,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 		}
 		text := "INSERT INTO " + s.batch + " (id, number, at, records, bytes, payload) VALUES (?, ?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?, ?)", n-1)
 		if _, err := q.ExecContext(ctx, text, args[:n*perBatch]...); err != nil {
-			return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.opts.ID, err)
+			return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.f.node.opts.ID, err)
 		}
 		left, args = left[n:], args[n*perBatch:]
 	}

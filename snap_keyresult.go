@@ -20,7 +20,7 @@ func (s *snapSide) keyNumber() int64 { return s.numberOfNode.Load() }
 
 // keyNumber is the writer's hook of a master.
 func (m *master) keyNumber() int64 {
-	if !m.sharesKeys() {
+	if !m.seq.sharesKeys() {
 		return 0
 	}
 	return firstSnapNode - 1

@@ -242,7 +242,7 @@ func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") 
 
 // installKeys makes the snap's tables hand out its own keys.
 func (s *snapSide) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
-	return s.node.installKeys(ctx, q, tables, s.numberOfNode.Load())
+	return s.f.node.installKeys(ctx, q, tables, s.numberOfNode.Load())
 }
 
 // installKeys keeps the master's keys out of the ranges of the snaps.

@@ -50,14 +50,14 @@ func (in *incoming) look() { in.before = in.commits.Load() }
 
 // list finds the numbers that the entry must list.
 func (s *sequencer) list(ctx context.Context, q dialect.Querier, res *passResult) error {
-	res.mark = s.before
-	if s.singleWriter() {
-		res.mark = s.commits.Load()
+	res.mark = s.in.before
+	if s.node.singleWriter() {
+		res.mark = s.in.commits.Load()
 	}
-	if !s.unlisted() {
+	if !s.in.unlisted() {
 		return nil
 	}
-	rows, err := q.QueryContext(ctx, "SELECT snap, number FROM "+s.engine.Own("received"))
+	rows, err := q.QueryContext(ctx, "SELECT snap, number FROM "+s.node.engine.Own("received"))
 	if err != nil {
 		return fmt.Errorf("ddb: pass: read received batches: %w", err)
 	}
@@ -68,7 +68,7 @@ func (s *sequencer) list(ctx context.Context, q dialect.Querier, res *passResult
 		if err := rows.Scan(&id, &number); err != nil {
 			return fmt.Errorf("ddb: pass: read received batches: %w", err)
 		}
-		if s.known[id] < uint64(number) {
+		if s.in.known[id] < uint64(number) {
 			if res.batches == nil {
 				res.batches = make(map[string]uint64)
 			}
@@ -80,21 +80,21 @@ func (s *sequencer) list(ctx context.Context, q dialect.Querier, res *passResult
 
 // listed notes that an entry is committed.
 func (s *sequencer) listed(r *passResult) {
-	s.done = max(s.done, r.mark)
+	s.in.done = max(s.in.done, r.mark)
 	if len(r.batches) > 0 {
-		if s.known == nil {
-			s.known = make(map[string]uint64)
+		if s.in.known == nil {
+			s.in.known = make(map[string]uint64)
 		}
-		maps.Copy(s.known, r.batches)
+		maps.Copy(s.in.known, r.batches)
 	}
 }
 
 // received returns the number of the last batch that the master has from a snap's queue.
 func (m *master) received(ctx context.Context, q dialect.Querier, queue string) (uint64, error) {
 	var number int64
-	err := dialect.ScanOne(ctx, q, []any{&number}, "SELECT number FROM "+m.engine.Own("received")+" WHERE snap = ?", queue)
+	err := dialect.ScanOne(ctx, q, []any{&number}, "SELECT number FROM "+m.seq.node.engine.Own("received")+" WHERE snap = ?", queue)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("ddb: node %s: read received batches: %w", m.opts.ID, err)
+		return 0, fmt.Errorf("ddb: node %s: read received batches: %w", m.seq.node.opts.ID, err)
 	}
 	return uint64(number), nil
 }
@@ -118,8 +118,8 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 		return w, fmt.Errorf("%w: Options.Nodes of the master accepts none", ErrUnknownNode)
 	}
 	queue := queueName(h.ID, h.Queue)
-	err := m.exclusive(ctx, func(c *sql.Conn) (err error) {
-		w.Node = m.registry.known[h.ID].number
+	err := m.seq.exclusive(ctx, func(c *sql.Conn) (err error) {
+		w.Node = m.seq.registry.known[h.ID].number
 		if w.Number, err = m.received(ctx, c, queue); err != nil {
 			return err
 		}
@@ -128,7 +128,7 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 			return err
 		}
 		// A master before this one had accepted more, in entries that were lost with it: the snap's queue begins behind them.
-		m.log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
+		m.seq.node.log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
 		w.Number = h.Number
 		return nil
 	})
@@ -137,9 +137,9 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 
 // listAll makes the next entry list how far every snap's batches have come, for a follower that knows none of it.
 func (m *master) listAll(ctx context.Context) error {
-	return m.exclusive(ctx, func(*sql.Conn) error {
-		clear(m.known)
-		m.commits.Add(1)
+	return m.seq.exclusive(ctx, func(*sql.Conn) error {
+		clear(m.seq.in.known)
+		m.seq.in.commits.Add(1)
 		return nil
 	})
 }
@@ -189,11 +189,11 @@ func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) erro
 		j.list = append(j.list, a)
 	}
 	j.msg.Bodies = nil
-	alive := time.NewTicker(f.m.opts.Heartbeat)
+	alive := time.NewTicker(f.m.seq.node.opts.Heartbeat)
 	defer alive.Stop()
 	for {
 		select {
-		case f.m.jobs <- j:
+		case f.m.seq.in.jobs <- j:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -227,7 +227,7 @@ func (m *master) clock(now int64) int64 {
 
 // settle works off what snaps have sent, until ctx ends.
 func (m *master) settle(ctx context.Context) {
-	s := &settler{master: m, built: make(map[string]refusedRow), began: m.state.Load().pos.LSN, recalls: true}
+	s := &settler{m: m, built: make(map[string]refusedRow), began: m.seq.state.Load().pos.LSN, recalls: true}
 	defer s.release()
 	var next *job
 	for {
@@ -245,7 +245,7 @@ func (m *master) settle(ctx context.Context) {
 			jobs, count, bytes, next = []*job{next}, len(next.list), next.bytes, nil
 		} else {
 			select {
-			case j := <-m.jobs:
+			case j := <-m.seq.in.jobs:
 				add(j)
 			case <-ctx.Done():
 				return
@@ -253,7 +253,7 @@ func (m *master) settle(ctx context.Context) {
 		}
 		for more := true; more; {
 			select {
-			case j := <-m.jobs:
+			case j := <-m.seq.in.jobs:
 				more = add(j)
 			default:
 				more = false
@@ -267,7 +267,7 @@ func (m *master) settle(ctx context.Context) {
 
 // settleJobs settles until it succeeds; false when ctx is over.
 func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
-	pause := m.opts.Heartbeat / 10
+	pause := m.seq.node.opts.Heartbeat / 10
 	for {
 		err := s.jobs(ctx, jobs)
 		if err == nil {
@@ -276,7 +276,7 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		m.log.Warn("batches of snaps cannot be settled at present", "error", err)
+		m.seq.node.log.Warn("batches of snaps cannot be settled at present", "error", err)
 		if watch.Sleep(ctx, pause) != nil {
 			return false
 		}
@@ -297,7 +297,7 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 		v := verdict{Through: j.list[len(j.list)-1].number, Refused: j.refused}
 		m.start(func() {
 			if err := j.l.write(msgVerdict, &v); err != nil {
-				m.log.Debug("a verdict was not delivered", "id", j.f.id, "error", err)
+				m.seq.node.log.Debug("a verdict was not delivered", "id", j.f.id, "error", err)
 			}
 		})
 	}
@@ -327,26 +327,26 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 		return nil
 	}
 	slices.Sort(relist)
-	return s.exclusive(ctx, func(c *sql.Conn) error {
+	return s.m.seq.exclusive(ctx, func(c *sql.Conn) error {
 		for _, id := range relist {
-			delete(s.known, id)
+			delete(s.m.seq.in.known, id)
 		}
-		s.commits.Add(1)
-		return s.passOn(ctx, c)
+		s.m.seq.in.commits.Add(1)
+		return s.m.seq.passOn(ctx, c)
 	})
 }
 
 // settle runs one transaction that settles the batches, and returns the snaps that have
 // sent some again. If the transaction fails at its commit each half is tried by itself.
 func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []string, err error) {
-	if s.writer != nil {
-		err = s.writer.with(ctx, func(c *sql.Conn) (err error) {
+	if s.m.writer != nil {
+		err = s.m.writer.with(ctx, func(c *sql.Conn) (err error) {
 			repeated, err = s.tx(ctx, c, list)
 			return err
 		})
 	} else {
 		if s.conn == nil {
-			if s.conn, err = s.engine.Conn(ctx, dialect.Batch); err != nil {
+			if s.conn, err = s.m.seq.node.engine.Conn(ctx, dialect.Batch); err != nil {
 				return nil, err
 			}
 		}
@@ -368,7 +368,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 		// Even the refusal cannot be written. The snap keeps the batch; the others go on.
 		a := list[0]
 		a.job.l.unsettled = fmt.Errorf("%w: batch %d cannot be settled, nor kept as a conflict: %w", ErrUnsettled, a.number, err)
-		s.log.Error("a batch of a snap cannot be settled, nor kept as a conflict", "id", a.snap, "batch", a.number, "error", err)
+		s.m.seq.node.log.Error("a batch of a snap cannot be settled, nor kept as a conflict", "id", a.snap, "batch", a.number, "error", err)
 		return nil, nil
 	case len(list) == 1:
 		s.forced = err
@@ -386,7 +386,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 // release gives the settler's connection back.
 func (s *settler) release() {
 	if s.conn != nil {
-		s.engine.Release(s.conn)
+		s.m.seq.node.engine.Release(s.conn)
 		s.conn = nil
 	}
 }
@@ -396,8 +396,8 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 	var done *passResult
 	var covered uint64
 	committing, written := false, false
-	err = s.txOn(ctx, c, dialect.Batch, func() error {
-		covered = s.written.Load() // before anything is read (S4)
+	err = s.m.seq.node.txOn(ctx, c, dialect.Batch, func() error {
+		covered = s.m.seq.written.Load() // before anything is read (S4)
 		fresh, again, err := s.fresh(ctx, c, list)
 		if err != nil {
 			return err
@@ -411,21 +411,21 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		for _, a := range fresh {
 			through[a.job.l.queue] = a.number
 		}
-		if err := errors.Join(s.setReceived(ctx, c, through), s.setLast(ctx, c, fresh)); err != nil {
+		if err := errors.Join(s.m.seq.node.setReceived(ctx, c, through), s.m.setLast(ctx, c, fresh)); err != nil {
 			return err
 		}
-		s.commits.Add(1)
-		if s.writer != nil {
-			done, err = s.collect(ctx, c, nil)
+		s.m.seq.in.commits.Add(1)
+		if s.m.writer != nil {
+			done, err = s.m.seq.collect(ctx, c, nil)
 			return err
 		}
-		s.committing.Add(1)
+		s.m.seq.in.committing.Add(1)
 		committing = true
 		return nil
 	})
 	if committing { // and perhaps committed, even after an error
-		s.commits.Add(1)
-		s.committing.Add(-1)
+		s.m.seq.in.commits.Add(1)
+		s.m.seq.in.committing.Add(-1)
 	}
 	if err != nil && written {
 		return nil, fmt.Errorf("%w: %w", errCommit, err)
@@ -433,12 +433,12 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 	if err != nil {
 		return nil, err
 	}
-	if s.writer != nil {
-		s.publish(done, covered)
+	if s.m.writer != nil {
+		s.m.seq.publish(done, covered)
 		return repeated, nil
 	}
-	s.written.Add(1)
-	s.wakeUp()
+	s.m.seq.written.Add(1)
+	s.m.seq.wakeUp()
 	return repeated, nil
 }
 
@@ -450,7 +450,7 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 		queue := a.job.l.queue
 		number, ok := have[queue]
 		if !ok {
-			if number, err = s.received(ctx, c, queue); err != nil {
+			if number, err = s.m.received(ctx, c, queue); err != nil {
 				return nil, nil, err
 			}
 			number = max(number, a.job.l.left)

@@ -20,7 +20,7 @@ import (
 func (s *snapSide) masters(t *dialect.Table, key string, pending dialect.Row) []any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	master, known := s.withheld[s.name(t)][key]
+	master, known := s.withheld[s.f.node.name(t)][key]
 	if known && (master == nil || len(master) == len(t.Stored)) {
 		return master
 	}
@@ -37,11 +37,11 @@ func mentioned(name string, statements []dialect.Statement) bool {
 // afresh notes what schema statements have made of the master's rows, which schemaRuns had put in the place of
 // pending ones. The entry's own rows, of a table that is made anew, are yet to come.
 func (s *snapSide) afresh(ctx context.Context, c *sql.Conn) error {
-	if s.apply.queue == nil { // a snapshot
+	if s.f.apply.queue == nil { // a snapshot
 		return nil
 	}
-	cat := s.tables.Load()
-	for _, name := range s.apply.queue.mentioned {
+	cat := s.f.node.tables.Load()
+	for _, name := range s.f.apply.queue.mentioned {
 		now := make(map[string][]any)
 		if t := cat.byName[name]; t != nil && t.Refusal == "" {
 			pending, order, err := s.pendingRows(ctx, c, t)
@@ -53,20 +53,20 @@ func (s *snapSide) afresh(ctx context.Context, c *sql.Conn) error {
 				keys[i] = pending[key].Key
 			}
 			n := 0
-			err = s.engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
+			err = s.f.node.engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
 				now[order[n]] = cloneValues(r.Values)
 				n++
 				return nil
 			})
 			if err != nil {
-				return fmt.Errorf("ddb: node %s: read table %s: %w", s.opts.ID, s.name(t), err)
+				return fmt.Errorf("ddb: node %s: read table %s: %w", s.f.node.opts.ID, s.f.node.name(t), err)
 			}
 		}
 		s.mu.Lock()
-		if s.apply.queue.withheld == nil {
-			s.apply.queue.withheld = make(map[journal.TableName]map[string][]any)
+		if s.f.apply.queue.withheld == nil {
+			s.f.apply.queue.withheld = make(map[journal.TableName]map[string][]any)
 		}
-		s.apply.queue.withheld[name] = s.withheld[name]
+		s.f.apply.queue.withheld[name] = s.withheld[name]
 		s.withheld[name] = now
 		s.mu.Unlock()
 	}
@@ -83,15 +83,15 @@ func (s *snapSide) recall(ctx context.Context, c *sql.Conn) error {
 	}
 	var left int64
 	if err := dialect.ScanOne(ctx, c, []any{&left}, "SELECT COUNT(*) FROM "+s.batch+" WHERE id <= ?", s.found); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
 	}
-	first, _, err := s.journal.Bounds(ctx)
+	first, _, err := s.f.node.journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
 	states := make(map[journal.TableName]map[string][]any)
 	for at, index := first.LSN, -1; left > 0; {
-		parts, err := s.journal.Read(ctx, at, index, recallBytes)
+		parts, err := s.f.node.journal.Read(ctx, at, index, recallBytes)
 		if err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func (s *snapSide) recallPart(p *Part, states map[journal.TableName]map[string][
 	for i := range b.Schema {
 		s.recallSchema(&b.Schema[i], states)
 	}
-	cat := s.tables.Load()
+	cat := s.f.node.tables.Load()
 	for _, c := range b.Changes {
 		name := journal.TableName{Database: c.Database, Table: c.Table}
 		t, pending := cat.byName[name], s.keys[name]
@@ -161,15 +161,15 @@ func (s *snapSide) recallPart(p *Part, states map[journal.TableName]map[string][
 // recallSchema adds to states what a schema statement says of pending rows: a table that has been made or emptied holds
 // what has come since, and of one that had another name nothing is known.
 func (s *snapSide) recallSchema(st *dialect.Statement, states map[journal.TableName]map[string][]any) {
-	info, err := sqlclass.ParseSchema(classOf(s.dialect.Name()), st.SQL)
+	info, err := sqlclass.ParseSchema(classOf(s.f.node.dialect.Name()), st.SQL)
 	if err != nil || info.Object != "TABLE" || info.IfNotExists {
 		return
 	}
 	for name, pending := range s.keys {
 		is := func(o sqlclass.Name) bool {
 			database := st.Database
-			if o.Database != "" && s.primary != "" {
-				database = s.logical(o.Database)
+			if o.Database != "" && s.f.node.primary != "" {
+				database = s.f.node.logical(o.Database)
 			}
 			return strings.EqualFold(o.Name, name.Table) && database == name.Database
 		}

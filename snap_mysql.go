@@ -21,7 +21,7 @@ type snapWrites struct {
 // conn takes a connection whose handed-out keys are this node's and whose notes will tell the
 // transaction that is to begin, or the statements that are to run by themselves.
 func (w *snapWrites) conn(ctx context.Context, transaction bool) (ownConn, error) {
-	c, err := w.s.own.conn(ctx, w.s.db, w.s.numberOfNode.Load())
+	c, err := w.s.own.conn(ctx, w.s.f.node.db, w.s.numberOfNode.Load())
 	mark := w.s.transactions.Mark(transaction)
 	if err != nil || mark == "" || !transaction && c.single {
 		return c, err
@@ -54,9 +54,9 @@ func (w *snapWrites) turn(ctx context.Context) (done func(), err error) {
 	}
 	switch {
 	case !w.s.readable():
-		err = fmt.Errorf("%w: a snapshot from the master has begun to replace the data of snap %s; try again when it is loaded", ErrBusy, w.s.opts.ID)
+		err = fmt.Errorf("%w: a snapshot from the master has begun to replace the data of snap %s; try again when it is loaded", ErrBusy, w.s.f.node.opts.ID)
 	case w.s.halfway.Load():
-		err = fmt.Errorf("%w: snap %s has run a schema statement of the master by half; try again when its state is not failed", ErrBusy, w.s.opts.ID)
+		err = fmt.Errorf("%w: snap %s has run a schema statement of the master by half; try again when its state is not failed", ErrBusy, w.s.f.node.opts.ID)
 	default:
 		return done, nil
 	}
@@ -75,7 +75,7 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 	if err != nil {
 		return nil, err
 	}
-	release, err := w.c.killOn(ctx, w.s.db, c)
+	release, err := w.c.killOn(ctx, w.s.f.node.db, c)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -200,20 +200,20 @@ func (t *snapTx) rollback() error {
 
 // weigh refuses a transaction that is too large for a batch before it is committed.
 func (s *snapSide) weigh(ctx context.Context, c *sql.Conn) error {
-	noted, err := s.engine.Noted(ctx, c, s.tables.Load().replicated())
+	noted, err := s.f.node.engine.Noted(ctx, c, s.f.node.tables.Load().replicated())
 	b := new(batch)
 	for _, t := range noted {
 		if err == nil {
-			_, err = s.engine.CollectImages(ctx, c, t, func(r dialect.Row) error {
+			_, err = s.f.node.engine.CollectImages(ctx, c, t, func(r dialect.Row) error {
 				if b.outgrows(r, s.mostBatch()) {
 					return fmt.Errorf("%w: one transaction of this snap may change at most %d MiB of rows; split it, or raise max_allowed_packet", ErrNotReplicable, s.mostBatch()>>20)
 				}
-				return b.add(s.node, t, r)
+				return b.add(s.f.node, t, r)
 			})
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: weigh transaction: %w", s.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: weigh transaction: %w", s.f.node.opts.ID, err)
 	}
 	return nil
 }

@@ -64,13 +64,13 @@ func (s *snapSide) filledUp() bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.count+unmade >= int64(s.opts.QueueMaxBatches)
+	return s.count+unmade >= int64(s.f.node.opts.QueueMaxBatches)
 }
 
 // runPasses makes passes until ctx ends: when woken, and now and then for the sake of clients that bypass
 // ddb. The last one is for what was written before the node closed.
 func (s *snapSide) runPasses(ctx context.Context) {
-	tick := time.NewTicker(pollPause * s.opts.PollInterval)
+	tick := time.NewTicker(pollPause * s.f.node.opts.PollInterval)
 	defer tick.Stop()
 	var failed string
 	for open := true; open; {
@@ -89,11 +89,11 @@ func (s *snapSide) runPasses(ctx context.Context) {
 			failed = ""
 		case err.Error() != failed:
 			failed = err.Error()
-			s.log.Error("local writes are kept but not exchanged at present", "error", err)
+			s.f.node.log.Error("local writes are kept but not exchanged at present", "error", err)
 		}
 		if s.unmade() > 0 { // fewer passes make as many batches
 			rest := min(4*time.Since(start), mostRest)
-			if s.state.Load().status.State == Inactive {
+			if s.f.state.Load().status.State == Inactive {
 				rest = offlineRest
 			}
 			watch.Sleep(ctx, rest)
@@ -104,13 +104,13 @@ func (s *snapSide) runPasses(ctx context.Context) {
 	if s.unmade() > 0 {
 		s.pass(last)
 	}
-	s.passes.close(s.node)
-	s.aside.close(s.node)
+	s.passes.close(s.f.node)
+	s.aside.close(s.f.node)
 }
 
 // pass makes batches of what was committed before it.
 func (s *snapSide) pass(ctx context.Context) error {
-	return s.passes.with(ctx, s.node, func(c *sql.Conn) error {
+	return s.passes.with(ctx, s.f.node, func(c *sql.Conn) error {
 		done, err := s.turns.write(ctx)
 		if err != nil {
 			return err
@@ -121,7 +121,7 @@ func (s *snapSide) pass(ctx context.Context) error {
 		}
 		before := s.written.Load()
 		if before == s.covered.Load() { // a glance is cheaper than a transaction
-			noted, err := s.engine.Noted(ctx, c, s.tables.Load().replicated())
+			noted, err := s.f.node.engine.Noted(ctx, c, s.f.node.tables.Load().replicated())
 			if err != nil || len(noted) == 0 {
 				return err
 			}
@@ -140,7 +140,7 @@ func (s *snapSide) pass(ctx context.Context) error {
 // passOn is pass for its owner. It returns the batches made.
 func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch, err error) {
 	var made []*madeBatch
-	err = s.txOn(ctx, c, dialect.Pass, func() (err error) {
+	err = s.f.node.txOn(ctx, c, dialect.Pass, func() (err error) {
 		made, err = s.gatherTransactions(ctx, c)
 		return err
 	})
@@ -161,8 +161,8 @@ func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch, err 
 // passAside is a pass for who has the turn alone, if any of the tables has notes: a transaction of its own, which sees
 // nothing of the one that is being applied.
 func (s *snapSide) passAside(ctx context.Context, tables []*dialect.Table) (made []*batch, err error) {
-	err = s.aside.with(ctx, s.node, func(c *sql.Conn) error {
-		noted, err := s.engine.Noted(ctx, c, tables)
+	err = s.aside.with(ctx, s.f.node, func(c *sql.Conn) error {
+		noted, err := s.f.node.engine.Noted(ctx, c, tables)
 		if err != nil || len(noted) == 0 {
 			return err
 		}
@@ -186,7 +186,7 @@ func (s *snapSide) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table,
 	latest := make(map[string]dialect.Row)
 	for _, b := range made {
 		for _, change := range b.Changes {
-			if (journal.TableName{Database: change.Database, Table: change.Table}) != s.name(t) {
+			if (journal.TableName{Database: change.Database, Table: change.Table}) != s.f.node.name(t) {
 				continue
 			}
 			err := change.each(func(r dialect.Row) error {
@@ -218,7 +218,7 @@ func (s *snapSide) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table,
 func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (made []*madeBatch, err error) {
 	for more := true; more; {
 		var noted []*dialect.Table
-		if noted, err = s.engine.Noted(ctx, q, s.tables.Load().replicated()); err != nil || len(noted) == 0 {
+		if noted, err = s.f.node.engine.Noted(ctx, q, s.f.node.tables.Load().replicated()); err != nil || len(noted) == 0 {
 			return made, err
 		}
 		var list [][]*batch // by transaction
@@ -231,11 +231,11 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 		})
 		for _, n := range notes {
 			if err == nil {
-				err = s.clear(ctx, q, n)
+				err = s.f.node.clear(ctx, q, n)
 			}
 		}
 		if err != nil {
-			return made, fmt.Errorf("ddb: node %s: read local changes: %w", s.opts.ID, err)
+			return made, fmt.Errorf("ddb: node %s: read local changes: %w", s.f.node.opts.ID, err)
 		}
 		var batches []*batch
 		for _, parts := range list {

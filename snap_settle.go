@@ -17,7 +17,7 @@ import (
 
 // settler decides what becomes of the batches of snaps. One goroutine uses it.
 type settler struct {
-	*master
+	m       *master
 	conn    *sql.Conn // where the database has many writers
 	forced  error     // why the only batch of the next attempt is refused
 	failing time.Time // since when commits of what is to be settled have failed; zero if none has
@@ -77,7 +77,7 @@ func savepoint(ctx context.Context, c *sql.Conn, name string, f func() error) er
 
 // settlement is one attempt to settle some batches.
 type settlement struct {
-	*settler
+	s         *settler
 	ctx       context.Context
 	c         *sql.Conn
 	cat       *catalogue
@@ -120,7 +120,7 @@ func (s *rowState) set(o *outcome) {
 
 // attempt judges the batches in order and writes the outcome. With forced, the only batch is refused.
 func (s *settler) attempt(ctx context.Context, c *sql.Conn, list []*arrived, forced error) error {
-	st := &settlement{settler: s, ctx: ctx, c: c, cat: s.tables.Load(), alone: len(list) == 1,
+	st := &settlement{s: s, ctx: ctx, c: c, cat: s.m.seq.node.tables.Load(), alone: len(list) == 1,
 		tables: make(map[*dialect.Table]*tableStates), stamps: make(map[string]stamp)}
 	if err := st.lookup(list); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (st *settlement) lookupTable(t *dialect.Table, keys [][]any) error {
 	states := st.tables[t]
 	if t.ExactKey {
 		var buf []byte
-		return st.engine.Lookup(st.ctx, st.c, t, keys, func(r dialect.Row) error {
+		return st.s.m.seq.node.engine.Lookup(st.ctx, st.c, t, keys, func(r dialect.Row) error {
 			buf = wire.AppendRow(buf[:0], r.Key)
 			if state := states.rows[string(buf)]; state != nil {
 				state.was = cloneValues(r.Values)
@@ -209,7 +209,7 @@ func (st *settlement) lookupTable(t *dialect.Table, keys [][]any) error {
 		})
 	}
 	for _, state := range states.order { // one by one: the key that comes back may be written in another way
-		err := st.engine.Lookup(st.ctx, st.c, t, [][]any{state.key}, func(r dialect.Row) error {
+		err := st.s.m.seq.node.engine.Lookup(st.ctx, st.c, t, [][]any{state.key}, func(r dialect.Row) error {
 			state.was = cloneValues(r.Values)
 			state.values = state.was
 			return nil
@@ -243,7 +243,7 @@ func (st *settlement) write() error {
 			}
 		}
 		if len(touch) > 0 {
-			if err := st.engine.Touch(st.ctx, st.c, t, touch); err != nil {
+			if err := st.s.m.seq.node.engine.Touch(st.ctx, st.c, t, touch); err != nil {
 				return err
 			}
 		}
@@ -282,7 +282,7 @@ type tableWrite struct {
 
 func (st *settlement) apply(list []tableWrite) error {
 	for _, w := range list {
-		if err := st.engine.Apply(st.ctx, st.c, w.t, w.rows, dialect.Strict); err != nil {
+		if err := st.s.m.seq.node.engine.Apply(st.ctx, st.c, w.t, w.rows, dialect.Strict); err != nil {
 			return err
 		}
 	}
@@ -325,9 +325,9 @@ func (st *settlement) record() error {
 	}
 	t := st.cat.byName[journal.TableName{Database: ownDatabase, Table: "conflicts"}]
 	if t == nil || t.Refusal != "" {
-		return fmt.Errorf("ddb: node %s has no table of conflicts", st.opts.ID)
+		return fmt.Errorf("ddb: node %s has no table of conflicts", st.s.m.seq.node.opts.ID)
 	}
-	most := journal.MostValue(st.engine)
+	most := journal.MostValue(st.s.m.seq.node.engine)
 	rows := make([]dialect.Row, len(st.conflicts))
 	for i, c := range st.conflicts {
 		values, err := c.values(t, rand.Text(), time.Now().UnixNano(), most)
@@ -336,7 +336,7 @@ func (st *settlement) record() error {
 		}
 		rows[i] = dialect.Row{Key: journal.Pick(values, t.Key), Values: values}
 	}
-	return st.engine.Apply(st.ctx, st.c, t, rows, dialect.Strict)
+	return st.s.m.seq.node.engine.Apply(st.ctx, st.c, t, rows, dialect.Strict)
 }
 
 // errCommit: the rows of a settlement could be written, but it could not be made an entry or be committed.

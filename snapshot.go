@@ -24,25 +24,25 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 	var head snapshotHead
 	var rec schemaRecord
 	var cat *catalogue
-	err := m.exclusive(ctx, func(c *sql.Conn) error {
+	err := m.seq.exclusive(ctx, func(c *sql.Conn) error {
 		// Make known what another client has just done to tables, or it would be sent twice.
-		m.looked = time.Time{}
-		if err := m.followSchema(ctx, c); err != nil {
+		m.seq.looked = time.Time{}
+		if err := m.seq.followSchema(ctx, c); err != nil {
 			return err
 		}
 		var err error
-		cat = m.tables.Load() // no schema statement runs between this and the objects
-		if rec, _, err = metaValue[schemaRecord](ctx, m.node, c, metaSchema); err != nil {
+		cat = m.seq.node.tables.Load() // no schema statement runs between this and the objects
+		if rec, _, err = metaValue[schemaRecord](ctx, m.seq.node, c, metaSchema); err != nil {
 			return err
 		}
-		head.Base = m.state.Load().pos
+		head.Base = m.seq.state.Load().pos
 		if from != nil && f.resumable(ctx, from, rec, cat) {
 			head.Base, head.Resume = from.Base, true
-		} else if head.Objects, err = m.engine.Objects(ctx, c); err != nil {
+		} else if head.Objects, err = m.seq.node.engine.Objects(ctx, c); err != nil {
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
 		}
-		head.Objects, _ = m.shippable(cat, head.Objects)
-		if e, ok := m.engine.(counters); ok && !head.Resume { // higher ones follow with the entries after base
+		head.Objects, _ = m.seq.node.shippable(cat, head.Objects)
+		if e, ok := m.seq.node.engine.(counters); ok && !head.Resume { // higher ones follow with the entries after base
 			list, err := e.Counters(ctx, c)
 			if err != nil {
 				return fmt.Errorf("ddb: snapshot: %w", err)
@@ -69,7 +69,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 		head.File = true
 	}
 	if !head.File {
-		head.Total = m.estimateRows(ctx, cat.replicated())
+		head.Total = m.seq.node.estimateRows(ctx, cat.replicated())
 	}
 	if err := l.write(msgSnapshot, &head); err != nil {
 		return 0, err
@@ -86,12 +86,12 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 		return 0, err
 	}
 	// What has committed by now is in an entry no later than through.
-	if err := m.pass(ctx); err != nil {
+	if err := m.seq.pass(ctx); err != nil {
 		return 0, err
 	}
-	through := m.state.Load().pos.LSN
+	through := m.seq.state.Load().pos.LSN
 	// The copy is of one schema, which the record tells: ddb's own triggers count in the database's version.
-	now, _, err := metaValue[schemaRecord](ctx, m.node, m.db, metaSchema)
+	now, _, err := metaValue[schemaRecord](ctx, m.seq.node, m.seq.node.db, metaSchema)
 	if err != nil {
 		return 0, err
 	}
@@ -116,7 +116,7 @@ func (f *sender) sendTables(ctx context.Context, l *link, cat *catalogue, from *
 	m := f.m
 	skip := from.Table != ""
 	for _, t := range cat.replicated() {
-		name := m.name(t).String()
+		name := m.seq.node.name(t).String()
 		var after []any
 		if skip {
 			if name != from.Table {
@@ -134,17 +134,17 @@ func (f *sender) sendTables(ctx context.Context, l *link, cat *catalogue, from *
 // resumable reports whether a snapshot can go on: the journal still reaches back to
 // where it began, no schema statement came since, and the cursor, which comes from the follower, is at a row of a table.
 func (f *sender) resumable(ctx context.Context, from *cursor, rec schemaRecord, cat *catalogue) bool {
-	if rec.LSN > from.Base.LSN || from.Base.LSN > f.m.state.Load().pos.LSN {
+	if rec.LSN > from.Base.LSN || from.Base.LSN > f.m.seq.state.Load().pos.LSN {
 		return false
 	}
 	at := func(t *dialect.Table) bool {
-		return f.m.name(t).String() == from.Table && len(from.After) == len(t.Key)
+		return f.m.seq.node.name(t).String() == from.Table && len(from.After) == len(t.Key)
 	}
 	if from.Table != "" && !slices.ContainsFunc(cat.replicated(), at) {
 		return false
 	}
 	if from.Base.LSN == 0 {
-		first, _, err := f.m.journal.Bounds(ctx)
+		first, _, err := f.m.seq.node.journal.Bounds(ctx)
 		return err == nil && first.LSN <= 1
 	}
 	stood, err := f.m.at(ctx, from.Base.LSN)
@@ -155,7 +155,7 @@ const chunkRows = 20_000 // rows of a snapshot that are read at once, and that a
 
 // sendTable copies one table from behind the key.
 func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after []any) error {
-	chunk := f.m.newChunk(t)
+	chunk := f.m.seq.node.newChunk(t)
 	last := make([]any, len(t.Key)) // the key of the row read last
 	flush := func() error {
 		if chunk.Present == 0 {
@@ -173,7 +173,7 @@ func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after
 		}
 		var err error
 		read := 0
-		more, err = f.m.engine.Scan(ctx, f.m.db, t, after, chunkRows, func(values []any) error {
+		more, err = f.m.seq.node.engine.Scan(ctx, f.m.seq.node.db, t, after, chunkRows, func(values []any) error {
 			chunk.Rows = wire.AppendRow(chunk.Rows, values)
 			chunk.Present++
 			for i, c := range t.Key {

@@ -22,9 +22,9 @@ const (
 // snapshotFile makes a consistent copy of the database in a folder of its own, or returns "" if the rows
 // must travel: no such database, a table among its own that is not replicated, a snap.
 func (f *sender) snapshotFile(ctx context.Context, cat *catalogue) (string, error) {
-	copier, ok := f.m.engine.(dialect.FileCopier)
-	sizer, sized := f.m.journal.(journal.Sizer)
-	_, inside := f.m.journal.(journal.Transactional) // the copy must hold the journal
+	copier, ok := f.m.seq.node.engine.(dialect.FileCopier)
+	sizer, sized := f.m.seq.node.journal.(journal.Sizer)
+	_, inside := f.m.seq.node.journal.(journal.Transactional) // the copy must hold the journal
 	f.mu.Lock()
 	role := f.role
 	f.mu.Unlock()
@@ -82,13 +82,13 @@ func (a *applier) fileChunk(chunk []byte) (err error) {
 	if a.copy == nil {
 		if a.copy, err = os.CreateTemp("", "ddb-snapshot-*"); err != nil {
 			a.copy = nil
-			return fmt.Errorf("ddb: node %s: snapshot: %w", a.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.opts.ID, err)
 		}
 	}
 	n, err := a.copy.Write(chunk)
 	a.received += int64(n)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: snapshot: %w", a.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.opts.ID, err)
 	}
 	a.progress("", false)
 	return nil
@@ -96,19 +96,19 @@ func (a *applier) fileChunk(chunk []byte) (err error) {
 
 // loadFile fills the database from the file that has been received; within runs inside its transaction.
 func (a *applier) loadFile(ctx context.Context, within func() error) error {
-	copier, ok := a.engine.(dialect.FileCopier)
+	copier, ok := a.node.engine.(dialect.FileCopier)
 	if !ok {
-		return fmt.Errorf("%w: node %s: the master sent its database as a file, which %s cannot load", ErrOptions, a.opts.ID, a.dialect.Name())
+		return fmt.Errorf("%w: node %s: the master sent its database as a file, which %s cannot load", ErrOptions, a.node.opts.ID, a.node.dialect.Name())
 	}
 	path := a.copy.Name()
 	if err := a.copy.Close(); err != nil {
-		return fmt.Errorf("ddb: node %s: snapshot: %w", a.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.opts.ID, err)
 	}
 	if err := copier.LoadFrom(ctx, a.conn, path, within); err != nil {
-		return fmt.Errorf("ddb: node %s: load the snapshot: %w", a.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: load the snapshot: %w", a.node.opts.ID, err)
 	}
 	a.dropFile()
-	_, err := a.loadTables(ctx, a.conn)
+	_, err := a.node.loadTables(ctx, a.conn)
 	return err
 }
 

@@ -356,7 +356,7 @@ func (c *Cluster) Watch() ([]health.Status, <-chan struct{}) { return c.health.W
 func (c *Cluster) Position() Position {
 	switch {
 	case c.m != nil:
-		return c.m.state.Load().pos
+		return c.m.seq.state.Load().pos
 	case c.f != nil:
 		return c.f.state.Load().pos
 	}
@@ -399,13 +399,13 @@ func (c *Cluster) WaitLevel(ctx context.Context) error {
 	if c.m == nil {
 		return fmt.Errorf("%w: WaitLevel is for the master", ErrNotMaster)
 	}
-	if _, err := c.m.covers(ctx, c.m.written.Load()); err != nil {
+	if _, err := c.m.seq.covers(ctx, c.m.seq.written.Load()); err != nil {
 		return err
 	}
-	if err := c.m.lookAgain(ctx); err != nil {
+	if err := c.m.seq.lookAgain(ctx); err != nil {
 		return err
 	}
-	pos := c.m.state.Load().pos
+	pos := c.m.seq.state.Load().pos
 	for {
 		_, changed := c.m.acked.Watch()
 		behind := ""

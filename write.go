@@ -51,9 +51,9 @@ func (c *Cluster) noted() uint64 {
 		}
 		return 0
 	}
-	n := c.m.written.Add(1)
+	n := c.m.seq.written.Add(1)
 	c.session.wrote(n)
-	c.m.wakeUp()
+	c.m.seq.wakeUp()
 	return n
 }
 
@@ -65,7 +65,7 @@ func (c *Cluster) wrote(ctx context.Context) error {
 	}
 	limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)
 	defer cancel()
-	pos, err := c.m.covers(limit, n)
+	pos, err := c.m.seq.covers(limit, n)
 	if err != nil {
 		return c.m.notConfirmed(ctx, "the write is durable on the master but in no entry")
 	}
@@ -77,7 +77,7 @@ func (p *pooledWrites) conn(ctx context.Context) (c ownConn, release func() (kil
 	if c, err = p.m.writeConn(ctx); err != nil {
 		return c, nil, err
 	}
-	if release, err = p.c.killOn(ctx, p.m.db, c); err != nil {
+	if release, err = p.c.killOn(ctx, p.m.seq.node.db, c); err != nil {
 		return c, nil, errors.Join(err, c.Close())
 	}
 	return c, release, nil
@@ -233,7 +233,7 @@ func queryAlone(ctx context.Context, w writePath, query string, args []any) (dri
 	}
 	release := func() bool { return false }
 	if s, ok := t.(*snapTx); ok {
-		if release, err = s.w.c.killOn(ctx, s.w.s.db, s.tx); err != nil {
+		if release, err = s.w.c.killOn(ctx, s.w.s.f.node.db, s.tx); err != nil {
 			return nil, errors.Join(err, t.rollback())
 		}
 	}
@@ -342,7 +342,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 			return nil, fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 		}
 		s := dialect.Statement{SQL: query}
-		if err := t.g.w.engine.Run(ctx, t.conn, &s); err != nil {
+		if err := t.g.w.node.engine.Run(ctx, t.conn, &s); err != nil {
 			return nil, err
 		}
 		t.schema = append(t.schema, s)
@@ -358,7 +358,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	var res sql.Result
 	var err error
 	if number := t.g.w.number(); number != 0 {
-		res, err = t.g.w.execKeyed(ctx, t.conn, number, query, args)
+		res, err = t.g.w.node.execKeyed(ctx, t.conn, number, query, args)
 	} else {
 		res, err = t.conn.ExecContext(ctx, query, args...)
 	}
@@ -419,9 +419,9 @@ func (t *leaseTx) keyedRows(ctx context.Context, query string, args []any, lasti
 	w := t.g.w
 	var tables []*dialect.Table
 	if len(t.schema) == 0 {
-		tables = w.tables.Load().replicated()
+		tables = w.node.tables.Load().replicated()
 	}
-	rows, err := w.rowsKeyed(ctx, t.conn, tables, w.number(), query, args, lasting)
+	rows, err := w.node.rowsKeyed(ctx, t.conn, tables, w.number(), query, args, lasting)
 	if err != nil {
 		t.check(err)
 	}
@@ -448,7 +448,7 @@ func (t *leaseTx) commit() error {
 			}
 		}
 		if err == nil {
-			err = t.g.w.engine.Commit(ctx, c, dialect.Write)
+			err = t.g.w.node.engine.Commit(ctx, c, dialect.Write)
 		}
 		if err != nil {
 			return errors.Join(err, rollback(c))

@@ -28,7 +28,7 @@ import (
 //	W4  Whoever holds turn owns the connection and the statements: the writer's goroutine,
 //	    or a caller who found no other and spares the way there and back.
 type groupWriter struct {
-	*node
+	node     *node
 	requests chan *writeRequest
 	closing  chan struct{} // closed when the writer is to stop
 	stopped  chan struct{} // closed when it has
@@ -151,14 +151,14 @@ func (w *groupWriter) submit(r *writeRequest) error {
 			requests = nil
 			continue
 		case <-patience:
-			if left := w.opts.BusyTimeout - time.Since(start); left > 0 { // it was another's
+			if left := w.node.opts.BusyTimeout - time.Since(start); left > 0 { // it was another's
 				own := make(chan struct{})
 				t := time.AfterFunc(left, func() { close(own) })
 				defer t.Stop()
 				patience = own
 				continue
 			}
-			reason = fmt.Errorf("%w: waited %v for an open transaction to end", ErrBusy, w.opts.BusyTimeout)
+			reason = fmt.Errorf("%w: waited %v for an open transaction to end", ErrBusy, w.node.opts.BusyTimeout)
 		case <-w.stopped:
 			reason = ErrClosed
 		case <-r.ctx.Done():
@@ -181,7 +181,7 @@ func (w *groupWriter) patience() <-chan struct{} {
 		}
 		over := make(chan struct{})
 		if w.timeout.CompareAndSwap(nil, &over) {
-			time.AfterFunc(w.opts.BusyTimeout, func() { w.timeout.Store(nil); close(over) })
+			time.AfterFunc(w.node.opts.BusyTimeout, func() { w.timeout.Store(nil); close(over) })
 			return over
 		}
 	}
@@ -223,7 +223,7 @@ func (w *groupWriter) ready(r *writeRequest) error {
 	}
 	// Another connection may have changed tables. SQLite compiles statements by what a connection knows of them, and
 	// learns better only when one is run: without that an INSERT into a new column would fail.
-	_, _, err := w.meta(r.ctx, w.conn, metaNode)
+	_, _, err := w.node.meta(r.ctx, w.conn, metaNode)
 	return err
 }
 
@@ -256,15 +256,15 @@ func (w *groupWriter) connect(ctx context.Context) error {
 	if w.conn != nil {
 		return nil
 	}
-	limit, cancel := context.WithTimeout(ctx, w.opts.BusyTimeout)
+	limit, cancel := context.WithTimeout(ctx, w.node.opts.BusyTimeout)
 	defer cancel()
-	c, err := w.engine.Conn(limit, dialect.Write)
+	c, err := w.node.engine.Conn(limit, dialect.Write)
 	if err != nil {
 		if limit.Err() != nil && ctx.Err() == nil {
 			err = fmt.Errorf("%w: no connection of the pool was free for %v; ddb needs up to 4 of its own beside those that the program keeps (SetMaxOpenConns): %w",
-				ErrBusy, w.opts.BusyTimeout, err)
+				ErrBusy, w.node.opts.BusyTimeout, err)
 		}
-		return fmt.Errorf("ddb: node %s: connect: %w", w.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: connect: %w", w.node.opts.ID, err)
 	}
 	w.conn = c
 	return nil
@@ -280,7 +280,7 @@ func (w *groupWriter) usable() bool {
 func (w *groupWriter) drop() {
 	w.forgetStatements()
 	if w.conn != nil {
-		w.engine.Release(w.conn)
+		w.node.engine.Release(w.conn)
 		w.conn = nil
 	}
 }
@@ -351,7 +351,7 @@ func (w *groupWriter) begin(ctx context.Context) error {
 		}
 	}
 	// The database's own busy timeout limits the wait.
-	if err := w.engine.Begin(context.WithoutCancel(ctx), w.conn, dialect.Write); err != nil {
+	if err := w.node.engine.Begin(context.WithoutCancel(ctx), w.conn, dialect.Write); err != nil {
 		if isBusy(err) {
 			return errOtherWriter(err)
 		}
@@ -383,7 +383,7 @@ func (w *groupWriter) commit(members []*writeRequest) error {
 			return err
 		}
 	}
-	if err := w.engine.Commit(ctx, w.conn, dialect.Write); err != nil {
+	if err := w.node.engine.Commit(ctx, w.conn, dialect.Write); err != nil {
 		return err
 	}
 	pos := committed()

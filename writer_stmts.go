@@ -30,7 +30,7 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 		ctx = context.Background() // one that can end costs the driver a goroutine for each execution
 	}
 	number := w.number()
-	watch, err := w.watchMoves(ctx, w.conn, number, r.query)
+	watch, err := w.node.watchMoves(ctx, w.conn, number, r.query)
 	if err != nil {
 		return false, err
 	}
@@ -44,7 +44,7 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 	}
 	if number != 0 {
 		if err = watch.check(ctx, w.node, w.conn, r.query); err == nil {
-			r.res, err = w.moved(ctx, w.conn, number, r.query, r.res)
+			r.res, err = w.node.moved(ctx, w.conn, number, r.query, r.res)
 		}
 		if err != nil {
 			return true, err
@@ -101,7 +101,7 @@ func (w *groupWriter) prepared(r *writeRequest) (*preparedWrite, error) {
 
 func (w *groupWriter) compile(r *writeRequest) (_ *preparedWrite, err error) {
 	s := new(preparedWrite)
-	if e, ok := w.engine.(dialect.Compiler); ok {
+	if e, ok := w.node.engine.(dialect.Compiler); ok {
 		s.Stmt, s.Program, err = e.Compile(r.ctx, w.conn, r.query, r.args)
 	} else {
 		s.Stmt, err = w.conn.PrepareContext(r.ctx, r.query)
@@ -114,7 +114,7 @@ func (w *groupWriter) compile(r *writeRequest) (_ *preparedWrite, err error) {
 
 // forgetOutdated empties the cache if tables have changed since it was filled, which it reports.
 func (w *groupWriter) forgetOutdated() bool {
-	cat := w.tables.Load()
+	cat := w.node.tables.Load()
 	if cat == w.cat {
 		return false
 	}

@@ -51,20 +51,20 @@ func TestPatience(t *testing.T) {
 		<-begun
 		for i := range 5 {
 			all.Go(func() {
-				time.Sleep(time.Duration(i) * w.opts.BusyTimeout / 3)
+				time.Sleep(time.Duration(i) * w.node.opts.BusyTimeout / 3)
 				start := time.Now()
 				_, _, err := w.exec(t.Context(), "INSERT INTO t (n) VALUES (?)", []any{i})
 				assert.ErrorIs(t, err, ErrBusy)
-				assert.Equal(t, w.opts.BusyTimeout, time.Since(start))
+				assert.Equal(t, w.node.opts.BusyTimeout, time.Since(start))
 			})
 		}
-		time.Sleep(3 * w.opts.BusyTimeout)
+		time.Sleep(3 * w.node.opts.BusyTimeout)
 		close(end)
 		all.Wait()
 		_, _, err := w.exec(t.Context(), "INSERT INTO t (n) VALUES (?)", []any{9})
 		require.NoError(t, err)
 		var rows int
-		require.NoError(t, w.db.QueryRow("SELECT count(*) FROM t").Scan(&rows))
+		require.NoError(t, w.node.db.QueryRow("SELECT count(*) FROM t").Scan(&rows))
 		require.Equal(t, 1, rows, "those who gave up have left nothing")
 	})
 }
@@ -89,7 +89,7 @@ func TestCancelEndless(t *testing.T) {
 		all.Wait()
 	}
 	var rows int
-	require.NoError(t, w.db.QueryRow("SELECT count(*) FROM t").Scan(&rows))
+	require.NoError(t, w.node.db.QueryRow("SELECT count(*) FROM t").Scan(&rows))
 	require.Equal(t, 12, rows)
 }
 
@@ -109,7 +109,7 @@ func TestCompiledArguments(t *testing.T) {
 			require.NoError(t, err, "%T %v", arg, arg)
 		}
 		var shapes int
-		require.NoError(t, w.db.QueryRow("SELECT count(DISTINCT typeof(n) || quote(n)) FROM t").Scan(&shapes))
+		require.NoError(t, w.node.db.QueryRow("SELECT count(DISTINCT typeof(n) || quote(n)) FROM t").Scan(&shapes))
 		require.Equal(t, 1, shapes, "%T %v", arg, arg)
 		_, _, err := w.exec(t.Context(), "DELETE FROM t", nil)
 		require.NoError(t, err)
