@@ -154,7 +154,7 @@ func (o Options) exposed(a *Access) (bool, string) {
 }
 
 // warnAccess warns of what lets strangers in.
-func (n *node) warnAccess(a *Access) {
+func warnAccess(n *node, a *Access) {
 	if exposed, why := n.opts.exposed(a); exposed {
 		n.log.Warn("whoever reaches this master may follow it and read everything: there are nodes that need no key", "listen", n.opts.Listen, "reason", why)
 	}
@@ -184,7 +184,7 @@ func (c *Cluster) SetAccess(a Access) error {
 	if c.m != nil && !c.m.settles && c.opts.Listen != "" && next.snaps() {
 		return wrapError("set access", fmt.Errorf("%w: Nodes lets snaps in, and this master was opened to accept none; open it again with these Nodes", ErrOptions))
 	}
-	c.node.warnAccess(next)
+	warnAccess(c.node, next)
 	c.node.access.Store(next)
 	if c.m != nil {
 		c.m.turnOut()

@@ -278,7 +278,7 @@ func (a *applier) batches(ctx context.Context, bodies []*journal.Body) error {
 	if a.node.opts.Role == Snap {
 		return nil
 	}
-	return a.node.setReceived(ctx, a.node.quick(a.conn), received)
+	return setReceived(ctx, a.node, a.node.quick(a.conn), received)
 }
 
 // file puts parts whose rows are in the database into a journal that is not, as soon as

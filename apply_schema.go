@@ -59,7 +59,7 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 				done++ // the statement had run, its entry had not been recorded
 			}
 		}
-		if err := a.node.raiseCounters(ctx, a.conn); err != nil {
+		if err := raiseCountersOf(ctx, a.node, a.conn); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ type checkup struct {
 }
 
 // unwell returns what the checker last found wrong.
-func (n *node) unwell() checkup {
+func unwell(n *node) checkup {
 	if c := n.checked.Load(); c != nil {
 		return *c
 	}
@@ -24,9 +24,9 @@ func (n *node) unwell() checkup {
 }
 
 // watchHealth asks the program's checker once per heartbeat, and calls changed when its answer differs.
-func (n *node) watchHealth(ctx context.Context, changed func()) {
+func watchHealth(ctx context.Context, n *node, changed func()) {
 	for {
-		was, is := n.unwell(), n.checkHealth(ctx)
+		was, is := unwell(n), checkHealth(ctx, n)
 		if ctx.Err() != nil {
 			return
 		}
@@ -43,7 +43,7 @@ func (n *node) watchHealth(ctx context.Context, changed func()) {
 	}
 }
 
-func (n *node) checkHealth(ctx context.Context) checkup {
+func checkHealth(ctx context.Context, n *node) checkup {
 	ctx, cancel := context.WithTimeout(ctx, max(n.opts.Heartbeat, time.Second))
 	defer cancel()
 	r, err := n.opts.HealthChecker.Check(ctx, n.opts.ID, n.db)

@@ -323,7 +323,7 @@ func (t *pinnedTx) exec(ctx context.Context, query string, args []any) (sql.Resu
 	if t.c.m == nil {
 		return t.plainTx.exec(ctx, query, args)
 	}
-	hidden, err := t.c.node.hides(ctx, t.conn, query)
+	hidden, err := hides(ctx, t.c.node, t.conn, query)
 	switch {
 	case err != nil:
 		return nil, err

@@ -115,7 +115,7 @@ func (c *Cluster) run() {
 	if c.node != nil {
 		c.tasks.Go(func() { c.node.watchLock(ctx) })
 		if c.opts.HealthChecker != nil {
-			c.tasks.Go(func() { c.node.watchHealth(ctx, c.checkedUp) })
+			c.tasks.Go(func() { watchHealth(ctx, c.node, c.checkedUp) })
 		}
 	}
 	c.rebuild()

@@ -70,17 +70,17 @@ func (a *applier) rememberNext(ctx context.Context, t *dialect.Table, c *Change)
 }
 
 // settleCounters is raiseCounters for a database that ddb is about to leave.
-func (n *node) settleCounters(ctx context.Context) error {
+func settleCounters(ctx context.Context, n *node) error {
 	c, err := n.engine.Conn(ctx, dialect.Pass)
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: %w", n.opts.ID, err)
 	}
 	defer n.engine.Release(c)
-	return n.raiseCounters(ctx, c)
+	return raiseCountersOf(ctx, n, c)
 }
 
 // raiseCounters is RaiseCounters where there is something to raise.
-func (n *node) raiseCounters(ctx context.Context, q dialect.Querier) error {
+func raiseCountersOf(ctx context.Context, n *node, q dialect.Querier) error {
 	e, ok := n.engine.(counting)
 	if !ok {
 		return nil

@@ -20,7 +20,7 @@ import (
 
 // shippable lists what followers get of the objects, with databases named as in entries: without what every node has by
 // itself, and without what is kept on the master, whose names it returns too.
-func (n *node) shippable(cat *catalogue, objects []dialect.Object) (list []dialect.Object, kept []string) {
+func shippable(n *node, cat *catalogue, objects []dialect.Object) (list []dialect.Object, kept []string) {
 	refused := make(map[journal.TableName]bool)
 	for _, t := range cat.list {
 		if t.Refusal != "" {
@@ -42,7 +42,7 @@ func (n *node) shippable(cat *catalogue, objects []dialect.Object) (list []diale
 			o.Database = ""
 			list = append(list, o)
 			continue
-		case o.Kind != "function" && o.Kind != "procedure" && (n.among(refused, on) || n.among(views, journal.TableName{Database: o.Database, Table: on.Table})):
+		case o.Kind != "function" && o.Kind != "procedure" && (among(n, refused, on) || among(n, views, journal.TableName{Database: o.Database, Table: on.Table})):
 			continue
 		}
 		o.Database = n.logical(o.Database)
@@ -52,7 +52,7 @@ func (n *node) shippable(cat *catalogue, objects []dialect.Object) (list []diale
 }
 
 // among reports whether a name is one of the set, as the database tells names apart that it writes itself.
-func (n *node) among(set map[journal.TableName]bool, name journal.TableName) bool {
+func among(n *node, set map[journal.TableName]bool, name journal.TableName) bool {
 	if n.dialect.Name() != "sqlite" {
 		return set[name]
 	}

@@ -72,7 +72,7 @@ func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, e
 	m.start(func() { s.run(run) })
 	if m.settles = n.opts.acceptsSnaps(); m.settles {
 		m.start(func() { m.settle(run) })
-		m.start(func() { m.seq.node.watchKeys(run, func() int64 { return firstSnapNode - 1 }, m.seq.sharesKeys) })
+		m.start(func() { watchKeys(run, m.seq.node, func() int64 { return firstSnapNode - 1 }, m.seq.sharesKeys) })
 	}
 	m.start(func() { m.retain(run) })
 	n.log.Info("master is up", "cluster", n.clusterID, "lsn", s.state.Load().pos.LSN,
@@ -182,7 +182,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 	if err := m.loadFollowers(ctx, c); err != nil {
 		return err
 	}
-	st, err := m.seq.node.schemaState(ctx, c)
+	st, err := readSchemaState(ctx, m.seq.node, c)
 	if err != nil {
 		return err
 	}
@@ -255,10 +255,10 @@ func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *catalogue) er
 // handed out, and creates the triggers that it has kept back. A promotion that was cut off
 // may have made some of them already.
 func (m *master) makeDeferred(ctx context.Context, c *sql.Conn) error {
-	if err := m.seq.node.raiseCounters(ctx, c); err != nil {
+	if err := raiseCountersOf(ctx, m.seq.node, c); err != nil {
 		return err
 	}
-	objects, err := m.seq.node.deferred(ctx, c)
+	objects, err := deferredObjects(ctx, m.seq.node, c)
 	if err != nil {
 		return err
 	}
@@ -277,7 +277,7 @@ func (m *master) makeDeferred(ctx context.Context, c *sql.Conn) error {
 }
 
 // deferred lists the objects that a replica keeps for the day it is promoted.
-func (n *node) deferred(ctx context.Context, q dialect.Querier) ([]dialect.Object, error) {
+func deferredObjects(ctx context.Context, n *node, q dialect.Querier) ([]dialect.Object, error) {
 	rows, err := q.QueryContext(ctx, "SELECT kind, db, name, body FROM "+n.engine.Own("deferred")+" ORDER BY id")
 	if err != nil {
 		return nil, fmt.Errorf("ddb: node %s: %w", n.opts.ID, err)

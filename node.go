@@ -150,7 +150,7 @@ func openNode(ctx context.Context, db *sql.DB, opts Options) (*node, error) {
 	if w, ok := engine.(interface{ Warning() string }); ok && opts.Role != Replica && w.Warning() != "" {
 		n.log.Warn(w.Warning())
 	}
-	n.warnAccess(n.access.Load())
+	warnAccess(n, n.access.Load())
 	if err := n.prepare(ctx); err != nil {
 		return nil, errors.Join(err, n.unlock())
 	}

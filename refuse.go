@@ -18,7 +18,7 @@ func stays(object string) bool {
 }
 
 // refuseKind refuses to make what followers would not get.
-func (n *node) refuseKind(query string) error {
+func refuseKind(n *node, query string) error {
 	info, err := sqlclass.ParseSchema(classOf(n.dialect.Name()), query)
 	if err != nil || info.Verb != "CREATE" || !stays(info.Object) {
 		return nil // others may be changed and dropped where they are
@@ -70,7 +70,7 @@ func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, 
 		}
 		return nil
 	}
-	same, err := s.node.sameName(ctx, c)
+	same, err := sameName(ctx, s.node, c)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (s *sequencer) named(cat *catalogue, database string, n sqlclass.Name, same
 
 // sameName returns how the database compares the names of tables: MariaDB takes those that differ in case for
 // different ones, unless its files lie where they are the same.
-func (n *node) sameName(ctx context.Context, q dialect.Querier) (same func(a, b string) bool, err error) {
+func sameName(ctx context.Context, n *node, q dialect.Querier) (same func(a, b string) bool, err error) {
 	if n.dialect.Name() == "sqlite" {
 		return strings.EqualFold, nil
 	}

@@ -236,7 +236,7 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.seq.node.opts.ID, id, err)
 		}
 		if first {
-			m.seq.node.warnNarrow(m.seq.node.tables.Load().replicated())
+			warnNarrow(m.seq.node, m.seq.node.tables.Load().replicated())
 		}
 		return nil
 	}

@@ -116,7 +116,7 @@ func openFollower(ctx context.Context, n *node) (*follower, error) {
 // abdicate gives up the history of a former master: writes of its own may be in no entry, so
 // nothing but a snapshot makes it equal to the new master again.
 func (f *follower) abdicate(ctx context.Context) error {
-	if err := f.node.installKeys(ctx, f.node.db, nil, 0); err != nil {
+	if err := installKeysOf(ctx, f.node, f.node.db, nil, 0); err != nil {
 		return err
 	}
 	if err := f.node.engine.RemoveCapture(ctx, f.node.db); err != nil {
@@ -158,7 +158,7 @@ func (f *follower) begin() {
 // retain keeps the follower's journal within the limits: it serves nobody until the node is promoted.
 func (f *follower) retain(ctx context.Context) {
 	for watch.Sleep(ctx, max(10*f.node.opts.Heartbeat, 5*time.Second)) == nil {
-		if err := f.node.trimJournal(ctx, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
+		if err := trimJournal(ctx, f.node, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
 			f.node.log.Warn("the journal could not be trimmed", "error", err)
 		}
 	}
@@ -471,7 +471,7 @@ func (f *follower) beat(ctx context.Context, up *upstream) error {
 		if silent := time.Since(time.Unix(0, up.read.Load())); silent > 3*every {
 			return fmt.Errorf("%w: silent for %v", ErrNoMaster, silent.Round(time.Millisecond))
 		}
-		well := f.node.unwell()
+		well := unwell(f.node)
 		b := beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.node.opts.Heartbeat),
 			Unwell: well.State, UnwellReason: well.Reason}
 		if f.snap != nil {

@@ -19,7 +19,7 @@ func (m *master) retain(ctx context.Context) {
 
 // trim forgets entries beyond the limits of age and size, but none that a connected follower needs.
 func (m *master) trim(ctx context.Context) error {
-	return m.seq.node.trimJournal(ctx, func(through LSN) LSN {
+	return trimJournal(ctx, m.seq.node, func(through LSN) LSN {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for _, f := range m.followers {
@@ -32,7 +32,7 @@ func (m *master) trim(ctx context.Context) error {
 }
 
 // trimJournal forgets entries beyond the limits of age and size, up to what needed lets go.
-func (n *node) trimJournal(ctx context.Context, needed func(LSN) LSN) error {
+func trimJournal(ctx context.Context, n *node, needed func(LSN) LSN) error {
 	sizer, ok := n.journal.(journal.Sizer)
 	if !ok {
 		return nil

@@ -48,7 +48,7 @@ type schemaState struct {
 	kept    []string // names of what followers do not get
 }
 
-func (n *node) schemaState(ctx context.Context, q dialect.Querier) (*schemaState, error) {
+func readSchemaState(ctx context.Context, n *node, q dialect.Querier) (*schemaState, error) {
 	cat, err := n.loadTables(ctx, q)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (n *node) schemaState(ctx context.Context, q dialect.Querier) (*schemaState
 		return nil, fmt.Errorf("ddb: node %s: read schema: %w", n.opts.ID, err)
 	}
 	st := &schemaState{node: n, cat: cat}
-	st.objects, st.kept = n.shippable(cat, objects)
+	st.objects, st.kept = shippable(n, cat, objects)
 	return st, nil
 }
 
@@ -192,7 +192,7 @@ func (s *sequencer) unsettle() {
 // the statements name tables that only the program's session has.
 func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []dialect.Statement, mixed bool) (done *passResult, err error) {
 	before := s.node.tables.Load()
-	st, err := s.node.schemaState(ctx, c)
+	st, err := readSchemaState(ctx, s.node, c)
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +258,7 @@ func (s *sequencer) renewVersion(ctx context.Context, c *sql.Conn, st *schemaSta
 		return nil
 	}
 	if !s.node.engine.Transactional() {
-		again, err := s.node.schemaState(ctx, c) // which reads the version first
+		again, err := readSchemaState(ctx, s.node, c) // which reads the version first
 		if err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ type sessions interface {
 
 // refuseOpen refuses, before the writer is touched, a schema statement on a program's connection on which a transaction is open:
 // the writer, on which it would run, would be outside of that, and wait for it to end.
-func (n *node) refuseOpen(ctx context.Context, on *sql.Conn, query string) error {
+func refuseOpen(ctx context.Context, n *node, on *sql.Conn, query string) error {
 	engine, ok := n.engine.(sessions)
 	if !ok {
 		return nil
@@ -53,7 +53,7 @@ func (n *node) refuseOpen(ctx context.Context, on *sql.Conn, query string) error
 }
 
 // refuseSettings refuses a schema statement on a program's connection whose settings the writer, on which it would run, does not have.
-func (n *node) refuseSettings(ctx context.Context, on, writer *sql.Conn, query string) error {
+func refuseSettings(ctx context.Context, n *node, on, writer *sql.Conn, query string) error {
 	engine, ok := n.engine.(sessions)
 	if !ok || on == nil {
 		return nil
@@ -98,7 +98,7 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			return err
 		}
 		if m.writer != nil {
-			if err := m.seq.node.refuseSettings(ctx, on, c, query); err != nil {
+			if err := refuseSettings(ctx, m.seq.node, on, c, query); err != nil {
 				return err
 			}
 			m.writer.forgetStatements()
@@ -119,7 +119,7 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			return err
 		}
 		return m.surround(ctx, on, query, func(s dialect.Statement) error {
-			hidden, err := m.seq.node.hides(ctx, on, query)
+			hidden, err := hides(ctx, m.seq.node, on, query)
 			if err != nil {
 				return err
 			}
@@ -136,7 +136,7 @@ func (m *master) plainSchema(ctx context.Context, query string, args []any) erro
 	if temporary(classOf(m.seq.node.dialect.Name()), query) {
 		return fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
 	}
-	if err := m.seq.node.refuseKind(query); err != nil {
+	if err := refuseKind(m.seq.node, query); err != nil {
 		return err
 	}
 	return m.refuseKeyless(ctx, query)
@@ -189,7 +189,7 @@ func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) e
 
 // hides reports whether the statement may be about a temporary table of the session: followers have none, so that the
 // statement means another table there, or nothing.
-func (n *node) hides(ctx context.Context, on *sql.Conn, query string) (bool, error) {
+func hides(ctx context.Context, n *node, on *sql.Conn, query string) (bool, error) {
 	engine, ok := n.engine.(temporaries)
 	info, err := sqlclass.ParseSchema(classOf(n.dialect.Name()), query)
 	if !ok || err != nil {

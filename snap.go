@@ -138,7 +138,7 @@ func (s *snapSide) start(ctx context.Context) {
 		s.f.tasks.Go(func() { s.runPasses(ctx) })
 	}
 	s.f.tasks.Go(func() {
-		s.f.node.watchKeys(ctx, s.numberOfNode.Load, func() bool { return s.numberOfNode.Load() != 0 })
+		watchKeys(ctx, s.f.node, s.numberOfNode.Load, func() bool { return s.numberOfNode.Load() != 0 })
 	})
 }
 
@@ -439,7 +439,7 @@ func (p pendingKeys) add(b *batch, id int64) error {
 }
 
 // refusePending keeps Detach from losing batches that the master does not have.
-func (n *node) refusePending(ctx context.Context, opts Options) error {
+func refusePending(ctx context.Context, n *node, opts Options) error {
 	var count int64
 	if err := dialect.ScanOne(ctx, n.db, []any{&count}, "SELECT COUNT(*) FROM "+n.engine.Own("batches")); err != nil {
 		return err

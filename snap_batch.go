@@ -173,26 +173,26 @@ func sizeOf(values []any) int {
 }
 
 // gather reads what the connection's transaction has noted, and clears the notes.
-func (n *node) gather(ctx context.Context, q dialect.Querier, add func(*dialect.Table, dialect.Row) error) error {
+func gatherNotes(ctx context.Context, n *node, q dialect.Querier, add func(*dialect.Table, dialect.Row) error) error {
 	noted, err := n.engine.Noted(ctx, q, n.tables.Load().replicated())
 	for _, t := range noted {
 		if err == nil {
-			err = n.gatherTable(ctx, q, t, add)
+			err = gatherTable(ctx, n, q, t, add)
 		}
 	}
 	return err
 }
 
 // gatherTable is gather for one table.
-func (n *node) gatherTable(ctx context.Context, q dialect.Querier, t *dialect.Table, add func(*dialect.Table, dialect.Row) error) error {
+func gatherTable(ctx context.Context, n *node, q dialect.Querier, t *dialect.Table, add func(*dialect.Table, dialect.Row) error) error {
 	notes, err := n.engine.CollectImages(ctx, q, t, func(r dialect.Row) error { return add(t, r) })
 	if err != nil {
 		return fmt.Errorf("ddb: read changes of table %s: %w", n.name(t), err)
 	}
-	return n.clear(ctx, q, notes)
+	return clearNotes(ctx, n, q, notes)
 }
 
-func (n *node) clear(ctx context.Context, q dialect.Querier, notes dialect.Notes) error {
+func clearNotes(ctx context.Context, n *node, q dialect.Querier, notes dialect.Notes) error {
 	if err := n.engine.Clear(ctx, q, notes); err != nil {
 		return fmt.Errorf("ddb: clear notes of table %s: %w", n.name(notes.Table), err)
 	}

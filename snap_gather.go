@@ -159,7 +159,7 @@ func (s *snapSide) gatherMarks(ctx context.Context, q dialect.Querier) error {
 		}
 		var err error
 		if last == 0 && m.ends[last][i] > manyNotes || !t.ExactKey { // all of them are the last one's
-			err = s.f.node.gatherTable(ctx, q, t, func(t *dialect.Table, r dialect.Row) error { return list[last].add(s.f.node, t, r) })
+			err = gatherTable(ctx, s.f.node, q, t, func(t *dialect.Table, r dialect.Row) error { return list[last].add(s.f.node, t, r) })
 		} else {
 			err = s.gatherNotes(ctx, q, i, list)
 		}
@@ -211,7 +211,7 @@ func (s *snapSide) gatherNotes(ctx context.Context, q dialect.Querier, table int
 			return err
 		}
 	}
-	return s.f.node.clear(ctx, q, notes)
+	return clearNotes(ctx, s.f.node, q, notes)
 }
 
 // make stores a batch of what q's transaction has changed; none if nothing has. What has been committed by clients
@@ -222,7 +222,7 @@ func (s *snapSide) make(ctx context.Context, q dialect.Querier, committed bool) 
 	if committed {
 		most = maxBatchBytes
 	}
-	err := s.f.node.gather(ctx, q, func(t *dialect.Table, r dialect.Row) error { return s.addPart(&list, t, r, most) })
+	err := gatherNotes(ctx, s.f.node, q, func(t *dialect.Table, r dialect.Row) error { return s.addPart(&list, t, r, most) })
 	if err != nil {
 		return nil, err
 	}

@@ -53,12 +53,12 @@ type movedResult struct {
 func (r movedResult) LastInsertId() (int64, error) { return r.id, nil }
 
 // moved corrects the result of a statement whose last row has been moved to another key.
-func (n *node) moved(ctx context.Context, q dialect.Querier, number int64, query string, r sql.Result) (sql.Result, error) {
+func movedKey(ctx context.Context, n *node, q dialect.Querier, number int64, query string, r sql.Result) (sql.Result, error) {
 	id, err := r.LastInsertId()
 	if err != nil {
 		return r, nil
 	}
-	now, is, err := n.movedTo(ctx, q, number, query, id)
+	now, is, err := movedTo(ctx, n, q, number, query, id)
 	if err != nil || !is {
 		return r, err
 	}
@@ -66,7 +66,7 @@ func (n *node) moved(ctx context.Context, q dialect.Querier, number int64, query
 }
 
 // movedTo returns the key that the last row of a statement was moved to, if it was. id is what SQLite tells.
-func (n *node) movedTo(ctx context.Context, q dialect.Querier, number int64, query string, id int64) (now int64, is bool, err error) {
+func movedTo(ctx context.Context, n *node, q dialect.Querier, number int64, query string, id int64) (now int64, is bool, err error) {
 	if lo, hi := keyRange(number); id >= lo && id < hi {
 		return 0, false, nil
 	}
@@ -87,7 +87,7 @@ func (n *node) movedTo(ctx context.Context, q dialect.Querier, number int64, que
 }
 
 // moves counts the rows that were ever moved.
-func (n *node) moves(ctx context.Context, q dialect.Querier) (count int64, err error) {
+func countMoves(ctx context.Context, n *node, q dialect.Querier) (count int64, err error) {
 	return count, dialect.ScanOne(ctx, n.quick(q), []any{&count}, "SELECT coalesce(sum(moves), 0) FROM main."+keyTable)
 }
 
@@ -102,7 +102,7 @@ type keyWatch struct {
 	moves int64
 }
 
-func (n *node) watchMoves(ctx context.Context, q dialect.Querier, number int64, query string) (w keyWatch, err error) {
+func watchMoves(ctx context.Context, n *node, q dialect.Querier, number int64, query string) (w keyWatch, err error) {
 	if number == 0 || !asksWithin(query) {
 		return w, nil
 	}
@@ -110,7 +110,7 @@ func (n *node) watchMoves(ctx context.Context, q dialect.Querier, number int64, 
 		return w, nil
 	}
 	w.on = true
-	w.moves, err = n.moves(ctx, q)
+	w.moves, err = countMoves(ctx, n, q)
 	return w, err
 }
 
@@ -119,7 +119,7 @@ func (w keyWatch) check(ctx context.Context, n *node, q dialect.Querier, query s
 	if !w.on {
 		return nil
 	}
-	if now, err := n.moves(ctx, q); err != nil || now == w.moves {
+	if now, err := countMoves(ctx, n, q); err != nil || now == w.moves {
 		return err
 	}
 	return fmt.Errorf("%w: ddb has given a new row a key of this node, and another statement of the same text asks for the key that SQLite told: "+
@@ -127,7 +127,7 @@ func (w keyWatch) check(ctx context.Context, n *node, q dialect.Querier, query s
 }
 
 // putLast makes last_insert_rowid() on a connection tell the key that a row was moved to, and leaves changes() as it is.
-func (n *node) putLast(ctx context.Context, q dialect.Querier, key, changes int64) error {
+func putLast(ctx context.Context, n *node, q dialect.Querier, key, changes int64) error {
 	query, args := `INSERT INTO main."_ddb_last" (id) VALUES (?)`, []any{key}
 	if changes > 1 {
 		query, args = `INSERT INTO main."_ddb_last" (id) SELECT ?1 FROM (WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?2) SELECT i FROM n)`, []any{key, changes}
@@ -140,8 +140,8 @@ func (n *node) putLast(ctx context.Context, q dialect.Querier, key, changes int6
 }
 
 // execKeyed runs a statement of a session, in which later ones may ask for the last key. It is called for nodes with a number.
-func (n *node) execKeyed(ctx context.Context, c dialect.Querier, number int64, query string, args []any) (r sql.Result, err error) {
-	watch, err := n.watchMoves(ctx, c, number, query)
+func execKeyed(ctx context.Context, n *node, c dialect.Querier, number int64, query string, args []any) (r sql.Result, err error) {
+	watch, err := watchMoves(ctx, n, c, number, query)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (n *node) execKeyed(ctx context.Context, c dialect.Querier, number int64, q
 			return refusedKey{err}
 		}
 		was := r
-		if r, err = n.moved(ctx, c, number, query, r); err != nil {
+		if r, err = movedKey(ctx, n, c, number, query, r); err != nil {
 			return refusedKey{err}
 		}
 		m, is := r.(movedResult)
@@ -162,7 +162,7 @@ func (n *node) execKeyed(ctx context.Context, c dialect.Querier, number int64, q
 		}
 		changes, err := was.RowsAffected()
 		if err == nil {
-			err = n.putLast(ctx, c, m.id, changes)
+			err = putLast(ctx, n, c, m.id, changes)
 		}
 		if err != nil {
 			return refusedKey{err}
@@ -193,7 +193,7 @@ func (c *Cluster) execPinned(ctx context.Context, conn dialect.Querier, query st
 		return c.oneByOne(query, args, amongTx, func(s string) (sql.Result, error) { return c.execPinned(ctx, conn, s, nil) })
 	}
 	if keyed {
-		hidden, err := c.node.hidesInsert(ctx, conn, query)
+		hidden, err := hidesInsert(ctx, c.node, conn, query)
 		if err != nil {
 			return nil, err
 		}
@@ -203,7 +203,7 @@ func (c *Cluster) execPinned(ctx context.Context, conn dialect.Querier, query st
 		return conn.ExecContext(ctx, query, args...)
 	}
 	err = pinnedRun(ctx, conn, query, func() error {
-		r, err = c.node.execKeyed(ctx, conn, c.keyNumber(), query, args)
+		r, err = execKeyed(ctx, c.node, conn, c.keyNumber(), query, args)
 		return err
 	})
 	return r, err
@@ -219,7 +219,7 @@ func (c *Cluster) spansTx(text string) bool {
 
 // rowsPinned is execPinned for a statement whose rows are asked for.
 func (c *Cluster) rowsPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (rows driver.Rows, err error) {
-	hidden, err := c.node.hidesInsert(ctx, conn, query)
+	hidden, err := hidesInsert(ctx, c.node, conn, query)
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +227,7 @@ func (c *Cluster) rowsPinned(ctx context.Context, conn dialect.Querier, query st
 		return bufferQuery(ctx, conn, query, args)
 	}
 	err = pinnedRun(ctx, conn, query, func() error {
-		rows, err = c.node.rowsKeyed(ctx, conn, c.node.tables.Load().replicated(), c.keyNumber(), query, args, true)
+		rows, err = rowsKeyed(ctx, c.node, conn, c.node.tables.Load().replicated(), c.keyNumber(), query, args, true)
 		return err
 	})
 	if err != nil {
@@ -237,7 +237,7 @@ func (c *Cluster) rowsPinned(ctx context.Context, conn dialect.Querier, query st
 }
 
 // hidesInsert reports whether a statement inserts into a temporary table of its connection, whose rows nobody moves.
-func (n *node) hidesInsert(ctx context.Context, c dialect.Querier, query string) (bool, error) {
+func hidesInsert(ctx context.Context, n *node, c dialect.Querier, query string) (bool, error) {
 	engine, ok := n.engine.(temporaries)
 	if !ok {
 		return false, nil

@@ -49,7 +49,7 @@ func returning(tables []*dialect.Table, number int64, query string) keyedInsert 
 
 // look notes how things stand before the statement runs.
 func (in *keyedInsert) look(ctx context.Context, n *node, q dialect.Querier) (err error) {
-	if in.all, err = n.moves(ctx, q); err != nil || !in.known {
+	if in.all, err = countMoves(ctx, n, q); err != nil || !in.known {
 		return err
 	}
 	key := quoteName("", in.column)
@@ -63,7 +63,7 @@ func (in *keyedInsert) look(ctx context.Context, n *node, q dialect.Querier) (er
 // rowsKeyed runs a statement that may insert rows and returns some, all of which are read into memory, with the keys that they
 // have in the end. tables are those whose definition has not changed since ddb looked. lasting says that later
 // statements may ask for the last key.
-func (n *node) rowsKeyed(ctx context.Context, c dialect.Querier, tables []*dialect.Table, number int64, query string, args []any, lasting bool) (rows driver.Rows, err error) {
+func rowsKeyed(ctx context.Context, n *node, c dialect.Querier, tables []*dialect.Table, number int64, query string, args []any, lasting bool) (rows driver.Rows, err error) {
 	in := returning(tables, number, query)
 	err = within.run(ctx, c, func() error {
 		if err := in.look(ctx, n, c); err != nil {
@@ -81,7 +81,7 @@ func (n *node) rowsKeyed(ctx context.Context, c dialect.Querier, tables []*diale
 		if err := dialect.ScanOne(ctx, n.quick(c), []any{&id, &changes}, "SELECT last_insert_rowid(), changes()"); err != nil {
 			return refusedKey{err}
 		}
-		all, err := n.moves(ctx, c)
+		all, err := countMoves(ctx, n, c)
 		if err != nil {
 			return refusedKey{err}
 		}
@@ -91,9 +91,9 @@ func (n *node) rowsKeyed(ctx context.Context, c dialect.Querier, tables []*diale
 		if !lasting || all == in.all {
 			return nil
 		}
-		now, is, err := n.movedTo(ctx, c, number, query, id)
+		now, is, err := movedTo(ctx, n, c, number, query, id)
 		if err == nil && is {
-			err = n.putLast(ctx, c, now, changes)
+			err = putLast(ctx, n, c, now, changes)
 		}
 		if err != nil {
 			return refusedKey{err}

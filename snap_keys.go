@@ -59,7 +59,7 @@ func keyRange(number int64) (lo, hi int64) {
 }
 
 // installKeys makes the tables hand out keys of the node's range. number is 0 while the node has none.
-func (n *node) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table, number int64) error {
+func installKeysOf(ctx context.Context, n *node, q dialect.Querier, tables []*dialect.Table, number int64) error {
 	if n.dialect.Name() != "sqlite" {
 		return nil
 	}
@@ -83,7 +83,7 @@ func (n *node) installKeys(ctx context.Context, q dialect.Querier, tables []*dia
 			want[keyTriggers+"bi_"+t.Name], want[keyTriggers+"ai_"+t.Name] = k.before(), k.after()
 		}
 	}
-	have, err := n.keyTriggersIn(ctx, q)
+	have, err := keyTriggersIn(ctx, n, q)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func handedOut(t *dialect.Table) string {
 	return ""
 }
 
-func (n *node) keyTriggersIn(ctx context.Context, q dialect.Querier) (map[string]string, error) {
+func keyTriggersIn(ctx context.Context, n *node, q dialect.Querier) (map[string]string, error) {
 	rows, err := q.QueryContext(ctx, "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND substr(name, 1, ?) = ?", len(keyTriggers), keyTriggers)
 	if err != nil {
 		return nil, err
@@ -242,13 +242,13 @@ func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") 
 
 // installKeys makes the snap's tables hand out its own keys.
 func (s *snapSide) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
-	return s.f.node.installKeys(ctx, q, tables, s.numberOfNode.Load())
+	return installKeysOf(ctx, s.f.node, q, tables, s.numberOfNode.Load())
 }
 
 // installKeys keeps the master's keys out of the ranges of the snaps.
 func (s *sequencer) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
 	if !s.sharesKeys() {
-		return s.node.installKeys(ctx, q, nil, 0)
+		return installKeysOf(ctx, s.node, q, nil, 0)
 	}
-	return s.node.installKeys(ctx, q, tables, firstSnapNode-1)
+	return installKeysOf(ctx, s.node, q, tables, firstSnapNode-1)
 }

@@ -19,19 +19,19 @@ var (
 
 // watchKeys warns in time of keys that run out, until ctx ends. number tells the node's own number, and shares whether
 // other nodes hand out keys beside it.
-func (n *node) watchKeys(ctx context.Context, number func() int64, shares func() bool) {
+func watchKeys(ctx context.Context, n *node, number func() int64, shares func() bool) {
 	every, tick := keyWatchEvery, keyWatchTick
 	var seen, shared *catalogue
 	var last time.Time
 	warned := make(map[string]bool)
 	for {
 		if cat := n.tables.Load(); cat != nil && cat != shared && shares() {
-			n.warnNarrow(cat.replicated())
+			warnNarrow(n, cat.replicated())
 			shared = cat
 		}
 		own := number() // 0: the master has not given one yet
 		if cat := n.tables.Load(); own != 0 && cat != nil && (cat != seen || time.Since(last) >= every) {
-			if err := n.checkKeys(ctx, n.db, cat.replicated(), own, warned); err != nil && ctx.Err() == nil {
+			if err := checkKeys(ctx, n, n.db, cat.replicated(), own, warned); err != nil && ctx.Err() == nil {
 				n.log.Debug("cannot look whether keys are running out", "error", err)
 			}
 			seen, last = cat, time.Now()
@@ -43,7 +43,7 @@ func (n *node) watchKeys(ctx context.Context, number func() int64, shares func()
 }
 
 // checkKeys warns once of each table whose keys are nearly used up.
-func (n *node) checkKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table, number int64, warned map[string]bool) error {
+func checkKeys(ctx context.Context, n *node, q dialect.Querier, tables []*dialect.Table, number int64, warned map[string]bool) error {
 	for _, t := range tables {
 		column := handedOut(t)
 		if n.dialect.Name() == "mysql" {
@@ -53,7 +53,7 @@ func (n *node) checkKeys(ctx context.Context, q dialect.Querier, tables []*diale
 		if t.Own || column == "" || warned[name] {
 			continue
 		}
-		used, err := n.usedKeys(ctx, q, t, column, number)
+		used, err := usedKeys(ctx, n, q, t, column, number)
 		if err != nil {
 			return err
 		}
@@ -70,7 +70,7 @@ func (n *node) checkKeys(ctx context.Context, q dialect.Querier, tables []*diale
 const minKeys = 1000
 
 // warnNarrow warns once of each table on MariaDB whose keys last for few rows, now that each node hands out one in keyStep.
-func (n *node) warnNarrow(tables []*dialect.Table) {
+func warnNarrow(n *node, tables []*dialect.Table) {
 	if n.dialect.Name() != "mysql" {
 		return
 	}
@@ -111,7 +111,7 @@ func autoIncrement(t *dialect.Table) string {
 }
 
 // usedKeys returns the share of the keys that is used up: on SQLite of the node's range, on MariaDB of the column's type.
-func (n *node) usedKeys(ctx context.Context, q dialect.Querier, t *dialect.Table, column string, number int64) (float64, error) {
+func usedKeys(ctx context.Context, n *node, q dialect.Querier, t *dialect.Table, column string, number int64) (float64, error) {
 	if n.dialect.Name() == "mysql" {
 		var next uint64
 		var kind string

@@ -100,7 +100,7 @@ func (m *master) received(ctx context.Context, q dialect.Querier, queue string) 
 }
 
 // setReceived stores the numbers of the last batches that this node has from snaps.
-func (n *node) setReceived(ctx context.Context, q dialect.Querier, numbers map[string]uint64) error {
+func setReceived(ctx context.Context, n *node, q dialect.Querier, numbers map[string]uint64) error {
 	for queue, number := range numbers {
 		if _, err := q.ExecContext(ctx, "REPLACE INTO "+n.engine.Own("received")+" (snap, number) VALUES (?, ?)", queue, int64(number)); err != nil {
 			return fmt.Errorf("ddb: node %s: note received batches: %w", n.opts.ID, err)
@@ -411,7 +411,7 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		for _, a := range fresh {
 			through[a.job.l.queue] = a.number
 		}
-		if err := errors.Join(s.m.seq.node.setReceived(ctx, c, through), s.m.setLast(ctx, c, fresh)); err != nil {
+		if err := errors.Join(setReceived(ctx, s.m.seq.node, c, through), s.m.setLast(ctx, c, fresh)); err != nil {
 			return err
 		}
 		s.m.seq.in.commits.Add(1)

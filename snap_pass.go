@@ -231,7 +231,7 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 		})
 		for _, n := range notes {
 			if err == nil {
-				err = s.f.node.clear(ctx, q, n)
+				err = clearNotes(ctx, s.f.node, q, n)
 			}
 		}
 		if err != nil {

@@ -41,7 +41,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 		} else if head.Objects, err = m.seq.node.engine.Objects(ctx, c); err != nil {
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
 		}
-		head.Objects, _ = m.seq.node.shippable(cat, head.Objects)
+		head.Objects, _ = shippable(m.seq.node, cat, head.Objects)
 		if e, ok := m.seq.node.engine.(counters); ok && !head.Resume { // higher ones follow with the entries after base
 			list, err := e.Counters(ctx, c)
 			if err != nil {
@@ -69,7 +69,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 		head.File = true
 	}
 	if !head.File {
-		head.Total = m.seq.node.estimateRows(ctx, cat.replicated())
+		head.Total = estimateRows(ctx, m.seq.node, cat.replicated())
 	}
 	if err := l.write(msgSnapshot, &head); err != nil {
 		return 0, err
@@ -155,7 +155,7 @@ const chunkRows = 20_000 // rows of a snapshot that are read at once, and that a
 
 // sendTable copies one table from behind the key.
 func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after []any) error {
-	chunk := f.m.seq.node.newChunk(t)
+	chunk := newChunk(f.m.seq.node, t)
 	last := make([]any, len(t.Key)) // the key of the row read last
 	flush := func() error {
 		if chunk.Present == 0 {
@@ -196,7 +196,7 @@ func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after
 	return flush()
 }
 
-func (n *node) newChunk(t *dialect.Table) *Change {
+func newChunk(n *node, t *dialect.Table) *Change {
 	name := n.name(t)
 	return &Change{Database: name.Database, Table: name.Table, Columns: t.Stored, Key: t.Key}
 }

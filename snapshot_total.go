@@ -11,7 +11,7 @@ import (
 const countLimit = time.Second
 
 // estimateRows returns about how many rows the tables hold, 0 if that takes too long to find out.
-func (n *node) estimateRows(ctx context.Context, tables []*dialect.Table) int64 {
+func estimateRows(ctx context.Context, n *node, tables []*dialect.Table) int64 {
 	ctx, cancel := context.WithTimeout(ctx, countLimit)
 	defer cancel()
 	var total int64

@@ -459,11 +459,11 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 	if err != nil {
 		return err
 	}
-	if err = n.refusePending(ctx, opts); err == nil {
-		err = n.installKeys(ctx, n.db, nil, 0)
+	if err = refusePending(ctx, n, opts); err == nil {
+		err = installKeysOf(ctx, n, n.db, nil, 0)
 	}
 	if err == nil {
-		err = n.settleCounters(ctx)
+		err = settleCounters(ctx, n)
 	}
 	if err == nil {
 		err = n.engine.RemoveCapture(ctx, n.db)

@@ -204,7 +204,7 @@ func (g *groupedWrites) exec(ctx context.Context, query string, args []any) (sql
 
 func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
 	if on != nil {
-		hidden, err := g.w.node.hides(ctx, on, query)
+		hidden, err := hides(ctx, g.w.node, on, query)
 		if err != nil {
 			return nil, err
 		}
@@ -212,7 +212,7 @@ func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, query string, 
 			return on.ExecContext(ctx, query, args...)
 		}
 		if g.settle != nil { // it will not be refused anyway, as elsewhere than on a master
-			if err := g.w.node.refuseOpen(ctx, on, query); err != nil {
+			if err := refuseOpen(ctx, g.w.node, on, query); err != nil {
 				return nil, err
 			}
 		}
@@ -358,7 +358,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	var res sql.Result
 	var err error
 	if number := t.g.w.number(); number != 0 {
-		res, err = t.g.w.node.execKeyed(ctx, t.conn, number, query, args)
+		res, err = execKeyed(ctx, t.g.w.node, t.conn, number, query, args)
 	} else {
 		res, err = t.conn.ExecContext(ctx, query, args...)
 	}
@@ -421,7 +421,7 @@ func (t *leaseTx) keyedRows(ctx context.Context, query string, args []any, lasti
 	if len(t.schema) == 0 {
 		tables = w.node.tables.Load().replicated()
 	}
-	rows, err := w.node.rowsKeyed(ctx, t.conn, tables, w.number(), query, args, lasting)
+	rows, err := rowsKeyed(ctx, w.node, t.conn, tables, w.number(), query, args, lasting)
 	if err != nil {
 		t.check(err)
 	}

@@ -30,7 +30,7 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 		ctx = context.Background() // one that can end costs the driver a goroutine for each execution
 	}
 	number := w.number()
-	watch, err := w.node.watchMoves(ctx, w.conn, number, r.query)
+	watch, err := watchMoves(ctx, w.node, w.conn, number, r.query)
 	if err != nil {
 		return false, err
 	}
@@ -44,7 +44,7 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 	}
 	if number != 0 {
 		if err = watch.check(ctx, w.node, w.conn, r.query); err == nil {
-			r.res, err = w.node.moved(ctx, w.conn, number, r.query, r.res)
+			r.res, err = movedKey(ctx, w.node, w.conn, number, r.query, r.res)
 		}
 		if err != nil {
 			return true, err
