@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/journal"
 	"github.com/ddb-project/ddb/transport"
+	"github.com/hashicorp/go-hclog"
 )
 
 // Access says who may come in, and how a node proves who it is. On a master it is about all nodes, on
@@ -154,12 +155,12 @@ func (o Options) exposed(a *Access) (bool, string) {
 }
 
 // warnAccess warns of what lets strangers in.
-func warnAccess(n *node, a *Access) {
-	if exposed, why := n.opts.exposed(a); exposed {
-		n.log.Warn("whoever reaches this master may follow it and read everything: there are nodes that need no key", "listen", n.opts.Listen, "reason", why)
+func warnAccess(log hclog.Logger, o Options, a *Access) {
+	if exposed, why := o.exposed(a); exposed {
+		log.Warn("whoever reaches this master may follow it and read everything: there are nodes that need no key", "listen", o.Listen, "reason", why)
 	}
 	if a.short() {
-		n.log.Warn(fmt.Sprintf("a key is shorter than %d bytes and may be guessed; make one with: openssl rand -hex 32", shortKey))
+		log.Warn(fmt.Sprintf("a key is shorter than %d bytes and may be guessed; make one with: openssl rand -hex 32", shortKey))
 	}
 }
 
@@ -184,8 +185,8 @@ func (c *Cluster) SetAccess(a Access) error {
 	if c.m != nil && !c.m.settles && c.opts.Listen != "" && next.snaps() {
 		return wrapError("set access", fmt.Errorf("%w: Nodes lets snaps in, and this master was opened to accept none; open it again with these Nodes", ErrOptions))
 	}
-	warnAccess(c.node, next)
-	c.node.access.Store(next)
+	warnAccess(c.log, c.opts, next)
+	c.access.Store(next)
 	if c.m != nil {
 		c.m.turnOut()
 	}
@@ -199,7 +200,7 @@ func (c *Cluster) SetAccess(a Access) error {
 func (m *master) turnOut() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	access := m.seq.node.access.Load()
+	access := m.access.Load()
 	for _, f := range m.followers {
 		f.mu.Lock()
 		if l := f.link; l != nil && !access.admits(f.id, f.role, l.proved) {

@@ -7,7 +7,7 @@ import (
 
 // judge decides whether a follower that has shown who it is may come in, and whether it needs a snapshot.
 func (m *master) judge(ctx context.Context, h hello) (welcome, error) {
-	w := welcome{Prompt: m.seq.node.opts.WaitReplicas > 0}
+	w := welcome{Prompt: m.seq.opts.WaitReplicas > 0}
 	if h.Dialect != m.seq.node.dialect.Name() {
 		return w, fmt.Errorf("%w: node %s keeps its data in %s, the master in %s; all nodes of a cluster need the same kind of database", ErrOptions, h.ID, h.Dialect, m.seq.node.dialect.Name())
 	}
@@ -29,10 +29,10 @@ func (m *master) judge(ctx context.Context, h hello) (welcome, error) {
 
 // authenticate returns the key that the follower has proved, nil if it need not prove one.
 func (m *master) authenticate(h hello, proves func(key []byte) bool) (key []byte, err error) {
-	if h.ID == m.seq.node.opts.ID {
+	if h.ID == m.seq.node.id {
 		return nil, fmt.Errorf("%w: %q is the master's own id; give the follower another", ErrDuplicateID, h.ID)
 	}
-	access := m.seq.node.access.Load()
+	access := m.access.Load()
 	n, ok := access.node(h.ID)
 	if !ok || n.Role != "" && n.Role != h.Role {
 		return nil, fmt.Errorf("%w: %s %q is not in Options.Nodes of the master", ErrUnknownNode, h.Role, h.ID)

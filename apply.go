@@ -17,6 +17,7 @@ import (
 
 // applier writes entries and snapshots into a follower's database. One goroutine uses it (R3).
 type applier struct {
+	opts Options
 	node *node
 	pos  Position // the journal's end
 	prev Part     // the last part seen, for the chain
@@ -68,8 +69,8 @@ type applier struct {
 	reported time.Time
 }
 
-func newApplier(ctx context.Context, n *node) (*applier, error) {
-	a := &applier{node: n}
+func newApplier(ctx context.Context, n *node, o Options) (*applier, error) {
+	a := &applier{opts: o, node: n}
 	return a, a.reload(ctx)
 }
 
@@ -77,7 +78,7 @@ func newApplier(ctx context.Context, n *node) (*applier, error) {
 func (a *applier) reload(ctx context.Context) error {
 	version, err := a.node.engine.Version(ctx, a.node.db)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: schema version: %w", a.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: schema version: %w", a.node.id, err)
 	}
 	if cat := a.node.tables.Load(); cat == nil || cat.version != version {
 		if _, err := a.node.loadTables(ctx, a.node.db); err != nil {
@@ -141,7 +142,7 @@ func (a *applier) connect(ctx context.Context) error {
 	}
 	c, err := a.node.engine.Conn(ctx, dialect.Replay)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: connect: %w", a.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: connect: %w", a.node.id, err)
 	}
 	a.conn = c
 	return nil
@@ -151,7 +152,7 @@ func (a *applier) connect(ctx context.Context) error {
 // together share a transaction; an entry too large for one message keeps its own open until it is complete.
 func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 	if a.taking {
-		return fault.Damaged("node %s: entry %d came in the middle of a snapshot", a.node.opts.ID, parts[0].LSN)
+		return fault.Damaged("node %s: entry %d came in the middle of a snapshot", a.node.id, parts[0].LSN)
 	}
 	if err := a.connect(ctx); err != nil {
 		return err
@@ -164,7 +165,7 @@ func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 	bodies := make([]*journal.Body, len(parts))
 	for i := range parts {
 		if err := parts[i].Follows(a.prev); err != nil {
-			return fmt.Errorf("node %s: %w", a.node.opts.ID, err)
+			return fmt.Errorf("node %s: %w", a.node.id, err)
 		}
 		if bodies[i], err = journal.Decode(&parts[i]); err != nil {
 			return err
@@ -249,7 +250,7 @@ func (a *applier) some(ctx context.Context, parts []Part, bodies []*journal.Body
 		}
 	}
 	if err := a.node.engine.Commit(ctx, a.conn, dialect.Replay); err != nil {
-		return fmt.Errorf("ddb: node %s: apply entry %d: %w", a.node.opts.ID, last.LSN, err)
+		return fmt.Errorf("ddb: node %s: apply entry %d: %w", a.node.id, last.LSN, err)
 	}
 	a.closed(true)
 	if last.LSN >= a.through {
@@ -275,7 +276,7 @@ func (a *applier) batches(ctx context.Context, bodies []*journal.Body) error {
 		}
 		maps.Copy(received, b.Batches)
 	}
-	if a.node.opts.Role == Snap {
+	if a.opts.Role == Snap {
 		return nil
 	}
 	return setReceived(ctx, a.node, a.node.quick(a.conn), received)
@@ -308,7 +309,7 @@ func (a *applier) begin(ctx context.Context) (err error) {
 	}
 	if err := a.node.engine.Begin(ctx, a.conn, dialect.Replay); err != nil {
 		a.closed(false)
-		return fmt.Errorf("ddb: node %s: apply: %w", a.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: apply: %w", a.node.id, err)
 	}
 	a.open = true
 	if a.opened != nil {
@@ -372,10 +373,10 @@ func (a *applier) rows(ctx context.Context, bodies []*journal.Body) error {
 			name := journal.TableName{Database: c.Database, Table: c.Table}
 			t := cat.byName[name]
 			if t == nil {
-				return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.node.opts.ID, name)
+				return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.node.id, name)
 			}
 			if err := c.SameColumns(t); err != nil {
-				return fmt.Errorf("ddb: node %s: %w", a.node.opts.ID, err)
+				return fmt.Errorf("ddb: node %s: %w", a.node.id, err)
 			}
 			if err := a.rememberNext(ctx, t, c); err != nil {
 				return err
@@ -430,7 +431,7 @@ func (a *applier) flush(ctx context.Context, c *coalescer, mixed bool) error {
 			continue
 		}
 		if err := write(ctx, a.conn, t, rows, mode); err != nil {
-			return fmt.Errorf("ddb: node %s: apply to table %s: %w", a.node.opts.ID, t.Name, err)
+			return fmt.Errorf("ddb: node %s: apply to table %s: %w", a.node.id, t.Name, err)
 		}
 		if a.wrote != nil {
 			if err := a.wrote(ctx, a.conn, t, rows); err != nil {

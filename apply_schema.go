@@ -34,7 +34,7 @@ func (a *applier) beforeSchema(ctx context.Context, statements []dialect.Stateme
 		return err
 	}
 	if err := a.node.engine.Commit(ctx, a.conn, dialect.Replay); err != nil {
-		return fmt.Errorf("ddb: node %s: prepare for schema statements: %w", a.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: prepare for schema statements: %w", a.node.id, err)
 	}
 	a.open = false
 	return nil
@@ -74,7 +74,7 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 			}
 		}
 		if err := a.runSchema(ctx, statements[i]); err != nil {
-			return fmt.Errorf("%w: node %s: schema statement of entry %d: %w", ErrDiverged, a.node.opts.ID, lsn, err)
+			return fmt.Errorf("%w: node %s: schema statement of entry %d: %w", ErrDiverged, a.node.id, lsn, err)
 		}
 	}
 	a.node.log.Info("schema changed", "epoch", a.pos.Epoch, "lsn", lsn, "statement", sqlclass.Brief(statements[len(statements)-1].SQL), "statements", len(statements))
@@ -92,11 +92,11 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 func (a *applier) schemaMark(ctx context.Context) (string, error) {
 	objects, err := a.node.engine.Objects(ctx, a.conn)
 	if err != nil {
-		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.node.opts.ID, err)
+		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.node.id, err)
 	}
 	tables, err := a.node.engine.Tables(ctx, a.conn)
 	if err != nil {
-		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.node.opts.ID, err)
+		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.node.id, err)
 	}
 	h := sha256.New()
 	for _, o := range objects {
@@ -111,7 +111,7 @@ func (a *applier) schemaMark(ctx context.Context) (string, error) {
 // runSchema runs one statement, or keeps it back: triggers act at the origin only.
 func (a *applier) runSchema(ctx context.Context, s dialect.Statement) error {
 	info, err := sqlclass.ParseSchema(classOf(a.node.dialect.Name()), s.SQL)
-	if err == nil && info.Object == "TRIGGER" && a.node.opts.Role == Replica {
+	if err == nil && info.Object == "TRIGGER" && a.opts.Role == Replica {
 		return a.keepBack(ctx, s, info)
 	}
 	if err == nil && info.Object == "DATABASE" && info.Verb == "DROP" {

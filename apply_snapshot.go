@@ -14,8 +14,8 @@ import (
 
 // refuseOlder keeps a master, whoever it is, from taking the node back to an earlier state without Rejoin.
 func (a *applier) refuseOlder(head snapshotHead) error {
-	if at, to := a.pos, head.Base; at.LSN > 0 && !head.Resume && !a.node.opts.Rejoin && (to.Epoch < at.Epoch || to.LSN < at.LSN) {
-		return fmt.Errorf("%w: the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between; set Rejoin on it to replace its data", ErrForked, to, a.node.opts.ID, at)
+	if at, to := a.pos, head.Base; at.LSN > 0 && !head.Resume && !a.opts.Rejoin && (to.Epoch < at.Epoch || to.LSN < at.LSN) {
+		return fmt.Errorf("%w: the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between; set Rejoin on it to replace its data", ErrForked, to, a.node.id, at)
 	}
 	return nil
 }
@@ -32,7 +32,7 @@ func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err err
 		var begun bool
 		a.cursor, begun, err = metaValue[cursor](ctx, a.node, a.conn, metaCursor)
 		if err == nil && (!begun || a.cursor.Base != head.Base) {
-			return fault.Damaged("node %s: the master goes on with a snapshot from %v, which this node has not begun", a.node.opts.ID, head.Base)
+			return fault.Damaged("node %s: the master goes on with a snapshot from %v, which this node has not begun", a.node.id, head.Base)
 		}
 		a.loaded, a.taking = a.cursor.Rows, err == nil
 		return err
@@ -43,11 +43,11 @@ func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err err
 	}
 	// While there is no cursor and no journal the node has nothing: a crash from here on starts over.
 	if err := a.node.engine.Wipe(ctx, a.conn); err != nil {
-		return fmt.Errorf("ddb: node %s: empty the database for a snapshot: %w", a.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: empty the database for a snapshot: %w", a.node.id, err)
 	}
 	for _, o := range head.Objects {
 		if err := a.makeObject(ctx, o); err != nil {
-			return fmt.Errorf("ddb: node %s: create %s %s: %w", a.node.opts.ID, o.Kind, o.Name, err)
+			return fmt.Errorf("ddb: node %s: create %s %s: %w", a.node.id, o.Kind, o.Name, err)
 		}
 	}
 	if _, err := a.node.loadTables(ctx, a.conn); err != nil {
@@ -95,7 +95,7 @@ func (a *applier) clearJournal(ctx context.Context) error {
 }
 
 func (a *applier) makeObject(ctx context.Context, o dialect.Object) error {
-	if o.Kind == "trigger" && a.node.opts.Role == Replica {
+	if o.Kind == "trigger" && a.opts.Role == Replica {
 		_, err := a.conn.ExecContext(ctx, "INSERT INTO "+a.node.engine.Own("deferred")+" (kind, db, name, body) VALUES (?, ?, ?, ?)", o.Kind, o.Database, o.Name, o.SQL)
 		return err
 	}
@@ -116,16 +116,16 @@ func (a *applier) snapshotRows(ctx context.Context, r *decodedRows) error {
 	name := journal.TableName{Database: c.Database, Table: c.Table}
 	t := a.node.tables.Load().byName[name]
 	if t == nil {
-		return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.node.opts.ID, name)
+		return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.node.id, name)
 	}
 	if err := c.SameColumns(t); err != nil {
-		return fmt.Errorf("ddb: node %s: %w", a.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: %w", a.node.id, err)
 	}
 	rows := r.rows
 	next := cursor{Base: a.cursor.Base, Table: name.String(), After: r.After, Rows: a.loaded + int64(len(rows))}
 	err := a.tx(ctx, func() error {
 		if err := a.node.engine.Apply(ctx, a.conn, t, rows, dialect.Replace); err != nil {
-			return fmt.Errorf("ddb: node %s: load table %s: %w", a.node.opts.ID, name, err)
+			return fmt.Errorf("ddb: node %s: load table %s: %w", a.node.id, name, err)
 		}
 		return a.node.setMetaValue(ctx, a.conn, metaCursor, next)
 	})
@@ -138,17 +138,17 @@ func (a *applier) snapshotRows(ctx context.Context, r *decodedRows) error {
 }
 
 func (a *applier) progress(table string, done bool) {
-	if a.node.opts.OnProgress == nil || !done && time.Since(a.reported) < 100*time.Millisecond {
+	if a.opts.OnProgress == nil || !done && time.Since(a.reported) < 100*time.Millisecond {
 		return
 	}
 	a.reported = time.Now()
-	a.node.opts.OnProgress(Progress{Table: table, Rows: a.loaded, Total: max(a.total, 0), Bytes: a.received, Done: done})
+	a.opts.OnProgress(Progress{Table: table, Rows: a.loaded, Total: max(a.total, 0), Bytes: a.received, Done: done})
 }
 
 // expects checks that the rows of a snapshot, or its file, are what comes now.
 func (a *applier) expects(file bool) error {
 	if !a.taking || file != a.filed {
-		return fault.Damaged("node %s: a piece of a snapshot came that was not announced", a.node.opts.ID)
+		return fault.Damaged("node %s: a piece of a snapshot came that was not announced", a.node.id)
 	}
 	return nil
 }

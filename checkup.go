@@ -24,9 +24,9 @@ func unwell(n *node) checkup {
 }
 
 // watchHealth asks the program's checker once per heartbeat, and calls changed when its answer differs.
-func watchHealth(ctx context.Context, n *node, changed func()) {
+func watchHealth(ctx context.Context, n *node, o Options, changed func()) {
 	for {
-		was, is := unwell(n), checkHealth(ctx, n)
+		was, is := unwell(n), checkHealth(ctx, n, o)
 		if ctx.Err() != nil {
 			return
 		}
@@ -37,17 +37,17 @@ func watchHealth(ctx context.Context, n *node, changed func()) {
 		if is.State != was.State || is.Reason != was.Reason {
 			changed()
 		}
-		if watch.Sleep(ctx, n.opts.Heartbeat) != nil {
+		if watch.Sleep(ctx, o.Heartbeat) != nil {
 			return
 		}
 	}
 }
 
-func checkHealth(ctx context.Context, n *node) checkup {
-	ctx, cancel := context.WithTimeout(ctx, max(n.opts.Heartbeat, time.Second))
+func checkHealth(ctx context.Context, n *node, o Options) checkup {
+	ctx, cancel := context.WithTimeout(ctx, max(o.Heartbeat, time.Second))
 	defer cancel()
-	r, err := n.opts.HealthChecker.Check(ctx, n.opts.ID, n.db)
-	state, reason, _ := r.Judge(err, n.opts.MaxLag)
+	r, err := o.HealthChecker.Check(ctx, n.id, n.db)
+	state, reason, _ := r.Judge(err, o.MaxLag)
 	if state == Active {
 		return checkup{}
 	}

@@ -71,7 +71,7 @@ func (n *node) addDatabase(ctx context.Context, q dialect.Querier, name string) 
 }
 
 func (n *node) replicates(database string) bool {
-	return database == n.primary || slices.Contains(n.opts.Databases, database) || slices.Contains(n.moreDatabases(), database)
+	return database == n.primary || slices.Contains(n.cfg.Databases, database) || slices.Contains(n.moreDatabases(), database)
 }
 
 // run executes a schema statement, and follows what it does to databases.

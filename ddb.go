@@ -24,6 +24,7 @@ import (
 // the master, reads to a healthy node. It is safe for concurrent use.
 type Cluster struct {
 	opts    Options
+	access  *atomic.Pointer[Access] // in place of opts.Key, opts.OldKey and opts.Nodes, which SetAccess does not change
 	log     hclog.Logger
 	node    *node // nil in a Cluster made by Wrap
 	m       *master
@@ -78,11 +79,13 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := openNode(ctx, db, o)
+	n, err := openNode(ctx, db, o.node())
 	if err != nil {
 		return nil, err
 	}
 	c := newCluster(o, n.log)
+	c.access.Store(o.access())
+	warnAccess(n.log, o, c.access.Load())
 	c.node, c.class = n, classOf(n.dialect.Name())
 	c.knowOwn()
 	if o.Role == Master {
@@ -98,7 +101,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 }
 
 func newCluster(o Options, log hclog.Logger) *Cluster {
-	c := &Cluster{opts: o, log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
+	c := &Cluster{opts: o, access: new(atomic.Pointer[Access]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
 	c.kinds.seed = maphash.MakeSeed()
 	c.sqlDB, c.streams = sql.OpenDB(routed{c: c}), sql.OpenDB(routed{c: c, streams: true})
 	c.view.Store(&view{})
@@ -115,7 +118,7 @@ func (c *Cluster) run() {
 	if c.node != nil {
 		c.tasks.Go(func() { c.node.watchLock(ctx) })
 		if c.opts.HealthChecker != nil {
-			c.tasks.Go(func() { watchHealth(ctx, c.node, c.checkedUp) })
+			c.tasks.Go(func() { watchHealth(ctx, c.node, c.opts, c.checkedUp) })
 		}
 	}
 	c.rebuild()
@@ -147,7 +150,7 @@ func (c *Cluster) checkedUp() {
 func (c *Cluster) refresh() { watch.Signal(c.nudge) }
 
 func (c *Cluster) openMaster(ctx context.Context) error {
-	m, err := openMaster(ctx, c.node, func(m *master) {
+	m, err := openMaster(ctx, c.node, c.opts, c.access, func(m *master) {
 		m.changed = c.refresh
 		m.serveSQL = c.serveMaster
 	})
@@ -181,7 +184,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 }
 
 func (c *Cluster) openFollower(ctx context.Context) error {
-	f, err := openFollower(ctx, c.node)
+	f, err := openFollower(ctx, c.node, c.opts, c.access)
 	if err != nil {
 		return err
 	}

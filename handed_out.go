@@ -64,7 +64,7 @@ func (a *applier) rememberNext(ctx context.Context, t *dialect.Table, c *Change)
 		return nil
 	}
 	if err := e.Remember(ctx, a.conn, t, c.Next-1); err != nil {
-		return fmt.Errorf("ddb: node %s: apply: %w", a.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: apply: %w", a.node.id, err)
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (a *applier) rememberNext(ctx context.Context, t *dialect.Table, c *Change)
 func settleCounters(ctx context.Context, n *node) error {
 	c, err := n.engine.Conn(ctx, dialect.Pass)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: %w", n.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: %w", n.id, err)
 	}
 	defer n.engine.Release(c)
 	return raiseCountersOf(ctx, n, c)
@@ -86,7 +86,7 @@ func raiseCountersOf(ctx context.Context, n *node, q dialect.Querier) error {
 		return nil
 	}
 	if err := e.RaiseCounters(ctx, q); err != nil {
-		return fmt.Errorf("ddb: node %s: %w", n.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: %w", n.id, err)
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func (n *node) holdsLock(ctx context.Context) error {
 // lockError adds the node to an error about its lock.
 func (n *node) lockError(err error) error {
 	if errors.Is(err, dialect.ErrLocked) {
-		return fmt.Errorf("%w: node %s: %w", ErrSecondMaster, n.opts.ID, err)
+		return fmt.Errorf("%w: node %s: %w", ErrSecondMaster, n.id, err)
 	}
-	return fmt.Errorf("ddb: node %s: lock the database: %w", n.opts.ID, err)
+	return fmt.Errorf("ddb: node %s: lock the database: %w", n.id, err)
 }

@@ -18,6 +18,7 @@ import (
 
 // master owns the sequencer, the listener and one sender per follower.
 type master struct {
+	access   *atomic.Pointer[Access]
 	seq      *sequencer
 	writer   *groupWriter // nil where the database has many writers
 	listener net.Listener
@@ -44,18 +45,18 @@ type master struct {
 }
 
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
-func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, error) {
-	s := &sequencer{node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+func openMaster(ctx context.Context, n *node, o Options, access *atomic.Pointer[Access], connect func(*master)) (*master, error) {
+	s := &sequencer{opts: o, node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	s.in.jobs = make(chan *job, maxJobs)
 	s.in.commits.Store(1) // so that the first pass looks
-	m := &master{seq: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
+	m := &master{access: access, seq: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
 		door: newDoor(n.log), places: make(chan struct{}, maxFollowers)}
 	s.followed = m.anyConnected
 	connect(m)
 	run, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	if n.singleWriter() {
-		m.writer = newGroupWriter(n, writeHooks{commit: m.beforeCommit, number: m.keyNumber})
+		m.writer = newGroupWriter(n, o, writeHooks{commit: m.beforeCommit, number: m.keyNumber})
 		s.exclusive = m.writer.with
 		m.start(func() { m.writer.run(run) })
 	} else {
@@ -70,13 +71,13 @@ func openMaster(ctx context.Context, n *node, connect func(*master)) (*master, e
 		return nil, err
 	}
 	m.start(func() { s.run(run) })
-	if m.settles = n.opts.acceptsSnaps(); m.settles {
+	if m.settles = o.acceptsSnaps(); m.settles {
 		m.start(func() { m.settle(run) })
 		m.start(func() { watchKeys(run, m.seq.node, func() int64 { return firstSnapNode - 1 }, m.seq.sharesKeys) })
 	}
 	m.start(func() { m.retain(run) })
 	n.log.Info("master is up", "cluster", n.clusterID, "lsn", s.state.Load().pos.LSN,
-		"listen", n.opts.Listen, "tables", n.tables.Load().users())
+		"listen", o.Listen, "tables", n.tables.Load().users())
 	return m, nil
 }
 
@@ -177,7 +178,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		return err
 	}
 	if err := m.seq.node.engine.InstallCapture(ctx, c, cat.replicated(), dialect.Keys); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.id, err)
 	}
 	if err := m.loadFollowers(ctx, c); err != nil {
 		return err
@@ -187,7 +188,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		return err
 	}
 	if err := m.seq.node.engine.InstallCapture(ctx, c, st.cat.replicated(), dialect.Keys); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.id, err)
 	}
 	if err := m.seq.installKeys(ctx, c, st.cat.replicated()); err != nil {
 		return err
@@ -217,7 +218,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 			}
 		}
 		return errors.Join(m.seq.node.setMeta(ctx, c, metaCluster, []byte(m.seq.node.clusterID)), m.seq.node.setMeta(ctx, c, metaRole, []byte(Master)),
-			m.seq.node.setMeta(ctx, c, metaNode, []byte(m.seq.node.opts.ID)), m.seq.node.setMetaValue(ctx, c, metaEpoch, m.seq.epoch))
+			m.seq.node.setMeta(ctx, c, metaNode, []byte(m.seq.node.id)), m.seq.node.setMetaValue(ctx, c, metaEpoch, m.seq.epoch))
 	})
 	if err != nil {
 		return err
@@ -265,11 +266,11 @@ func (m *master) makeDeferred(ctx context.Context, c *sql.Conn) error {
 	for _, o := range objects {
 		database := m.seq.node.physical(o.Database)
 		if _, err := c.ExecContext(ctx, "DROP TRIGGER IF EXISTS "+quoteName(database, o.Name)); err != nil {
-			return fmt.Errorf("ddb: node %s: replace trigger %s: %w", m.seq.node.opts.ID, o.Name, err)
+			return fmt.Errorf("ddb: node %s: replace trigger %s: %w", m.seq.node.id, o.Name, err)
 		}
 		s := dialect.Statement{SQL: o.SQL, Database: database}
 		if err := m.seq.node.engine.Run(ctx, c, &s); err != nil {
-			return fmt.Errorf("ddb: node %s: create %s %s: %w", m.seq.node.opts.ID, o.Kind, o.Name, err)
+			return fmt.Errorf("ddb: node %s: create %s %s: %w", m.seq.node.id, o.Kind, o.Name, err)
 		}
 	}
 	_, err = c.ExecContext(ctx, "DELETE FROM "+m.seq.node.engine.Own("deferred"))
@@ -280,14 +281,14 @@ func (m *master) makeDeferred(ctx context.Context, c *sql.Conn) error {
 func deferredObjects(ctx context.Context, n *node, q dialect.Querier) ([]dialect.Object, error) {
 	rows, err := q.QueryContext(ctx, "SELECT kind, db, name, body FROM "+n.engine.Own("deferred")+" ORDER BY id")
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: %w", n.opts.ID, err)
+		return nil, fmt.Errorf("ddb: node %s: %w", n.id, err)
 	}
 	defer rows.Close()
 	var list []dialect.Object
 	for rows.Next() {
 		var o dialect.Object
 		if err := rows.Scan(&o.Kind, &o.Database, &o.Name, &o.SQL); err != nil {
-			return nil, fmt.Errorf("ddb: node %s: %w", n.opts.ID, err)
+			return nil, fmt.Errorf("ddb: node %s: %w", n.id, err)
 		}
 		list = append(list, o)
 	}
@@ -296,12 +297,12 @@ func deferredObjects(ctx context.Context, n *node, q dialect.Querier) ([]dialect
 
 // listen accepts followers until the master stops.
 func (m *master) listen(ctx, run context.Context) error {
-	if m.seq.node.opts.Listen == "" {
+	if m.seq.opts.Listen == "" {
 		return nil
 	}
-	l, err := m.seq.node.opts.Transport.Listen(ctx, m.seq.node.opts.Listen)
+	l, err := m.seq.opts.Transport.Listen(ctx, m.seq.opts.Listen)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: %w", m.seq.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: %w", m.seq.node.id, err)
 	}
 	m.listener = l
 	m.start(func() { m.accept(run) })
@@ -342,7 +343,7 @@ func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 	var f *sender
 	var l *link
 	known := false // it has shown who it is
-	h, w, err := greet(conn, greeting{Cluster: m.seq.node.clusterID, Master: m.seq.node.opts.ID, Epoch: m.seq.epoch},
+	h, w, err := greet(conn, greeting{Cluster: m.seq.node.clusterID, Master: m.seq.node.id, Epoch: m.seq.epoch},
 		func(h hello, proves func(key []byte) bool) (welcome, []byte, error) {
 			key, err := m.authenticate(h, proves)
 			if err != nil {
@@ -409,7 +410,7 @@ func (m *master) refused(h hello, known bool, from net.Addr, err error) {
 
 // confirmed waits until n replicas have the entry durably.
 func (m *master) confirmed(ctx context.Context, lsn LSN, n int) error {
-	limit, cancel := context.WithTimeout(ctx, m.seq.node.opts.WaitTimeout)
+	limit, cancel := context.WithTimeout(ctx, m.seq.opts.WaitTimeout)
 	defer cancel()
 	for {
 		_, changed := m.acked.Watch()
@@ -437,7 +438,7 @@ func (m *master) notConfirmed(ctx context.Context, stands string) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %s: %w", ErrNotConfirmed, stands, ctx.Err())
 	}
-	return fmt.Errorf("%w: %s after %v", ErrNotConfirmed, stands, m.seq.node.opts.WaitTimeout)
+	return fmt.Errorf("%w: %s after %v", ErrNotConfirmed, stands, m.seq.opts.WaitTimeout)
 }
 
 // anyConnected reports whether a follower is connected.

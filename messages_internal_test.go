@@ -44,7 +44,7 @@ func TestUnexpectedPieces(t *testing.T) {
 			c, err := Open(t.Context(), db, Options{ID: "r"})
 			require.NoError(t, err)
 			defer c.Close()
-			a, err := newApplier(t.Context(), c.node)
+			a, err := newApplier(t.Context(), c.node, c.opts)
 			require.NoError(t, err)
 			defer a.close()
 			for i, send := range messages {

@@ -26,8 +26,8 @@ import (
 // node is what master and followers have in common: the database, ddb's own
 // tables in it, and the journal.
 type node struct {
-	opts    Options
-	access  atomic.Pointer[Access] // in place of opts.Key, opts.OldKey and opts.Nodes, which SetAccess does not change
+	cfg     nodeConfig
+	id      string
 	db      *sql.DB
 	dialect dialect.Dialect
 	engine  dialect.Engine
@@ -128,29 +128,41 @@ func dialectOf(db *sql.DB) (dialect.Dialect, error) {
 	return nil, fmt.Errorf("%w: no dialect for the driver %s; use modernc.org/sqlite or go-sql-driver/mysql, or set Options.Dialect", ErrOptions, name)
 }
 
+// nodeConfig is what a node's database needs to know of the node.
+type nodeConfig struct {
+	ID        string
+	Role      Role
+	Dialect   dialect.Dialect // nil: found from the driver
+	Databases []string
+	Guard     bool    // the user's triggers stay still while the node itself writes
+	Journal   Journal // nil: a table in the database
+	Logger    hclog.Logger
+}
+
+func (o Options) node() nodeConfig {
+	return nodeConfig{ID: o.ID, Role: o.Role, Dialect: o.Dialect, Databases: o.Databases, Guard: o.guards(), Journal: o.Journal, Logger: o.Logger}
+}
+
 // openNode binds to the database, locks it against a second node and makes ddb's own tables.
-func openNode(ctx context.Context, db *sql.DB, opts Options) (*node, error) {
-	d := opts.Dialect
+func openNode(ctx context.Context, db *sql.DB, cfg nodeConfig) (*node, error) {
+	d := cfg.Dialect
 	if d == nil {
 		var err error
 		if d, err = dialectOf(db); err != nil {
 			return nil, err
 		}
 	}
-	cfg := dialect.Config{Databases: opts.Databases, Guard: opts.guards()}
-	engine, err := d.Bind(ctx, db, cfg)
+	engine, err := d.Bind(ctx, db, dialect.Config{Databases: cfg.Databases, Guard: cfg.Guard})
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: %w", opts.ID, err)
+		return nil, fmt.Errorf("ddb: node %s: %w", cfg.ID, err)
 	}
-	n := &node{opts: opts, db: db, dialect: d, engine: engine, log: opts.Logger.With("node", opts.ID, "role", string(opts.Role))}
-	n.access.Store(opts.access())
+	n := &node{cfg: cfg, id: cfg.ID, db: db, dialect: d, engine: engine, log: cfg.Logger.With("node", cfg.ID, "role", string(cfg.Role))}
 	if n.unlock, err = engine.Lock(ctx); err != nil {
 		return nil, n.lockError(err)
 	}
-	if w, ok := engine.(interface{ Warning() string }); ok && opts.Role != Replica && w.Warning() != "" {
+	if w, ok := engine.(interface{ Warning() string }); ok && cfg.Role != Replica && w.Warning() != "" {
 		n.log.Warn(w.Warning())
 	}
-	warnAccess(n, n.access.Load())
 	if err := n.prepare(ctx); err != nil {
 		return nil, errors.Join(err, n.unlock())
 	}
@@ -159,9 +171,9 @@ func openNode(ctx context.Context, db *sql.DB, opts Options) (*node, error) {
 
 func (n *node) prepare(ctx context.Context) error {
 	if err := n.engine.CreateOwn(ctx, n.db); err != nil {
-		return fmt.Errorf("ddb: node %s: create ddb's own tables: %w", n.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: create ddb's own tables: %w", n.id, err)
 	}
-	if n.journal = n.opts.Journal; n.journal == nil {
+	if n.journal = n.cfg.Journal; n.journal == nil {
 		n.journal = journal.NewSQL(n.db, n.engine, n.inTx)
 	}
 	if err := n.findPrimary(ctx); err != nil {
@@ -183,12 +195,12 @@ func (n *node) findPrimary(ctx context.Context) error {
 	switch {
 	case n.dialect.Name() == "sqlite":
 		return nil
-	case len(n.opts.Databases) > 0:
-		n.primary = n.opts.Databases[0]
+	case len(n.cfg.Databases) > 0:
+		n.primary = n.cfg.Databases[0]
 		return nil
 	}
 	if err := dialect.ScanOne(ctx, n.db, []any{&n.primary}, "SELECT DATABASE()"); err != nil {
-		return fmt.Errorf("ddb: node %s: find the current database: %w", n.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: find the current database: %w", n.id, err)
 	}
 	return nil
 }
@@ -218,7 +230,7 @@ func (n *node) meta(ctx context.Context, q dialect.Querier, key string) ([]byte,
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("ddb: node %s: read meta %s: %w", n.opts.ID, key, err)
+		return nil, false, fmt.Errorf("ddb: node %s: read meta %s: %w", n.id, key, err)
 	}
 	return v, true, nil
 }
@@ -232,7 +244,7 @@ func (n *node) setMeta(ctx context.Context, q dialect.Querier, key string, value
 		_, err = q.ExecContext(ctx, "REPLACE INTO "+n.engine.Own("meta")+" (k, v) VALUES (?, ?)", key, value)
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: write meta %s: %w", n.opts.ID, key, err)
+		return fmt.Errorf("ddb: node %s: write meta %s: %w", n.id, key, err)
 	}
 	return nil
 }
@@ -244,7 +256,7 @@ func metaValue[T any](ctx context.Context, n *node, q dialect.Querier, key strin
 		return v, false, err
 	}
 	if err := wire.Unmarshal(b, &v); err != nil {
-		return v, false, fmt.Errorf("ddb: node %s: meta %s: %w", n.opts.ID, key, err)
+		return v, false, fmt.Errorf("ddb: node %s: meta %s: %w", n.id, key, err)
 	}
 	return v, true, nil
 }
@@ -252,7 +264,7 @@ func metaValue[T any](ctx context.Context, n *node, q dialect.Querier, key strin
 func (n *node) setMetaValue(ctx context.Context, q dialect.Querier, key string, v any) error {
 	b, err := wire.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: meta %s: %w", n.opts.ID, key, err)
+		return fmt.Errorf("ddb: node %s: meta %s: %w", n.id, key, err)
 	}
 	return n.setMeta(ctx, q, key, b)
 }
@@ -310,18 +322,18 @@ func (n *node) loadTables(ctx context.Context, q dialect.Querier) (*catalogue, e
 func (n *node) readTables(ctx context.Context, q dialect.Querier) (*catalogue, error) {
 	version, err := n.engine.Version(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: schema version: %w", n.opts.ID, err)
+		return nil, fmt.Errorf("ddb: node %s: schema version: %w", n.id, err)
 	}
 	list, err := n.engine.Tables(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: read tables: %w", n.opts.ID, err)
+		return nil, fmt.Errorf("ddb: node %s: read tables: %w", n.id, err)
 	}
 	c := n.newCatalogue(version, list)
 	if e, ok := n.engine.(interface {
 		Functions(context.Context, dialect.Querier) ([]string, error)
 	}); ok {
 		if c.functions, err = e.Functions(ctx, q); err != nil {
-			return nil, fmt.Errorf("ddb: node %s: read functions: %w", n.opts.ID, err)
+			return nil, fmt.Errorf("ddb: node %s: read functions: %w", n.id, err)
 		}
 		for _, f := range c.functions {
 			if n.dialect.Name() == sqlclass.MySQL.String() && sqlclass.BuiltIn(f) {
@@ -334,7 +346,7 @@ func (n *node) readTables(ctx context.Context, q dialect.Querier) (*catalogue, e
 	}); ok {
 		views, err := e.Views(ctx, q)
 		if err != nil {
-			return nil, fmt.Errorf("ddb: node %s: read views: %w", n.opts.ID, err)
+			return nil, fmt.Errorf("ddb: node %s: read views: %w", n.id, err)
 		}
 		c.lookInto(views, n.primary+"_ddb")
 	}

@@ -37,7 +37,7 @@ func (p *passConn) with(ctx context.Context, n *node, f func(c *sql.Conn) error)
 		}
 		c, err := n.engine.Conn(ctx, dialect.Pass)
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: connect: %w", n.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: connect: %w", n.id, err)
 		}
 		p.conn = c
 	}

@@ -126,7 +126,7 @@ func sameName(ctx context.Context, n *node, q dialect.Querier) (same func(a, b s
 	}
 	var folds int
 	if err := dialect.ScanOne(ctx, q, []any{&folds}, "SELECT @@lower_case_table_names"); err != nil {
-		return nil, fmt.Errorf("ddb: node %s: how names are compared: %w", n.opts.ID, err)
+		return nil, fmt.Errorf("ddb: node %s: how names are compared: %w", n.id, err)
 	}
 	if folds != 0 {
 		return strings.EqualFold, nil

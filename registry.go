@@ -45,7 +45,7 @@ func (c *Cluster) sharesKeys() bool {
 func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+m.seq.node.engine.Own("followers"))
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.id, err)
 	}
 	defer rows.Close()
 	m.seq.registry.known, m.seq.registry.limit = make(map[string]registered), maxNodes(m.seq.node.dialect.Name())
@@ -53,11 +53,11 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 		var id string
 		var r registered
 		if err := rows.Scan(&id, &r.role, &r.number); err != nil {
-			return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.id, err)
 		}
 		m.seq.registry.known[id] = r
 		m.seq.registry.highest = max(m.seq.registry.highest, r.number)
-		if r.role != "" && id != m.seq.node.opts.ID {
+		if r.role != "" && id != m.seq.node.id {
 			m.mu.Lock()
 			f := m.follower(id)
 			f.role, f.unheard, f.noted = r.role, true, true
@@ -73,11 +73,11 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 
 // retire takes the id that this node had as a follower off the list, now that it is the master: nobody will come back by it.
 func (m *master) retire(ctx context.Context, q dialect.Querier, old string) error {
-	if old == m.seq.node.opts.ID {
+	if old == m.seq.node.id {
 		return nil
 	}
 	if _, err := q.ExecContext(ctx, "UPDATE "+m.seq.node.engine.Own("followers")+" SET role = '' WHERE id = ?", old); err != nil {
-		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", m.seq.node.opts.ID, old, err)
+		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", m.seq.node.id, old, err)
 	}
 	if r, ok := m.seq.registry.known[old]; ok {
 		m.seq.registry.known[old] = registered{number: r.number}
@@ -193,19 +193,19 @@ func (m *master) freeNumber(ctx context.Context, c *sql.Conn) (number int64, of 
 	rows, err := c.QueryContext(ctx, "SELECT id, number FROM "+m.seq.node.engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
 		m.seq.node.engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
 	if err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.opts.ID, err)
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.id, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		if err := rows.Scan(&of, &number); err != nil {
-			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.opts.ID, err)
+			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.id, err)
 		}
 		if !m.isConnected(of) { // else it is about to be noted again
 			return number, of, nil
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.opts.ID, err)
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.id, err)
 	}
 	return 0, "", fmt.Errorf("%w: the cluster has had %d snaps, as many as there are ranges of keys; forget those that will not come back (Cluster.Forget), and settle their conflicts", ErrOptions, reg.limit-firstSnapNode)
 }
@@ -233,7 +233,7 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 			_, err = c.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", of)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.seq.node.opts.ID, id, err)
+			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.seq.node.id, id, err)
 		}
 		if first {
 			warnNarrow(m.seq.node, m.seq.node.tables.Load().replicated())

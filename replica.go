@@ -33,6 +33,8 @@ import (
 //	R3  Only the applier goroutine writes to the database.
 //	R4  Reads are served only from the end of a snapshot's Through on, never while one is loaded.
 type follower struct {
+	opts     Options
+	access   *atomic.Pointer[Access]
 	node     *node
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
@@ -67,14 +69,14 @@ func (u *upstream) write(kind uint8, msg any) error {
 	return u.w.Write(kind, msg)
 }
 
-func openFollower(ctx context.Context, n *node) (*follower, error) {
-	f := &follower{node: n, changed: func() {}, anew: make(chan struct{}, 1)}
+func openFollower(ctx context.Context, n *node, o Options, access *atomic.Pointer[Access]) (*follower, error) {
+	f := &follower{opts: o, access: access, node: n, changed: func() {}, anew: make(chan struct{}, 1)}
 	role, known, err := n.meta(ctx, n.db, metaRole)
 	if err != nil {
 		return nil, err
 	}
 	was := Role(role)
-	if known && was != n.opts.Role && !(n.opts.Rejoin && was == Master) {
+	if known && was != o.Role && !(o.Rejoin && was == Master) {
 		hint := ""
 		if was == Master {
 			hint = ", or set Rejoin to replace its data by the new master's"
@@ -83,7 +85,7 @@ func openFollower(ctx context.Context, n *node) (*follower, error) {
 	}
 	if id, ok, err := n.meta(ctx, n.db, metaNode); err != nil {
 		return nil, err
-	} else if ok && was == Snap && string(id) != n.opts.ID {
+	} else if ok && was == Snap && string(id) != n.id {
 		// The master counts each batch once by the snap's id and the batch's number.
 		return nil, fmt.Errorf("%w: it is that of snap %s; open it with ID %q, or Detach it first", ErrWrongRole, id, id)
 	}
@@ -92,7 +94,7 @@ func openFollower(ctx context.Context, n *node) (*follower, error) {
 			return nil, err
 		}
 	}
-	if f.apply, err = newApplier(ctx, n); err != nil {
+	if f.apply, err = newApplier(ctx, n, o); err != nil {
 		return nil, err
 	}
 	f.apply.rebuilds = func(lsn LSN) {
@@ -107,7 +109,7 @@ func openFollower(ctx context.Context, n *node) (*follower, error) {
 			return nil, err
 		}
 	}
-	if err := errors.Join(n.setMeta(ctx, n.db, metaRole, []byte(n.opts.Role)), n.setMeta(ctx, n.db, metaNode, []byte(n.opts.ID))); err != nil {
+	if err := errors.Join(n.setMeta(ctx, n.db, metaRole, []byte(o.Role)), n.setMeta(ctx, n.db, metaNode, []byte(n.id))); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -120,7 +122,7 @@ func (f *follower) abdicate(ctx context.Context) error {
 		return err
 	}
 	if err := f.node.engine.RemoveCapture(ctx, f.node.db); err != nil {
-		return fmt.Errorf("ddb: node %s: remove triggers: %w", f.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: remove triggers: %w", f.node.id, err)
 	}
 	if err := f.apply.connect(ctx); err != nil {
 		return err
@@ -136,9 +138,9 @@ func (f *follower) refuseForeignData(ctx context.Context) error {
 		return err
 	}
 	for _, t := range cat.list {
-		if !t.Own && !f.node.opts.Rejoin {
+		if !t.Own && !f.opts.Rejoin {
 			return fmt.Errorf("%w: the database of the new %s %s holds table %s already, which a snapshot would replace; use an empty database, or set Rejoin to give its data up",
-				ErrOptions, f.node.opts.Role, f.node.opts.ID, f.node.name(t))
+				ErrOptions, f.opts.Role, f.node.id, f.node.name(t))
 		}
 	}
 	return nil
@@ -157,8 +159,8 @@ func (f *follower) begin() {
 
 // retain keeps the follower's journal within the limits: it serves nobody until the node is promoted.
 func (f *follower) retain(ctx context.Context) {
-	for watch.Sleep(ctx, max(10*f.node.opts.Heartbeat, 5*time.Second)) == nil {
-		if err := trimJournal(ctx, f.node, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
+	for watch.Sleep(ctx, max(10*f.opts.Heartbeat, 5*time.Second)) == nil {
+		if err := trimJournal(ctx, f.node, f.opts, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
 			f.node.log.Warn("the journal could not be trimmed", "error", err)
 		}
 	}
@@ -184,7 +186,7 @@ func fatal(err error) bool {
 // follow connects again and again. After a fatal error it goes on trying too, but
 // slowly and without hiding it: the cause may be removed on the master.
 func (f *follower) follow(ctx context.Context) {
-	backoff := f.node.opts.Heartbeat / 4
+	backoff := f.opts.Heartbeat / 4
 	for ctx.Err() == nil {
 		before := f.state.Load().pos
 		err := f.once(ctx)
@@ -194,7 +196,7 @@ func (f *follower) follow(ctx context.Context) {
 		if f.state.Load().pos != before || errors.Is(err, wire.ErrSessionClosed) {
 			// It got somewhere, or was let in and then the link failed rather than the nodes: a link
 			// that comes and goes is used whenever it is there.
-			backoff = f.node.opts.Heartbeat / 4
+			backoff = f.opts.Heartbeat / 4
 		}
 		switch {
 		case fatal(err):
@@ -209,7 +211,7 @@ func (f *follower) follow(ctx context.Context) {
 			case s.status.State != Inactive && s.status.State != Failed:
 				f.node.log.Warn("the link to the master is lost", "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			case !sameCause(s.cause, err): // once for each reason, however long it lasts
-				f.node.log.Warn("no link to the master", "master", f.node.opts.Master, "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
+				f.node.log.Warn("no link to the master", "master", f.opts.Master, "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			}
 			f.end(Inactive, err)
 		}
@@ -250,7 +252,7 @@ func (f *follower) once(ctx context.Context) error {
 	// The last connection may have ended between a commit and its being noted here.
 	f.setStatus(func(s *following) { s.pos, s.through = f.apply.pos, f.apply.through })
 	dial, cancelDial := context.WithTimeout(ctx, helloTimeout)
-	conn, err := f.node.opts.Transport.Dial(dial, f.node.opts.Master)
+	conn, err := f.opts.Transport.Dial(dial, f.opts.Master)
 	cancelDial()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoMaster, err)
@@ -264,9 +266,9 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g, w, err := introduce(conn, f.node.access.Load().own(), func(g greeting) (hello, error) { return f.hello(ctx, g, from) })
+	g, w, err := introduce(conn, f.access.Load().own(), func(g greeting) (hello, error) { return f.hello(ctx, g, from) })
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.node.opts.ID, f.node.opts.Master, err)
+		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.node.id, f.opts.Master, err)
 	}
 	if f.state.Load().status.State != Failed {
 		f.enter(Joining, "let in by "+g.Master)
@@ -280,7 +282,7 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	up := &upstream{session: session, every: f.node.opts.Heartbeat, prompt: w.Prompt}
+	up := &upstream{session: session, every: f.opts.Heartbeat, prompt: w.Prompt}
 	up.w = wire.NewConn(heardConn{stream, func() { up.read.Store(time.Now().UnixNano()) }}, frameBytes)
 	if f.node.clusterID != g.Cluster {
 		from = nil
@@ -303,7 +305,7 @@ func (f *follower) refuse(up *upstream, err error) {
 	if up.write(msgRefusal, refusalOf(err)) != nil {
 		return
 	}
-	limit := time.NewTimer(f.node.opts.Heartbeat)
+	limit := time.NewTimer(f.opts.Heartbeat)
 	defer limit.Stop()
 	select {
 	case <-up.session.Done():
@@ -356,7 +358,7 @@ func (f *follower) upstream() (*upstream, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.live == nil {
-		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.node.opts.ID, f.node.opts.Master, f.state.Load().status.Reason)
+		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.node.id, f.opts.Master, f.state.Load().status.Reason)
 	}
 	return f.live, nil
 }
@@ -379,7 +381,7 @@ func (f *follower) interrupted(ctx context.Context) (*cursor, error) {
 
 // hello tells the master who this is and where its history ends.
 func (f *follower) hello(ctx context.Context, g greeting, from *cursor) (h hello, err error) {
-	h = hello{Cluster: f.node.clusterID, ID: f.node.opts.ID, Role: f.node.opts.Role, Dialect: f.node.dialect.Name(), Position: f.apply.pos, Rejoin: f.node.opts.Rejoin}
+	h = hello{Cluster: f.node.clusterID, ID: f.node.id, Role: f.opts.Role, Dialect: f.node.dialect.Name(), Position: f.apply.pos, Rejoin: f.opts.Rejoin}
 	if from != nil {
 		h.Position = Position{}
 	}
@@ -395,8 +397,8 @@ func (f *follower) hello(ctx context.Context, g greeting, from *cursor) (h hello
 
 // adopt notes the cluster that the node has been let into.
 func (f *follower) adopt(ctx context.Context, g greeting, w welcome) error {
-	if f.node.clusterID != "" && f.node.clusterID != g.Cluster && !f.node.opts.Rejoin {
-		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", ErrOtherCluster, g.Master, g.Cluster, f.node.opts.ID, f.node.clusterID)
+	if f.node.clusterID != "" && f.node.clusterID != g.Cluster && !f.opts.Rejoin {
+		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", ErrOtherCluster, g.Master, g.Cluster, f.node.id, f.node.clusterID)
 	}
 	if f.snap != nil {
 		if err := f.snap.welcomed(ctx, w); err != nil {
@@ -460,19 +462,19 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 // beat tells the master how the node is, and notices a silent master.
 func (f *follower) beat(ctx context.Context, up *upstream) error {
 	up.read.CompareAndSwap(0, time.Now().UnixNano())
-	return beats(ctx, f.node.opts.Heartbeat, func() error {
+	return beats(ctx, f.opts.Heartbeat, func() error {
 		if f.node.lock.again.Load() != f.lockSeen.Load() {
 			return errors.New("ddb: the lock on the database was lost") // another node may have been here
 		}
 		st := f.state.Load()
 		f.mu.Lock()
-		every := max(up.every, f.node.opts.Heartbeat)
+		every := max(up.every, f.opts.Heartbeat)
 		f.mu.Unlock()
 		if silent := time.Since(time.Unix(0, up.read.Load())); silent > 3*every {
 			return fmt.Errorf("%w: silent for %v", ErrNoMaster, silent.Round(time.Millisecond))
 		}
 		well := unwell(f.node)
-		b := beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.node.opts.Heartbeat),
+		b := beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.opts.Heartbeat),
 			Unwell: well.State, UnwellReason: well.Reason}
 		if f.snap != nil {
 			b.Pending = f.snap.pending()

@@ -80,9 +80,9 @@ func (f *follower) settle(s *following) {
 			s.status.State, s.status.Reason = Syncing, "catching up"
 		case lag == LagUnknown:
 			s.status.State, s.status.Reason = Syncing, "catching up"
-		case lag > f.node.opts.MaxLag:
+		case lag > f.opts.MaxLag:
 			s.status.State, s.status.Reason = Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))
-		case s.status.State == Active || lag <= max(f.node.opts.Heartbeat, f.node.opts.MaxLag/2):
+		case s.status.State == Active || lag <= max(f.opts.Heartbeat, f.opts.MaxLag/2):
 			s.status.State, s.status.Reason = Active, "level with the master"
 		default:
 			s.status.State, s.status.Reason = Syncing, "catching up"
@@ -136,8 +136,8 @@ func (s *following) staleness() time.Duration {
 func (f *follower) status() health.Status {
 	st := f.state.Load()
 	s := st.status
-	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.node.opts.ID, f.node.opts.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
-	if time.Since(st.heard) > 3*f.node.opts.Heartbeat {
+	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.node.id, f.opts.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
+	if time.Since(st.heard) > 3*f.opts.Heartbeat {
 		s.Lag = LagUnknown
 	}
 	switch {

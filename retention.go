@@ -10,7 +10,7 @@ import (
 
 // retain trims the journal now and then, and writes down how far followers have come.
 func (m *master) retain(ctx context.Context) {
-	for watch.Sleep(ctx, max(10*m.seq.node.opts.Heartbeat, 5*time.Second)) == nil {
+	for watch.Sleep(ctx, max(10*m.seq.opts.Heartbeat, 5*time.Second)) == nil {
 		if err := m.trim(ctx); err != nil && ctx.Err() == nil {
 			m.seq.node.log.Warn("the journal could not be trimmed", "error", err)
 		}
@@ -19,7 +19,7 @@ func (m *master) retain(ctx context.Context) {
 
 // trim forgets entries beyond the limits of age and size, but none that a connected follower needs.
 func (m *master) trim(ctx context.Context) error {
-	return trimJournal(ctx, m.seq.node, func(through LSN) LSN {
+	return trimJournal(ctx, m.seq.node, m.seq.opts, func(through LSN) LSN {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for _, f := range m.followers {
@@ -32,12 +32,12 @@ func (m *master) trim(ctx context.Context) error {
 }
 
 // trimJournal forgets entries beyond the limits of age and size, up to what needed lets go.
-func trimJournal(ctx context.Context, n *node, needed func(LSN) LSN) error {
+func trimJournal(ctx context.Context, n *node, o Options, needed func(LSN) LSN) error {
 	sizer, ok := n.journal.(journal.Sizer)
 	if !ok {
 		return nil
 	}
-	through, err := sizer.Before(ctx, time.Now().Add(-n.opts.JournalMaxAge))
+	through, err := sizer.Before(ctx, time.Now().Add(-o.JournalMaxAge))
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func trimJournal(ctx context.Context, n *node, needed func(LSN) LSN) error {
 	// As a rule there is room, and each look at the size reads all that lies behind.
 	if _, bytes, _, err := sizer.Size(ctx, through); err != nil {
 		return err
-	} else if bytes <= n.opts.JournalMaxBytes {
+	} else if bytes <= o.JournalMaxBytes {
 		above = through
 	}
 	// The smallest LSN behind which no more than the limit lies.
@@ -60,7 +60,7 @@ func trimJournal(ctx context.Context, n *node, needed func(LSN) LSN) error {
 		switch {
 		case err != nil:
 			return err
-		case bytes <= n.opts.JournalMaxBytes:
+		case bytes <= o.JournalMaxBytes:
 			above = middle
 		default:
 			through = middle + 1

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,9 +29,9 @@ func TestGroupSecondAttempt(t *testing.T) {
 	require.NoError(t, err)
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	n := &node{opts: opts, db: db, engine: engine, log: hclog.NewNullLogger()}
+	n := &node{db: db, engine: engine, log: hclog.NewNullLogger()}
 	attempts := 0
-	w := newGroupWriter(n, writeHooks{each: func(context.Context, *sql.Conn, dialect.Program) error {
+	w := newGroupWriter(n, opts, writeHooks{each: func(context.Context, *sql.Conn, dialect.Program) error {
 		if attempts++; attempts == 1 {
 			return errors.New("not this time")
 		}
@@ -52,7 +53,7 @@ func TestGroupSecondAttempt(t *testing.T) {
 func TestFailedIsNoTrap(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	m := &master{seq: &sequencer{node: &node{opts: opts, log: hclog.NewNullLogger()}}, changed: func() {}}
+	m := &master{seq: &sequencer{opts: opts, node: &node{log: hclog.NewNullLogger()}}, changed: func() {}}
 	f := &sender{m: m, id: "r1", link: &link{}, heard: time.Now()}
 	f.heardBeat(beat{State: Failed, Reason: "the disk is full"})
 	require.Equal(t, Failed, f.status.State)
@@ -64,8 +65,8 @@ func TestFailedIsNoTrap(t *testing.T) {
 func TestFailedOutlivesTheLink(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	m := &master{seq: &sequencer{node: &node{opts: opts, log: hclog.NewNullLogger()}}, changed: func() {}, followers: make(map[string]*sender)}
-	m.seq.node.access.Store(opts.access())
+	m := &master{seq: &sequencer{opts: opts, node: &node{log: hclog.NewNullLogger()}}, access: new(atomic.Pointer[Access]), changed: func() {}, followers: make(map[string]*sender)}
+	m.access.Store(opts.access())
 	reason := func() string { f := m.followers["r1"]; return string(f.status.State) + " " + f.status.Reason }
 	connect := func(w welcome) (*sender, *link) {
 		f, l, err := m.enlist(hello{ID: "r1", Role: Replica}, w, nil, "here")
@@ -115,7 +116,7 @@ func TestClockYearsOff(t *testing.T) {
 func TestNotConfirmedTellsContext(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	m := &master{seq: &sequencer{node: &node{opts: opts}}}
+	m := &master{seq: &sequencer{opts: opts, node: &node{}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err = m.confirmed(ctx, 1, 1)

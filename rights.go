@@ -107,7 +107,7 @@ func (c *Cluster) scope() rights.Scope {
 	}
 	s := rights.Scope{Own: c.kinds.own}
 	if c.class == sqlclass.MySQL {
-		s.Databases = slices.Concat([]string{n.primary}, n.opts.Databases, n.moreDatabases())
+		s.Databases = slices.Concat([]string{n.primary}, c.opts.Databases, n.moreDatabases())
 	}
 	if cat := n.tables.Load(); cat != nil {
 		s.Functions, s.Writers, s.OwnViews = cat.functions, cat.writers, cat.overOwn
@@ -169,7 +169,7 @@ func settleStatement(table string) string {
 
 // allowNode is asked before a statement of another node's runs here.
 func (c *Cluster) allowNode(id string, role Role, query string) error {
-	r := c.node.access.Load().rights(id, role)
+	r := c.access.Load().rights(id, role)
 	if err := mayAsk(id, role, r); err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (c *Cluster) allowNode(id string, role Role, query string) error {
 
 // allowBegin is asked before another node begins a transaction here: one that may write keeps others waiting.
 func (c *Cluster) allowBegin(id string, role Role, readOnly bool) error {
-	r := c.node.access.Load().rights(id, role)
+	r := c.access.Load().rights(id, role)
 	if err := mayAsk(id, role, r); err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func readSchemaState(ctx context.Context, n *node, q dialect.Querier) (*schemaSt
 	}
 	objects, err := n.engine.Objects(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: read schema: %w", n.opts.ID, err)
+		return nil, fmt.Errorf("ddb: node %s: read schema: %w", n.id, err)
 	}
 	st := &schemaState{node: n, cat: cat}
 	st.objects, st.kept = shippable(n, cat, objects)

@@ -70,11 +70,11 @@ func (m *master) enlist(h hello, w welcome, proved []byte, address string) (*sen
 	f := m.follower(h.ID)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !m.seq.node.access.Load().admits(h.ID, h.Role, proved) { // it has been replaced since
+	if !m.access.Load().admits(h.ID, h.Role, proved) { // it has been replaced since
 		return nil, nil, errTurnedOut
 	}
 	if f.link != nil {
-		if time.Since(f.heard) < 3*m.seq.node.opts.Heartbeat {
+		if time.Since(f.heard) < 3*m.seq.opts.Heartbeat {
 			return nil, nil, fmt.Errorf("%w: %q, from %s; give each node an id of its own", ErrDuplicateID, h.ID, f.link.address)
 		}
 		f.link.close(ErrDuplicateID)
@@ -429,10 +429,10 @@ func (f *sender) judgeLag() {
 	was := f.status.State
 	switch {
 	case f.link == nil || was == Failed || was == Joining:
-	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.m.seq.node.opts.Heartbeat && lag > f.m.seq.node.opts.MaxLag/2):
+	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.m.seq.opts.Heartbeat && lag > f.m.seq.opts.MaxLag/2):
 	case lag == LagUnknown:
 		f.setState(f.unwell.worse(Lagging, "how far behind is not known at present"))
-	case lag > f.m.seq.node.opts.MaxLag:
+	case lag > f.m.seq.opts.MaxLag:
 		f.setState(f.unwell.worse(Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))))
 	default:
 		f.setState(f.unwell.worse(Active, "level with the master"))
@@ -449,7 +449,7 @@ func (f *sender) lag() time.Duration {
 	st := f.m.seq.state.Load()
 	at := LSN(f.acked.Load())
 	f.mu.Lock()
-	silent := time.Since(f.heard) > 3*max(f.every, f.m.seq.node.opts.Heartbeat)
+	silent := time.Since(f.heard) > 3*max(f.every, f.m.seq.opts.Heartbeat)
 	base, silent := f.base, silent || f.unheard
 	f.mu.Unlock()
 	switch {
@@ -469,9 +469,9 @@ func (f *sender) lag() time.Duration {
 
 // beat tells the follower that the master lives, and what the cluster looks like.
 func (f *sender) beat(ctx context.Context, l *link) error {
-	return beats(ctx, f.m.seq.node.opts.Heartbeat, func() error {
+	return beats(ctx, f.m.seq.opts.Heartbeat, func() error {
 		f.mu.Lock()
-		every := max(f.every, f.m.seq.node.opts.Heartbeat)
+		every := max(f.every, f.m.seq.opts.Heartbeat)
 		silent := time.Since(f.heard)
 		f.mu.Unlock()
 		if silent > 3*every {
@@ -479,14 +479,14 @@ func (f *sender) beat(ctx context.Context, l *link) error {
 		}
 		f.judgeLag()
 		return l.write(msgBeat, beat{Position: f.m.seq.state.Load().pos, At: time.Now().UnixNano(),
-			Nodes: f.m.peers(), Every: int64(f.m.seq.node.opts.Heartbeat)})
+			Nodes: f.m.peers(), Every: int64(f.m.seq.opts.Heartbeat)})
 	})
 }
 
 // newQueue makes the pending queue of a follower.
 func (m *master) newQueue(id string, acked LSN) PendingQueue {
-	if m.seq.node.opts.Queue != nil {
-		return m.seq.node.opts.Queue(id, m.seq.node.journal, acked)
+	if m.seq.opts.Queue != nil {
+		return m.seq.opts.Queue(id, m.seq.node.journal, acked)
 	}
 	return journal.NewRecentQueue(m.seq.node.journal, acked, &m.seq.recent, func() LSN { return m.seq.state.Load().pos.LSN })
 }

@@ -22,6 +22,7 @@ import (
 //	S4  state.covered never exceeds the number of writes whose commit the last snapshot saw.
 //	S5  An entry is made only at the end of the journal that this master has written: one by another hand stops it.
 type sequencer struct {
+	opts  Options
 	node  *node
 	epoch uint64
 	// exclusive runs f alone, on the connection that passes use (S1).
@@ -61,7 +62,7 @@ func (s *sequencer) wakeUp() {
 // run makes passes until ctx ends: when woken, and every PollInterval for
 // the sake of clients that bypass ddb.
 func (s *sequencer) run(ctx context.Context) {
-	tick := time.NewTicker(s.node.opts.PollInterval)
+	tick := time.NewTicker(s.opts.PollInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -73,7 +74,7 @@ func (s *sequencer) run(ctx context.Context) {
 		start := time.Now()
 		if err := s.pass(ctx); err != nil && ctx.Err() == nil {
 			s.fail(err)
-			if watch.Sleep(ctx, min(s.node.opts.Heartbeat, time.Second)) != nil {
+			if watch.Sleep(ctx, min(s.opts.Heartbeat, time.Second)) != nil {
 				return
 			}
 		}
@@ -348,7 +349,7 @@ func (s *sequencer) recall(ctx context.Context) error {
 		s.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
 	case last.LSN > pos.LSN || again != s.lockSeen && last != pos:
 		s.over = fmt.Errorf("%w: node %s has made the entries up to %v, and the journal ends with %v by another hand; "+
-			"its writes are kept: close this node and open the one that is to be the master", ErrSecondMaster, s.node.opts.ID, pos, last)
+			"its writes are kept: close this node and open the one that is to be the master", ErrSecondMaster, s.node.id, pos, last)
 		return s.over
 	}
 	s.lockSeen = again

@@ -122,7 +122,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 		return nil
 	}
 	s.notes, _ = c.node.engine.(noteReader)
-	s.w = newGroupWriter(c.node, writeHooks{admit: s.admit, each: s.each, commit: s.beforeCommit, number: s.keyNumber})
+	s.w = newGroupWriter(c.node, c.opts, writeHooks{admit: s.admit, each: s.each, commit: s.beforeCommit, number: s.keyNumber})
 	c.writes = &groupedWrites{c: c, w: s.w,
 		wrote:  func(context.Context, Position) error { return nil },
 		change: func(_ context.Context, _ *sql.Conn, query string, _ []any) error { return c.notMaster(query) }}
@@ -195,7 +195,7 @@ func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
 	}
 	var highest, lastID int64 // batches that are made with a number do not write it down elsewhere
 	if err := dialect.ScanOne(ctx, q, []any{&highest, &lastID}, "SELECT coalesce(max(number), 0), coalesce(max(id), 0) FROM "+s.batch); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,7 +220,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 	}
 	rows, err := q.QueryContext(ctx, "SELECT id, number, at, bytes, payload FROM "+s.batch+where+" ORDER BY id", args...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
+		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
 	}
 	defer rows.Close()
 	keys := make(pendingKeys)
@@ -230,7 +230,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 		var number sql.NullInt64
 		var payload []byte
 		if err := rows.Scan(&m.id, &number, &m.at, &m.bytes, &payload); err != nil {
-			return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
+			return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
 		}
 		if through > 0 && (!number.Valid || uint64(number.Int64) > through) {
 			break // where there is one writer, numbers rise with ids, and have no index
@@ -240,7 +240,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 			err = keys.add(&b, m.id)
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("ddb: node %s: batch %d: %w", s.f.node.opts.ID, m.id, err)
+			return nil, nil, fmt.Errorf("ddb: node %s: batch %d: %w", s.f.node.id, m.id, err)
 		}
 		list = append(list, m)
 	}
@@ -255,10 +255,10 @@ func (s *snapSide) capture(ctx context.Context, q dialect.Querier) error {
 		return err
 	}
 	if err := s.f.node.engine.InstallCapture(ctx, q, cat.replicated(), dialect.Images); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", s.f.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: install triggers: %w", s.f.node.id, err)
 	}
 	if err := s.installKeys(ctx, q, cat.replicated()); err != nil {
-		return fmt.Errorf("ddb: node %s: install key ranges: %w", s.f.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: install key ranges: %w", s.f.node.id, err)
 	}
 	version, err := s.f.node.engine.Version(ctx, q)
 	if err != nil {
@@ -275,7 +275,7 @@ const warnAt = 0.8
 // admit refuses a local write when there is no data yet or the queue is full.
 func (s *snapSide) admit() error {
 	if !s.readable() {
-		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", ErrBusy, s.f.node.opts.ID)
+		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", ErrBusy, s.f.node.id)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -283,7 +283,7 @@ func (s *snapSide) admit() error {
 	full, what := s.fill()
 	switch {
 	case full >= 1:
-		return fmt.Errorf("%w: snap %s: %s; connect it to its master, or raise the option", ErrQueueFull, s.f.node.opts.ID, what)
+		return fmt.Errorf("%w: snap %s: %s; connect it to its master, or raise the option", ErrQueueFull, s.f.node.id, what)
 	case full >= warnAt && !s.warned:
 		s.warned = true
 		s.f.node.log.Warn("the pending queue is filling up", "used", fmt.Sprintf("%.0f %%", full*100), "reason", what)
@@ -303,9 +303,9 @@ func (s *snapSide) fill() (full float64, what string) {
 		share float64
 		what  string
 	}{
-		{float64(s.count) / float64(s.f.node.opts.QueueMaxBatches), fmt.Sprintf("%d batches wait, QueueMaxBatches is %d", s.count, s.f.node.opts.QueueMaxBatches)},
-		{float64(s.bytes) / float64(s.f.node.opts.QueueMaxBytes), fmt.Sprintf("%d bytes wait, QueueMaxBytes is %d", s.bytes, s.f.node.opts.QueueMaxBytes)},
-		{float64(age) / float64(s.f.node.opts.QueueMaxAge), fmt.Sprintf("the oldest batch has waited %v, QueueMaxAge is %v", age.Round(time.Second), s.f.node.opts.QueueMaxAge)},
+		{float64(s.count) / float64(s.f.opts.QueueMaxBatches), fmt.Sprintf("%d batches wait, QueueMaxBatches is %d", s.count, s.f.opts.QueueMaxBatches)},
+		{float64(s.bytes) / float64(s.f.opts.QueueMaxBytes), fmt.Sprintf("%d bytes wait, QueueMaxBytes is %d", s.bytes, s.f.opts.QueueMaxBytes)},
+		{float64(age) / float64(s.f.opts.QueueMaxAge), fmt.Sprintf("the oldest batch has waited %v, QueueMaxAge is %v", age.Round(time.Second), s.f.opts.QueueMaxAge)},
 	} {
 		if l.share > full {
 			full, what = l.share, l.what
@@ -404,7 +404,7 @@ func (s *snapSide) number(ctx context.Context) (uint64, error) {
 	}
 	var number sql.NullInt64
 	if err := dialect.ScanOne(ctx, s.f.node.db, []any{&number}, first); err != nil {
-		return 0, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
+		return 0, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
 	}
 	if number.Valid {
 		return uint64(number.Int64) - 1, nil

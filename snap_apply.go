@@ -148,7 +148,7 @@ func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
 
 // includes drops this snap's batches that an entry includes (N3).
 func (s *snapSide) includes(ctx context.Context, q dialect.Querier, batches map[string]uint64) error {
-	through, ok := batches[queueName(s.f.node.opts.ID, s.queue)]
+	through, ok := batches[queueName(s.f.node.id, s.queue)]
 	if !ok {
 		return nil
 	}
@@ -170,7 +170,7 @@ func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) 
 		err = s.transactions.DropBatches(ctx, q, idsOf(list))
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: drop batches: %w", s.f.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: drop batches: %w", s.f.node.id, err)
 	}
 	s.mu.Lock()
 	last := s.last
@@ -310,7 +310,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 	}
 	rows, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
 	}
 	gathered := newCoalescer()
 	err = func() error {
@@ -327,7 +327,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 		return rows.Err()
 	}()
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
 	}
 	for _, t := range gathered.order {
 		err := s.show(ctx, c, t, gathered.rows[t].list)
@@ -335,7 +335,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 			err = s.overtaken(ctx, c, t, gathered.rows[t].list, nil)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.f.node.opts.ID, s.f.node.name(t), err)
+			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.f.node.id, s.f.node.name(t), err)
 		}
 	}
 	return nil
@@ -400,7 +400,7 @@ func (s *snapSide) numbered(ctx context.Context, number int64) error {
 		return nil
 	}
 	if limit := maxNodes(s.f.node.dialect.Name()); number < firstSnapNode || number >= limit {
-		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.f.node.opts.ID, number, firstSnapNode, limit-1)
+		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.f.node.id, number, firstSnapNode, limit-1)
 	}
 	s.numberOfNode.Store(number)
 	return s.tx(ctx, func(q dialect.Querier) error {

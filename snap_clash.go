@@ -116,7 +116,7 @@ func (s *snapSide) schemaRuns(ctx context.Context, c *sql.Conn, statements []dia
 			continue
 		}
 		if err := s.f.node.engine.Apply(ctx, c, t, rows, dialect.Replace); err != nil {
-			return fmt.Errorf("ddb: node %s: take pending changes of table %s back: %w", s.f.node.opts.ID, s.f.node.name(t), err)
+			return fmt.Errorf("ddb: node %s: take pending changes of table %s back: %w", s.f.node.id, s.f.node.name(t), err)
 		}
 	}
 	return nil
@@ -127,7 +127,7 @@ func (s *snapSide) schemaRuns(ctx context.Context, c *sql.Conn, statements []dia
 func (s *snapSide) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Table) (rows map[string]dialect.Row, order []string, err error) {
 	list, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
 	if err != nil {
-		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
+		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
 	}
 	defer list.Close()
 	rows = make(map[string]dialect.Row)

@@ -54,7 +54,7 @@ func (m *master) setLast(ctx context.Context, c *sql.Conn, list []*arrived) erro
 	}
 	_, err := c.ExecContext(ctx, "REPLACE INTO "+m.seq.node.engine.Own("meta")+" (k, v) VALUES (?, ?)"+strings.Repeat(", (?, ?)", len(last)-1), args...)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: note the last batches: %w", m.seq.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: note the last batches: %w", m.seq.node.id, err)
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (m *master) last(ctx context.Context, q dialect.Querier, queue string, numb
 func (s *snapSide) sameQueue(ctx context.Context, w welcome) error {
 	var lowest, highest sql.NullInt64
 	if err := dialect.ScanOne(ctx, s.f.node.db, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.batch+" WHERE number <= ?", int64(w.Number)); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
 	}
 	if !lowest.Valid {
 		return nil // nothing waits that could be taken for another's
@@ -85,19 +85,19 @@ func (s *snapSide) sameQueue(ctx context.Context, w welcome) error {
 			return nil // it has just been dropped
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
 		}
 		same = string(sumBatch(payload)) == string(w.Last)
 	}
 	if same {
 		return nil
 	}
-	if s.f.node.opts.Rejoin {
+	if s.f.opts.Rejoin {
 		return s.renumber(ctx, w.Number)
 	}
 	return fmt.Errorf("%w: batch %d of snap %s waits here, but the master has another under that number: this database is a copy of another machine's, or an older state of it. "+
 		"Set Rejoin once to have what waits sent as new batches; then give each machine a database and an id of its own",
-		ErrForked, lowest.Int64, s.f.node.opts.ID)
+		ErrForked, lowest.Int64, s.f.node.id)
 }
 
 // renumber takes the numbers of all batches that wait, which get new ones above those that the master has.
@@ -107,7 +107,7 @@ func (s *snapSide) renumber(ctx context.Context, above uint64) error {
 	s.mu.Unlock()
 	err := s.tx(ctx, func(q dialect.Querier) error {
 		if _, err := q.ExecContext(ctx, "UPDATE "+s.batch+" SET number = NULL"); err != nil {
-			return fmt.Errorf("ddb: node %s: renumber batches: %w", s.f.node.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: renumber batches: %w", s.f.node.id, err)
 		}
 		return s.f.node.setMetaValue(ctx, q, metaNumber, above)
 	})

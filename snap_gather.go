@@ -279,7 +279,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 		m.batch.Clock, m.batch.Wall, m.batch.Seen, m.batch.Heard = m.at, now.UnixNano(), st.pos.LSN, heard
 		payload, err := wire.Marshal(m.batch)
 		if err != nil {
-			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.f.node.opts.ID, err)
+			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.f.node.id, err)
 		}
 		m.bytes = int64(len(payload))
 		var number any // none yet
@@ -299,7 +299,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 		}
 		text := "INSERT INTO " + s.batch + " (id, number, at, records, bytes, payload) VALUES (?, ?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?, ?)", n-1)
 		if _, err := q.ExecContext(ctx, text, args[:n*perBatch]...); err != nil {
-			return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.f.node.opts.ID, err)
+			return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.f.node.id, err)
 		}
 		left, args = left[n:], args[n*perBatch:]
 	}

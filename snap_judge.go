@@ -106,7 +106,7 @@ func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *
 	}
 	o.base, o.local, o.values = base, local, remote
 	cr.theirs, cr.columns, cr.keyAt, cr.remote, cr.base, cr.local = sh.t.Stored, sh.t.Stored, sh.t.Key, remote, base, local
-	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.s.m.seq.node.access.Load().mayWrite(a.snap, name, opOf(base, local))
+	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.s.m.access.Load().mayWrite(a.snap, name, opOf(base, local))
 	if why == "" {
 		why = sh.astray(st, c, r)
 	}
@@ -119,13 +119,13 @@ func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *
 		cr.base, cr.local, cr.columns, cr.keyAt = r.Base, r.Values, c.Columns, c.Key
 		o.conflict = cr
 	case equalRows(remote, local):
-		if p := st.s.m.seq.node.opts.policy(name); p.is(MasterWins) && !sh.t.Own && !equalRows(remote, base) {
+		if p := st.s.m.seq.opts.policy(name); p.is(MasterWins) && !sh.t.Own && !equalRows(remote, base) {
 			cr.policy, cr.outcome, cr.reason = p.String(), "master", clashReason(base, local, remote)+" in the same way"
 			o.met = cr
 		}
 	case equalRows(remote, base):
 		o.values = local
-		o.stamp = st.s.m.seq.node.opts.policy(name).is(NewestWins)
+		o.stamp = st.s.m.seq.opts.policy(name).is(NewestWins)
 	case sh.t.Own:
 		if remote != nil { // a person has settled it, and the rest is not the snap's to write
 			at := slices.Index(sh.t.Stored, "state")
@@ -166,7 +166,7 @@ func opOf(base, local []any) Ops {
 
 // clash settles a row that both sides have changed.
 func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
-	p := st.s.m.seq.node.opts.policy(cr.table)
+	p := st.s.m.seq.opts.policy(cr.table)
 	cr.policy = p.String()
 	cr.reason = clashReason(cr.base, cr.local, cr.remote)
 	built, err := st.builtOn(a, cr)
@@ -197,7 +197,7 @@ func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
 		a.refused = true
 		cr.outcome = "master"
 	}
-	if cr.outcome == "snap" && !st.s.m.seq.node.access.Load().mayWrite(a.snap, cr.table, opOf(cr.remote, o.local)) {
+	if cr.outcome == "snap" && !st.s.m.access.Load().mayWrite(a.snap, cr.table, opOf(cr.remote, o.local)) {
 		a.refused = true // an insert that is to win over a row which is there is no mere insert
 		cr.reason += "; " + st.mayNot(a, cr.table)
 	}
@@ -331,7 +331,7 @@ func (st *settlement) refuse(a *arrived, list []*outcome) {
 		}
 		cr.outcome = "refused"
 		if cr.policy == "" {
-			cr.policy = st.s.m.seq.node.opts.policy(cr.table).String()
+			cr.policy = st.s.m.seq.opts.policy(cr.table).String()
 		}
 		if cr.reason == "" {
 			cr.reason = a.reason

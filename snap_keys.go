@@ -73,10 +73,10 @@ func installKeysOf(ctx context.Context, n *node, q dialect.Querier, tables []*di
 	want := make(map[string]string)
 	for _, t := range tables {
 		if column := handedOut(t); column != "" && !t.Own {
-			k := keyTriggerWriter{table: t.Name, column: column, guarded: n.opts.guards()}
+			k := keyTriggerWriter{table: t.Name, column: column, guarded: n.cfg.Guard}
 			k.lo, k.hi = keyRange(number)
 			k.heed(users)
-			if n.opts.Role == Snap {
+			if n.cfg.Role == Snap {
 				// The capture may note the move before the insert: the row did not exist before.
 				k.note = fmt.Sprintf("INSERT INTO %s (k1, existed) VALUES (NEW.%s, 0); ", n.engine.Own(fmt.Sprintf("out_%d", t.ID)), quoteName("", column))
 			}
@@ -109,7 +109,7 @@ func installKeysOf(ctx context.Context, n *node, q dialect.Querier, tables []*di
 	}
 	for _, s := range statements {
 		if _, err := q.ExecContext(ctx, s); err != nil {
-			return fmt.Errorf("ddb: node %s: key ranges: %w", n.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: key ranges: %w", n.id, err)
 		}
 	}
 	return nil

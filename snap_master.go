@@ -94,7 +94,7 @@ func (m *master) received(ctx context.Context, q dialect.Querier, queue string) 
 	var number int64
 	err := dialect.ScanOne(ctx, q, []any{&number}, "SELECT number FROM "+m.seq.node.engine.Own("received")+" WHERE snap = ?", queue)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("ddb: node %s: read received batches: %w", m.seq.node.opts.ID, err)
+		return 0, fmt.Errorf("ddb: node %s: read received batches: %w", m.seq.node.id, err)
 	}
 	return uint64(number), nil
 }
@@ -103,7 +103,7 @@ func (m *master) received(ctx context.Context, q dialect.Querier, queue string) 
 func setReceived(ctx context.Context, n *node, q dialect.Querier, numbers map[string]uint64) error {
 	for queue, number := range numbers {
 		if _, err := q.ExecContext(ctx, "REPLACE INTO "+n.engine.Own("received")+" (snap, number) VALUES (?, ?)", queue, int64(number)); err != nil {
-			return fmt.Errorf("ddb: node %s: note received batches: %w", n.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: note received batches: %w", n.id, err)
 		}
 	}
 	return nil
@@ -189,7 +189,7 @@ func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) erro
 		j.list = append(j.list, a)
 	}
 	j.msg.Bodies = nil
-	alive := time.NewTicker(f.m.seq.node.opts.Heartbeat)
+	alive := time.NewTicker(f.m.seq.opts.Heartbeat)
 	defer alive.Stop()
 	for {
 		select {
@@ -267,7 +267,7 @@ func (m *master) settle(ctx context.Context) {
 
 // settleJobs settles until it succeeds; false when ctx is over.
 func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
-	pause := m.seq.node.opts.Heartbeat / 10
+	pause := m.seq.opts.Heartbeat / 10
 	for {
 		err := s.jobs(ctx, jobs)
 		if err == nil {

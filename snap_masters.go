@@ -59,7 +59,7 @@ func (s *snapSide) afresh(ctx context.Context, c *sql.Conn) error {
 				return nil
 			})
 			if err != nil {
-				return fmt.Errorf("ddb: node %s: read table %s: %w", s.f.node.opts.ID, s.f.node.name(t), err)
+				return fmt.Errorf("ddb: node %s: read table %s: %w", s.f.node.id, s.f.node.name(t), err)
 			}
 		}
 		s.mu.Lock()
@@ -83,7 +83,7 @@ func (s *snapSide) recall(ctx context.Context, c *sql.Conn) error {
 	}
 	var left int64
 	if err := dialect.ScanOne(ctx, c, []any{&left}, "SELECT COUNT(*) FROM "+s.batch+" WHERE id <= ?", s.found); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
 	}
 	first, _, err := s.f.node.journal.Bounds(ctx)
 	if err != nil {

@@ -54,9 +54,9 @@ func (w *snapWrites) turn(ctx context.Context) (done func(), err error) {
 	}
 	switch {
 	case !w.s.readable():
-		err = fmt.Errorf("%w: a snapshot from the master has begun to replace the data of snap %s; try again when it is loaded", ErrBusy, w.s.f.node.opts.ID)
+		err = fmt.Errorf("%w: a snapshot from the master has begun to replace the data of snap %s; try again when it is loaded", ErrBusy, w.s.f.node.id)
 	case w.s.halfway.Load():
-		err = fmt.Errorf("%w: snap %s has run a schema statement of the master by half; try again when its state is not failed", ErrBusy, w.s.f.node.opts.ID)
+		err = fmt.Errorf("%w: snap %s has run a schema statement of the master by half; try again when its state is not failed", ErrBusy, w.s.f.node.id)
 	default:
 		return done, nil
 	}
@@ -213,7 +213,7 @@ func (s *snapSide) weigh(ctx context.Context, c *sql.Conn) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: weigh transaction: %w", s.f.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: weigh transaction: %w", s.f.node.id, err)
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func (st *settlement) changedAt(a *arrived, o *outcome) (int64, string, error) {
 		return s.At, s.Node, nil
 	}
 	at, err := st.s.history.find(st, a.batch.Seen, st.s.m.seq.node.name(o.t), o.state.key, string(sum))
-	return at, st.s.m.seq.node.opts.ID, err
+	return at, st.s.m.seq.node.id, err
 }
 
 // stamp stores the stamps of the settlement.
@@ -69,7 +69,7 @@ func (st *settlement) stamp() error {
 		_, err := st.c.ExecContext(st.ctx, "REPLACE INTO "+st.s.m.seq.node.engine.Own("meta")+" (k, v) VALUES "+strings.TrimSuffix(strings.Repeat("(?, ?), ", len(args)/2), ", "), args...)
 		args = args[:0]
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: stamp rows: %w", st.s.m.seq.node.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: stamp rows: %w", st.s.m.seq.node.id, err)
 		}
 		return nil
 	}
@@ -101,7 +101,7 @@ func (st *settlement) prune() error {
 	meta := st.s.m.seq.node.engine.Own("meta")
 	rows, err := st.c.QueryContext(st.ctx, "SELECT k, v FROM "+meta+" WHERE k >= 'stamp:' AND k < 'stamp;'")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read stamps: %w", st.s.m.seq.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: read stamps: %w", st.s.m.seq.node.id, err)
 	}
 	defer rows.Close()
 	type aged struct {
@@ -113,7 +113,7 @@ func (st *settlement) prune() error {
 		var key string
 		var v []byte
 		if err := rows.Scan(&key, &v); err != nil {
-			return fmt.Errorf("ddb: node %s: read stamps: %w", st.s.m.seq.node.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: read stamps: %w", st.s.m.seq.node.id, err)
 		}
 		s, err := wire.Decode[stamp](v)
 		if err != nil {
@@ -131,7 +131,7 @@ func (st *settlement) prune() error {
 			args[i] = a.key
 		}
 		if _, err := st.c.ExecContext(st.ctx, "DELETE FROM "+meta+" WHERE k IN (?"+strings.Repeat(", ?", len(args)-1)+")", args...); err != nil {
-			return fmt.Errorf("ddb: node %s: forget stamps: %w", st.s.m.seq.node.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: forget stamps: %w", st.s.m.seq.node.id, err)
 		}
 	}
 	return nil

@@ -64,13 +64,13 @@ func (s *snapSide) filledUp() bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.count+unmade >= int64(s.f.node.opts.QueueMaxBatches)
+	return s.count+unmade >= int64(s.f.opts.QueueMaxBatches)
 }
 
 // runPasses makes passes until ctx ends: when woken, and now and then for the sake of clients that bypass
 // ddb. The last one is for what was written before the node closed.
 func (s *snapSide) runPasses(ctx context.Context) {
-	tick := time.NewTicker(pollPause * s.f.node.opts.PollInterval)
+	tick := time.NewTicker(pollPause * s.f.opts.PollInterval)
 	defer tick.Stop()
 	var failed string
 	for open := true; open; {
@@ -235,7 +235,7 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 			}
 		}
 		if err != nil {
-			return made, fmt.Errorf("ddb: node %s: read local changes: %w", s.f.node.opts.ID, err)
+			return made, fmt.Errorf("ddb: node %s: read local changes: %w", s.f.node.id, err)
 		}
 		var batches []*batch
 		for _, parts := range list {

@@ -18,7 +18,7 @@ func (s *snapSide) poll(ctx context.Context) {
 	q := &preparedDB{DB: s.f.node.db}
 	defer q.close()
 	var failed string
-	for watch.Sleep(ctx, pollPause*s.f.node.opts.PollInterval) == nil {
+	for watch.Sleep(ctx, pollPause*s.f.opts.PollInterval) == nil {
 		if st := s.f.state.Load(); st.pos.LSN == 0 || st.through == loading {
 			continue
 		}

@@ -145,7 +145,7 @@ func (s *snapSide) next(ctx context.Context, sent uint64, last *int64) (batches,
 	for range 2 {
 		rows, err := s.f.node.db.QueryContext(ctx, "SELECT id, number, payload FROM "+s.batch+" WHERE id > ? AND number > ? ORDER BY "+order+" LIMIT ?", *last, int64(sent), pushBatches)
 		if err != nil {
-			return msg, 0, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.opts.ID, err)
+			return msg, 0, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
 		}
 		err = func() error {
 			defer rows.Close()
@@ -214,7 +214,7 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 		waiting := 0
 		for _, r := range runs {
 			if _, err := c.ExecContext(ctx, "UPDATE "+s.batch+" SET number = id + ? WHERE id BETWEEN ? AND ?", int64(last)+1-r[0], r[0], r[1]); err != nil {
-				return fmt.Errorf("ddb: node %s: number batches: %w", s.f.node.opts.ID, err)
+				return fmt.Errorf("ddb: node %s: number batches: %w", s.f.node.id, err)
 			}
 			last += uint64(r[1] - r[0] + 1)
 			waiting += int(r[1] - r[0] + 1)

@@ -325,7 +325,7 @@ func (st *settlement) record() error {
 	}
 	t := st.cat.byName[journal.TableName{Database: ownDatabase, Table: "conflicts"}]
 	if t == nil || t.Refusal != "" {
-		return fmt.Errorf("ddb: node %s has no table of conflicts", st.s.m.seq.node.opts.ID)
+		return fmt.Errorf("ddb: node %s has no table of conflicts", st.s.m.seq.node.id)
 	}
 	most := journal.MostValue(st.s.m.seq.node.engine)
 	rows := make([]dialect.Row, len(st.conflicts))

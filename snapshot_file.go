@@ -82,13 +82,13 @@ func (a *applier) fileChunk(chunk []byte) (err error) {
 	if a.copy == nil {
 		if a.copy, err = os.CreateTemp("", "ddb-snapshot-*"); err != nil {
 			a.copy = nil
-			return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.opts.ID, err)
+			return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.id, err)
 		}
 	}
 	n, err := a.copy.Write(chunk)
 	a.received += int64(n)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.id, err)
 	}
 	a.progress("", false)
 	return nil
@@ -98,14 +98,14 @@ func (a *applier) fileChunk(chunk []byte) (err error) {
 func (a *applier) loadFile(ctx context.Context, within func() error) error {
 	copier, ok := a.node.engine.(dialect.FileCopier)
 	if !ok {
-		return fmt.Errorf("%w: node %s: the master sent its database as a file, which %s cannot load", ErrOptions, a.node.opts.ID, a.node.dialect.Name())
+		return fmt.Errorf("%w: node %s: the master sent its database as a file, which %s cannot load", ErrOptions, a.node.id, a.node.dialect.Name())
 	}
 	path := a.copy.Name()
 	if err := a.copy.Close(); err != nil {
-		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.id, err)
 	}
 	if err := copier.LoadFrom(ctx, a.conn, path, within); err != nil {
-		return fmt.Errorf("ddb: node %s: load the snapshot: %w", a.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: load the snapshot: %w", a.node.id, err)
 	}
 	a.dropFile()
 	_, err := a.node.loadTables(ctx, a.conn)

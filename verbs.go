@@ -455,7 +455,7 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 	if err != nil {
 		return err
 	}
-	n, err := openNode(ctx, db, opts)
+	n, err := openNode(ctx, db, opts.node())
 	if err != nil {
 		return err
 	}

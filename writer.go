@@ -28,6 +28,7 @@ import (
 //	W4  Whoever holds turn owns the connection and the statements: the writer's goroutine,
 //	    or a caller who found no other and spares the way there and back.
 type groupWriter struct {
+	opts     Options
 	node     *node
 	requests chan *writeRequest
 	closing  chan struct{} // closed when the writer is to stop
@@ -73,8 +74,8 @@ type writeRequest struct {
 	done chan struct{} // closed when the fields above are final
 }
 
-func newGroupWriter(n *node, hooks writeHooks) *groupWriter {
-	return &groupWriter{node: n, hooks: hooks, closing: make(chan struct{}), stopped: make(chan struct{}),
+func newGroupWriter(n *node, o Options, hooks writeHooks) *groupWriter {
+	return &groupWriter{opts: o, node: n, hooks: hooks, closing: make(chan struct{}), stopped: make(chan struct{}),
 		requests: make(chan *writeRequest, maxGroup), stmts: make(map[string]*preparedWrite)}
 }
 
@@ -151,14 +152,14 @@ func (w *groupWriter) submit(r *writeRequest) error {
 			requests = nil
 			continue
 		case <-patience:
-			if left := w.node.opts.BusyTimeout - time.Since(start); left > 0 { // it was another's
+			if left := w.opts.BusyTimeout - time.Since(start); left > 0 { // it was another's
 				own := make(chan struct{})
 				t := time.AfterFunc(left, func() { close(own) })
 				defer t.Stop()
 				patience = own
 				continue
 			}
-			reason = fmt.Errorf("%w: waited %v for an open transaction to end", ErrBusy, w.node.opts.BusyTimeout)
+			reason = fmt.Errorf("%w: waited %v for an open transaction to end", ErrBusy, w.opts.BusyTimeout)
 		case <-w.stopped:
 			reason = ErrClosed
 		case <-r.ctx.Done():
@@ -181,7 +182,7 @@ func (w *groupWriter) patience() <-chan struct{} {
 		}
 		over := make(chan struct{})
 		if w.timeout.CompareAndSwap(nil, &over) {
-			time.AfterFunc(w.node.opts.BusyTimeout, func() { w.timeout.Store(nil); close(over) })
+			time.AfterFunc(w.opts.BusyTimeout, func() { w.timeout.Store(nil); close(over) })
 			return over
 		}
 	}
@@ -256,15 +257,15 @@ func (w *groupWriter) connect(ctx context.Context) error {
 	if w.conn != nil {
 		return nil
 	}
-	limit, cancel := context.WithTimeout(ctx, w.node.opts.BusyTimeout)
+	limit, cancel := context.WithTimeout(ctx, w.opts.BusyTimeout)
 	defer cancel()
 	c, err := w.node.engine.Conn(limit, dialect.Write)
 	if err != nil {
 		if limit.Err() != nil && ctx.Err() == nil {
 			err = fmt.Errorf("%w: no connection of the pool was free for %v; ddb needs up to 4 of its own beside those that the program keeps (SetMaxOpenConns): %w",
-				ErrBusy, w.node.opts.BusyTimeout, err)
+				ErrBusy, w.opts.BusyTimeout, err)
 		}
-		return fmt.Errorf("ddb: node %s: connect: %w", w.node.opts.ID, err)
+		return fmt.Errorf("ddb: node %s: connect: %w", w.node.id, err)
 	}
 	w.conn = c
 	return nil

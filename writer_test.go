@@ -27,7 +27,7 @@ func newTestWriter(t *testing.T, hooks writeHooks) *groupWriter {
 	require.NoError(t, err)
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	w := newGroupWriter(&node{opts: opts, db: db, engine: engine, log: hclog.NewNullLogger()}, hooks)
+	w := newGroupWriter(&node{db: db, engine: engine, log: hclog.NewNullLogger()}, opts, hooks)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { w.run(ctx) })
@@ -51,14 +51,14 @@ func TestPatience(t *testing.T) {
 		<-begun
 		for i := range 5 {
 			all.Go(func() {
-				time.Sleep(time.Duration(i) * w.node.opts.BusyTimeout / 3)
+				time.Sleep(time.Duration(i) * w.opts.BusyTimeout / 3)
 				start := time.Now()
 				_, _, err := w.exec(t.Context(), "INSERT INTO t (n) VALUES (?)", []any{i})
 				assert.ErrorIs(t, err, ErrBusy)
-				assert.Equal(t, w.node.opts.BusyTimeout, time.Since(start))
+				assert.Equal(t, w.opts.BusyTimeout, time.Since(start))
 			})
 		}
-		time.Sleep(3 * w.node.opts.BusyTimeout)
+		time.Sleep(3 * w.opts.BusyTimeout)
 		close(end)
 		all.Wait()
 		_, _, err := w.exec(t.Context(), "INSERT INTO t (n) VALUES (?)", []any{9})
