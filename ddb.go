@@ -26,7 +26,8 @@ type Cluster struct {
 	opts    Options
 	access  *atomic.Pointer[Access] // in place of opts.Key, opts.OldKey and opts.Nodes, which SetAccess does not change
 	log     hclog.Logger
-	node    *node // nil in a Cluster made by Wrap
+	node    *node       // nil in a Cluster made by Wrap
+	own     health.Self // what Options.HealthChecker says
 	m       *master
 	f       *follower
 	class   sqlclass.Dialect
@@ -118,7 +119,9 @@ func (c *Cluster) run() {
 	if c.node != nil {
 		c.tasks.Go(func() { c.node.watchLock(ctx) })
 		if c.opts.HealthChecker != nil {
-			c.tasks.Go(func() { watchHealth(ctx, c.node, c.opts, c.checkedUp) })
+			c.tasks.Go(func() {
+				c.own.Run(ctx, c.opts.HealthChecker, c.opts.ID, c.node.db, c.opts.Heartbeat, c.opts.MaxLag, c.checkedUp)
+			})
 		}
 	}
 	c.rebuild()
@@ -150,7 +153,7 @@ func (c *Cluster) checkedUp() {
 func (c *Cluster) refresh() { watch.Signal(c.nudge) }
 
 func (c *Cluster) openMaster(ctx context.Context) error {
-	m, err := openMaster(ctx, c.node, c.opts, c.access, func(m *master) {
+	m, err := openMaster(ctx, c.node, c.opts, c.access, &c.own, func(m *master) {
 		m.changed = c.refresh
 		m.serveSQL = c.serveMaster
 	})
@@ -184,7 +187,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 }
 
 func (c *Cluster) openFollower(ctx context.Context) error {
-	f, err := openFollower(ctx, c.node, c.opts, c.access)
+	f, err := openFollower(ctx, c.node, c.opts, c.access, &c.own)
 	if err != nil {
 		return err
 	}

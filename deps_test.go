@@ -55,7 +55,7 @@ var importRules = map[string]importRule{
 	},
 
 	// Words that all parts share; they know nobody above them.
-	"health":  {own: []string{"journal"}},
+	"health":  {own: []string{"internal/watch", "journal"}},
 	"journal": {own: []string{"dialect", "internal/fault", "internal/watch", "internal/wire"}},
 
 	// Bytes between nodes.

@@ -19,6 +19,7 @@ import (
 // master owns the sequencer, the listener and one sender per follower.
 type master struct {
 	access   *atomic.Pointer[Access]
+	health   *health.Self
 	seq      *sequencer
 	writer   *groupWriter // nil where the database has many writers
 	listener net.Listener
@@ -45,11 +46,11 @@ type master struct {
 }
 
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
-func openMaster(ctx context.Context, n *node, o Options, access *atomic.Pointer[Access], connect func(*master)) (*master, error) {
+func openMaster(ctx context.Context, n *node, o Options, access *atomic.Pointer[Access], own *health.Self, connect func(*master)) (*master, error) {
 	s := &sequencer{opts: o, node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	s.in.jobs = make(chan *job, maxJobs)
 	s.in.commits.Store(1) // so that the first pass looks
-	m := &master{access: access, seq: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
+	m := &master{access: access, health: own, seq: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
 		door: newDoor(n.log), places: make(chan struct{}, maxFollowers)}
 	s.followed = m.anyConnected
 	connect(m)

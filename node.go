@@ -40,8 +40,7 @@ type node struct {
 	primary   string                   // the node's own name of the database that entries call ""
 	more      atomic.Pointer[[]string] // databases added by CREATE DATABASE
 	tables    atomic.Pointer[catalogue]
-	checked   atomic.Pointer[checkup] // nil until Options.HealthChecker has been asked
-	narrow    sync.Map                // names of tables that warnNarrow has warned of
+	said      sync.Map // what Once was asked
 }
 
 // ownDatabase stands in entries for the place of ddb's own replicated tables.
@@ -62,6 +61,12 @@ func (n *node) physical(database string) string {
 		return n.primary
 	}
 	return database
+}
+
+// once reports whether it is asked for the first time: what a person need be told once.
+func (n *node) once(what string) bool {
+	_, said := n.said.LoadOrStore(what, true)
+	return !said
 }
 
 // name gives the name that entries use for a table.

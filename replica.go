@@ -35,6 +35,7 @@ import (
 type follower struct {
 	opts     Options
 	access   *atomic.Pointer[Access]
+	health   *health.Self
 	node     *node
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
@@ -69,8 +70,8 @@ func (u *upstream) write(kind uint8, msg any) error {
 	return u.w.Write(kind, msg)
 }
 
-func openFollower(ctx context.Context, n *node, o Options, access *atomic.Pointer[Access]) (*follower, error) {
-	f := &follower{opts: o, access: access, node: n, changed: func() {}, anew: make(chan struct{}, 1)}
+func openFollower(ctx context.Context, n *node, o Options, access *atomic.Pointer[Access], own *health.Self) (*follower, error) {
+	f := &follower{opts: o, access: access, health: own, node: n, changed: func() {}, anew: make(chan struct{}, 1)}
 	role, known, err := n.meta(ctx, n.db, metaRole)
 	if err != nil {
 		return nil, err
@@ -473,7 +474,7 @@ func (f *follower) beat(ctx context.Context, up *upstream) error {
 		if silent := time.Since(time.Unix(0, up.read.Load())); silent > 3*every {
 			return fmt.Errorf("%w: silent for %v", ErrNoMaster, silent.Round(time.Millisecond))
 		}
-		well := unwell(f.node)
+		well := f.health.Found()
 		b := beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.opts.Heartbeat),
 			Unwell: well.State, UnwellReason: well.Reason}
 		if f.snap != nil {

@@ -87,14 +87,14 @@ func (f *follower) settle(s *following) {
 		default:
 			s.status.State, s.status.Reason = Syncing, "catching up"
 		}
-		s.status.State, s.status.Reason = unwell(f.node).worse(s.status.State, s.status.Reason)
+		s.status.State, s.status.Reason = f.health.Found().Worse(s.status.State, s.status.Reason)
 	}
 }
 
 // checkedUp takes over what the program's checker has found. That all is well again shows with the next heartbeat.
 func (f *follower) checkedUp() {
 	f.setStatus(func(s *following) {
-		s.status.State, s.status.Reason = unwell(f.node).worse(s.status.State, s.status.Reason)
+		s.status.State, s.status.Reason = f.health.Found().Worse(s.status.State, s.status.Reason)
 	})
 }
 

@@ -31,12 +31,12 @@ type sender struct {
 	base    LSN // while a snapshot is sent: the entries after it are needed
 	pending int64
 	heard   time.Time
-	every   time.Duration // the follower's heartbeat interval
-	hold    bool          // in maintenance
-	unwell  checkup       // what the follower's own checker has found
-	unheard bool          // it is known from the registry only
-	stopped string        // why it has failed; "" once it has got over that
-	noted   bool          // it is in the registry
+	every   time.Duration  // the follower's heartbeat interval
+	hold    bool           // in maintenance
+	unwell  health.Checkup // what the follower's own checker has found
+	unheard bool           // it is known from the registry only
+	stopped string         // why it has failed; "" once it has got over that
+	noted   bool           // it is in the registry
 }
 
 // link is a follower's connection.
@@ -79,7 +79,7 @@ func (m *master) enlist(h hello, w welcome, proved []byte, address string) (*sen
 		}
 		f.link.close(ErrDuplicateID)
 	}
-	f.role, f.heard, f.unheard, f.unwell = h.Role, time.Now(), false, checkup{}
+	f.role, f.heard, f.unheard, f.unwell = h.Role, time.Now(), false, health.Checkup{}
 	f.link = &link{address: address, proved: proved, queue: queueName(h.ID, h.Queue), left: h.Number, node: w.Node}
 	var acked LSN
 	if f.base = 0; w.Snapshot {
@@ -402,7 +402,7 @@ const maxReason = 2 << 10
 func (f *sender) heardBeat(b beat) {
 	b.Reason, b.UnwellReason = b.Reason[:min(len(b.Reason), maxReason)], b.UnwellReason[:min(len(b.UnwellReason), maxReason)]
 	f.mu.Lock()
-	f.pending, f.unwell = b.Pending, checkup{State: b.Unwell, Reason: b.UnwellReason}
+	f.pending, f.unwell = b.Pending, health.Checkup{State: b.Unwell, Reason: b.UnwellReason}
 	if b.Every > 0 {
 		f.every = time.Duration(b.Every)
 	}
@@ -431,11 +431,11 @@ func (f *sender) judgeLag() {
 	case f.link == nil || was == Failed || was == Joining:
 	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.m.seq.opts.Heartbeat && lag > f.m.seq.opts.MaxLag/2):
 	case lag == LagUnknown:
-		f.setState(f.unwell.worse(Lagging, "how far behind is not known at present"))
+		f.setState(f.unwell.Worse(Lagging, "how far behind is not known at present"))
 	case lag > f.m.seq.opts.MaxLag:
-		f.setState(f.unwell.worse(Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))))
+		f.setState(f.unwell.Worse(Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))))
 	default:
-		f.setState(f.unwell.worse(Active, "level with the master"))
+		f.setState(f.unwell.Worse(Active, "level with the master"))
 	}
 	now := f.status.State
 	f.mu.Unlock()

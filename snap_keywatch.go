@@ -83,7 +83,7 @@ func warnNarrow(n *node, tables []*dialect.Table) {
 			if keys >= minKeys {
 				continue
 			}
-			if _, known := n.narrow.LoadOrStore(journal.TableName{Database: t.Database, Table: t.Name}, true); known {
+			if !n.once("narrow key of " + journal.TableName{Database: t.Database, Table: t.Name}.Key()) {
 				continue
 			}
 			kind := "BIGINT"
