@@ -11,6 +11,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -18,7 +19,7 @@ import (
 // applier writes entries and snapshots into a follower's database. One goroutine uses it (R3).
 type applier struct {
 	opts Options
-	node *node
+	node *store.Store
 	pos  Position // the journal's end
 	prev Part     // the last part seen, for the chain
 	// Where the journal is not in the database: the last entry whose rows are, and the parts
@@ -69,51 +70,51 @@ type applier struct {
 	reported time.Time
 }
 
-func newApplier(ctx context.Context, n *node, o Options) (*applier, error) {
+func newApplier(ctx context.Context, n *store.Store, o Options) (*applier, error) {
 	a := &applier{opts: o, node: n}
 	return a, a.reload(ctx)
 }
 
 // reload reads where the node stands: after an error a commit may have taken place all the same.
 func (a *applier) reload(ctx context.Context) error {
-	version, err := a.node.engine.Version(ctx, a.node.db)
+	version, err := a.node.Engine.Version(ctx, a.node.DB)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: schema version: %w", a.node.id, err)
+		return fmt.Errorf("ddb: node %s: schema version: %w", a.node.ID, err)
 	}
-	if cat := a.node.tables.Load(); cat == nil || cat.version != version {
-		if _, err := a.node.loadTables(ctx, a.node.db); err != nil {
+	if cat := a.node.Tables.Load(); cat == nil || cat.Version != version {
+		if _, err := a.node.LoadTables(ctx, a.node.DB); err != nil {
 			return err
 		}
 	}
-	_, last, err := a.node.journal.Bounds(ctx)
+	_, last, err := a.node.Journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
 	a.pos, a.prev = last, last.Anchor()
 	a.unfiled = nil
 	if !a.inside() {
-		_, unfinished, err := a.node.meta(ctx, a.node.db, metaCursor)
+		_, unfinished, err := a.node.Meta(ctx, a.node.DB, store.MetaCursor)
 		if err != nil {
 			return err
 		}
 		if unfinished {
 			a.pos, a.prev = Position{}, Position{}.Anchor() // the journal has yet to begin anew
 		}
-		if a.applied, _, err = metaValue[LSN](ctx, a.node, a.node.db, metaApplied); err != nil {
+		if a.applied, _, err = store.Value[LSN](ctx, a.node, a.node.DB, store.MetaApplied); err != nil {
 			return err
 		}
 	}
-	if a.through, _, err = metaValue[LSN](ctx, a.node, a.node.db, metaThrough); err != nil {
+	if a.through, _, err = store.Value[LSN](ctx, a.node, a.node.DB, store.MetaThrough); err != nil {
 		return err
 	}
-	in, _, err := metaValue[intent](ctx, a.node, a.node.db, metaIntent)
+	in, _, err := store.Value[intent](ctx, a.node, a.node.DB, store.MetaIntent)
 	a.through = max(a.through, in.LSN) // a schema entry that was cut off shows half until it is applied
 	return err
 }
 
 // inside reports whether the journal is in the node's own database.
 func (a *applier) inside() bool {
-	_, ok := a.node.journal.(journal.Transactional)
+	_, ok := a.node.Journal.(journal.Transactional)
 	return ok
 }
 
@@ -122,7 +123,7 @@ func (a *applier) close() {
 	a.abort()
 	a.dropFile()
 	if a.conn != nil {
-		a.node.engine.Release(a.conn)
+		a.node.Engine.Release(a.conn)
 		a.conn = nil
 	}
 }
@@ -130,7 +131,7 @@ func (a *applier) close() {
 // abort gives up a transaction that holds part of an entry.
 func (a *applier) abort() {
 	if a.open {
-		rollback(a.conn)
+		store.Rollback(a.conn)
 	}
 	a.closed(false)
 	a.prev, a.unfiled = a.pos.Anchor(), nil
@@ -140,9 +141,9 @@ func (a *applier) connect(ctx context.Context) error {
 	if a.conn != nil {
 		return nil
 	}
-	c, err := a.node.engine.Conn(ctx, dialect.Replay)
+	c, err := a.node.Engine.Conn(ctx, dialect.Replay)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: connect: %w", a.node.id, err)
+		return fmt.Errorf("ddb: node %s: connect: %w", a.node.ID, err)
 	}
 	a.conn = c
 	return nil
@@ -152,7 +153,7 @@ func (a *applier) connect(ctx context.Context) error {
 // together share a transaction; an entry too large for one message keeps its own open until it is complete.
 func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 	if a.taking {
-		return fault.Damaged("node %s: entry %d came in the middle of a snapshot", a.node.id, parts[0].LSN)
+		return fault.Damaged("node %s: entry %d came in the middle of a snapshot", a.node.ID, parts[0].LSN)
 	}
 	if err := a.connect(ctx); err != nil {
 		return err
@@ -165,7 +166,7 @@ func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 	bodies := make([]*journal.Body, len(parts))
 	for i := range parts {
 		if err := parts[i].Follows(a.prev); err != nil {
-			return fmt.Errorf("node %s: %w", a.node.id, err)
+			return fmt.Errorf("node %s: %w", a.node.ID, err)
 		}
 		if bodies[i], err = journal.Decode(&parts[i]); err != nil {
 			return err
@@ -200,13 +201,13 @@ func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 // some applies parts of which either only the first or none has schema statements.
 func (a *applier) some(ctx context.Context, parts []Part, bodies []*journal.Body) error {
 	schema := bodies[0].Schema
-	if !a.open && (len(schema) == 0 || a.node.engine.Transactional()) {
+	if !a.open && (len(schema) == 0 || a.node.Engine.Transactional()) {
 		if err := a.begin(ctx); err != nil {
 			return err
 		}
 	}
 	if len(schema) > 0 {
-		if bodies[0].Rebuild && a.rebuilds != nil && !a.node.engine.Transactional() {
+		if bodies[0].Rebuild && a.rebuilds != nil && !a.node.Engine.Transactional() {
 			a.rebuilds(parts[0].LSN)
 		}
 		if err := a.beforeSchema(ctx, schema); err != nil {
@@ -240,17 +241,17 @@ func (a *applier) some(ctx context.Context, parts []Part, bodies []*journal.Body
 		return nil
 	}
 	if a.through > 0 && last.LSN >= a.through {
-		if err := a.node.setMeta(ctx, a.conn, metaThrough, nil); err != nil {
+		if err := a.node.SetMeta(ctx, a.conn, store.MetaThrough, nil); err != nil {
 			return err
 		}
 	}
 	if !a.inside() {
-		if err := a.node.setMetaValue(ctx, a.conn, metaApplied, last.LSN); err != nil {
+		if err := a.node.SetValue(ctx, a.conn, store.MetaApplied, last.LSN); err != nil {
 			return err
 		}
 	}
-	if err := a.node.engine.Commit(ctx, a.conn, dialect.Replay); err != nil {
-		return fmt.Errorf("ddb: node %s: apply entry %d: %w", a.node.id, last.LSN, err)
+	if err := a.node.Engine.Commit(ctx, a.conn, dialect.Replay); err != nil {
+		return fmt.Errorf("ddb: node %s: apply entry %d: %w", a.node.ID, last.LSN, err)
 	}
 	a.closed(true)
 	if last.LSN >= a.through {
@@ -279,7 +280,7 @@ func (a *applier) batches(ctx context.Context, bodies []*journal.Body) error {
 	if a.opts.Role == Snap {
 		return nil
 	}
-	return setReceived(ctx, a.node, a.node.quick(a.conn), received)
+	return setReceived(ctx, a.node, a.node.Quick(a.conn), received)
 }
 
 // file puts parts whose rows are in the database into a journal that is not, as soon as
@@ -293,7 +294,7 @@ func (a *applier) file(ctx context.Context, parts []Part) error {
 	if n == 0 {
 		return nil
 	}
-	if err := a.node.journal.Append(ctx, a.unfiled[:n]...); err != nil {
+	if err := a.node.Journal.Append(ctx, a.unfiled[:n]...); err != nil {
 		return err
 	}
 	a.pos = a.unfiled[n-1].Position()
@@ -307,9 +308,9 @@ func (a *applier) begin(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := a.node.engine.Begin(ctx, a.conn, dialect.Replay); err != nil {
+	if err := a.node.Engine.Begin(ctx, a.conn, dialect.Replay); err != nil {
 		a.closed(false)
-		return fmt.Errorf("ddb: node %s: apply: %w", a.node.id, err)
+		return fmt.Errorf("ddb: node %s: apply: %w", a.node.ID, err)
 	}
 	a.open = true
 	if a.opened != nil {
@@ -338,22 +339,22 @@ func (a *applier) tx(ctx context.Context, f func() error) error {
 		a.abort()
 		return err
 	}
-	err = a.node.engine.Commit(ctx, a.conn, dialect.Replay)
+	err = a.node.Engine.Commit(ctx, a.conn, dialect.Replay)
 	a.closed(err == nil)
 	return err
 }
 
 // record puts the parts into the journal, in the transaction of their rows (R1).
 func (a *applier) record(ctx context.Context, parts []Part, bodies []*journal.Body) error {
-	j, inside := a.node.journal.(journal.Transactional)
+	j, inside := a.node.Journal.(journal.Transactional)
 	for i := range parts {
 		if !inside {
 			a.unfiled = append(a.unfiled, parts[i])
-		} else if err := j.AppendIn(ctx, a.node.quick(a.conn), parts[i]); err != nil {
+		} else if err := j.AppendIn(ctx, a.node.Quick(a.conn), parts[i]); err != nil {
 			return err
 		}
 		if len(bodies[i].Schema) > 0 {
-			if err := a.node.setMeta(ctx, a.conn, metaIntent, nil); err != nil {
+			if err := a.node.SetMeta(ctx, a.conn, store.MetaIntent, nil); err != nil {
 				return err
 			}
 		}
@@ -364,19 +365,19 @@ func (a *applier) record(ctx context.Context, parts []Part, bodies []*journal.Bo
 // rows applies the row states of the bodies in order. States of the same row that
 // wait together are written once, the last one.
 func (a *applier) rows(ctx context.Context, bodies []*journal.Body) error {
-	cat := a.node.tables.Load()
+	cat := a.node.Tables.Load()
 	pending := newCoalescer()
 	mixed := a.through > 0
 	for _, b := range bodies {
 		mixed = mixed || b.Mixed
 		for _, c := range b.Changes {
 			name := journal.TableName{Database: c.Database, Table: c.Table}
-			t := cat.byName[name]
+			t := cat.ByName[name]
 			if t == nil {
-				return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.node.id, name)
+				return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.node.ID, name)
 			}
 			if err := c.SameColumns(t); err != nil {
-				return fmt.Errorf("ddb: node %s: %w", a.node.id, err)
+				return fmt.Errorf("ddb: node %s: %w", a.node.ID, err)
 			}
 			if err := a.rememberNext(ctx, t, c); err != nil {
 				return err
@@ -415,7 +416,7 @@ func (a *applier) flush(ctx context.Context, c *coalescer, mixed bool) error {
 	for _, t := range c.order {
 		rows := c.rows[t].list
 		write := func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
-			return a.node.engine.Apply(ctx, c, t, rows, mode)
+			return a.node.Engine.Apply(ctx, c, t, rows, mode)
 		}
 		if a.mine != nil {
 			var err error
@@ -431,7 +432,7 @@ func (a *applier) flush(ctx context.Context, c *coalescer, mixed bool) error {
 			continue
 		}
 		if err := write(ctx, a.conn, t, rows, mode); err != nil {
-			return fmt.Errorf("ddb: node %s: apply to table %s: %w", a.node.id, t.Name, err)
+			return fmt.Errorf("ddb: node %s: apply to table %s: %w", a.node.ID, t.Name, err)
 		}
 		if a.wrote != nil {
 			if err := a.wrote(ctx, a.conn, t, rows); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // intent notes that a schema entry is about to be run where that cannot be part of a
@@ -33,8 +34,8 @@ func (a *applier) beforeSchema(ctx context.Context, statements []dialect.Stateme
 	if err := a.schemaRuns(ctx, a.conn, statements); err != nil {
 		return err
 	}
-	if err := a.node.engine.Commit(ctx, a.conn, dialect.Replay); err != nil {
-		return fmt.Errorf("ddb: node %s: prepare for schema statements: %w", a.node.id, err)
+	if err := a.node.Engine.Commit(ctx, a.conn, dialect.Replay); err != nil {
+		return fmt.Errorf("ddb: node %s: prepare for schema statements: %w", a.node.ID, err)
 	}
 	a.open = false
 	return nil
@@ -43,10 +44,10 @@ func (a *applier) beforeSchema(ctx context.Context, statements []dialect.Stateme
 // schema runs the statements of an entry.
 func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Statement) error {
 	done := 0
-	if !a.node.engine.Transactional() {
+	if !a.node.Engine.Transactional() {
 		// A statement that is cut off may run on in the server, so a lost link does not cut it off.
 		ctx = context.WithoutCancel(ctx)
-		in, ok, err := metaValue[intent](ctx, a.node, a.conn, metaIntent)
+		in, ok, err := store.Value[intent](ctx, a.node, a.conn, store.MetaIntent)
 		if err != nil {
 			return err
 		}
@@ -64,21 +65,21 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 		}
 	}
 	for i := done; i < len(statements); i++ {
-		if !a.node.engine.Transactional() {
+		if !a.node.Engine.Transactional() {
 			mark, err := a.schemaMark(ctx)
 			if err != nil {
 				return err
 			}
-			if err := a.node.setMetaValue(ctx, a.conn, metaIntent, intent{LSN: lsn, Step: i, Mark: mark}); err != nil {
+			if err := a.node.SetValue(ctx, a.conn, store.MetaIntent, intent{LSN: lsn, Step: i, Mark: mark}); err != nil {
 				return err
 			}
 		}
 		if err := a.runSchema(ctx, statements[i]); err != nil {
-			return fmt.Errorf("%w: node %s: schema statement of entry %d: %w", ErrDiverged, a.node.id, lsn, err)
+			return fmt.Errorf("%w: node %s: schema statement of entry %d: %w", ErrDiverged, a.node.ID, lsn, err)
 		}
 	}
-	a.node.log.Info("schema changed", "epoch", a.pos.Epoch, "lsn", lsn, "statement", sqlclass.Brief(statements[len(statements)-1].SQL), "statements", len(statements))
-	if _, err := a.node.loadTables(ctx, a.conn); err != nil {
+	a.node.Log.Info("schema changed", "epoch", a.pos.Epoch, "lsn", lsn, "statement", sqlclass.Brief(statements[len(statements)-1].SQL), "statements", len(statements))
+	if _, err := a.node.LoadTables(ctx, a.conn); err != nil {
 		return err
 	}
 	if a.schemaRan != nil {
@@ -90,13 +91,13 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 // schemaMark tells two states of the schema apart by their text and by the tables' incarnations: unlike the dialect's
 // version, which may count in seconds, it shows every statement, and one that makes tables change places too.
 func (a *applier) schemaMark(ctx context.Context) (string, error) {
-	objects, err := a.node.engine.Objects(ctx, a.conn)
+	objects, err := a.node.Engine.Objects(ctx, a.conn)
 	if err != nil {
-		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.node.id, err)
+		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.node.ID, err)
 	}
-	tables, err := a.node.engine.Tables(ctx, a.conn)
+	tables, err := a.node.Engine.Tables(ctx, a.conn)
 	if err != nil {
-		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.node.id, err)
+		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.node.ID, err)
 	}
 	h := sha256.New()
 	for _, o := range objects {
@@ -110,24 +111,24 @@ func (a *applier) schemaMark(ctx context.Context) (string, error) {
 
 // runSchema runs one statement, or keeps it back: triggers act at the origin only.
 func (a *applier) runSchema(ctx context.Context, s dialect.Statement) error {
-	info, err := sqlclass.ParseSchema(classOf(a.node.dialect.Name()), s.SQL)
+	info, err := sqlclass.ParseSchema(store.ClassOf(a.node.Dialect.Name()), s.SQL)
 	if err == nil && info.Object == "TRIGGER" && a.opts.Role == Replica {
 		return a.keepBack(ctx, s, info)
 	}
 	if err == nil && info.Object == "DATABASE" && info.Verb == "DROP" {
-		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+a.node.engine.Own("deferred")+" WHERE db = ?", a.node.logical(info.Name)); err != nil {
+		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+a.node.Engine.Own("deferred")+" WHERE db = ?", a.node.Logical(info.Name)); err != nil {
 			return err
 		}
 	}
-	s.Database = a.node.physical(s.Database)
-	return a.node.run(ctx, a.conn, &s)
+	s.Database = a.node.Physical(s.Database)
+	return a.node.Run(ctx, a.conn, &s)
 }
 
 // keepBack notes what a replica's triggers are to be when it is promoted.
 func (a *applier) keepBack(ctx context.Context, s dialect.Statement, info sqlclass.SchemaInfo) error {
-	own, database := a.node.engine.Own("deferred"), s.Database
-	if info.Database != "" && a.node.primary != "" {
-		database = a.node.logical(info.Database)
+	own, database := a.node.Engine.Own("deferred"), s.Database
+	if info.Database != "" && a.node.Primary != "" {
+		database = a.node.Logical(info.Database)
 	}
 	_, err := a.conn.ExecContext(ctx, "DELETE FROM "+own+" WHERE kind = 'trigger' AND db = ? AND name = ?", database, info.Name)
 	if err == nil && info.Verb != "DROP" {

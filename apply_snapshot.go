@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -15,7 +16,7 @@ import (
 // refuseOlder keeps a master, whoever it is, from taking the node back to an earlier state without Rejoin.
 func (a *applier) refuseOlder(head snapshotHead) error {
 	if at, to := a.pos, head.Base; at.LSN > 0 && !head.Resume && !a.opts.Rejoin && (to.Epoch < at.Epoch || to.LSN < at.LSN) {
-		return fmt.Errorf("%w: the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between; set Rejoin on it to replace its data", ErrForked, to, a.node.id, at)
+		return fmt.Errorf("%w: the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between; set Rejoin on it to replace its data", ErrForked, to, a.node.ID, at)
 	}
 	return nil
 }
@@ -30,9 +31,9 @@ func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err err
 	a.received, a.filed, a.taking = 0, head.File, false
 	if a.total = head.Total; head.Resume {
 		var begun bool
-		a.cursor, begun, err = metaValue[cursor](ctx, a.node, a.conn, metaCursor)
+		a.cursor, begun, err = store.Value[cursor](ctx, a.node, a.conn, store.MetaCursor)
 		if err == nil && (!begun || a.cursor.Base != head.Base) {
-			return fault.Damaged("node %s: the master goes on with a snapshot from %v, which this node has not begun", a.node.id, head.Base)
+			return fault.Damaged("node %s: the master goes on with a snapshot from %v, which this node has not begun", a.node.ID, head.Base)
 		}
 		a.loaded, a.taking = a.cursor.Rows, err == nil
 		return err
@@ -42,19 +43,19 @@ func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err err
 		return err
 	}
 	// While there is no cursor and no journal the node has nothing: a crash from here on starts over.
-	if err := a.node.engine.Wipe(ctx, a.conn); err != nil {
-		return fmt.Errorf("ddb: node %s: empty the database for a snapshot: %w", a.node.id, err)
+	if err := a.node.Engine.Wipe(ctx, a.conn); err != nil {
+		return fmt.Errorf("ddb: node %s: empty the database for a snapshot: %w", a.node.ID, err)
 	}
 	for _, o := range head.Objects {
 		if err := a.makeObject(ctx, o); err != nil {
-			return fmt.Errorf("ddb: node %s: create %s %s: %w", a.node.id, o.Kind, o.Name, err)
+			return fmt.Errorf("ddb: node %s: create %s %s: %w", a.node.ID, o.Kind, o.Name, err)
 		}
 	}
-	if _, err := a.node.loadTables(ctx, a.conn); err != nil {
+	if _, err := a.node.LoadTables(ctx, a.conn); err != nil {
 		return err
 	}
 	a.cursor.Base = head.Base
-	err = a.node.setMetaValue(ctx, a.conn, metaCursor, a.cursor)
+	err = a.node.SetValue(ctx, a.conn, store.MetaCursor, a.cursor)
 	a.taking = err == nil
 	return err
 }
@@ -65,23 +66,23 @@ func (a *applier) clearJournal(ctx context.Context) error {
 		return err
 	}
 	for _, table := range slices.Concat([]string{"journal", "journal_rest", "deferred", "received"}, dialect.OwnReplicated) {
-		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+a.node.engine.Own(table)); err != nil {
+		if _, err := a.conn.ExecContext(ctx, "DELETE FROM "+a.node.Engine.Own(table)); err != nil {
 			return err
 		}
 	}
-	for _, key := range []string{metaCursor, metaIntent, metaSchema, metaThrough, metaApplied} {
-		if err := a.node.setMeta(ctx, a.conn, key, nil); err != nil {
+	for _, key := range []string{store.MetaCursor, store.MetaIntent, store.MetaSchema, store.MetaThrough, store.MetaApplied} {
+		if err := a.node.SetMeta(ctx, a.conn, key, nil); err != nil {
 			return err
 		}
 	}
 	if !a.inside() {
 		// The journal begins anew with the snapshot's end. Until then this cursor, of which no
 		// master can make anything, tells that the node has nothing.
-		if err := a.node.setMetaValue(ctx, a.conn, metaCursor, cursor{Base: Position{LSN: loading}}); err != nil {
+		if err := a.node.SetValue(ctx, a.conn, store.MetaCursor, cursor{Base: Position{LSN: loading}}); err != nil {
 			return err
 		}
 	}
-	err := a.node.engine.Commit(ctx, a.conn, dialect.Replay)
+	err := a.node.Engine.Commit(ctx, a.conn, dialect.Replay)
 	if err == nil && a.emptied != nil {
 		a.emptied()
 	}
@@ -96,15 +97,15 @@ func (a *applier) clearJournal(ctx context.Context) error {
 
 func (a *applier) makeObject(ctx context.Context, o dialect.Object) error {
 	if o.Kind == "trigger" && a.opts.Role == Replica {
-		_, err := a.conn.ExecContext(ctx, "INSERT INTO "+a.node.engine.Own("deferred")+" (kind, db, name, body) VALUES (?, ?, ?, ?)", o.Kind, o.Database, o.Name, o.SQL)
+		_, err := a.conn.ExecContext(ctx, "INSERT INTO "+a.node.Engine.Own("deferred")+" (kind, db, name, body) VALUES (?, ?, ?, ?)", o.Kind, o.Database, o.Name, o.SQL)
 		return err
 	}
 	if o.Kind == "database" {
-		if _, err := a.node.addDatabase(ctx, a.conn, o.Name); err != nil {
+		if _, err := a.node.AddDatabase(ctx, a.conn, o.Name); err != nil {
 			return err
 		}
 	}
-	return a.node.engine.Run(ctx, a.conn, &dialect.Statement{SQL: o.SQL, Database: a.node.physical(o.Database)})
+	return a.node.Engine.Run(ctx, a.conn, &dialect.Statement{SQL: o.SQL, Database: a.node.Physical(o.Database)})
 }
 
 // snapshotRows stores a chunk and how far it brings the snapshot, together.
@@ -114,20 +115,20 @@ func (a *applier) snapshotRows(ctx context.Context, r *decodedRows) error {
 	}
 	c := r.Change
 	name := journal.TableName{Database: c.Database, Table: c.Table}
-	t := a.node.tables.Load().byName[name]
+	t := a.node.Tables.Load().ByName[name]
 	if t == nil {
-		return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.node.id, name)
+		return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.node.ID, name)
 	}
 	if err := c.SameColumns(t); err != nil {
-		return fmt.Errorf("ddb: node %s: %w", a.node.id, err)
+		return fmt.Errorf("ddb: node %s: %w", a.node.ID, err)
 	}
 	rows := r.rows
 	next := cursor{Base: a.cursor.Base, Table: name.String(), After: r.After, Rows: a.loaded + int64(len(rows))}
 	err := a.tx(ctx, func() error {
-		if err := a.node.engine.Apply(ctx, a.conn, t, rows, dialect.Replace); err != nil {
-			return fmt.Errorf("ddb: node %s: load table %s: %w", a.node.id, name, err)
+		if err := a.node.Engine.Apply(ctx, a.conn, t, rows, dialect.Replace); err != nil {
+			return fmt.Errorf("ddb: node %s: load table %s: %w", a.node.ID, name, err)
 		}
-		return a.node.setMetaValue(ctx, a.conn, metaCursor, next)
+		return a.node.SetValue(ctx, a.conn, store.MetaCursor, next)
 	})
 	if err != nil {
 		return err
@@ -148,7 +149,7 @@ func (a *applier) progress(table string, done bool) {
 // expects checks that the rows of a snapshot, or its file, are what comes now.
 func (a *applier) expects(file bool) error {
 	if !a.taking || file != a.filed {
-		return fault.Damaged("node %s: a piece of a snapshot came that was not announced", a.node.id)
+		return fault.Damaged("node %s: a piece of a snapshot came that was not announced", a.node.ID)
 	}
 	return nil
 }
@@ -165,7 +166,7 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 	anchor.Records = -1 // an anchor holds no rows: it only gives the chain a start
 	anchor.Payload = []byte{}
 	anchor.At = time.Now().UnixNano()
-	if a.schemaRan != nil && !a.node.engine.Transactional() {
+	if a.schemaRan != nil && !a.node.Engine.Transactional() {
 		if err := a.schemaRan(ctx, a.conn); err != nil {
 			return err
 		}
@@ -176,15 +177,15 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 				return err
 			}
 		}
-		if err := a.node.setMeta(ctx, a.conn, metaCursor, nil); err != nil {
+		if err := a.node.SetMeta(ctx, a.conn, store.MetaCursor, nil); err != nil {
 			return err
 		}
 		if through > 0 {
-			if err := a.node.setMetaValue(ctx, a.conn, metaThrough, through); err != nil {
+			if err := a.node.SetValue(ctx, a.conn, store.MetaThrough, through); err != nil {
 				return err
 			}
 		}
-		if j, ok := a.node.journal.(journal.Transactional); ok && anchor.LSN > 0 {
+		if j, ok := a.node.Journal.(journal.Transactional); ok && anchor.LSN > 0 {
 			return j.AppendIn(ctx, a.conn, anchor)
 		}
 		return nil
@@ -192,7 +193,7 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 	var err error
 	if !a.inside() && anchor.LSN > 0 {
 		// Before the cursor goes: a crash in between makes the node begin again.
-		if err := a.node.journal.Append(ctx, anchor); err != nil {
+		if err := a.node.Journal.Append(ctx, anchor); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -128,7 +129,7 @@ func (c *Cluster) conflicts(ctx context.Context, where string, args ...any) ([]C
 	if c.node == nil {
 		return nil, errors.New("a Cluster made by Wrap has no conflicts table")
 	}
-	rows, err := c.node.db.QueryContext(ctx, "SELECT "+conflictColumns+" FROM "+c.node.engine.Own("conflicts")+" WHERE "+where, args...)
+	rows, err := c.node.DB.QueryContext(ctx, "SELECT "+conflictColumns+" FROM "+c.node.Engine.Own("conflicts")+" WHERE "+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -199,22 +200,22 @@ func (c *Cluster) settleConflict(ctx context.Context, id, state string, f func(*
 // conflictsTable names the table where the transaction runs: a replica's runs on the master, whose
 // databases may have other names.
 func (c *Cluster) conflictsTable(ctx context.Context, tx *sql.Tx) (string, error) {
-	own := c.node.engine.Own("conflicts")
-	if c.node.dialect.Name() != "mysql" || c.opts.Role != Replica {
+	own := c.node.Engine.Own("conflicts")
+	if c.node.Dialect.Name() != "mysql" || c.opts.Role != Replica {
 		return own, nil
 	}
 	var there sql.NullString
 	if err := tx.QueryRowContext(ctx, "SELECT DATABASE()").Scan(&there); err != nil || there.String == "" {
 		return own, err
 	}
-	here := quoteName("", c.node.primary+"_ddb")
-	return strings.Replace(own, here, quoteName("", there.String+"_ddb"), 1), nil
+	here := store.QuoteName("", c.node.Primary+"_ddb")
+	return strings.Replace(own, here, store.QuoteName("", there.String+"_ddb"), 1), nil
 }
 
 // rewrite writes a row that lost.
 func (c *Cluster) rewrite(ctx context.Context, tx *sql.Tx, k Conflict, lost string) error {
 	name := journal.TableName{Database: k.Database, Table: k.Table}
-	t := c.node.tables.Load().byName[name]
+	t := c.node.Tables.Load().ByName[name]
 	if t == nil {
 		return fmt.Errorf("there is no table %s any more; create it again, or dismiss the conflict", name)
 	}
@@ -222,14 +223,14 @@ func (c *Cluster) rewrite(ctx context.Context, tx *sql.Tx, k Conflict, lost stri
 	if err != nil {
 		return err
 	}
-	table := quoteName(c.node.physical(k.Database), k.Table)
-	if c.node.dialect.Name() == "mysql" && k.Database == "" {
-		table = quoteName("", k.Table) // the master may have another name for the database
+	table := store.QuoteName(c.node.Physical(k.Database), k.Table)
+	if c.node.Dialect.Name() == "mysql" && k.Database == "" {
+		table = store.QuoteName("", k.Table) // the master may have another name for the database
 	}
 	var where []string
 	var whereArgs []any
 	for _, f := range key {
-		where = append(where, quoteName("", f.name)+" = ?")
+		where = append(where, store.QuoteName("", f.name)+" = ?")
 		whereArgs = append(whereArgs, f.value)
 	}
 	condition := " WHERE " + strings.Join(where, " AND ")

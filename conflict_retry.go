@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // losers returns the row that lost, as far as the table still has its columns, and those of its fields that the loser had changed.
@@ -46,7 +47,7 @@ func (w *rewriting) run(ctx context.Context, tx *sql.Tx) error {
 	var names, marks, set []string
 	var args []any
 	for _, f := range w.fields {
-		name := quoteName("", f.name)
+		name := store.QuoteName("", f.name)
 		names, marks, set, args = append(names, name), append(marks, "?"), append(set, name+" = ?"), append(args, f.value)
 	}
 	query := "INSERT INTO " + w.table + " (" + strings.Join(names, ", ") + ") VALUES (" + strings.Join(marks, ", ") + ")"
@@ -72,7 +73,7 @@ func (w *rewriting) stands(ctx context.Context, tx *sql.Tx) (bool, error) {
 	query, args := "SELECT COUNT(*) FROM "+w.table+w.condition, slices.Clone(w.key)
 	var columns []string
 	for _, f := range w.fields {
-		query, args = query+" AND "+quoteName("", f.name)+" <=> ?", append(args, f.value)
+		query, args = query+" AND "+store.QuoteName("", f.name)+" <=> ?", append(args, f.value)
 		columns = append(columns, f.name)
 	}
 	broken, err := mysql.Checks(ctx, tx, w.database, w.name, columns)

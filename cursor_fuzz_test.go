@@ -42,7 +42,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add(seed(f, cursor{Base: Position{LSN: loading}, Table: "i"}))
 	f.Add(seed(f, cursor{Base: Position{LSN: 1 << 43}}))
 	s := &sender{m: c.m}
-	cat := c.m.seq.node.tables.Load()
+	cat := c.m.seq.node.Tables.Load()
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		from, err := wire.DecodeChecked[cursor](payload)
 		if refusedWell(t, err) {
@@ -53,17 +53,17 @@ func FuzzCursor(f *testing.F) {
 		if !s.resumable(ctx, &from, schemaRecord{}, cat) || from.Table == "" {
 			return
 		}
-		for _, tab := range cat.replicated() {
-			if c.m.seq.node.name(tab).String() != from.Table {
+		for _, tab := range cat.Replicated() {
+			if c.m.seq.node.Name(tab).String() != from.Table {
 				continue
 			}
-			_, _ = c.m.seq.node.engine.Scan(ctx, c.m.seq.node.db, tab, from.After, 10, func(values []any) error {
+			_, _ = c.m.seq.node.Engine.Scan(ctx, c.m.seq.node.DB, tab, from.After, 10, func(values []any) error {
 				if len(values) != len(tab.Stored) {
 					t.Fatalf("a row of %d values", len(values))
 				}
 				return nil
 			})
-			_ = c.m.seq.node.engine.Lookup(ctx, c.m.seq.node.db, tab, [][]any{from.After}, func(dialect.Row) error { return nil })
+			_ = c.m.seq.node.Engine.Lookup(ctx, c.m.seq.node.DB, tab, [][]any{from.After}, func(dialect.Row) error { return nil })
 		}
 	})
 }

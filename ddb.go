@@ -16,6 +16,7 @@ import (
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -26,8 +27,8 @@ type Cluster struct {
 	opts    Options
 	access  *atomic.Pointer[Access] // in place of opts.Key, opts.OldKey and opts.Nodes, which SetAccess does not change
 	log     hclog.Logger
-	node    *node       // nil in a Cluster made by Wrap
-	own     health.Self // what Options.HealthChecker says
+	node    *store.Store // nil in a Cluster made by Wrap
+	own     health.Self  // what Options.HealthChecker says
 	m       *master
 	f       *follower
 	class   sqlclass.Dialect
@@ -80,14 +81,14 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := openNode(ctx, db, o.node())
+	n, err := store.Open(ctx, db, o.node())
 	if err != nil {
 		return nil, err
 	}
-	c := newCluster(o, n.log)
+	c := newCluster(o, n.Log)
 	c.access.Store(o.access())
-	warnAccess(n.log, o, c.access.Load())
-	c.node, c.class = n, classOf(n.dialect.Name())
+	warnAccess(n.Log, o, c.access.Load())
+	c.node, c.class = n, store.ClassOf(n.Dialect.Name())
 	c.knowOwn()
 	if o.Role == Master {
 		err = c.openMaster(ctx)
@@ -95,7 +96,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 		err = c.openFollower(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.sqlDB.Close(), c.streams.Close(), n.unlock())
+		return nil, errors.Join(err, c.sqlDB.Close(), c.streams.Close(), n.Unlock())
 	}
 	c.run()
 	return c, nil
@@ -117,10 +118,10 @@ func (c *Cluster) run() {
 		c.tasks.Go(func() { c.notices.run(ctx, c.opts.OnHealth) })
 	}
 	if c.node != nil {
-		c.tasks.Go(func() { c.node.watchLock(ctx) })
+		c.tasks.Go(func() { c.node.WatchLock(ctx) })
 		if c.opts.HealthChecker != nil {
 			c.tasks.Go(func() {
-				c.own.Run(ctx, c.opts.HealthChecker, c.opts.ID, c.node.db, c.opts.Heartbeat, c.opts.MaxLag, c.checkedUp)
+				c.own.Run(ctx, c.opts.HealthChecker, c.opts.ID, c.node.DB, c.opts.Heartbeat, c.opts.MaxLag, c.checkedUp)
 			})
 		}
 	}
@@ -162,7 +163,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 	}
 	c.m = m
 	st := func() health.Status { return m.nodes()[0] }
-	c.self = &member{id: c.opts.ID, db: c.node.db, local: true, master: true, status: st,
+	c.self = &member{id: c.opts.ID, db: c.node.DB, local: true, master: true, status: st,
 		lsn: func() LSN { return m.seq.state.Load().pos.LSN }, lag: func() time.Duration { return 0 }}
 	if m.writer == nil {
 		c.writes = &pooledWrites{c: c, m: m}
@@ -194,7 +195,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 	c.f = f
 	f.changed = c.refresh
 	f.serveSQL = c.serveFollower
-	c.self = &member{id: c.opts.ID, db: c.node.db, local: true, status: f.status,
+	c.self = &member{id: c.opts.ID, db: c.node.DB, local: true, status: f.status,
 		lsn: func() LSN { return f.state.Load().pos.LSN }, lag: f.staleness}
 	c.toMain = sql.OpenDB(remote.NewConnector(func(ctx context.Context) (net.Conn, error) {
 		up, err := f.upstream()
@@ -247,7 +248,7 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, rol
 
 // serveFollower answers the master's reads from the local database.
 func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
-	err := remote.Serve(ctx, conn, c.node.db, remote.ServeOptions{ReadOnly: true, Guard: c.guardLocal, Check: func(query string) error {
+	err := remote.Serve(ctx, conn, c.node.DB, remote.ServeOptions{ReadOnly: true, Guard: c.guardLocal, Check: func(query string) error {
 		if !c.f.whole() {
 			return fmt.Errorf("%w to reads while it takes in whole tables: node %s", ErrClosed, c.opts.ID) // to be tried elsewhere
 		}
@@ -461,7 +462,7 @@ func (c *Cluster) Close() error {
 		err = errors.Join(err, c.f.stop())
 	}
 	if c.node != nil {
-		err = errors.Join(err, c.node.unlock())
+		err = errors.Join(err, c.node.Unlock())
 	}
 	return err
 }

@@ -50,7 +50,7 @@ var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
 		own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/memory", "internal/mysql", "internal/remote", "internal/rights",
-			"internal/sqlclass", "internal/sqlite", "internal/watch", "internal/wire"},
+			"internal/sqlclass", "internal/sqlite", "internal/store", "internal/watch", "internal/wire"},
 		modules: []string{cborModule, compressModule, hclogModule, mysqlModule, sqliteModule, syncModule, timeModule},
 	},
 
@@ -82,6 +82,10 @@ var importRules = map[string]importRule{
 	"internal/mysql/transactions": {own: append([]string{"internal/mysql/catalog", "internal/mysql/sessions", "internal/mysql/capture"}, mysqlGround...)},
 	"internal/mysql/schema":       {own: append([]string{"internal/mysql/catalog", "internal/mysql/sessions", "internal/mysql/capture"}, mysqlGround...)},
 	"internal/mysql":              {own: []string{"dialect", "internal/mysql/..."}},
+
+	// The parts of a node, bottom up.
+	"internal/store": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/mysql", "internal/rights", "internal/sqlclass",
+		"internal/sqlite", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},
 
 	// Parts of the library that know nothing of it.
 	"internal/sqlclass": {},

@@ -17,7 +17,7 @@ func (c *Cluster) Objects(ctx context.Context) ([]dialect.Object, error) {
 	if c.node == nil {
 		return nil, errors.New("ddb: a Cluster made by Wrap does not read the schema")
 	}
-	list, err := c.node.engine.Objects(ctx, c.node.db)
+	list, err := c.node.Engine.Objects(ctx, c.node.DB)
 	if err != nil {
 		return nil, fmt.Errorf("ddb: objects: %w", err)
 	}
@@ -33,7 +33,7 @@ func (c *Cluster) PingLocal(ctx context.Context) error {
 	if c.node == nil {
 		return wrapError("ping", c.masterDB().PingContext(ctx))
 	}
-	return wrapError("ping", c.node.db.PingContext(ctx))
+	return wrapError("ping", c.node.DB.PingContext(ctx))
 }
 
 type answerKey struct{}

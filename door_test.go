@@ -215,7 +215,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 	require.False(t, c.sharesKeys())
 	for _, table := range []string{"followers", "received"} {
 		var rows int
-		require.NoError(t, c.node.db.QueryRow("SELECT count(*) FROM "+c.node.engine.Own(table)).Scan(&rows))
+		require.NoError(t, c.node.DB.QueryRow("SELECT count(*) FROM "+c.node.Engine.Own(table)).Scan(&rows))
 		require.Zero(t, rows, table)
 	}
 	require.Eventually(t, func() bool { c.rebuild(); c.mu.Lock(); defer c.mu.Unlock(); return len(c.remote) == 0 }, time.Minute, time.Millisecond)

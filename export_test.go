@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -21,8 +22,8 @@ func DefaultJournal(tb testing.TB, db *sql.DB, d dialect.Dialect) Journal {
 	if err := engine.CreateOwn(context.Background(), db); err != nil {
 		tb.Fatal(err)
 	}
-	n := &node{db: db, engine: engine}
-	return journal.NewSQL(db, engine, n.inTx)
+	n := &store.Store{DB: db, Engine: engine}
+	return journal.NewSQL(db, engine, n.InTx)
 }
 
 // ToMain returns the connections of a follower to its master, as whoever has stolen its key would have them: nothing is
@@ -42,7 +43,7 @@ func Notices() (add func(health.Status), run func(context.Context, func(health.S
 var Preamble = preamble
 
 // ClusterID is that of the node's cluster.
-func ClusterID(c *Cluster) string { return c.node.clusterID }
+func ClusterID(c *Cluster) string { return c.node.ClusterID }
 
 // EvilMaster lets every follower in and orders a snapshot.
 type EvilMaster struct {
@@ -117,4 +118,4 @@ func RegisterSnap(ctx context.Context, c *Cluster, id string) (int64, error) {
 }
 
 // OwnTable is the name of a table of ddb's own.
-func OwnTable(c *Cluster, name string) string { return c.node.engine.Own(name) }
+func OwnTable(c *Cluster, name string) string { return c.node.Engine.Own(name) }

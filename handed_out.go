@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -35,14 +36,14 @@ func hidesKeys(t *dialect.Table) bool {
 
 // addCounters adds the counters of tables, asked for after the snapshot of their rows was opened: none of these has a higher value.
 func (s *sequencer) addCounters(ctx context.Context, q dialect.Querier, b *journal.Entry, noted []*dialect.Table, x *extra) error {
-	e, ok := s.node.engine.(counting)
+	e, ok := s.node.Engine.(counting)
 	if !ok {
 		return nil
 	}
 	tables := noted
 	all := x != nil && x.counters
 	if all {
-		tables = s.node.tables.Load().replicated()
+		tables = s.node.Tables.Load().Replicated()
 	}
 	for _, t := range tables {
 		if !hidesKeys(t) && !(all && autoIncrement(t) != "") {
@@ -59,34 +60,34 @@ func (s *sequencer) addCounters(ctx context.Context, q dialect.Querier, b *journ
 
 // rememberNext notes what the change says of the table's counter, in the transaction of its rows.
 func (a *applier) rememberNext(ctx context.Context, t *dialect.Table, c *Change) error {
-	e, ok := a.node.engine.(counting)
+	e, ok := a.node.Engine.(counting)
 	if !ok || c.Next < 2 {
 		return nil
 	}
 	if err := e.Remember(ctx, a.conn, t, c.Next-1); err != nil {
-		return fmt.Errorf("ddb: node %s: apply: %w", a.node.id, err)
+		return fmt.Errorf("ddb: node %s: apply: %w", a.node.ID, err)
 	}
 	return nil
 }
 
 // settleCounters is raiseCounters for a database that ddb is about to leave.
-func settleCounters(ctx context.Context, n *node) error {
-	c, err := n.engine.Conn(ctx, dialect.Pass)
+func settleCounters(ctx context.Context, n *store.Store) error {
+	c, err := n.Engine.Conn(ctx, dialect.Pass)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: %w", n.id, err)
+		return fmt.Errorf("ddb: node %s: %w", n.ID, err)
 	}
-	defer n.engine.Release(c)
+	defer n.Engine.Release(c)
 	return raiseCountersOf(ctx, n, c)
 }
 
 // raiseCounters is RaiseCounters where there is something to raise.
-func raiseCountersOf(ctx context.Context, n *node, q dialect.Querier) error {
-	e, ok := n.engine.(counting)
+func raiseCountersOf(ctx context.Context, n *store.Store, q dialect.Querier) error {
+	e, ok := n.Engine.(counting)
 	if !ok {
 		return nil
 	}
 	if err := e.RaiseCounters(ctx, q); err != nil {
-		return fmt.Errorf("ddb: node %s: %w", n.id, err)
+		return fmt.Errorf("ddb: node %s: %w", n.ID, err)
 	}
 	return nil
 }

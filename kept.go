@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -20,23 +21,23 @@ import (
 
 // shippable lists what followers get of the objects, with databases named as in entries: without what every node has by
 // itself, and without what is kept on the master, whose names it returns too.
-func shippable(n *node, cat *catalogue, objects []dialect.Object) (list []dialect.Object, kept []string) {
+func shippable(n *store.Store, cat *store.Catalogue, objects []dialect.Object) (list []dialect.Object, kept []string) {
 	refused := make(map[journal.TableName]bool)
-	for _, t := range cat.list {
+	for _, t := range cat.List {
 		if t.Refusal != "" {
-			refused[n.name(t)] = true
+			refused[n.Name(t)] = true
 			kept = append(kept, t.Name)
 		}
 	}
 	kept, views := keptViews(objects, kept)
 	for _, o := range objects {
-		on := journal.TableName{Database: n.logical(o.Database), Table: o.Name}
+		on := journal.TableName{Database: n.Logical(o.Database), Table: o.Name}
 		if o.Kind == "index" || o.Kind == "trigger" {
-			info, _ := sqlclass.ParseSchema(classOf(n.dialect.Name()), o.SQL)
+			info, _ := sqlclass.ParseSchema(store.ClassOf(n.Dialect.Name()), o.SQL)
 			on.Table = info.On.Name
 		}
 		switch {
-		case o.Kind == "database" && o.Name == n.primary:
+		case o.Kind == "database" && o.Name == n.Primary:
 			continue
 		case o.Kind == "database":
 			o.Database = ""
@@ -45,15 +46,15 @@ func shippable(n *node, cat *catalogue, objects []dialect.Object) (list []dialec
 		case o.Kind != "function" && o.Kind != "procedure" && (among(n, refused, on) || among(n, views, journal.TableName{Database: o.Database, Table: on.Table})):
 			continue
 		}
-		o.Database = n.logical(o.Database)
+		o.Database = n.Logical(o.Database)
 		list = append(list, o)
 	}
 	return list, kept
 }
 
 // among reports whether a name is one of the set, as the database tells names apart that it writes itself.
-func among(n *node, set map[journal.TableName]bool, name journal.TableName) bool {
-	if n.dialect.Name() != "sqlite" {
+func among(n *store.Store, set map[journal.TableName]bool, name journal.TableName) bool {
+	if n.Dialect.Name() != "sqlite" {
 		return set[name]
 	}
 	for has := range set {
@@ -122,9 +123,9 @@ func inName(text string, i int) bool {
 
 // concernsKept reports whether statements are about what is kept on the master, or have made a view one that is kept,
 // or one that is not, in passing: followers cannot run them, and are told of what has changed instead.
-func concernsKept(before *catalogue, st *schemaState, rec schemaRecord, statements []dialect.Statement) bool {
+func concernsKept(before *store.Catalogue, st *schemaState, rec schemaRecord, statements []dialect.Statement) bool {
 	names := slices.Clone(st.kept)
-	for _, t := range before.list {
+	for _, t := range before.List {
 		if t.Refusal != "" {
 			names = append(names, t.Name)
 		}
@@ -134,7 +135,7 @@ func concernsKept(before *catalogue, st *schemaState, rec schemaRecord, statemen
 		if mentions(s.SQL, names) {
 			return true
 		}
-		info, err := sqlclass.ParseSchema(classOf(st.node.dialect.Name()), s.SQL)
+		info, err := sqlclass.ParseSchema(store.ClassOf(st.node.Dialect.Name()), s.SQL)
 		if err != nil || info.Object != "VIEW" {
 			continue
 		}
@@ -143,7 +144,7 @@ func concernsKept(before *catalogue, st *schemaState, rec schemaRecord, statemen
 			if n.Database == "" {
 				n.Database = s.Database
 			}
-			_, known := rec.Objects[objectRecord{Kind: "view", Database: st.node.logical(n.Database), Name: n.Name}.key()]
+			_, known := rec.Objects[objectRecord{Kind: "view", Database: st.node.Logical(n.Database), Name: n.Name}.key()]
 			if info.Verb != "CREATE" && !known {
 				return true
 			}

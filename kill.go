@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 type killKey struct{}
@@ -49,13 +50,10 @@ func (c *Cluster) kills(ctx context.Context, db *sql.DB) bool {
 	return c.class == sqlclass.MySQL && ctx.Done() != nil && wantsKill(ctx) && !remote
 }
 
-// drop closes a connection of a pool instead of giving it back.
-func drop(c *sql.Conn) { c.Raw(func(any) error { return driver.ErrBadConn }) }
-
 // giveBack is giveBack for a connection on which the query has run, and which is dropped if that may have left it another.
 func (c *Cluster) giveBack(conn *sql.Conn, release func() bool, query string) error {
 	if c.leaves(query) {
-		defer drop(conn)
+		defer store.Drop(conn)
 		release()
 		return nil
 	}
@@ -65,7 +63,7 @@ func (c *Cluster) giveBack(conn *sql.Conn, release func() bool, query string) er
 // giveBack ends what killOn has begun on a connection of a pool, and returns the connection.
 func giveBack(c *sql.Conn, release func() bool) error {
 	if release() {
-		drop(c) // the next user must not meet the KILL
+		store.Drop(c) // the next user must not meet the KILL
 		return nil
 	}
 	return c.Close()
@@ -186,7 +184,7 @@ func (c *Cluster) guardLocal(ctx context.Context, h remote.Header, query string,
 		ctx = WithKill(ctx)
 	}
 	ctx, limit := limitAnswer(WithMaxBytes(ctx, h.MaxBytes))
-	release, err := c.guardOn(ctx, c.node.db, conn, query)
+	release, err := c.guardOn(ctx, c.node.DB, conn, query)
 	if err != nil {
 		limit.end()
 		return nil, nil, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -46,17 +47,17 @@ type master struct {
 }
 
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
-func openMaster(ctx context.Context, n *node, o Options, access *atomic.Pointer[Access], own *health.Self, connect func(*master)) (*master, error) {
+func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[Access], own *health.Self, connect func(*master)) (*master, error) {
 	s := &sequencer{opts: o, node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	s.in.jobs = make(chan *job, maxJobs)
 	s.in.commits.Store(1) // so that the first pass looks
 	m := &master{access: access, health: own, seq: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
-		door: newDoor(n.log), places: make(chan struct{}, maxFollowers)}
+		door: newDoor(n.Log), places: make(chan struct{}, maxFollowers)}
 	s.followed = m.anyConnected
 	connect(m)
 	run, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
-	if n.singleWriter() {
+	if n.SingleWriter() {
 		m.writer = newGroupWriter(n, o, writeHooks{commit: m.beforeCommit, number: m.keyNumber})
 		s.exclusive = m.writer.with
 		m.start(func() { m.writer.run(run) })
@@ -77,8 +78,8 @@ func openMaster(ctx context.Context, n *node, o Options, access *atomic.Pointer[
 		m.start(func() { watchKeys(run, m.seq.node, func() int64 { return firstSnapNode - 1 }, m.seq.sharesKeys) })
 	}
 	m.start(func() { m.retain(run) })
-	n.log.Info("master is up", "cluster", n.clusterID, "lsn", s.state.Load().pos.LSN,
-		"listen", o.Listen, "tables", n.tables.Load().users())
+	n.Log.Info("master is up", "cluster", n.ClusterID, "lsn", s.state.Load().pos.LSN,
+		"listen", o.Listen, "tables", n.Tables.Load().Users())
 	return m, nil
 }
 
@@ -122,27 +123,27 @@ func (m *master) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position
 
 // reign makes the database a master's, or finds that it is one.
 func (m *master) reign(ctx context.Context) error {
-	role, known, err := m.seq.node.meta(ctx, m.seq.node.db, metaRole)
+	role, known, err := m.seq.node.Meta(ctx, m.seq.node.DB, store.MetaRole)
 	if err != nil {
 		return err
 	}
-	_, last, err := m.seq.node.journal.Bounds(ctx)
+	_, last, err := m.seq.node.Journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
-	epoch, _, err := metaValue[uint64](ctx, m.seq.node, m.seq.node.db, metaEpoch)
+	epoch, _, err := store.Value[uint64](ctx, m.seq.node, m.seq.node.DB, store.MetaEpoch)
 	if err != nil {
 		return err
 	}
 	switch {
 	case !known:
 		epoch = 1
-		m.seq.node.clusterID = newClusterID()
+		m.seq.node.ClusterID = store.NewClusterID()
 	case Role(role) == Snap:
 		return fmt.Errorf("%w: it is a snap's; open it with Role Snap, or Detach it first", ErrWrongRole)
 	case Role(role) == Replica:
-		for _, key := range []string{metaCursor, metaThrough} {
-			if _, unfinished, err := m.seq.node.meta(ctx, m.seq.node.db, key); err != nil {
+		for _, key := range []string{store.MetaCursor, store.MetaThrough} {
+			if _, unfinished, err := m.seq.node.Meta(ctx, m.seq.node.DB, key); err != nil {
 				return err
 			} else if unfinished || last.LSN == 0 {
 				return fmt.Errorf("%w: it is a replica's whose snapshot is incomplete, so it cannot become the master", ErrWrongRole)
@@ -151,8 +152,8 @@ func (m *master) reign(ctx context.Context) error {
 		epoch = last.Epoch + 1
 	}
 	m.seq.epoch = epoch
-	m.seq.node.log = m.seq.node.log.With("epoch", epoch)
-	if m.heard, _, err = m.seq.node.entryTime(ctx, last.LSN); err != nil {
+	m.seq.node.Log = m.seq.node.Log.With("epoch", epoch)
+	if m.heard, _, err = m.seq.node.EntryTime(ctx, last.LSN); err != nil {
 		return err
 	}
 	m.seq.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
@@ -165,21 +166,21 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		if err := m.makeDeferred(ctx, c); err != nil {
 			return err
 		}
-		m.seq.node.log.Warn("a replica becomes the master", "lsn", m.seq.state.Load().pos.LSN)
+		m.seq.node.Log.Warn("a replica becomes the master", "lsn", m.seq.state.Load().pos.LSN)
 	}
-	old, _, err := m.seq.node.meta(ctx, c, metaNode)
+	old, _, err := m.seq.node.Meta(ctx, c, store.MetaNode)
 	if err != nil {
 		return err
 	}
-	cat, err := m.seq.node.loadTables(ctx, c)
+	cat, err := m.seq.node.LoadTables(ctx, c)
 	if err != nil {
 		return err
 	}
 	if err := m.forgetBare(ctx, c, cat); err != nil {
 		return err
 	}
-	if err := m.seq.node.engine.InstallCapture(ctx, c, cat.replicated(), dialect.Keys); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.id, err)
+	if err := m.seq.node.Engine.InstallCapture(ctx, c, cat.Replicated(), dialect.Keys); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.ID, err)
 	}
 	if err := m.loadFollowers(ctx, c); err != nil {
 		return err
@@ -188,23 +189,23 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 	if err != nil {
 		return err
 	}
-	if err := m.seq.node.engine.InstallCapture(ctx, c, st.cat.replicated(), dialect.Keys); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.id, err)
+	if err := m.seq.node.Engine.InstallCapture(ctx, c, st.cat.Replicated(), dialect.Keys); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.ID, err)
 	}
-	if err := m.seq.installKeys(ctx, c, st.cat.replicated()); err != nil {
+	if err := m.seq.installKeys(ctx, c, st.cat.Replicated()); err != nil {
 		return err
 	}
 	if err := m.seq.refuse(ctx, c, nil, st, nil); err != nil {
 		return err
 	}
-	rec, recorded, err := metaValue[schemaRecord](ctx, m.seq.node, c, metaSchema)
+	rec, recorded, err := store.Value[schemaRecord](ctx, m.seq.node, c, store.MetaSchema)
 	if err != nil {
 		return err
 	}
 	var done *passResult
-	err = m.seq.node.txOn(ctx, c, dialect.Pass, func() (err error) {
+	err = m.seq.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
 		if !recorded {
-			if err = m.seq.node.setMetaValue(ctx, c, metaSchema, st.record(0)); err != nil {
+			if err = m.seq.node.SetValue(ctx, c, store.MetaSchema, st.record(0)); err != nil {
 				return err
 			}
 			if was == Replica {
@@ -218,8 +219,8 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 				return err
 			}
 		}
-		return errors.Join(m.seq.node.setMeta(ctx, c, metaCluster, []byte(m.seq.node.clusterID)), m.seq.node.setMeta(ctx, c, metaRole, []byte(Master)),
-			m.seq.node.setMeta(ctx, c, metaNode, []byte(m.seq.node.id)), m.seq.node.setMetaValue(ctx, c, metaEpoch, m.seq.epoch))
+		return errors.Join(m.seq.node.SetMeta(ctx, c, store.MetaCluster, []byte(m.seq.node.ClusterID)), m.seq.node.SetMeta(ctx, c, store.MetaRole, []byte(Master)),
+			m.seq.node.SetMeta(ctx, c, store.MetaNode, []byte(m.seq.node.ID)), m.seq.node.SetValue(ctx, c, store.MetaEpoch, m.seq.epoch))
 	})
 	if err != nil {
 		return err
@@ -236,21 +237,21 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 
 // forgetBare takes tables that have lost their capture out of the record, so that they are
 // shipped whole, before capturing them again hides the loss.
-func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *catalogue) error {
-	rec, recorded, err := metaValue[schemaRecord](ctx, m.seq.node, c, metaSchema)
+func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *store.Catalogue) error {
+	rec, recorded, err := store.Value[schemaRecord](ctx, m.seq.node, c, store.MetaSchema)
 	if err != nil || !recorded {
 		return err
 	}
 	before := len(rec.Tables)
-	for _, t := range cat.replicated() {
+	for _, t := range cat.Replicated() {
 		if t.Bare {
-			delete(rec.Tables, m.seq.node.name(t).Key())
+			delete(rec.Tables, m.seq.node.Name(t).Key())
 		}
 	}
 	if len(rec.Tables) == before {
 		return nil
 	}
-	return m.seq.node.setMetaValue(ctx, c, metaSchema, rec)
+	return m.seq.node.SetValue(ctx, c, store.MetaSchema, rec)
 }
 
 // makeDeferred does what a replica has put off, now that it takes writes: it raises the counters of keys that others have
@@ -265,31 +266,31 @@ func (m *master) makeDeferred(ctx context.Context, c *sql.Conn) error {
 		return err
 	}
 	for _, o := range objects {
-		database := m.seq.node.physical(o.Database)
-		if _, err := c.ExecContext(ctx, "DROP TRIGGER IF EXISTS "+quoteName(database, o.Name)); err != nil {
-			return fmt.Errorf("ddb: node %s: replace trigger %s: %w", m.seq.node.id, o.Name, err)
+		database := m.seq.node.Physical(o.Database)
+		if _, err := c.ExecContext(ctx, "DROP TRIGGER IF EXISTS "+store.QuoteName(database, o.Name)); err != nil {
+			return fmt.Errorf("ddb: node %s: replace trigger %s: %w", m.seq.node.ID, o.Name, err)
 		}
 		s := dialect.Statement{SQL: o.SQL, Database: database}
-		if err := m.seq.node.engine.Run(ctx, c, &s); err != nil {
-			return fmt.Errorf("ddb: node %s: create %s %s: %w", m.seq.node.id, o.Kind, o.Name, err)
+		if err := m.seq.node.Engine.Run(ctx, c, &s); err != nil {
+			return fmt.Errorf("ddb: node %s: create %s %s: %w", m.seq.node.ID, o.Kind, o.Name, err)
 		}
 	}
-	_, err = c.ExecContext(ctx, "DELETE FROM "+m.seq.node.engine.Own("deferred"))
+	_, err = c.ExecContext(ctx, "DELETE FROM "+m.seq.node.Engine.Own("deferred"))
 	return err
 }
 
 // deferred lists the objects that a replica keeps for the day it is promoted.
-func deferredObjects(ctx context.Context, n *node, q dialect.Querier) ([]dialect.Object, error) {
-	rows, err := q.QueryContext(ctx, "SELECT kind, db, name, body FROM "+n.engine.Own("deferred")+" ORDER BY id")
+func deferredObjects(ctx context.Context, n *store.Store, q dialect.Querier) ([]dialect.Object, error) {
+	rows, err := q.QueryContext(ctx, "SELECT kind, db, name, body FROM "+n.Engine.Own("deferred")+" ORDER BY id")
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: %w", n.id, err)
+		return nil, fmt.Errorf("ddb: node %s: %w", n.ID, err)
 	}
 	defer rows.Close()
 	var list []dialect.Object
 	for rows.Next() {
 		var o dialect.Object
 		if err := rows.Scan(&o.Kind, &o.Database, &o.Name, &o.SQL); err != nil {
-			return nil, fmt.Errorf("ddb: node %s: %w", n.id, err)
+			return nil, fmt.Errorf("ddb: node %s: %w", n.ID, err)
 		}
 		list = append(list, o)
 	}
@@ -303,7 +304,7 @@ func (m *master) listen(ctx, run context.Context) error {
 	}
 	l, err := m.seq.opts.Transport.Listen(ctx, m.seq.opts.Listen)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: %w", m.seq.node.id, err)
+		return fmt.Errorf("ddb: node %s: %w", m.seq.node.ID, err)
 	}
 	m.listener = l
 	m.start(func() { m.accept(run) })
@@ -317,7 +318,7 @@ func (m *master) accept(run context.Context) {
 			if run.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			m.seq.node.log.Warn("cannot accept a follower", "error", err)
+			m.seq.node.Log.Warn("cannot accept a follower", "error", err)
 			if watch.Sleep(run, time.Second) != nil {
 				return
 			}
@@ -344,7 +345,7 @@ func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 	var f *sender
 	var l *link
 	known := false // it has shown who it is
-	h, w, err := greet(conn, greeting{Cluster: m.seq.node.clusterID, Master: m.seq.node.id, Epoch: m.seq.epoch},
+	h, w, err := greet(conn, greeting{Cluster: m.seq.node.ClusterID, Master: m.seq.node.ID, Epoch: m.seq.epoch},
 		func(h hello, proves func(key []byte) bool) (welcome, []byte, error) {
 			key, err := m.authenticate(h, proves)
 			if err != nil {
@@ -385,12 +386,12 @@ func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 		f.leave(l, err)
 		return
 	}
-	m.seq.node.log.Info("a follower has connected", "id", h.ID, "follower", string(h.Role), "lsn", h.Position.LSN, "snapshot", w.Snapshot)
+	m.seq.node.Log.Info("a follower has connected", "id", h.ID, "follower", string(h.Role), "lsn", h.Position.LSN, "snapshot", w.Snapshot)
 	err = f.run(run, session, l, h, w)
 	f.leave(l, err)
 	session.Close()
 	if run.Err() == nil {
-		m.seq.node.log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", goneReason(err))
+		m.seq.node.Log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", goneReason(err))
 	}
 }
 
@@ -399,7 +400,7 @@ func (m *master) refused(h hello, known bool, from net.Addr, err error) {
 	who := origin(from) + " " + refusalOf(err).Code
 	switch {
 	case errors.Is(err, errHungUp): // as health checks do
-		m.seq.node.log.Debug("a connection ended without a word", "from", from)
+		m.seq.node.Log.Debug("a connection ended without a word", "from", from)
 	case known:
 		m.door.warn("id "+h.ID, "a follower was not let in", "id", h.ID, "from", from, "error", err)
 	case h.ID != "":

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -114,7 +115,7 @@ func FuzzBatch(f *testing.F) {
 				continue
 			}
 			for _, r := range list {
-				base, local, why, err := sh.fit(&settlement{s: &settler{m: &master{seq: &sequencer{node: &node{}}}}}, r, make([]any, 4))
+				base, local, why, err := sh.fit(&settlement{s: &settler{m: &master{seq: &sequencer{node: &store.Store{}}}}}, r, make([]any, 4))
 				if why == "" && err == nil && (base != nil && len(base) != 4 || local != nil && len(local) != 4) {
 					tt.Fatalf("%v became %v and %v", r, base, local)
 				}

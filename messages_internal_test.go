@@ -150,6 +150,6 @@ func TestHostileCursor(t *testing.T) {
 		{cursor{Base: Position{LSN: loading}}, false},
 		{cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN}}, false},
 	} {
-		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.cursor, schemaRecord{}, c.m.seq.node.tables.Load()), "%+v", from)
+		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.cursor, schemaRecord{}, c.m.seq.node.Tables.Load()), "%+v", from)
 	}
 }

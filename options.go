@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/transport"
 )
 
@@ -229,4 +230,8 @@ func checkID(id string) error {
 		}
 	}
 	return nil
+}
+
+func (o Options) node() store.Config {
+	return store.Config{ID: o.ID, Role: o.Role, Dialect: o.Dialect, Databases: o.Databases, Guard: o.guards(), Journal: o.Journal, Logger: o.Logger}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // ownConns knows the connections of a pool through which ddb writes on a database with many writers: what each was
@@ -72,7 +73,7 @@ func (o *ownConns) conn(ctx context.Context, db *sql.DB, number int64) (ownConn,
 		_, err = c.ExecContext(ctx, fmt.Sprintf("SET SESSION auto_increment_increment=%d, auto_increment_offset=%d", keyStep, number))
 	}
 	if err != nil {
-		drop(c) // it counts as told
+		store.Drop(c) // it counts as told
 		return ownConn{}, err
 	}
 	return ownConn{c, s}, nil
@@ -180,5 +181,5 @@ func (m *master) writeConn(ctx context.Context) (ownConn, error) {
 	if m.seq.sharesKeys() {
 		number = firstSnapNode - 1
 	}
-	return m.own.conn(ctx, m.seq.node.db, number)
+	return m.own.conn(ctx, m.seq.node.DB, number)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // passConn makes passes serial where the database has many writers, and keeps their connection between them.
@@ -20,7 +21,7 @@ type passConn struct {
 func newPassConn() passConn { return passConn{turn: make(chan struct{}, 1)} }
 
 // with runs f alone. The connection is given up if f fails.
-func (p *passConn) with(ctx context.Context, n *node, f func(c *sql.Conn) error) error {
+func (p *passConn) with(ctx context.Context, n *store.Store, f func(c *sql.Conn) error) error {
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -32,12 +33,12 @@ func (p *passConn) with(ctx context.Context, n *node, f func(c *sql.Conn) error)
 	}
 	if p.conn == nil {
 		// What ended the last one may have ended the lock too.
-		if err := n.keepLock(ctx); err != nil {
+		if err := n.KeepLock(ctx); err != nil {
 			return err
 		}
-		c, err := n.engine.Conn(ctx, dialect.Pass)
+		c, err := n.Engine.Conn(ctx, dialect.Pass)
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: connect: %w", n.id, err)
+			return fmt.Errorf("ddb: node %s: connect: %w", n.ID, err)
 		}
 		p.conn = c
 	}
@@ -49,16 +50,16 @@ func (p *passConn) with(ctx context.Context, n *node, f func(c *sql.Conn) error)
 }
 
 // close waits for the pass that runs. There is none after it.
-func (p *passConn) close(n *node) {
+func (p *passConn) close(n *store.Store) {
 	p.turn <- struct{}{} // whoever has it gives it back
 	defer func() { <-p.turn }()
 	p.closed = true
 	p.drop(n)
 }
 
-func (p *passConn) drop(n *node) {
+func (p *passConn) drop(n *store.Store) {
 	if p.conn != nil {
-		n.engine.Release(p.conn)
+		n.Engine.Release(p.conn)
 		p.conn = nil
 	}
 }

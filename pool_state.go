@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // What a statement leaves on its connection must meet nobody else. Invariants:
@@ -140,7 +141,7 @@ func (rc *routedConn) ask(ctx context.Context, query string, args ...any) (*sql.
 // giveUp ends what one caller has left on the connection, when that goes back to its pool or is closed.
 func (rc *routedConn) giveUp() {
 	if rc.pinned != nil {
-		drop(rc.pinned) // locks, settings and an open transaction end here
+		store.Drop(rc.pinned) // locks, settings and an open transaction end here
 		rc.pinned = nil
 	}
 	if rc.set != "" && rc.uses == 1 && !rc.stream {

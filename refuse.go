@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // stays reports whether objects of that kind are not replicated.
@@ -18,8 +19,8 @@ func stays(object string) bool {
 }
 
 // refuseKind refuses to make what followers would not get.
-func refuseKind(n *node, query string) error {
-	info, err := sqlclass.ParseSchema(classOf(n.dialect.Name()), query)
+func refuseKind(n *store.Store, query string) error {
+	info, err := sqlclass.ParseSchema(store.ClassOf(n.Dialect.Name()), query)
 	if err != nil || info.Verb != "CREATE" || !stays(info.Object) {
 		return nil // others may be changed and dropped where they are
 	}
@@ -37,22 +38,22 @@ func refuseKind(n *node, query string) error {
 // would commit the transaction that it is in, and then it would be undone. An IF NOT EXISTS may find the table there, and one that
 // is the master's own already may be replaced.
 func (m *master) refuseKeyless(ctx context.Context, query string) error {
-	if m.seq.node.dialect.Name() == sqlclass.SQLite.String() || !sqlclass.Keyless(query) {
+	if m.seq.node.Dialect.Name() == sqlclass.SQLite.String() || !sqlclass.Keyless(query) {
 		return nil
 	}
 	info, err := sqlclass.ParseSchema(sqlclass.MySQL, query)
 	if err != nil {
 		return nil // the database words it better
 	}
-	replicated := slices.ContainsFunc(m.seq.node.tables.Load().list, func(t *dialect.Table) bool { return strings.EqualFold(t.Name, info.Name) && t.Refusal == "" })
+	replicated := slices.ContainsFunc(m.seq.node.Tables.Load().List, func(t *dialect.Table) bool { return strings.EqualFold(t.Name, info.Name) && t.Refusal == "" })
 	if info.IfNotExists || info.OrReplace && !replicated {
 		var one int
-		if err := dialect.ScanOne(ctx, m.seq.node.db, []any{&one}, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = ? LIMIT 1", info.Name); !errors.Is(err, sql.ErrNoRows) {
+		if err := dialect.ScanOne(ctx, m.seq.node.DB, []any{&one}, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = ? LIMIT 1", info.Name); !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
 	}
 	var name, value string // of what makes MySQL give such a table a key of its own
-	if err := dialect.ScanOne(ctx, m.seq.node.db, []any{&name, &value}, "SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'"); !errors.Is(err, sql.ErrNoRows) {
+	if err := dialect.ScanOne(ctx, m.seq.node.DB, []any{&name, &value}, "SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'"); !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	return fmt.Errorf("%w: table %s has no primary key: declare the columns that identify a row PRIMARY KEY, or add a column id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY; "+
@@ -61,11 +62,11 @@ func (m *master) refuseKeyless(ctx context.Context, query string) error {
 
 // refuse undoes a statement that made a table which cannot be replicated, and no other table: only one that was not
 // there before is dropped. What was refused before may be changed as its owner likes.
-func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, st *schemaState, statements []dialect.Statement) error {
+func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *store.Catalogue, st *schemaState, statements []dialect.Statement) error {
 	if len(statements) == 0 {
-		for _, t := range st.cat.list {
+		for _, t := range st.cat.List {
 			if t.Refusal != "" {
-				s.node.log.Warn("a table is not replicated", "table", s.node.name(t), "reason", t.Refusal)
+				s.node.Log.Warn("a table is not replicated", "table", s.node.Name(t), "reason", t.Refusal)
 			}
 		}
 		return nil
@@ -75,7 +76,7 @@ func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, 
 		return err
 	}
 	for i := range statements {
-		info, err := sqlclass.ParseSchema(classOf(s.node.dialect.Name()), statements[i].SQL)
+		info, err := sqlclass.ParseSchema(store.ClassOf(s.node.Dialect.Name()), statements[i].SQL)
 		if err != nil || info.Object != "TABLE" || info.Temporary || info.Verb == "DROP" {
 			continue
 		}
@@ -93,8 +94,8 @@ func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, 
 			}
 			refusal := fmt.Errorf("%w: table %s: %s", ErrNotReplicable, t.Name, t.Refusal)
 			switch {
-			case s.node.engine.Transactional(): // it is rolled back
-			case info.Verb == "CREATE" && before.byName[s.node.name(t)] == nil:
+			case s.node.Engine.Transactional(): // it is rolled back
+			case info.Verb == "CREATE" && before.ByName[s.node.Name(t)] == nil:
 				refusal = errors.Join(refusal, dropNew(ctx, c, t, info))
 			default:
 				refusal = fmt.Errorf("%w; the statement has run, and until then the table is on the master only", refusal)
@@ -106,12 +107,12 @@ func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *catalogue, 
 }
 
 // named finds the table that a statement means, which names it n.
-func (s *sequencer) named(cat *catalogue, database string, n sqlclass.Name, same func(a, b string) bool) *dialect.Table {
-	if n.Database != "" && s.node.primary != "" {
+func (s *sequencer) named(cat *store.Catalogue, database string, n sqlclass.Name, same func(a, b string) bool) *dialect.Table {
+	if n.Database != "" && s.node.Primary != "" {
 		database = n.Database
 	}
-	for _, t := range cat.list {
-		if has := s.node.name(t); same(has.Database, s.node.logical(database)) && same(has.Table, n.Name) {
+	for _, t := range cat.List {
+		if has := s.node.Name(t); same(has.Database, s.node.Logical(database)) && same(has.Table, n.Name) {
 			return t
 		}
 	}
@@ -120,13 +121,13 @@ func (s *sequencer) named(cat *catalogue, database string, n sqlclass.Name, same
 
 // sameName returns how the database compares the names of tables: MariaDB takes those that differ in case for
 // different ones, unless its files lie where they are the same.
-func sameName(ctx context.Context, n *node, q dialect.Querier) (same func(a, b string) bool, err error) {
-	if n.dialect.Name() == "sqlite" {
+func sameName(ctx context.Context, n *store.Store, q dialect.Querier) (same func(a, b string) bool, err error) {
+	if n.Dialect.Name() == "sqlite" {
 		return strings.EqualFold, nil
 	}
 	var folds int
 	if err := dialect.ScanOne(ctx, q, []any{&folds}, "SELECT @@lower_case_table_names"); err != nil {
-		return nil, fmt.Errorf("ddb: node %s: how names are compared: %w", n.id, err)
+		return nil, fmt.Errorf("ddb: node %s: how names are compared: %w", n.ID, err)
 	}
 	if folds != 0 {
 		return strings.EqualFold, nil
@@ -137,7 +138,7 @@ func sameName(ctx context.Context, n *node, q dialect.Querier) (same func(a, b s
 // dropNew drops a table that a statement has just made. IF NOT EXISTS may have found one that another client made
 // a moment before, so with it only an empty one is dropped.
 func dropNew(ctx context.Context, c *sql.Conn, t *dialect.Table, info sqlclass.SchemaInfo) error {
-	name := quoteName(t.Database, t.Name)
+	name := store.QuoteName(t.Database, t.Name)
 	if info.IfNotExists {
 		var one int
 		err := dialect.ScanOne(ctx, c, []any{&one}, "SELECT 1 FROM "+name+" LIMIT 1")

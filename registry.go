@@ -43,21 +43,21 @@ func (c *Cluster) sharesKeys() bool {
 
 // loadFollowers reads the registry. A follower that has not come back yet is listed as inactive.
 func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
-	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+m.seq.node.engine.Own("followers"))
+	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+m.seq.node.Engine.Own("followers"))
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.id, err)
+		return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
 	}
 	defer rows.Close()
-	m.seq.registry.known, m.seq.registry.limit = make(map[string]registered), maxNodes(m.seq.node.dialect.Name())
+	m.seq.registry.known, m.seq.registry.limit = make(map[string]registered), maxNodes(m.seq.node.Dialect.Name())
 	for rows.Next() {
 		var id string
 		var r registered
 		if err := rows.Scan(&id, &r.role, &r.number); err != nil {
-			return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.id, err)
+			return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
 		}
 		m.seq.registry.known[id] = r
 		m.seq.registry.highest = max(m.seq.registry.highest, r.number)
-		if r.role != "" && id != m.seq.node.id {
+		if r.role != "" && id != m.seq.node.ID {
 			m.mu.Lock()
 			f := m.follower(id)
 			f.role, f.unheard, f.noted = r.role, true, true
@@ -73,11 +73,11 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 
 // retire takes the id that this node had as a follower off the list, now that it is the master: nobody will come back by it.
 func (m *master) retire(ctx context.Context, q dialect.Querier, old string) error {
-	if old == m.seq.node.id {
+	if old == m.seq.node.ID {
 		return nil
 	}
-	if _, err := q.ExecContext(ctx, "UPDATE "+m.seq.node.engine.Own("followers")+" SET role = '' WHERE id = ?", old); err != nil {
-		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", m.seq.node.id, old, err)
+	if _, err := q.ExecContext(ctx, "UPDATE "+m.seq.node.Engine.Own("followers")+" SET role = '' WHERE id = ?", old); err != nil {
+		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", m.seq.node.ID, old, err)
 	}
 	if r, ok := m.seq.registry.known[old]; ok {
 		m.seq.registry.known[old] = registered{number: r.number}
@@ -186,26 +186,26 @@ func (m *master) freeNumber(ctx context.Context, c *sql.Conn) (number int64, of 
 	reg := &m.seq.registry
 	if number = max(reg.highest+1, firstSnapNode); number < reg.limit {
 		if float64(number) > warnAt*float64(reg.limit) {
-			m.seq.node.log.Warn("the ranges of keys for snaps are running out; forget snaps that will not come back", "used", number, "of", reg.limit)
+			m.seq.node.Log.Warn("the ranges of keys for snaps are running out; forget snaps that will not come back", "used", number, "of", reg.limit)
 		}
 		return number, "", nil
 	}
-	rows, err := c.QueryContext(ctx, "SELECT id, number FROM "+m.seq.node.engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
-		m.seq.node.engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
+	rows, err := c.QueryContext(ctx, "SELECT id, number FROM "+m.seq.node.Engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
+		m.seq.node.Engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
 	if err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.id, err)
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		if err := rows.Scan(&of, &number); err != nil {
-			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.id, err)
+			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
 		}
 		if !m.isConnected(of) { // else it is about to be noted again
 			return number, of, nil
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.id, err)
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
 	}
 	return 0, "", fmt.Errorf("%w: the cluster has had %d snaps, as many as there are ranges of keys; forget those that will not come back (Cluster.Forget), and settle their conflicts", ErrOptions, reg.limit-firstSnapNode)
 }
@@ -221,7 +221,7 @@ func (m *master) isConnected(id string) bool {
 // write stores a row of the registry, takes its number away from the forgotten snap of the id of, if there is one, and makes
 // tables hand out the master's own keys if the row is the first snap's. The caller is inside exclusive.
 func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered, of string, first bool) error {
-	table := m.seq.node.engine.Own("followers")
+	table := m.seq.node.Engine.Own("followers")
 	store := func(c *sql.Conn) error {
 		var err error
 		if r == (registered{}) {
@@ -233,10 +233,10 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 			_, err = c.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", of)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.seq.node.id, id, err)
+			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.seq.node.ID, id, err)
 		}
 		if first {
-			warnNarrow(m.seq.node, m.seq.node.tables.Load().replicated())
+			warnNarrow(m.seq.node, m.seq.node.Tables.Load().Replicated())
 		}
 		return nil
 	}
@@ -244,9 +244,9 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 	if first && m.writer != nil {
 		err = m.shareKeys(ctx, c, store)
 	} else if m.writer != nil {
-		err = m.seq.node.txOn(ctx, c, dialect.Batch, func() error { return store(c) })
+		err = m.seq.node.TxOn(ctx, c, dialect.Batch, func() error { return store(c) })
 	} else {
-		err = m.seq.node.withTx(ctx, dialect.Batch, store)
+		err = m.seq.node.WithTx(ctx, dialect.Batch, store)
 	}
 	if err != nil {
 		return err
@@ -262,27 +262,27 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 // shareKeys runs store in a transaction that also makes tables hand out the master's own keys. The triggers for that count in
 // the schema's version, and have been made by nobody else. The caller is inside exclusive.
 func (m *master) shareKeys(ctx context.Context, c *sql.Conn, store func(*sql.Conn) error) error {
-	cat := *m.seq.node.tables.Load()
+	cat := *m.seq.node.Tables.Load()
 	var before, after string
-	err := m.seq.node.txOn(ctx, c, dialect.Batch, func() (err error) {
-		if before, err = m.seq.node.engine.Version(ctx, c); err != nil {
+	err := m.seq.node.TxOn(ctx, c, dialect.Batch, func() (err error) {
+		if before, err = m.seq.node.Engine.Version(ctx, c); err != nil {
 			return err
 		}
 		if err := store(c); err != nil {
 			return err
 		}
-		if err := m.seq.installKeys(ctx, c, cat.replicated()); err != nil {
+		if err := m.seq.installKeys(ctx, c, cat.Replicated()); err != nil {
 			return err
 		}
-		after, err = m.seq.node.engine.Version(ctx, c)
+		after, err = m.seq.node.Engine.Version(ctx, c)
 		return err
 	})
-	if err != nil || before != cat.version {
+	if err != nil || before != cat.Version {
 		m.seq.looked = time.Time{}
 		return err
 	}
-	cat.version = after
-	m.seq.node.tables.Store(&cat)
+	cat.Version = after
+	m.seq.node.Tables.Store(&cat)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -36,7 +37,7 @@ type follower struct {
 	opts     Options
 	access   *atomic.Pointer[Access]
 	health   *health.Self
-	node     *node
+	node     *store.Store
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
 	serveSQL func(ctx context.Context, conn net.Conn) // answers the master's queries; set by the Cluster
@@ -70,9 +71,9 @@ func (u *upstream) write(kind uint8, msg any) error {
 	return u.w.Write(kind, msg)
 }
 
-func openFollower(ctx context.Context, n *node, o Options, access *atomic.Pointer[Access], own *health.Self) (*follower, error) {
+func openFollower(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[Access], own *health.Self) (*follower, error) {
 	f := &follower{opts: o, access: access, health: own, node: n, changed: func() {}, anew: make(chan struct{}, 1)}
-	role, known, err := n.meta(ctx, n.db, metaRole)
+	role, known, err := n.Meta(ctx, n.DB, store.MetaRole)
 	if err != nil {
 		return nil, err
 	}
@@ -84,9 +85,9 @@ func openFollower(ctx context.Context, n *node, o Options, access *atomic.Pointe
 		}
 		return nil, fmt.Errorf("%w: it is a %s's; open it with Role %q, or Detach it first%s", ErrWrongRole, was, was, hint)
 	}
-	if id, ok, err := n.meta(ctx, n.db, metaNode); err != nil {
+	if id, ok, err := n.Meta(ctx, n.DB, store.MetaNode); err != nil {
 		return nil, err
-	} else if ok && was == Snap && string(id) != n.id {
+	} else if ok && was == Snap && string(id) != n.ID {
 		// The master counts each batch once by the snap's id and the batch's number.
 		return nil, fmt.Errorf("%w: it is that of snap %s; open it with ID %q, or Detach it first", ErrWrongRole, id, id)
 	}
@@ -110,7 +111,7 @@ func openFollower(ctx context.Context, n *node, o Options, access *atomic.Pointe
 			return nil, err
 		}
 	}
-	if err := errors.Join(n.setMeta(ctx, n.db, metaRole, []byte(o.Role)), n.setMeta(ctx, n.db, metaNode, []byte(n.id))); err != nil {
+	if err := errors.Join(n.SetMeta(ctx, n.DB, store.MetaRole, []byte(o.Role)), n.SetMeta(ctx, n.DB, store.MetaNode, []byte(n.ID))); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -119,11 +120,11 @@ func openFollower(ctx context.Context, n *node, o Options, access *atomic.Pointe
 // abdicate gives up the history of a former master: writes of its own may be in no entry, so
 // nothing but a snapshot makes it equal to the new master again.
 func (f *follower) abdicate(ctx context.Context) error {
-	if err := installKeysOf(ctx, f.node, f.node.db, nil, 0); err != nil {
+	if err := installKeysOf(ctx, f.node, f.node.DB, nil, 0); err != nil {
 		return err
 	}
-	if err := f.node.engine.RemoveCapture(ctx, f.node.db); err != nil {
-		return fmt.Errorf("ddb: node %s: remove triggers: %w", f.node.id, err)
+	if err := f.node.Engine.RemoveCapture(ctx, f.node.DB); err != nil {
+		return fmt.Errorf("ddb: node %s: remove triggers: %w", f.node.ID, err)
 	}
 	if err := f.apply.connect(ctx); err != nil {
 		return err
@@ -134,14 +135,14 @@ func (f *follower) abdicate(ctx context.Context) error {
 
 // refuseForeignData keeps a snapshot from replacing data that ddb did not put there.
 func (f *follower) refuseForeignData(ctx context.Context) error {
-	cat, err := f.node.loadTables(ctx, f.node.db)
+	cat, err := f.node.LoadTables(ctx, f.node.DB)
 	if err != nil {
 		return err
 	}
-	for _, t := range cat.list {
+	for _, t := range cat.List {
 		if !t.Own && !f.opts.Rejoin {
 			return fmt.Errorf("%w: the database of the new %s %s holds table %s already, which a snapshot would replace; use an empty database, or set Rejoin to give its data up",
-				ErrOptions, f.opts.Role, f.node.id, f.node.name(t))
+				ErrOptions, f.opts.Role, f.node.ID, f.node.Name(t))
 		}
 	}
 	return nil
@@ -162,7 +163,7 @@ func (f *follower) begin() {
 func (f *follower) retain(ctx context.Context) {
 	for watch.Sleep(ctx, max(10*f.opts.Heartbeat, 5*time.Second)) == nil {
 		if err := trimJournal(ctx, f.node, f.opts, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
-			f.node.log.Warn("the journal could not be trimmed", "error", err)
+			f.node.Log.Warn("the journal could not be trimmed", "error", err)
 		}
 	}
 }
@@ -203,16 +204,16 @@ func (f *follower) follow(ctx context.Context) {
 		case fatal(err):
 			if f.state.Load().status.State != Failed {
 				at := f.state.Load().pos
-				f.node.log.Error("the node has stopped following", "epoch", at.Epoch, "lsn", at.LSN, "reason", err)
+				f.node.Log.Error("the node has stopped following", "epoch", at.Epoch, "lsn", at.LSN, "reason", err)
 			}
 			f.end(Failed, err)
 			backoff = maxBackoff
 		default:
 			switch s := f.state.Load(); {
 			case s.status.State != Inactive && s.status.State != Failed:
-				f.node.log.Warn("the link to the master is lost", "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
+				f.node.Log.Warn("the link to the master is lost", "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			case !sameCause(s.cause, err): // once for each reason, however long it lasts
-				f.node.log.Warn("no link to the master", "master", f.opts.Master, "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
+				f.node.Log.Warn("no link to the master", "master", f.opts.Master, "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			}
 			f.end(Inactive, err)
 		}
@@ -243,10 +244,10 @@ func rootCause(err error) string {
 
 // once is one connection from dial to end.
 func (f *follower) once(ctx context.Context) error {
-	if err := f.node.keepLock(ctx); err != nil {
+	if err := f.node.KeepLock(ctx); err != nil {
 		return err
 	}
-	f.lockSeen.Store(f.node.lock.again.Load())
+	f.lockSeen.Store(f.node.Lock.Again.Load())
 	if err := f.apply.reload(ctx); err != nil {
 		return err
 	}
@@ -269,7 +270,7 @@ func (f *follower) once(ctx context.Context) error {
 	}
 	g, w, err := introduce(conn, f.access.Load().own(), func(g greeting) (hello, error) { return f.hello(ctx, g, from) })
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.node.id, f.opts.Master, err)
+		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.node.ID, f.opts.Master, err)
 	}
 	if f.state.Load().status.State != Failed {
 		f.enter(Joining, "let in by "+g.Master)
@@ -285,7 +286,7 @@ func (f *follower) once(ctx context.Context) error {
 	}
 	up := &upstream{session: session, every: f.opts.Heartbeat, prompt: w.Prompt}
 	up.w = wire.NewConn(heardConn{stream, func() { up.read.Store(time.Now().UnixNano()) }}, frameBytes)
-	if f.node.clusterID != g.Cluster {
+	if f.node.ClusterID != g.Cluster {
 		from = nil
 	}
 	if err := up.write(msgFollow, begin{Cursor: from}); err != nil {
@@ -359,7 +360,7 @@ func (f *follower) upstream() (*upstream, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.live == nil {
-		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.node.id, f.opts.Master, f.state.Load().status.Reason)
+		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.node.ID, f.opts.Master, f.state.Load().status.Reason)
 	}
 	return f.live, nil
 }
@@ -373,7 +374,7 @@ func (f *follower) linked() bool {
 
 // interrupted returns how far a snapshot has come that was cut off, nil if none was.
 func (f *follower) interrupted(ctx context.Context) (*cursor, error) {
-	c, ok, err := metaValue[cursor](ctx, f.node, f.node.db, metaCursor)
+	c, ok, err := store.Value[cursor](ctx, f.node, f.node.DB, store.MetaCursor)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -382,11 +383,11 @@ func (f *follower) interrupted(ctx context.Context) (*cursor, error) {
 
 // hello tells the master who this is and where its history ends.
 func (f *follower) hello(ctx context.Context, g greeting, from *cursor) (h hello, err error) {
-	h = hello{Cluster: f.node.clusterID, ID: f.node.id, Role: f.opts.Role, Dialect: f.node.dialect.Name(), Position: f.apply.pos, Rejoin: f.opts.Rejoin}
+	h = hello{Cluster: f.node.ClusterID, ID: f.node.ID, Role: f.opts.Role, Dialect: f.node.Dialect.Name(), Position: f.apply.pos, Rejoin: f.opts.Rejoin}
 	if from != nil {
 		h.Position = Position{}
 	}
-	if f.apply.pos.Epoch > g.Epoch && g.Cluster == f.node.clusterID {
+	if f.apply.pos.Epoch > g.Epoch && g.Cluster == f.node.ClusterID {
 		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", ErrOldEpoch, g.Master, g.Epoch, f.apply.pos.Epoch)
 	}
 	if f.snap != nil {
@@ -398,24 +399,24 @@ func (f *follower) hello(ctx context.Context, g greeting, from *cursor) (h hello
 
 // adopt notes the cluster that the node has been let into.
 func (f *follower) adopt(ctx context.Context, g greeting, w welcome) error {
-	if f.node.clusterID != "" && f.node.clusterID != g.Cluster && !f.opts.Rejoin {
-		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", ErrOtherCluster, g.Master, g.Cluster, f.node.id, f.node.clusterID)
+	if f.node.ClusterID != "" && f.node.ClusterID != g.Cluster && !f.opts.Rejoin {
+		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", ErrOtherCluster, g.Master, g.Cluster, f.node.ID, f.node.ClusterID)
 	}
 	if f.snap != nil {
 		if err := f.snap.welcomed(ctx, w); err != nil {
 			return err
 		}
 	}
-	if f.node.clusterID == g.Cluster {
+	if f.node.ClusterID == g.Cluster {
 		return nil
 	}
-	if f.node.clusterID != "" {
-		if err := f.node.setMeta(ctx, f.node.db, metaCursor, nil); err != nil {
+	if f.node.ClusterID != "" {
+		if err := f.node.SetMeta(ctx, f.node.DB, store.MetaCursor, nil); err != nil {
 			return err
 		}
 	}
-	f.node.clusterID = g.Cluster
-	return f.node.setMeta(ctx, f.node.db, metaCluster, []byte(g.Cluster))
+	f.node.ClusterID = g.Cluster
+	return f.node.SetMeta(ctx, f.node.DB, store.MetaCluster, []byte(g.Cluster))
 }
 
 // receive reads what the master says and queues it for the applier.
@@ -464,7 +465,7 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 func (f *follower) beat(ctx context.Context, up *upstream) error {
 	up.read.CompareAndSwap(0, time.Now().UnixNano())
 	return beats(ctx, f.opts.Heartbeat, func() error {
-		if f.node.lock.again.Load() != f.lockSeen.Load() {
+		if f.node.Lock.Again.Load() != f.lockSeen.Load() {
 			return errors.New("ddb: the lock on the database was lost") // another node may have been here
 		}
 		st := f.state.Load()

@@ -83,7 +83,7 @@ const turnPatience = 2 * time.Second
 
 // crowded waits for the follower's turn to apply and returns what ends it.
 func (f *follower) crowded(ctx context.Context) (leave func()) {
-	if !f.node.singleWriter() {
+	if !f.node.SingleWriter() {
 		return func() {}
 	}
 	patience := time.NewTimer(turnPatience)
@@ -138,7 +138,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 		f.setStatus(func(s *following) {
 			s.through, s.status.State, s.status.Reason = loading, Syncing, "taking a snapshot"
 		})
-		f.node.log.Info("taking a snapshot", "epoch", head.Base.Epoch, "lsn", head.Base.LSN, "resumed", head.Resume)
+		f.node.Log.Info("taking a snapshot", "epoch", head.Base.Epoch, "lsn", head.Base.LSN, "resumed", head.Resume)
 		return f.apply.beginSnapshot(ctx, head)
 	case msgRows:
 		r, err := ahead.rows(it)
@@ -179,7 +179,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 	if f.apply.loaded > 0 { // a file's are not counted
 		size = append(size, "rows", f.apply.loaded)
 	}
-	f.node.log.Info("the snapshot is loaded", append([]any{"epoch", f.apply.pos.Epoch, "lsn", f.apply.pos.LSN}, size...)...)
+	f.node.Log.Info("the snapshot is loaded", append([]any{"epoch", f.apply.pos.Epoch, "lsn", f.apply.pos.LSN}, size...)...)
 	f.setStatus(func(s *following) {
 		s.pos, s.through = f.apply.pos, end.Through
 		f.settle(s)

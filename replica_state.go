@@ -136,7 +136,7 @@ func (s *following) staleness() time.Duration {
 func (f *follower) status() health.Status {
 	st := f.state.Load()
 	s := st.status
-	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.node.id, f.opts.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
+	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.node.ID, f.opts.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
 	if time.Since(st.heard) > 3*f.opts.Heartbeat {
 		s.Lag = LagUnknown
 	}

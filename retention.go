@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -12,7 +13,7 @@ import (
 func (m *master) retain(ctx context.Context) {
 	for watch.Sleep(ctx, max(10*m.seq.opts.Heartbeat, 5*time.Second)) == nil {
 		if err := m.trim(ctx); err != nil && ctx.Err() == nil {
-			m.seq.node.log.Warn("the journal could not be trimmed", "error", err)
+			m.seq.node.Log.Warn("the journal could not be trimmed", "error", err)
 		}
 	}
 }
@@ -32,8 +33,8 @@ func (m *master) trim(ctx context.Context) error {
 }
 
 // trimJournal forgets entries beyond the limits of age and size, up to what needed lets go.
-func trimJournal(ctx context.Context, n *node, o Options, needed func(LSN) LSN) error {
-	sizer, ok := n.journal.(journal.Sizer)
+func trimJournal(ctx context.Context, n *store.Store, o Options, needed func(LSN) LSN) error {
+	sizer, ok := n.Journal.(journal.Sizer)
 	if !ok {
 		return nil
 	}
@@ -41,7 +42,7 @@ func trimJournal(ctx context.Context, n *node, o Options, needed func(LSN) LSN) 
 	if err != nil {
 		return err
 	}
-	first, last, err := n.journal.Bounds(ctx)
+	first, last, err := n.Journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
@@ -69,6 +70,6 @@ func trimJournal(ctx context.Context, n *node, o Options, needed func(LSN) LSN) 
 	if through = needed(through); through <= first.LSN {
 		return nil
 	}
-	n.log.Debug("journal trimmed", "through", through)
-	return n.journal.Trim(ctx, through)
+	n.Log.Debug("journal trimmed", "through", through)
+	return n.Journal.Trim(ctx, through)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlite"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // A statement that failed with its group and succeeds by itself is reported as what it came to (W2).
@@ -29,7 +30,7 @@ func TestGroupSecondAttempt(t *testing.T) {
 	require.NoError(t, err)
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	n := &node{db: db, engine: engine, log: hclog.NewNullLogger()}
+	n := &store.Store{DB: db, Engine: engine, Log: hclog.NewNullLogger()}
 	attempts := 0
 	w := newGroupWriter(n, opts, writeHooks{each: func(context.Context, *sql.Conn, dialect.Program) error {
 		if attempts++; attempts == 1 {
@@ -53,7 +54,7 @@ func TestGroupSecondAttempt(t *testing.T) {
 func TestFailedIsNoTrap(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	m := &master{seq: &sequencer{opts: opts, node: &node{log: hclog.NewNullLogger()}}, changed: func() {}}
+	m := &master{seq: &sequencer{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}}, changed: func() {}}
 	f := &sender{m: m, id: "r1", link: &link{}, heard: time.Now()}
 	f.heardBeat(beat{State: Failed, Reason: "the disk is full"})
 	require.Equal(t, Failed, f.status.State)
@@ -65,7 +66,7 @@ func TestFailedIsNoTrap(t *testing.T) {
 func TestFailedOutlivesTheLink(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	m := &master{seq: &sequencer{opts: opts, node: &node{log: hclog.NewNullLogger()}}, access: new(atomic.Pointer[Access]), changed: func() {}, followers: make(map[string]*sender)}
+	m := &master{seq: &sequencer{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}}, access: new(atomic.Pointer[Access]), changed: func() {}, followers: make(map[string]*sender)}
 	m.access.Store(opts.access())
 	reason := func() string { f := m.followers["r1"]; return string(f.status.State) + " " + f.status.Reason }
 	connect := func(w welcome) (*sender, *link) {
@@ -116,7 +117,7 @@ func TestClockYearsOff(t *testing.T) {
 func TestNotConfirmedTellsContext(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	m := &master{seq: &sequencer{opts: opts, node: &node{}}}
+	m := &master{seq: &sequencer{opts: opts, node: &store.Store{}}}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err = m.confirmed(ctx, 1, 1)

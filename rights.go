@@ -7,6 +7,7 @@ import (
 
 	"github.com/ddb-project/ddb/internal/rights"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // Rights say what the statements that another node sends to the master may do there. They are checked where a statement
@@ -74,7 +75,7 @@ func (c *Cluster) Allow(query string, r Rights) error {
 
 // needed is what a text needs, given what names meant then.
 type needed struct {
-	cat    *catalogue
+	cat    *store.Catalogue
 	more   *[]string
 	need   rights.Need
 	reason string
@@ -89,7 +90,7 @@ func (c *Cluster) needs(query string) (rights.Need, string) {
 		return rights.Needs(c.class, query, c.scope())
 	}
 	e := c.kinds.of(c.class, query)
-	cat, more := c.node.tables.Load(), c.node.more.Load()
+	cat, more := c.node.Tables.Load(), c.node.More.Load()
 	n := e.needed.Load()
 	if n == nil || n.cat != cat || n.more != more {
 		n = &needed{cat: cat, more: more}
@@ -107,10 +108,10 @@ func (c *Cluster) scope() rights.Scope {
 	}
 	s := rights.Scope{Own: c.kinds.own}
 	if c.class == sqlclass.MySQL {
-		s.Databases = slices.Concat([]string{n.primary}, c.opts.Databases, n.moreDatabases())
+		s.Databases = slices.Concat([]string{n.Primary}, c.opts.Databases, n.MoreDatabases())
 	}
-	if cat := n.tables.Load(); cat != nil {
-		s.Functions, s.Writers, s.OwnViews = cat.functions, cat.writers, cat.overOwn
+	if cat := n.Tables.Load(); cat != nil {
+		s.Functions, s.Writers, s.OwnViews = cat.Functions, cat.Writers, cat.OverOwn
 	}
 	return s
 }
@@ -118,21 +119,7 @@ func (c *Cluster) scope() rights.Scope {
 // knowOwn keeps how a text would name ddb's own tables here.
 func (c *Cluster) knowOwn() {
 	if c.class == sqlclass.MySQL {
-		c.kinds.own = c.node.primary + "_ddb"
-	}
-}
-
-// marked reports whether a text may name ddb's own tables: it holds _ddb, in letters of any case.
-func marked(text string) bool {
-	for {
-		i := strings.IndexByte(text, '_')
-		if i < 0 || len(text) < i+4 {
-			return false
-		}
-		if strings.EqualFold(text[i:i+4], "_ddb") {
-			return true
-		}
-		text = text[i+1:]
+		c.kinds.own = c.node.Primary + "_ddb"
 	}
 }
 
@@ -142,10 +129,10 @@ func (c *Cluster) refuseOwn(query string) error {
 		return nil
 	}
 	var views []string
-	if cat := c.node.tables.Load(); cat != nil {
-		views = cat.overOwn
+	if cat := c.node.Tables.Load(); cat != nil {
+		views = cat.OverOwn
 	}
-	if len(views) == 0 && len(query) > classifiedMax && !marked(query) {
+	if len(views) == 0 && len(query) > classifiedMax && !rights.Marked(query) {
 		return nil // it is not worth reading twice
 	}
 	e := c.kinds.of(c.class, query)
@@ -159,7 +146,7 @@ func (c *Cluster) refuseOwn(query string) error {
 // settles reports whether a statement is the one by which ddb itself marks a conflict as settled, which a
 // replica sends to the master.
 func (c *Cluster) settles(query string) bool {
-	return c.node != nil && strings.HasPrefix(query, "UPDATE ") && query == settleStatement(c.node.engine.Own("conflicts"))
+	return c.node != nil && strings.HasPrefix(query, "UPDATE ") && query == settleStatement(c.node.Engine.Own("conflicts"))
 }
 
 // settleStatement marks a conflict in the table as settled.

@@ -127,7 +127,7 @@ func (k *classified) classify(d sqlclass.Dialect, text string) *classifiedText {
 	if e.kind != sqlclass.Read {
 		e.unread = sqlclass.Unread(d, text)
 	}
-	e.own = e.kind != sqlclass.Read && marked(text) && rights.OwnTables(d, text, rights.Scope{Own: k.own})
+	e.own = e.kind != sqlclass.Read && rights.Marked(text) && rights.OwnTables(d, text, rights.Scope{Own: k.own})
 	return e
 }
 
@@ -147,13 +147,13 @@ func (c *Cluster) isRead(query string) bool {
 	if c.node == nil {
 		return true
 	}
-	cat := c.node.tables.Load()
-	if cat == nil || len(cat.disguised)+len(cat.writers) == 0 {
+	cat := c.node.Tables.Load()
+	if cat == nil || len(cat.Disguised)+len(cat.Writers) == 0 {
 		return true
 	}
 	names := sqlclass.Names(c.class, query)
 	named := func(name string) bool { return names[strings.ToLower(name)] }
-	return !slices.ContainsFunc(cat.disguised, named) && !slices.ContainsFunc(cat.writers, named)
+	return !slices.ContainsFunc(cat.Disguised, named) && !slices.ContainsFunc(cat.Writers, named)
 }
 
 func (c *Cluster) isSchema(query string) bool { return c.kindOf(query) == sqlclass.Schema }

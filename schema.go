@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -42,20 +42,20 @@ func (o objectRecord) key() string {
 
 // schemaState is the schema as the database shows it.
 type schemaState struct {
-	node    *node
-	cat     *catalogue
+	node    *store.Store
+	cat     *store.Catalogue
 	objects []dialect.Object
 	kept    []string // names of what followers do not get
 }
 
-func readSchemaState(ctx context.Context, n *node, q dialect.Querier) (*schemaState, error) {
-	cat, err := n.loadTables(ctx, q)
+func readSchemaState(ctx context.Context, n *store.Store, q dialect.Querier) (*schemaState, error) {
+	cat, err := n.LoadTables(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	objects, err := n.engine.Objects(ctx, q)
+	objects, err := n.Engine.Objects(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: read schema: %w", n.id, err)
+		return nil, fmt.Errorf("ddb: node %s: read schema: %w", n.ID, err)
 	}
 	st := &schemaState{node: n, cat: cat}
 	st.objects, st.kept = shippable(n, cat, objects)
@@ -64,9 +64,9 @@ func readSchemaState(ctx context.Context, n *node, q dialect.Querier) (*schemaSt
 
 func (s *schemaState) record(lsn LSN) schemaRecord {
 	r := schemaRecord{Tables: make(map[string]string), Objects: make(map[string]objectRecord), LSN: lsn}
-	for _, t := range s.cat.replicated() {
+	for _, t := range s.cat.Replicated() {
 		if !t.Own {
-			r.Tables[s.node.name(t).Key()] = identity(t)
+			r.Tables[s.node.Name(t).Key()] = identity(t)
 		}
 	}
 	for _, o := range s.objects {
@@ -92,18 +92,9 @@ func objectKey(o dialect.Object) string {
 	return objectRecord{Kind: o.Kind, Database: o.Database, Name: o.Name}.key()
 }
 
-// quoteName quotes an identifier in the way that both MariaDB and SQLite read.
-func quoteName(database, name string) string {
-	q := "`" + strings.ReplaceAll(name, "`", "``") + "`"
-	if database != "" {
-		q = "`" + strings.ReplaceAll(database, "`", "``") + "`." + q
-	}
-	return q
-}
-
 // reconcile ships what the database's schema shows beyond the record. The caller is inside exclusive.
 func (s *sequencer) reconcile(ctx context.Context, c *sql.Conn) error {
-	s.node.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.Load().pos.LSN)
+	s.node.Log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.Load().pos.LSN)
 	return s.changeSchema(ctx, c, c, false)
 }
 
@@ -113,8 +104,8 @@ func (s *sequencer) changeSchema(ctx context.Context, c, on *sql.Conn, mixed boo
 	var done *passResult
 	covered := s.written.Load()
 	var err error
-	if s.node.engine.Transactional() {
-		err = s.node.txOn(ctx, c, dialect.Write, func() error {
+	if s.node.Engine.Transactional() {
+		err = s.node.TxOn(ctx, c, dialect.Write, func() error {
 			level, err := s.isLevel(ctx, c)
 			if err != nil {
 				return err
@@ -129,7 +120,7 @@ func (s *sequencer) changeSchema(ctx context.Context, c, on *sql.Conn, mixed boo
 		done, err = s.settleSchema(ctx, c, statements, mixed)
 	}
 	if err != nil {
-		if _, e := s.node.loadTables(context.WithoutCancel(ctx), s.node.db); e != nil {
+		if _, e := s.node.LoadTables(context.WithoutCancel(ctx), s.node.DB); e != nil {
 			err = errors.Join(err, e)
 		}
 		s.unsettle()
@@ -147,7 +138,7 @@ const schemaPatience = 30 * time.Second
 
 // runAll runs schema statements. One that would wait long for a lock gives up, since no pass is made meanwhile.
 func (s *sequencer) runAll(ctx context.Context, on *sql.Conn, statements []dialect.Statement) (err error) {
-	if len(statements) == 1 && s.node.dialect.Name() == sqlclass.MySQL.String() {
+	if len(statements) == 1 && s.node.Dialect.Name() == sqlclass.MySQL.String() {
 		if _, err := on.ExecContext(ctx, "SET @ddb_wait=@@lock_wait_timeout, lock_wait_timeout=1"); err != nil {
 			return err
 		}
@@ -157,7 +148,7 @@ func (s *sequencer) runAll(ctx context.Context, on *sql.Conn, statements []diale
 		}()
 	}
 	for i := range statements {
-		if err := s.node.run(ctx, on, &statements[i]); mysql.LockLost(err) {
+		if err := s.node.Run(ctx, on, &statements[i]); mysql.LockLost(err) {
 			return fmt.Errorf("%w: %w", errTableBusy, err)
 		} else if err != nil {
 			return err
@@ -168,12 +159,12 @@ func (s *sequencer) runAll(ctx context.Context, on *sql.Conn, statements []diale
 
 // isLevel reports whether neither rows nor the schema have changed since the last pass, as seen in the transaction that c is in.
 func (s *sequencer) isLevel(ctx context.Context, c *sql.Conn) (bool, error) {
-	cat := s.node.tables.Load()
-	version, err := s.node.engine.Version(ctx, c)
-	if err != nil || version != cat.version {
+	cat := s.node.Tables.Load()
+	version, err := s.node.Engine.Version(ctx, c)
+	if err != nil || version != cat.Version {
 		return false, err
 	}
-	noted, err := s.node.engine.Noted(ctx, c, cat.replicated())
+	noted, err := s.node.Engine.Noted(ctx, c, cat.Replicated())
 	return len(noted) == 0, err
 }
 
@@ -181,9 +172,9 @@ func (s *sequencer) isLevel(ctx context.Context, c *sql.Conn) (bool, error) {
 // meanwhile: a change that is in the database, but neither captured nor shipped, must not pass for known.
 func (s *sequencer) unsettle() {
 	s.looked = time.Time{}
-	unknown := *s.node.tables.Load()
-	unknown.version = ""
-	s.node.tables.Store(&unknown)
+	unknown := *s.node.Tables.Load()
+	unknown.Version = ""
+	s.node.Tables.Store(&unknown)
 }
 
 // settleSchema installs the capture for what the schema has become, and appends the
@@ -191,7 +182,7 @@ func (s *sequencer) unsettle() {
 // tables are shipped whole: the transaction changed rows as well, whose notes a changed table may have lost, or
 // the statements name tables that only the program's session has.
 func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []dialect.Statement, mixed bool) (done *passResult, err error) {
-	before := s.node.tables.Load()
+	before := s.node.Tables.Load()
 	st, err := readSchemaState(ctx, s.node, c)
 	if err != nil {
 		return nil, err
@@ -199,27 +190,27 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 	if err := s.refuse(ctx, c, before, st, statements); err != nil {
 		return nil, err
 	}
-	if err := s.node.engine.InstallCapture(ctx, c, st.cat.replicated(), dialect.Keys); err != nil {
+	if err := s.node.Engine.InstallCapture(ctx, c, st.cat.Replicated(), dialect.Keys); err != nil {
 		return nil, fmt.Errorf("ddb: capture: %w", err)
 	}
-	if err := s.installKeys(ctx, c, st.cat.replicated()); err != nil {
+	if err := s.installKeys(ctx, c, st.cat.Replicated()); err != nil {
 		return nil, err
 	}
 	if err := s.renewVersion(ctx, c, st); err != nil {
 		return nil, err
 	}
-	s.node.tables.Store(st.cat)
-	rec, _, err := metaValue[schemaRecord](ctx, s.node, c, metaSchema)
+	s.node.Tables.Store(st.cat)
+	rec, _, err := store.Value[schemaRecord](ctx, s.node, c, store.MetaSchema)
 	if err != nil {
 		return nil, err
 	}
 	hints := slices.Clone(statements)
 	for i := range hints {
-		hints[i].Database = s.node.logical(hints[i].Database)
+		hints[i].Database = s.node.Logical(hints[i].Database)
 	}
-	if !s.node.engine.Transactional() {
-		err = s.node.txOn(ctx, c, dialect.Pass, func() error {
-			noted, err := s.node.engine.Noted(ctx, c, st.cat.replicated())
+	if !s.node.Engine.Transactional() {
+		err = s.node.TxOn(ctx, c, dialect.Pass, func() error {
+			noted, err := s.node.Engine.Noted(ctx, c, st.cat.Replicated())
 			if err != nil {
 				return fmt.Errorf("ddb: pass: look for notes: %w", err)
 			}
@@ -237,9 +228,9 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 		return s.shipSchema(ctx, c, rec, st, told{})
 	}
 	// Rows may have come between a table and its triggers.
-	for _, t := range st.cat.replicated() {
-		if before.byName[s.node.name(t)] == nil {
-			if err := s.node.engine.Touch(ctx, c, t, nil); err != nil {
+	for _, t := range st.cat.Replicated() {
+		if before.ByName[s.node.Name(t)] == nil {
+			if err := s.node.Engine.Touch(ctx, c, t, nil); err != nil {
 				return nil, fmt.Errorf("ddb: touch table %s: %w", t.Name, err)
 			}
 		}
@@ -250,14 +241,14 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 // renewVersion reads the version again, since the triggers that were made may count in it, unless the schema has changed
 // meanwhile: then the next pass looks at it.
 func (s *sequencer) renewVersion(ctx context.Context, c *sql.Conn, st *schemaState) error {
-	version, err := s.node.engine.Version(ctx, c)
+	version, err := s.node.Engine.Version(ctx, c)
 	if err != nil {
 		return fmt.Errorf("ddb: schema version: %w", err)
 	}
-	if version == st.cat.version {
+	if version == st.cat.Version {
 		return nil
 	}
-	if !s.node.engine.Transactional() {
+	if !s.node.Engine.Transactional() {
 		again, err := readSchemaState(ctx, s.node, c) // which reads the version first
 		if err != nil {
 			return err
@@ -266,9 +257,9 @@ func (s *sequencer) renewVersion(ctx context.Context, c *sql.Conn, st *schemaSta
 		if !maps.Equal(was.Tables, is.Tables) || !maps.Equal(was.Objects, is.Objects) {
 			return nil
 		}
-		version = again.cat.version
+		version = again.cat.Version
 	}
-	st.cat.version = version
+	st.cat.Version = version
 	return nil
 }
 
@@ -283,7 +274,7 @@ func (s *sequencer) shipSchema(ctx context.Context, c *sql.Conn, rec schemaRecor
 	if len(d.statements) > 0 {
 		lsn = res.pos.LSN
 	}
-	return res, s.node.setMetaValue(ctx, c, metaSchema, st.record(lsn))
+	return res, s.node.SetValue(ctx, c, store.MetaSchema, st.record(lsn))
 }
 
 // settleTx is settleSchema for a transaction of the program's own that has run schema
@@ -305,7 +296,7 @@ func (m *master) settleTx(ctx context.Context, c *sql.Conn, statements []dialect
 // portable reports whether a schema statement means the same on a follower. Those that
 // fill rows from a query, or with values that differ from run to run, do not.
 func portable(dialectName, query string) bool {
-	info, err := sqlclass.ParseSchema(classOf(dialectName), query)
+	info, err := sqlclass.ParseSchema(store.ClassOf(dialectName), query)
 	if err != nil || info.Temporary {
 		return false
 	}
@@ -320,11 +311,4 @@ func portable(dialectName, query string) bool {
 		return false
 	}
 	return true
-}
-
-func classOf(dialectName string) sqlclass.Dialect {
-	if dialectName == "sqlite" {
-		return sqlclass.SQLite
-	}
-	return sqlclass.MySQL
 }

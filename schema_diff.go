@@ -6,6 +6,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -29,7 +30,7 @@ type told struct {
 // and may have changed the schema, between the pass before them and the snapshot of their entry, in which the tables noted
 // have notes. An ALTER TABLE that made the table anew, which TRUNCATE by another client may also have done, is not told of,
 // nor one that may fail on followers for rows that are not there any more.
-func tell(rec schemaRecord, before *catalogue, st *schemaState, hints []dialect.Statement, noted []*dialect.Table) told {
+func tell(rec schemaRecord, before *store.Catalogue, st *schemaState, hints []dialect.Statement, noted []*dialect.Table) told {
 	t := told{inPlace: make(map[journal.TableName]bool), whole: make(map[journal.TableName]bool)}
 	var alters, others []dialect.Statement
 	var emptied []journal.TableName
@@ -47,9 +48,9 @@ func tell(rec schemaRecord, before *catalogue, st *schemaState, hints []dialect.
 			for _, n := range names {
 				t.inPlace[n] = true
 				certain = certain && len(names) == 1 && portable("mysql", h.SQL) && changedInPlace(rec, before, st, n) &&
-					explains(h.SQL, before.byName[n], st.cat.byName[n]) &&
-					!zoned([]dialect.Statement{h}, before.byName[n], st.cat.byName[n]) &&
-					(info.Additive || !info.References && !slices.Contains(noted, st.cat.byName[n]))
+					explains(h.SQL, before.ByName[n], st.cat.ByName[n]) &&
+					!zoned([]dialect.Statement{h}, before.ByName[n], st.cat.ByName[n]) &&
+					(info.Additive || !info.References && !slices.Contains(noted, st.cat.ByName[n]))
 			}
 		case info.Object == "TABLE" && (info.Verb == "TRUNCATE" || info.OrReplace):
 			emptied = append(emptied, names...)
@@ -80,10 +81,10 @@ func (s *schemaState) subjects(info sqlclass.SchemaInfo, database string) (list 
 	for _, n := range names {
 		name := journal.TableName{Database: database, Table: n.Name}
 		if n.Database != "" {
-			name.Database = s.node.logical(n.Database)
+			name.Database = s.node.Logical(n.Database)
 		}
-		if s.cat.byName[name] == nil && (info.Object == "TABLE" || info.Object == "INDEX") { // the server may take letters of both cases for the same
-			for other := range s.cat.byName {
+		if s.cat.ByName[name] == nil && (info.Object == "TABLE" || info.Object == "INDEX") { // the server may take letters of both cases for the same
+			for other := range s.cat.ByName {
 				if strings.EqualFold(other.Database, name.Database) && strings.EqualFold(other.Table, name.Table) {
 					name = other
 				}
@@ -95,8 +96,8 @@ func (s *schemaState) subjects(info sqlclass.SchemaInfo, database string) (list 
 }
 
 // changedInPlace reports whether the table was known to followers before and has still the same rows, captured in the same way.
-func changedInPlace(rec schemaRecord, before *catalogue, st *schemaState, n journal.TableName) bool {
-	was, is := before.byName[n], st.cat.byName[n]
+func changedInPlace(rec schemaRecord, before *store.Catalogue, st *schemaState, n journal.TableName) bool {
+	was, is := before.ByName[n], st.cat.ByName[n]
 	return was != nil && is != nil && is.Refusal == "" && rec.Tables[n.Key()] == identity(was) &&
 		was.Incarnation == is.Incarnation && !is.Bare && was.ID == is.ID && slices.Equal(keyNames(was), keyNames(is))
 }
@@ -153,7 +154,7 @@ func (s *schemaState) differsBeside(rec schemaRecord, but map[journal.TableName]
 func compare(rec schemaRecord, st *schemaState, t told) difference {
 	var d difference
 	now := st.record(0)
-	if st.node.engine.Transactional() && len(t.statements) > 0 {
+	if st.node.Engine.Transactional() && len(t.statements) > 0 {
 		d.statements = append(slices.Clone(t.statements), inPassing(rec, now, st, t.statements)...)
 		return d
 	}
@@ -173,7 +174,7 @@ func compare(rec schemaRecord, st *schemaState, t told) difference {
 	}
 	anew := make(map[journal.TableName]bool) // tables and views, whose triggers go with them
 	for _, t := range changed {
-		n := st.node.name(t)
+		n := st.node.Name(t)
 		anew[n] = true
 		if !rec.without(n.Database) { // followers have the database
 			d.statements = append(d.statements, dropStatement("table", n.Database, n.Table))
@@ -208,15 +209,15 @@ func (s *schemaState) changed(rec, now schemaRecord, t told) (list []*dialect.Ta
 	seen := make(map[[2]string]bool)
 	for more := true; more; {
 		more = false
-		for _, x := range s.cat.replicated() {
-			name, place := s.node.name(x), [2]string{x.Database, x.Name}
+		for _, x := range s.cat.Replicated() {
+			name, place := s.node.Name(x), [2]string{x.Database, x.Name}
 			differs := rec.Tables[name.Key()] != now.Tables[name.Key()] && !t.inPlace[name] || x.Bare || t.whole[name]
 			if !x.Own && !seen[place] && (differs || slices.ContainsFunc(x.Follows, func(p [2]string) bool { return seen[p] })) {
 				seen[place], more = true, true
 			}
 		}
 	}
-	for _, x := range s.cat.replicated() {
+	for _, x := range s.cat.Replicated() {
 		if seen[[2]string{x.Database, x.Name}] {
 			list = append(list, x)
 		}
@@ -251,7 +252,7 @@ func inPassing(rec, now schemaRecord, st *schemaState, hints []dialect.Statement
 // names reports whether a hint is about the trigger itself.
 func names(hints []dialect.Statement, o objectRecord, st *schemaState) bool {
 	return slices.ContainsFunc(hints, func(s dialect.Statement) bool {
-		info, err := sqlclass.ParseSchema(classOf(st.node.dialect.Name()), s.SQL)
+		info, err := sqlclass.ParseSchema(store.ClassOf(st.node.Dialect.Name()), s.SQL)
 		return err == nil && info.Object == "TRIGGER" && info.Name == o.Name
 	})
 }
@@ -264,7 +265,7 @@ func dropStatement(kind, database, name string) dialect.Statement {
 	case "pragma":
 		return dialect.Statement{SQL: "PRAGMA " + name + " = 0"}
 	}
-	return dialect.Statement{Database: database, SQL: "DROP " + strings.ToUpper(kind) + " IF EXISTS " + quoteName("", name)}
+	return dialect.Statement{Database: database, SQL: "DROP " + strings.ToUpper(kind) + " IF EXISTS " + store.QuoteName("", name)}
 }
 
 // without reports whether a database of that name was dropped: what was in it is gone with it, and a statement about it
@@ -276,7 +277,7 @@ func (r schemaRecord) without(database string) bool {
 
 // belongs reports whether the object makes the table, or an index or a trigger on it.
 func (s *schemaState) belongs(o dialect.Object, t *dialect.Table) bool {
-	if o.Database != s.node.logical(t.Database) {
+	if o.Database != s.node.Logical(t.Database) {
 		return false
 	}
 	if o.Kind == "table" {
@@ -286,14 +287,14 @@ func (s *schemaState) belongs(o dialect.Object, t *dialect.Table) bool {
 }
 
 // repeatable reports whether followers may run the statements themselves, where nothing else can have come between.
-func (s *sequencer) repeatable(before, after *catalogue, statements []dialect.Statement) bool {
+func (s *sequencer) repeatable(before, after *store.Catalogue, statements []dialect.Statement) bool {
 	for _, st := range statements {
-		if !portable(s.node.dialect.Name(), st.SQL) {
+		if !portable(s.node.Dialect.Name(), st.SQL) {
 			return false
 		}
 	}
-	for _, t := range after.replicated() {
-		was := before.byName[s.node.name(t)]
+	for _, t := range after.Replicated() {
+		was := before.ByName[s.node.Name(t)]
 		if was != nil && (was.Refusal != "" || !slices.Equal(keyNames(was), keyNames(t))) {
 			return false // rows are named by other keys now, or were never shipped
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 )
 
@@ -39,8 +40,8 @@ type sessions interface {
 
 // refuseOpen refuses, before the writer is touched, a schema statement on a program's connection on which a transaction is open:
 // the writer, on which it would run, would be outside of that, and wait for it to end.
-func refuseOpen(ctx context.Context, n *node, on *sql.Conn, query string) error {
-	engine, ok := n.engine.(sessions)
+func refuseOpen(ctx context.Context, n *store.Store, on *sql.Conn, query string) error {
+	engine, ok := n.Engine.(sessions)
 	if !ok {
 		return nil
 	}
@@ -53,8 +54,8 @@ func refuseOpen(ctx context.Context, n *node, on *sql.Conn, query string) error 
 }
 
 // refuseSettings refuses a schema statement on a program's connection whose settings the writer, on which it would run, does not have.
-func refuseSettings(ctx context.Context, n *node, on, writer *sql.Conn, query string) error {
-	engine, ok := n.engine.(sessions)
+func refuseSettings(ctx context.Context, n *store.Store, on, writer *sql.Conn, query string) error {
+	engine, ok := n.Engine.(sessions)
 	if !ok || on == nil {
 		return nil
 	}
@@ -112,7 +113,7 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			defer own.Close()
 			on = own.Conn
 		}
-		if _, err := on.ExecContext(ctx, "DO (SELECT 1 FROM "+m.seq.node.engine.Own("meta")+" LIMIT 1)"); mysql.NotLocked(err) {
+		if _, err := on.ExecContext(ctx, "DO (SELECT 1 FROM "+m.seq.node.Engine.Own("meta")+" LIMIT 1)"); mysql.NotLocked(err) {
 			return fmt.Errorf("%w: the session holds LOCK TABLES, which keeps triggers off them; run UNLOCK TABLES first", ErrNotReplicable)
 		}
 		if err := m.inReplicated(ctx, on, query); err != nil {
@@ -133,7 +134,7 @@ func (m *master) plainSchema(ctx context.Context, query string, args []any) erro
 	if len(args) > 0 {
 		return fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 	}
-	if temporary(classOf(m.seq.node.dialect.Name()), query) {
+	if temporary(store.ClassOf(m.seq.node.Dialect.Name()), query) {
 		return fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
 	}
 	if err := refuseKind(m.seq.node, query); err != nil {
@@ -166,7 +167,7 @@ func (m *master) surround(ctx context.Context, on *sql.Conn, query string, f fun
 // inReplicated refuses a statement about what is in no replicated database because the session has gone to another.
 // What the statement names itself is node.run's to judge.
 func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) error {
-	info, err := sqlclass.ParseSchema(classOf(m.seq.node.dialect.Name()), query)
+	info, err := sqlclass.ParseSchema(store.ClassOf(m.seq.node.Dialect.Name()), query)
 	inside := []string{"TABLE", "INDEX", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION"}
 	if err != nil || info.Database != "" || info.On.Database != "" || !slices.Contains(inside, info.Object) {
 		return nil
@@ -180,7 +181,7 @@ func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) e
 			return err
 		}
 	}
-	if !database.Valid || m.seq.node.replicates(database.String) {
+	if !database.Valid || m.seq.node.Replicates(database.String) {
 		return nil
 	}
 	return fmt.Errorf("%w: the session is in database %s, which is not among those that are replicated; run %s without ddb, or name the database in Options.Databases",
@@ -189,9 +190,9 @@ func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) e
 
 // hides reports whether the statement may be about a temporary table of the session: followers have none, so that the
 // statement means another table there, or nothing.
-func hides(ctx context.Context, n *node, on *sql.Conn, query string) (bool, error) {
-	engine, ok := n.engine.(temporaries)
-	info, err := sqlclass.ParseSchema(classOf(n.dialect.Name()), query)
+func hides(ctx context.Context, n *store.Store, on *sql.Conn, query string) (bool, error) {
+	engine, ok := n.Engine.(temporaries)
+	info, err := sqlclass.ParseSchema(store.ClassOf(n.Dialect.Name()), query)
 	if !ok || err != nil {
 		return false, nil
 	}
@@ -203,7 +204,7 @@ func hides(ctx context.Context, n *node, on *sql.Conn, query string) (bool, erro
 	switch {
 	case info.Verb != "CREATE":
 		names = append(names, sqlclass.Name{Database: info.Database, Name: info.Name})
-	case info.Object == "TABLE" && n.singleWriter():
+	case info.Object == "TABLE" && n.SingleWriter():
 		if info.AsSelect {
 			return false, fmt.Errorf("%w: the connection has temporary tables, which the query might mean; create table %s first and fill it by INSERT",
 				ErrNotReplicable, info.Name)
@@ -266,7 +267,7 @@ func (t *poolTx) schema(ctx context.Context, query string, args []any) (sql.Resu
 		return nil, err
 	}
 	if info, err := sqlclass.ParseSchema(t.p.c.class, query); err == nil {
-		if err := m.seq.node.refuseDatabase(info); err != nil {
+		if err := m.seq.node.RefuseDatabase(info); err != nil {
 			return nil, err
 		}
 	}

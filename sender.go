@@ -388,7 +388,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 			f.stopped = r.Text
 			f.setState(Failed, r.Text)
 			f.mu.Unlock()
-			f.m.seq.node.log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
+			f.m.seq.node.Log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
 			return r.err()
 		default:
 			return fmt.Errorf("ddb: message of kind %d from follower %s", kind, f.id)
@@ -486,7 +486,7 @@ func (f *sender) beat(ctx context.Context, l *link) error {
 // newQueue makes the pending queue of a follower.
 func (m *master) newQueue(id string, acked LSN) PendingQueue {
 	if m.seq.opts.Queue != nil {
-		return m.seq.opts.Queue(id, m.seq.node.journal, acked)
+		return m.seq.opts.Queue(id, m.seq.node.Journal, acked)
 	}
-	return journal.NewRecentQueue(m.seq.node.journal, acked, &m.seq.recent, func() LSN { return m.seq.state.Load().pos.LSN })
+	return journal.NewRecentQueue(m.seq.node.Journal, acked, &m.seq.recent, func() LSN { return m.seq.state.Load().pos.LSN })
 }

@@ -18,7 +18,7 @@ func (m *master) nodes() []health.Status {
 	}
 	m.mu.Unlock()
 	st := m.seq.state.Load()
-	self := health.Status{ID: m.seq.node.id, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.seq.epoch, LSN: st.pos.LSN, Address: m.seq.opts.Listen}
+	self := health.Status{ID: m.seq.node.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.seq.epoch, LSN: st.pos.LSN, Address: m.seq.opts.Listen}
 	if well := m.health.Found(); st.err != nil {
 		self.State, self.Reason = Failed, st.err.Error()
 	} else if well.State != "" {

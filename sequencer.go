@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -23,7 +24,7 @@ import (
 //	S5  An entry is made only at the end of the journal that this master has written: one by another hand stops it.
 type sequencer struct {
 	opts  Options
-	node  *node
+	node  *store.Store
 	epoch uint64
 	// exclusive runs f alone, on the connection that passes use (S1).
 	exclusive func(ctx context.Context, f func(c *sql.Conn) error) error
@@ -98,7 +99,7 @@ func (s *sequencer) rest(ctx context.Context, took time.Duration) {
 	switch {
 	case !s.followed():
 		rest = loneRest
-	case s.node.singleWriter():
+	case s.node.SingleWriter():
 		rest = mostRest // who writes waits for the pass
 	}
 	t := time.NewTimer(rest)
@@ -114,15 +115,12 @@ func (s *sequencer) rest(ctx context.Context, took time.Duration) {
 func (s *sequencer) fail(err error) {
 	s.state.Update(func(st sequenced) sequenced {
 		if st.err == nil || st.err.Error() != err.Error() {
-			s.node.log.Error("writes are kept but not replicated at present", "lsn", st.pos.LSN, "error", err)
+			s.node.Log.Error("writes are kept but not replicated at present", "lsn", st.pos.LSN, "error", err)
 		}
 		st.err = err
 		return st
 	})
 }
-
-// lookEvery is how often the schema version is read, to notice what other clients did to tables.
-const lookEvery = 500 * time.Millisecond
 
 // pass makes the next entry if anything was noted.
 func (s *sequencer) pass(ctx context.Context) error {
@@ -156,7 +154,7 @@ func (s *sequencer) passOn(ctx context.Context, c *sql.Conn) error {
 	before := s.written.Load()
 	if st := s.state.Load(); st.covered >= before && st.err == nil && !s.in.unlisted() {
 		// Nothing is known to have been written: a glance is cheaper than a transaction.
-		noted, err := s.node.engine.Noted(ctx, s.node.quick(c), s.node.tables.Load().replicated())
+		noted, err := s.node.Engine.Noted(ctx, s.node.Quick(c), s.node.Tables.Load().Replicated())
 		if err != nil {
 			return fmt.Errorf("ddb: pass: look for notes: %w", err)
 		}
@@ -167,7 +165,7 @@ func (s *sequencer) passOn(ctx context.Context, c *sql.Conn) error {
 	}
 	s.in.look()
 	var done *passResult
-	err := s.node.txOn(ctx, c, dialect.Pass, func() (err error) {
+	err := s.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
 		done, err = s.collectTx(ctx, c)
 		return err
 	})
@@ -182,17 +180,17 @@ func (s *sequencer) passOn(ctx context.Context, c *sql.Conn) error {
 // collectTx is collect for a transaction in which another client may have changed tables: where that is
 // part of what the transaction sees, it is part of the entry too.
 func (s *sequencer) collectTx(ctx context.Context, c *sql.Conn) (*passResult, error) {
-	if !s.node.engine.Transactional() {
+	if !s.node.Engine.Transactional() {
 		return s.collect(ctx, c, nil)
 	}
-	version, err := s.node.engine.Version(ctx, s.node.quick(c))
+	version, err := s.node.Engine.Version(ctx, s.node.Quick(c))
 	if err != nil {
 		return nil, fmt.Errorf("ddb: pass: schema version: %w", err)
 	}
-	if version == s.node.tables.Load().version {
+	if version == s.node.Tables.Load().Version {
 		return s.collect(ctx, c, nil)
 	}
-	s.node.log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.Load().pos.LSN)
+	s.node.Log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.Load().pos.LSN)
 	res, err := s.settleSchema(ctx, c, nil, true)
 	if err != nil {
 		s.unsettle()
@@ -206,14 +204,14 @@ func (s *sequencer) followSchema(ctx context.Context, c *sql.Conn) error {
 		return err // before anything is done to the triggers
 	}
 	now := time.Now()
-	if now.Sub(s.looked) < lookEvery {
+	if now.Sub(s.looked) < store.LookEvery {
 		return nil
 	}
-	version, err := s.node.engine.Version(ctx, c)
+	version, err := s.node.Engine.Version(ctx, c)
 	if err != nil {
 		return fmt.Errorf("ddb: pass: schema version: %w", err)
 	}
-	if version != s.node.tables.Load().version {
+	if version != s.node.Tables.Load().Version {
 		if err := s.reconcile(ctx, c); err != nil {
 			return err
 		}
@@ -248,17 +246,17 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 	if err := s.recall(ctx); err != nil {
 		return nil, err
 	}
-	q = s.node.quick(q)
-	cat := s.node.tables.Load()
+	q = s.node.Quick(q)
+	cat := s.node.Tables.Load()
 	last := s.state.Load().pos
 	res := &passResult{pos: last, at: time.Now()}
-	noted, err := s.node.engine.Noted(ctx, q, cat.replicated())
+	noted, err := s.node.Engine.Noted(ctx, q, cat.Replicated())
 	if err != nil {
 		return nil, fmt.Errorf("ddb: pass: look for notes: %w", err)
 	}
 	var kept int
 	var external []Part
-	b := journal.Begin(s.node.name, last, s.epoch, res.at, func(p Part) error {
+	b := journal.Begin(s.node.Name, last, s.epoch, res.at, func(p Part) error {
 		if p.Final {
 			s.mayStand(p.Position())
 		}
@@ -267,7 +265,7 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 		} else {
 			res.parts = nil
 		}
-		if j, ok := s.node.journal.(journal.Transactional); ok {
+		if j, ok := s.node.Journal.(journal.Transactional); ok {
 			return j.AppendIn(ctx, q, p)
 		}
 		external = append(external, p)
@@ -288,11 +286,11 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 		if x != nil && slices.Contains(x.rebuild, t) {
 			emit = func(dialect.Row) error { return nil } // its rows are in the entry already
 		}
-		notes, err := s.node.engine.Collect(ctx, q, t, emit)
+		notes, err := s.node.Engine.Collect(ctx, q, t, emit)
 		if err != nil {
 			return nil, fmt.Errorf("ddb: pass: read table %s: %w", t.Name, err)
 		}
-		if err := s.node.engine.Clear(ctx, q, notes); err != nil {
+		if err := s.node.Engine.Clear(ctx, q, notes); err != nil {
 			return nil, fmt.Errorf("ddb: pass: clear notes of table %s: %w", t.Name, err)
 		}
 	}
@@ -303,7 +301,7 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 		return nil, err
 	}
 	if len(external) > 0 {
-		if err := s.node.journal.Append(ctx, external...); err != nil {
+		if err := s.node.Journal.Append(ctx, external...); err != nil {
 			return nil, err
 		}
 	}
@@ -329,27 +327,27 @@ func (s *sequencer) recall(ctx context.Context) error {
 	if s.over != nil {
 		return s.over
 	}
-	if err := s.node.holdsLock(ctx); err != nil {
+	if err := s.node.HoldsLock(ctx); err != nil {
 		return err
 	}
-	again := s.node.lock.again.Load()
+	again := s.node.Lock.Again.Load()
 	if len(s.unsure) == 0 && again == s.lockSeen {
 		return nil
 	}
-	_, last, err := s.node.journal.Bounds(ctx)
+	_, last, err := s.node.Journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
 	pos := s.state.Load().pos
 	switch {
 	case slices.Contains(s.unsure, last):
-		s.node.log.Warn("an entry stands although its commit had failed", "lsn", last.LSN)
+		s.node.Log.Warn("an entry stands although its commit had failed", "lsn", last.LSN)
 		s.unsure = nil
 		s.recent.Add(nil, last)
 		s.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
 	case last.LSN > pos.LSN || again != s.lockSeen && last != pos:
 		s.over = fmt.Errorf("%w: node %s has made the entries up to %v, and the journal ends with %v by another hand; "+
-			"its writes are kept: close this node and open the one that is to be the master", ErrSecondMaster, s.node.id, pos, last)
+			"its writes are kept: close this node and open the one that is to be the master", ErrSecondMaster, s.node.ID, pos, last)
 		return s.over
 	}
 	s.lockSeen = again
@@ -375,7 +373,7 @@ func (s *sequencer) addWhole(ctx context.Context, q dialect.Querier, t *dialect.
 	var after []any
 	for more := true; more; {
 		var err error
-		more, err = s.node.engine.Scan(ctx, q, t, after, journal.ApplyRows, func(values []any) error {
+		more, err = s.node.Engine.Scan(ctx, q, t, after, journal.ApplyRows, func(values []any) error {
 			after = journal.Pick(values, t.Key)
 			return b.Add(t, dialect.Row{Key: after, Values: values})
 		})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -90,14 +91,14 @@ const snapPool = 6
 // openSnap turns the follower into a snap.
 func (c *Cluster) openSnap(ctx context.Context) error {
 	f := c.f
-	s := &snapSide{f: f, batch: c.node.engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[journal.TableName]map[string][]any)}
+	s := &snapSide{f: f, batch: c.node.Engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[journal.TableName]map[string][]any)}
 	s.flight.went, s.wake, s.passes = make(chan struct{}, 1), make(chan struct{}, 1), newPassConn()
 	s.aside = newPassConn()
 	if err := s.load(ctx); err != nil {
 		return err
 	}
 	if f.apply.pos.LSN > 0 {
-		if err := s.capture(ctx, c.node.db); err != nil {
+		if err := s.capture(ctx, c.node.DB); err != nil {
 			return err
 		}
 	}
@@ -110,18 +111,18 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	}
 	f.apply.schemaRuns, f.apply.schemaRan, f.apply.restored = s.schemaRuns, s.schemaRan, s.restored
 	f.snap = s
-	if !c.node.singleWriter() {
+	if !c.node.SingleWriter() {
 		var ok bool
-		if s.transactions, ok = c.node.engine.(transactionReader); !ok {
-			return fmt.Errorf("%w: a snap cannot be on dialect %q: its engine has many writers, but does not tell their transactions apart (CollectTransactions)", ErrOptions, c.node.dialect.Name())
+		if s.transactions, ok = c.node.Engine.(transactionReader); !ok {
+			return fmt.Errorf("%w: a snap cannot be on dialect %q: its engine has many writers, but does not tell their transactions apart (CollectTransactions)", ErrOptions, c.node.Dialect.Name())
 		}
-		if n := c.node.db.Stats().MaxOpenConnections; n > 0 && n < snapPool {
+		if n := c.node.DB.Stats().MaxOpenConnections; n > 0 && n < snapPool {
 			return fmt.Errorf("%w: a snap needs at least %d connections to its database, better eight or more, and SetMaxOpenConns allows %d", ErrOptions, snapPool, n)
 		}
 		c.writes = &snapWrites{c, s}
 		return nil
 	}
-	s.notes, _ = c.node.engine.(noteReader)
+	s.notes, _ = c.node.Engine.(noteReader)
 	s.w = newGroupWriter(c.node, c.opts, writeHooks{admit: s.admit, each: s.each, commit: s.beforeCommit, number: s.keyNumber})
 	c.writes = &groupedWrites{c: c, w: s.w,
 		wrote:  func(context.Context, Position) error { return nil },
@@ -144,28 +145,28 @@ func (s *snapSide) start(ctx context.Context) {
 
 // load reads the queue.
 func (s *snapSide) load(ctx context.Context) error {
-	last, _, err := metaValue[uint64](ctx, s.f.node, s.f.node.db, metaNumber)
+	last, _, err := store.Value[uint64](ctx, s.f.node, s.f.node.DB, store.MetaNumber)
 	if err != nil {
 		return err
 	}
 	s.last = last
-	num, _, err := metaValue[int64](ctx, s.f.node, s.f.node.db, metaNodeNum)
+	num, _, err := store.Value[int64](ctx, s.f.node, s.f.node.DB, store.MetaNodeNum)
 	if err != nil {
 		return err
 	}
 	s.numberOfNode.Store(num)
-	if err := s.recount(ctx, s.f.node.db); err != nil {
+	if err := s.recount(ctx, s.f.node.DB); err != nil {
 		return err
 	}
 	s.found = s.lastID
 	var anchor bool
-	if s.stood, anchor, err = s.f.node.entryTime(ctx, s.f.apply.pos.LSN); err != nil {
+	if s.stood, anchor, err = s.f.node.EntryTime(ctx, s.f.apply.pos.LSN); err != nil {
 		return err
 	}
 	if !anchor {
 		s.heard = s.stood
 	}
-	queue, ok, err := s.f.node.meta(ctx, s.f.node.db, metaQueue)
+	queue, ok, err := s.f.node.Meta(ctx, s.f.node.DB, store.MetaQueue)
 	if err != nil || ok {
 		s.queue = string(queue)
 		return err
@@ -173,7 +174,7 @@ func (s *snapSide) load(ctx context.Context) error {
 	if s.f.apply.pos.LSN == 0 && s.last == 0 && s.count == 0 {
 		s.queue = rand.Text()
 	}
-	return s.f.node.setMeta(ctx, s.f.node.db, metaQueue, []byte(s.queue))
+	return s.f.node.SetMeta(ctx, s.f.node.DB, store.MetaQueue, []byte(s.queue))
 }
 
 // sure reads the queue again if what stands in it is not known.
@@ -184,7 +185,7 @@ func (s *snapSide) sure(ctx context.Context) error {
 	if !stale {
 		return nil
 	}
-	return s.recount(ctx, s.f.node.db)
+	return s.recount(ctx, s.f.node.DB)
 }
 
 // recount reads the queue again.
@@ -195,7 +196,7 @@ func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
 	}
 	var highest, lastID int64 // batches that are made with a number do not write it down elsewhere
 	if err := dialect.ScanOne(ctx, q, []any{&highest, &lastID}, "SELECT coalesce(max(number), 0), coalesce(max(id), 0) FROM "+s.batch); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,7 +221,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 	}
 	rows, err := q.QueryContext(ctx, "SELECT id, number, at, bytes, payload FROM "+s.batch+where+" ORDER BY id", args...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
+		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
 	defer rows.Close()
 	keys := make(pendingKeys)
@@ -230,7 +231,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 		var number sql.NullInt64
 		var payload []byte
 		if err := rows.Scan(&m.id, &number, &m.at, &m.bytes, &payload); err != nil {
-			return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
+			return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 		}
 		if through > 0 && (!number.Valid || uint64(number.Int64) > through) {
 			break // where there is one writer, numbers rise with ids, and have no index
@@ -240,7 +241,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 			err = keys.add(&b, m.id)
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("ddb: node %s: batch %d: %w", s.f.node.id, m.id, err)
+			return nil, nil, fmt.Errorf("ddb: node %s: batch %d: %w", s.f.node.ID, m.id, err)
 		}
 		list = append(list, m)
 	}
@@ -250,22 +251,22 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 // capture installs the triggers that note the previous images. The catalogue is made known when its
 // tables have their outboxes: poll looks at them meanwhile.
 func (s *snapSide) capture(ctx context.Context, q dialect.Querier) error {
-	cat, err := s.f.node.readTables(ctx, q)
+	cat, err := s.f.node.ReadTables(ctx, q)
 	if err != nil {
 		return err
 	}
-	if err := s.f.node.engine.InstallCapture(ctx, q, cat.replicated(), dialect.Images); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", s.f.node.id, err)
+	if err := s.f.node.Engine.InstallCapture(ctx, q, cat.Replicated(), dialect.Images); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", s.f.node.ID, err)
 	}
-	if err := s.installKeys(ctx, q, cat.replicated()); err != nil {
-		return fmt.Errorf("ddb: node %s: install key ranges: %w", s.f.node.id, err)
+	if err := s.installKeys(ctx, q, cat.Replicated()); err != nil {
+		return fmt.Errorf("ddb: node %s: install key ranges: %w", s.f.node.ID, err)
 	}
-	version, err := s.f.node.engine.Version(ctx, q)
+	version, err := s.f.node.Engine.Version(ctx, q)
 	if err != nil {
 		return err
 	}
-	cat.version = version
-	s.f.node.tables.Store(cat)
+	cat.Version = version
+	s.f.node.Tables.Store(cat)
 	return nil
 }
 
@@ -275,7 +276,7 @@ const warnAt = 0.8
 // admit refuses a local write when there is no data yet or the queue is full.
 func (s *snapSide) admit() error {
 	if !s.readable() {
-		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", ErrBusy, s.f.node.id)
+		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", ErrBusy, s.f.node.ID)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -283,10 +284,10 @@ func (s *snapSide) admit() error {
 	full, what := s.fill()
 	switch {
 	case full >= 1:
-		return fmt.Errorf("%w: snap %s: %s; connect it to its master, or raise the option", ErrQueueFull, s.f.node.id, what)
+		return fmt.Errorf("%w: snap %s: %s; connect it to its master, or raise the option", ErrQueueFull, s.f.node.ID, what)
 	case full >= warnAt && !s.warned:
 		s.warned = true
-		s.f.node.log.Warn("the pending queue is filling up", "used", fmt.Sprintf("%.0f %%", full*100), "reason", what)
+		s.f.node.Log.Warn("the pending queue is filling up", "used", fmt.Sprintf("%.0f %%", full*100), "reason", what)
 	case full < warnAt/2:
 		s.warned = false
 	}
@@ -326,7 +327,7 @@ func (s *snapSide) age() time.Duration {
 
 // beforeCommit makes the batches that are not made yet, and returns what makes them count once they are committed (N5).
 func (s *snapSide) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position, error) {
-	if err := s.gatherMarks(ctx, s.f.node.quick(c)); err != nil {
+	if err := s.gatherMarks(ctx, s.f.node.Quick(c)); err != nil {
 		return nil, err
 	}
 	return func() Position {
@@ -362,7 +363,7 @@ func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) erro
 	}
 	committed := false
 	defer func() { leave(committed) }()
-	err = s.f.node.withTx(ctx, dialect.Replay, func(c *sql.Conn) error {
+	err = s.f.node.WithTx(ctx, dialect.Replay, func(c *sql.Conn) error {
 		if err := s.opened(ctx, c); err != nil {
 			return err
 		}
@@ -403,8 +404,8 @@ func (s *snapSide) number(ctx context.Context) (uint64, error) {
 		first = "SELECT (SELECT number FROM " + s.batch + " ORDER BY id LIMIT 1)"
 	}
 	var number sql.NullInt64
-	if err := dialect.ScanOne(ctx, s.f.node.db, []any{&number}, first); err != nil {
-		return 0, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
+	if err := dialect.ScanOne(ctx, s.f.node.DB, []any{&number}, first); err != nil {
+		return 0, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
 	if number.Valid {
 		return uint64(number.Int64) - 1, nil
@@ -439,20 +440,20 @@ func (p pendingKeys) add(b *batch, id int64) error {
 }
 
 // refusePending keeps Detach from losing batches that the master does not have.
-func refusePending(ctx context.Context, n *node, opts Options) error {
+func refusePending(ctx context.Context, n *store.Store, opts Options) error {
 	var count int64
-	if err := dialect.ScanOne(ctx, n.db, []any{&count}, "SELECT COUNT(*) FROM "+n.engine.Own("batches")); err != nil {
+	if err := dialect.ScanOne(ctx, n.DB, []any{&count}, "SELECT COUNT(*) FROM "+n.Engine.Own("batches")); err != nil {
 		return err
 	}
 	if opts.Rejoin {
 		return nil
 	}
-	role, _, err := n.meta(ctx, n.db, metaRole)
+	role, _, err := n.Meta(ctx, n.DB, store.MetaRole)
 	if err == nil && Role(role) == Snap {
-		var cat *catalogue
-		if cat, err = n.readTables(ctx, n.db); err == nil {
+		var cat *store.Catalogue
+		if cat, err = n.ReadTables(ctx, n.DB); err == nil {
 			var noted []*dialect.Table
-			noted, err = n.engine.Noted(ctx, n.db, cat.replicated())
+			noted, err = n.Engine.Noted(ctx, n.DB, cat.Replicated())
 			count += int64(len(noted)) // changes that no batch was made of yet
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -50,10 +51,10 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 		return nil, err
 	}
 	s.f.apply.queue = &applying{written: s.written.Load()}
-	was := s.f.node.tables.Load()
+	was := s.f.node.Tables.Load()
 	return func(committed bool) {
-		if !committed && s.f.node.engine.Transactional() {
-			s.f.node.tables.Store(was) // a schema statement, if there was one, is undone
+		if !committed && s.f.node.Engine.Transactional() {
+			s.f.node.Tables.Store(was) // a schema statement, if there was one, is undone
 		}
 		s.settleQueue(committed)
 		if !committed && s.halfway.Load() {
@@ -69,8 +70,8 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 func (s *snapSide) halt(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	if err := s.capture(ctx, s.f.node.db); err != nil {
-		s.f.node.log.Error("local writes are refused until the schema statements of an entry have been run", "error", err)
+	if err := s.capture(ctx, s.f.node.DB); err != nil {
+		s.f.node.Log.Error("local writes are refused until the schema statements of an entry have been run", "error", err)
 		return
 	}
 	s.halfway.Store(false)
@@ -113,7 +114,7 @@ func (s *snapSide) settleQueue(committed bool) {
 		for _, r := range q.removed {
 			r.rows[r.key] = r.id
 		}
-		if s.f.node.engine.Transactional() {
+		if s.f.node.Engine.Transactional() {
 			maps.Copy(s.withheld, q.withheld)
 		}
 		s.stale = s.stale || len(q.made)+len(q.dropped) > 0
@@ -138,17 +139,17 @@ func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
 		return nil // a snapshot is being loaded: there is nothing of anybody's
 	}
 	if s.w == nil {
-		_, err := s.passAside(ctx, s.f.node.tables.Load().replicated())
+		_, err := s.passAside(ctx, s.f.node.Tables.Load().Replicated())
 		return err
 	}
-	made, err := s.make(ctx, s.f.node.quick(c), true)
+	made, err := s.make(ctx, s.f.node.Quick(c), true)
 	s.f.apply.queue.made = append(s.f.apply.queue.made, made...)
 	return err
 }
 
 // includes drops this snap's batches that an entry includes (N3).
 func (s *snapSide) includes(ctx context.Context, q dialect.Querier, batches map[string]uint64) error {
-	through, ok := batches[queueName(s.f.node.id, s.queue)]
+	through, ok := batches[queueName(s.f.node.ID, s.queue)]
 	if !ok {
 		return nil
 	}
@@ -170,12 +171,12 @@ func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) 
 		err = s.transactions.DropBatches(ctx, q, idsOf(list))
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: drop batches: %w", s.f.node.id, err)
+		return fmt.Errorf("ddb: node %s: drop batches: %w", s.f.node.ID, err)
 	}
 	s.mu.Lock()
 	last := s.last
 	s.mu.Unlock()
-	if err := s.f.node.setMetaValue(ctx, q, metaNumber, last); err != nil { // no batch may be left that tells
+	if err := s.f.node.SetValue(ctx, q, store.MetaNumber, last); err != nil { // no batch may be left that tells
 		return err
 	}
 	s.mu.Lock()
@@ -215,7 +216,7 @@ func (s *snapSide) mine(ctx context.Context, q dialect.Querier, t *dialect.Table
 // differing leaves out the rows that this snap has made itself and that are here as the master has them, which is
 // the rule: for a server to find that out takes less than to write them, with triggers that have nothing to note.
 func (s *snapSide) differing(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) ([]dialect.Row, error) {
-	name := s.f.node.name(t)
+	name := s.f.node.Name(t)
 	var at []int
 	var keys [][]any
 	var buf []byte
@@ -231,7 +232,7 @@ func (s *snapSide) differing(ctx context.Context, q dialect.Querier, t *dialect.
 	}
 	same := make(map[int]bool, len(keys))
 	n := 0
-	err := s.f.node.engine.Lookup(ctx, q, t, keys, func(r dialect.Row) error {
+	err := s.f.node.Engine.Lookup(ctx, q, t, keys, func(r dialect.Row) error {
 		same[at[n]] = equalRows(r.Values, rows[at[n]].Values)
 		n++
 		return nil
@@ -253,14 +254,14 @@ func (s *snapSide) settled(t *dialect.Table, rows []dialect.Row) (rest []dialect
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	loose = s.count > 0 || len(s.f.apply.queue.made) > 0
-	pending := s.keys[s.f.node.name(t)]
+	pending := s.keys[s.f.node.Name(t)]
 	made := make(pendingKeys)
 	for _, m := range s.f.apply.queue.made {
 		if err := made.add(m.batch, m.id); err != nil {
 			return nil, false, err
 		}
 	}
-	fresh := made[s.f.node.name(t)]
+	fresh := made[s.f.node.Name(t)]
 	if len(pending) == 0 && len(fresh) == 0 {
 		return rows, loose, nil
 	}
@@ -272,10 +273,10 @@ func (s *snapSide) settled(t *dialect.Table, rows []dialect.Row) (rest []dialect
 			rest = append(rest, r)
 			continue
 		}
-		if s.withheld[s.f.node.name(t)] == nil {
-			s.withheld[s.f.node.name(t)] = make(map[string][]any)
+		if s.withheld[s.f.node.Name(t)] == nil {
+			s.withheld[s.f.node.Name(t)] = make(map[string][]any)
 		}
-		s.withheld[s.f.node.name(t)][string(buf)] = r.Values
+		s.withheld[s.f.node.Name(t)][string(buf)] = r.Values
 	}
 	return rest, loose, nil
 }
@@ -296,7 +297,7 @@ func (s *snapSide) schemaRan(ctx context.Context, c *sql.Conn) error {
 // a schema statement has put the master's rows in place.
 func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) error {
 	if snapshot {
-		if s.f.node.engine.Transactional() {
+		if s.f.node.Engine.Transactional() {
 			if err := s.schemaRan(ctx, c); err != nil {
 				return err
 			}
@@ -310,7 +311,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 	}
 	rows, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
 	gathered := newCoalescer()
 	err = func() error {
@@ -327,7 +328,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 		return rows.Err()
 	}()
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
 	for _, t := range gathered.order {
 		err := s.show(ctx, c, t, gathered.rows[t].list)
@@ -335,7 +336,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 			err = s.overtaken(ctx, c, t, gathered.rows[t].list, nil)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.f.node.id, s.f.node.name(t), err)
+			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.f.node.ID, s.f.node.Name(t), err)
 		}
 	}
 	return nil
@@ -347,9 +348,9 @@ func (s *snapSide) gatherPending(payload []byte, into *coalescer) error {
 	if err != nil {
 		return err
 	}
-	cat := s.f.node.tables.Load()
+	cat := s.f.node.Tables.Load()
 	for _, c := range b.Changes {
-		t := cat.byName[journal.TableName{Database: c.Database, Table: c.Table}]
+		t := cat.ByName[journal.TableName{Database: c.Database, Table: c.Table}]
 		same := Change{Table: c.Table, Columns: c.Columns, Key: c.Key}
 		if t == nil || same.SameColumns(t) != nil {
 			continue
@@ -399,12 +400,12 @@ func (s *snapSide) numbered(ctx context.Context, number int64) error {
 	if number == s.numberOfNode.Load() {
 		return nil
 	}
-	if limit := maxNodes(s.f.node.dialect.Name()); number < firstSnapNode || number >= limit {
-		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.f.node.id, number, firstSnapNode, limit-1)
+	if limit := maxNodes(s.f.node.Dialect.Name()); number < firstSnapNode || number >= limit {
+		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.f.node.ID, number, firstSnapNode, limit-1)
 	}
 	s.numberOfNode.Store(number)
 	return s.tx(ctx, func(q dialect.Querier) error {
-		if err := s.f.node.setMetaValue(ctx, q, metaNodeNum, number); err != nil || s.empty.Load() || !s.f.node.engine.Transactional() {
+		if err := s.f.node.SetValue(ctx, q, store.MetaNodeNum, number); err != nil || s.empty.Load() || !s.f.node.Engine.Transactional() {
 			return err
 		}
 		return s.capture(ctx, q)

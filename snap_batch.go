@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -128,12 +129,12 @@ func (b *batch) Check() error {
 }
 
 // add appends a row, unless it was changed and changed back.
-func (b *batch) add(n *node, t *dialect.Table, r dialect.Row) error {
+func (b *batch) add(n *store.Store, t *dialect.Table, r dialect.Row) error {
 	if equalRows(r.Base, r.Values) {
 		return nil
 	}
 	if b.table != t {
-		name := n.name(t)
+		name := n.Name(t)
 		b.table = t
 		b.Changes = append(b.Changes, &batchChange{Database: name.Database, Table: name.Table, Columns: t.Stored, Key: t.Key})
 	}
@@ -146,7 +147,7 @@ func (b *batch) add(n *node, t *dialect.Table, r dialect.Row) error {
 	case b.size <= maxBatchBytes:
 	case b.records == 1:
 		return fmt.Errorf("%w: a change of one row of table %s, with what it was before, takes more than %d MiB; make the row smaller, or delete it, "+
-			"and nothing has to be exchanged of what it was meanwhile", ErrNotReplicable, n.name(t), maxBatchBytes>>20)
+			"and nothing has to be exchanged of what it was meanwhile", ErrNotReplicable, n.Name(t), maxBatchBytes>>20)
 	default:
 		return fmt.Errorf("%w: one transaction of a snap may change at most %d MiB of rows; split it", ErrNotReplicable, maxBatchBytes>>20)
 	}
@@ -173,8 +174,8 @@ func sizeOf(values []any) int {
 }
 
 // gather reads what the connection's transaction has noted, and clears the notes.
-func gatherNotes(ctx context.Context, n *node, q dialect.Querier, add func(*dialect.Table, dialect.Row) error) error {
-	noted, err := n.engine.Noted(ctx, q, n.tables.Load().replicated())
+func gatherNotes(ctx context.Context, n *store.Store, q dialect.Querier, add func(*dialect.Table, dialect.Row) error) error {
+	noted, err := n.Engine.Noted(ctx, q, n.Tables.Load().Replicated())
 	for _, t := range noted {
 		if err == nil {
 			err = gatherTable(ctx, n, q, t, add)
@@ -184,17 +185,17 @@ func gatherNotes(ctx context.Context, n *node, q dialect.Querier, add func(*dial
 }
 
 // gatherTable is gather for one table.
-func gatherTable(ctx context.Context, n *node, q dialect.Querier, t *dialect.Table, add func(*dialect.Table, dialect.Row) error) error {
-	notes, err := n.engine.CollectImages(ctx, q, t, func(r dialect.Row) error { return add(t, r) })
+func gatherTable(ctx context.Context, n *store.Store, q dialect.Querier, t *dialect.Table, add func(*dialect.Table, dialect.Row) error) error {
+	notes, err := n.Engine.CollectImages(ctx, q, t, func(r dialect.Row) error { return add(t, r) })
 	if err != nil {
-		return fmt.Errorf("ddb: read changes of table %s: %w", n.name(t), err)
+		return fmt.Errorf("ddb: read changes of table %s: %w", n.Name(t), err)
 	}
 	return clearNotes(ctx, n, q, notes)
 }
 
-func clearNotes(ctx context.Context, n *node, q dialect.Querier, notes dialect.Notes) error {
-	if err := n.engine.Clear(ctx, q, notes); err != nil {
-		return fmt.Errorf("ddb: clear notes of table %s: %w", n.name(notes.Table), err)
+func clearNotes(ctx context.Context, n *store.Store, q dialect.Querier, notes dialect.Notes) error {
+	if err := n.Engine.Clear(ctx, q, notes); err != nil {
+		return fmt.Errorf("ddb: clear notes of table %s: %w", n.Name(notes.Table), err)
 	}
 	return nil
 }

@@ -20,12 +20,12 @@ func (s *snapSide) loosely(ctx context.Context, c *sql.Conn, t *dialect.Table, r
 	if len(rows) == 0 {
 		return nil
 	}
-	err := savepoint(ctx, c, "ddb_loose", func() error { return s.f.node.engine.Apply(ctx, c, t, rows, mode) })
+	err := savepoint(ctx, c, "ddb_loose", func() error { return s.f.node.Engine.Apply(ctx, c, t, rows, mode) })
 	if err == nil && mode == dialect.Strict || err != nil && !refusable(err) {
 		return err
 	}
 	if err != nil {
-		err = s.f.node.engine.Apply(ctx, c, t, rows, dialect.Replace)
+		err = s.f.node.Engine.Apply(ctx, c, t, rows, dialect.Replace)
 	}
 	if err != nil {
 		return err
@@ -41,10 +41,10 @@ const putBackMost = 10_000
 
 // show applies rows as far as nothing that is there stands in their way.
 func (s *snapSide) show(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error {
-	err := savepoint(ctx, c, "ddb_show", func() error { return s.f.node.engine.Apply(ctx, c, t, rows, dialect.Strict) })
+	err := savepoint(ctx, c, "ddb_show", func() error { return s.f.node.Engine.Apply(ctx, c, t, rows, dialect.Strict) })
 	if err == nil || !refusable(err) || len(rows) == 1 {
 		if err != nil && refusable(err) {
-			s.f.node.log.Warn("a pending change does not show until it is exchanged", "table", s.f.node.name(t), "error", err)
+			s.f.node.Log.Warn("a pending change does not show until it is exchanged", "table", s.f.node.Name(t), "error", err)
 			return nil
 		}
 		return err
@@ -66,7 +66,7 @@ func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) e
 	}
 	there := make(map[string]bool)
 	var buf []byte
-	err = s.f.node.engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
+	err = s.f.node.Engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
 		buf = wire.AppendRow(buf[:0], r.Key)
 		there[string(buf)] = r.Values != nil
 		return nil
@@ -92,18 +92,18 @@ func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) e
 // that the statements have been run on, and local changes may stand in their way. What is still pending of a table
 // that keeps its name and columns is shown again after it (restored); the rest is bound to be refused.
 func (s *snapSide) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
-	s.halfway.Store(!s.f.node.engine.Transactional())
+	s.halfway.Store(!s.f.node.Engine.Transactional())
 	if s.empty.Load() || s.pending() == 0 && len(s.f.apply.queue.made) == 0 {
 		return nil
 	}
 	if err := s.recall(ctx, c); err != nil {
 		return err
 	}
-	for _, t := range s.f.node.tables.Load().replicated() {
+	for _, t := range s.f.node.Tables.Load().Replicated() {
 		if t.Own || !mentioned(t.Name, statements) {
 			continue
 		}
-		s.f.apply.queue.mentioned = append(s.f.apply.queue.mentioned, s.f.node.name(t))
+		s.f.apply.queue.mentioned = append(s.f.apply.queue.mentioned, s.f.node.Name(t))
 		pending, order, err := s.pendingRows(ctx, c, t)
 		if err != nil {
 			return err
@@ -115,8 +115,8 @@ func (s *snapSide) schemaRuns(ctx context.Context, c *sql.Conn, statements []dia
 		if len(rows) == 0 {
 			continue
 		}
-		if err := s.f.node.engine.Apply(ctx, c, t, rows, dialect.Replace); err != nil {
-			return fmt.Errorf("ddb: node %s: take pending changes of table %s back: %w", s.f.node.id, s.f.node.name(t), err)
+		if err := s.f.node.Engine.Apply(ctx, c, t, rows, dialect.Replace); err != nil {
+			return fmt.Errorf("ddb: node %s: take pending changes of table %s back: %w", s.f.node.ID, s.f.node.Name(t), err)
 		}
 	}
 	return nil
@@ -127,11 +127,11 @@ func (s *snapSide) schemaRuns(ctx context.Context, c *sql.Conn, statements []dia
 func (s *snapSide) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Table) (rows map[string]dialect.Row, order []string, err error) {
 	list, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
 	if err != nil {
-		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
+		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
 	defer list.Close()
 	rows = make(map[string]dialect.Row)
-	name := s.f.node.name(t)
+	name := s.f.node.Name(t)
 	var buf []byte
 	for list.Next() {
 		var payload []byte

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -52,16 +53,16 @@ func (m *master) setLast(ctx context.Context, c *sql.Conn, list []*arrived) erro
 		}
 		args = append(args, metaLast(queue), v)
 	}
-	_, err := c.ExecContext(ctx, "REPLACE INTO "+m.seq.node.engine.Own("meta")+" (k, v) VALUES (?, ?)"+strings.Repeat(", (?, ?)", len(last)-1), args...)
+	_, err := c.ExecContext(ctx, "REPLACE INTO "+m.seq.node.Engine.Own("meta")+" (k, v) VALUES (?, ?)"+strings.Repeat(", (?, ?)", len(last)-1), args...)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: note the last batches: %w", m.seq.node.id, err)
+		return fmt.Errorf("ddb: node %s: note the last batches: %w", m.seq.node.ID, err)
 	}
 	return nil
 }
 
 // last returns the sum of the batch of that number, nil if this node did not settle it, or has settled others since.
 func (m *master) last(ctx context.Context, q dialect.Querier, queue string, number uint64) ([]byte, error) {
-	b, _, err := metaValue[lastBatch](ctx, m.seq.node, q, metaLast(queue))
+	b, _, err := store.Value[lastBatch](ctx, m.seq.node, q, metaLast(queue))
 	if err != nil || b.Number != number {
 		return nil, err
 	}
@@ -71,8 +72,8 @@ func (m *master) last(ctx context.Context, q dialect.Querier, queue string, numb
 // sameQueue makes sure that what the master counts as this snap's is what waits here under the same numbers.
 func (s *snapSide) sameQueue(ctx context.Context, w welcome) error {
 	var lowest, highest sql.NullInt64
-	if err := dialect.ScanOne(ctx, s.f.node.db, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.batch+" WHERE number <= ?", int64(w.Number)); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
+	if err := dialect.ScanOne(ctx, s.f.node.DB, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.batch+" WHERE number <= ?", int64(w.Number)); err != nil {
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
 	if !lowest.Valid {
 		return nil // nothing waits that could be taken for another's
@@ -80,12 +81,12 @@ func (s *snapSide) sameQueue(ctx context.Context, w welcome) error {
 	same := uint64(highest.Int64) == w.Number
 	if same && len(w.Last) > 0 {
 		var payload []byte
-		err := dialect.ScanOne(ctx, s.f.node.db, []any{&payload}, "SELECT payload FROM "+s.batch+" WHERE number = ?", int64(w.Number))
+		err := dialect.ScanOne(ctx, s.f.node.DB, []any{&payload}, "SELECT payload FROM "+s.batch+" WHERE number = ?", int64(w.Number))
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil // it has just been dropped
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
+			return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 		}
 		same = string(sumBatch(payload)) == string(w.Last)
 	}
@@ -97,7 +98,7 @@ func (s *snapSide) sameQueue(ctx context.Context, w welcome) error {
 	}
 	return fmt.Errorf("%w: batch %d of snap %s waits here, but the master has another under that number: this database is a copy of another machine's, or an older state of it. "+
 		"Set Rejoin once to have what waits sent as new batches; then give each machine a database and an id of its own",
-		ErrForked, lowest.Int64, s.f.node.id)
+		ErrForked, lowest.Int64, s.f.node.ID)
 }
 
 // renumber takes the numbers of all batches that wait, which get new ones above those that the master has.
@@ -107,14 +108,14 @@ func (s *snapSide) renumber(ctx context.Context, above uint64) error {
 	s.mu.Unlock()
 	err := s.tx(ctx, func(q dialect.Querier) error {
 		if _, err := q.ExecContext(ctx, "UPDATE "+s.batch+" SET number = NULL"); err != nil {
-			return fmt.Errorf("ddb: node %s: renumber batches: %w", s.f.node.id, err)
+			return fmt.Errorf("ddb: node %s: renumber batches: %w", s.f.node.ID, err)
 		}
-		return s.f.node.setMetaValue(ctx, q, metaNumber, above)
+		return s.f.node.SetValue(ctx, q, store.MetaNumber, above)
 	})
 	if err != nil {
 		return err
 	}
-	s.f.node.log.Warn("what waits is sent as new batches: the master has others under their numbers", "above", above)
+	s.f.node.Log.Warn("what waits is sent as new batches: the master has others under their numbers", "above", above)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = above

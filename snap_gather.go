@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -36,7 +37,7 @@ var errAlone = errors.New("ddb: the statement changes too many rows to share a c
 
 // marks says which notes are which statement's.
 type marks struct {
-	cat    *catalogue
+	cat    *store.Catalogue
 	tables []*dialect.Table
 	ends   [][]int64 // for each statement that has changed something, the last note of each table after it
 	partly bool      // after the last of them not all tables have been looked at
@@ -89,13 +90,13 @@ func (s *snapSide) look(ctx context.Context, q dialect.Querier, p dialect.Progra
 
 // each makes a batch of what the statement, or the transaction, has changed (N1), now or before the commit.
 func (s *snapSide) each(ctx context.Context, c *sql.Conn, p dialect.Program) error {
-	q := s.f.node.quick(c)
+	q := s.f.node.Quick(c)
 	if s.notes == nil {
 		return s.stage(s.make(ctx, q, false))
 	}
 	m := &s.marks
-	if cat := s.f.node.tables.Load(); m.cat != cat {
-		*m = marks{cat: cat, tables: cat.replicated()}
+	if cat := s.f.node.Tables.Load(); m.cat != cat {
+		*m = marks{cat: cat, tables: cat.Replicated()}
 	}
 	ends, err := s.look(ctx, q, p)
 	if err != nil {
@@ -204,7 +205,7 @@ func (s *snapSide) gatherNotes(ctx context.Context, q dialect.Querier, table int
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("ddb: read changes of table %s: %w", s.f.node.name(t), err)
+		return fmt.Errorf("ddb: read changes of table %s: %w", s.f.node.Name(t), err)
 	}
 	for _, r := range rows {
 		if err := list[r.at].add(s.f.node, t, r.Row); err != nil {
@@ -233,7 +234,7 @@ func (s *snapSide) make(ctx context.Context, q dialect.Querier, committed bool) 
 func (s *snapSide) addPart(list *[]*batch, t *dialect.Table, r dialect.Row, most int) error {
 	b := (*list)[len(*list)-1]
 	if b.records > 0 && b.outgrows(r, most) {
-		s.f.node.log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.size)
+		s.f.node.Log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.size)
 		b = new(batch)
 		*list = append(*list, b)
 	}
@@ -279,7 +280,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 		m.batch.Clock, m.batch.Wall, m.batch.Seen, m.batch.Heard = m.at, now.UnixNano(), st.pos.LSN, heard
 		payload, err := wire.Marshal(m.batch)
 		if err != nil {
-			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.f.node.id, err)
+			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.f.node.ID, err)
 		}
 		m.bytes = int64(len(payload))
 		var number any // none yet
@@ -299,7 +300,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 		}
 		text := "INSERT INTO " + s.batch + " (id, number, at, records, bytes, payload) VALUES (?, ?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?, ?)", n-1)
 		if _, err := q.ExecContext(ctx, text, args[:n*perBatch]...); err != nil {
-			return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.f.node.id, err)
+			return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.f.node.ID, err)
 		}
 		left, args = left[n:], args[n*perBatch:]
 	}

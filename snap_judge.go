@@ -36,7 +36,7 @@ func (st *settlement) judge(a *arrived, forced error) error {
 	var list []*outcome
 	for _, c := range a.batch.Changes {
 		name := journal.TableName{Database: c.Database, Table: c.Table}
-		sh, why := st.shapeOf(c, st.cat.byName[name])
+		sh, why := st.shapeOf(c, st.cat.ByName[name])
 		if why != "" {
 			a.refused, a.reason = true, why
 		}
@@ -327,7 +327,7 @@ func (st *settlement) refuse(a *arrived, list []*outcome) {
 		}
 		cr := o.conflict
 		if cr == nil {
-			cr = &conflictRow{a: a, table: st.s.m.seq.node.name(o.t), columns: o.t.Stored, theirs: o.t.Stored, key: o.state.key, keyAt: o.t.Key, base: o.base, local: o.local, remote: o.state.values}
+			cr = &conflictRow{a: a, table: st.s.m.seq.node.Name(o.t), columns: o.t.Stored, theirs: o.t.Stored, key: o.state.key, keyAt: o.t.Key, base: o.base, local: o.local, remote: o.state.values}
 		}
 		cr.outcome = "refused"
 		if cr.policy == "" {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // What SQLite tells of a row that a trigger has moved to a key of this node (snap_keys.go) is the key before the move: in
@@ -53,7 +54,7 @@ type movedResult struct {
 func (r movedResult) LastInsertId() (int64, error) { return r.id, nil }
 
 // moved corrects the result of a statement whose last row has been moved to another key.
-func movedKey(ctx context.Context, n *node, q dialect.Querier, number int64, query string, r sql.Result) (sql.Result, error) {
+func movedKey(ctx context.Context, n *store.Store, q dialect.Querier, number int64, query string, r sql.Result) (sql.Result, error) {
 	id, err := r.LastInsertId()
 	if err != nil {
 		return r, nil
@@ -66,7 +67,7 @@ func movedKey(ctx context.Context, n *node, q dialect.Querier, number int64, que
 }
 
 // movedTo returns the key that the last row of a statement was moved to, if it was. id is what SQLite tells.
-func movedTo(ctx context.Context, n *node, q dialect.Querier, number int64, query string, id int64) (now int64, is bool, err error) {
+func movedTo(ctx context.Context, n *store.Store, q dialect.Querier, number int64, query string, id int64) (now int64, is bool, err error) {
 	if lo, hi := keyRange(number); id >= lo && id < hi {
 		return 0, false, nil
 	}
@@ -78,7 +79,7 @@ func movedTo(ctx context.Context, n *node, q dialect.Querier, number int64, quer
 		if !list[i].Main() {
 			continue
 		}
-		err := dialect.ScanOne(ctx, n.quick(q), []any{&now}, "SELECT last FROM main."+keyTable+" WHERE lower(tbl) = lower(?) AND was = ?", list[i].Table, id)
+		err := dialect.ScanOne(ctx, n.Quick(q), []any{&now}, "SELECT last FROM main."+keyTable+" WHERE lower(tbl) = lower(?) AND was = ?", list[i].Table, id)
 		if err == nil || !errors.Is(err, sql.ErrNoRows) {
 			return now, err == nil, err
 		}
@@ -87,8 +88,8 @@ func movedTo(ctx context.Context, n *node, q dialect.Querier, number int64, quer
 }
 
 // moves counts the rows that were ever moved.
-func countMoves(ctx context.Context, n *node, q dialect.Querier) (count int64, err error) {
-	return count, dialect.ScanOne(ctx, n.quick(q), []any{&count}, "SELECT coalesce(sum(moves), 0) FROM main."+keyTable)
+func countMoves(ctx context.Context, n *store.Store, q dialect.Querier) (count int64, err error) {
+	return count, dialect.ScanOne(ctx, n.Quick(q), []any{&count}, "SELECT coalesce(sum(moves), 0) FROM main."+keyTable)
 }
 
 // asksWithin reports whether one of several statements in a text may ask for the key that another was given.
@@ -102,7 +103,7 @@ type keyWatch struct {
 	moves int64
 }
 
-func watchMoves(ctx context.Context, n *node, q dialect.Querier, number int64, query string) (w keyWatch, err error) {
+func watchMoves(ctx context.Context, n *store.Store, q dialect.Querier, number int64, query string) (w keyWatch, err error) {
 	if number == 0 || !asksWithin(query) {
 		return w, nil
 	}
@@ -115,7 +116,7 @@ func watchMoves(ctx context.Context, n *node, q dialect.Querier, number int64, q
 }
 
 // check is asked when the text has run. If it fails, what the text did must not stand.
-func (w keyWatch) check(ctx context.Context, n *node, q dialect.Querier, query string) error {
+func (w keyWatch) check(ctx context.Context, n *store.Store, q dialect.Querier, query string) error {
 	if !w.on {
 		return nil
 	}
@@ -127,12 +128,12 @@ func (w keyWatch) check(ctx context.Context, n *node, q dialect.Querier, query s
 }
 
 // putLast makes last_insert_rowid() on a connection tell the key that a row was moved to, and leaves changes() as it is.
-func putLast(ctx context.Context, n *node, q dialect.Querier, key, changes int64) error {
+func putLast(ctx context.Context, n *store.Store, q dialect.Querier, key, changes int64) error {
 	query, args := `INSERT INTO main."_ddb_last" (id) VALUES (?)`, []any{key}
 	if changes > 1 {
 		query, args = `INSERT INTO main."_ddb_last" (id) SELECT ?1 FROM (WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?2) SELECT i FROM n)`, []any{key, changes}
 	}
-	_, err := n.quick(q).ExecContext(ctx, query, args...)
+	_, err := n.Quick(q).ExecContext(ctx, query, args...)
 	if err != nil {
 		return fmt.Errorf("ddb: put last_insert_rowid() right: %w", err)
 	}
@@ -140,7 +141,7 @@ func putLast(ctx context.Context, n *node, q dialect.Querier, key, changes int64
 }
 
 // execKeyed runs a statement of a session, in which later ones may ask for the last key. It is called for nodes with a number.
-func execKeyed(ctx context.Context, n *node, c dialect.Querier, number int64, query string, args []any) (r sql.Result, err error) {
+func execKeyed(ctx context.Context, n *store.Store, c dialect.Querier, number int64, query string, args []any) (r sql.Result, err error) {
 	watch, err := watchMoves(ctx, n, c, number, query)
 	if err != nil {
 		return nil, err
@@ -227,7 +228,7 @@ func (c *Cluster) rowsPinned(ctx context.Context, conn dialect.Querier, query st
 		return bufferQuery(ctx, conn, query, args)
 	}
 	err = pinnedRun(ctx, conn, query, func() error {
-		rows, err = rowsKeyed(ctx, c.node, conn, c.node.tables.Load().replicated(), c.keyNumber(), query, args, true)
+		rows, err = rowsKeyed(ctx, c.node, conn, c.node.Tables.Load().Replicated(), c.keyNumber(), query, args, true)
 		return err
 	})
 	if err != nil {
@@ -237,8 +238,8 @@ func (c *Cluster) rowsPinned(ctx context.Context, conn dialect.Querier, query st
 }
 
 // hidesInsert reports whether a statement inserts into a temporary table of its connection, whose rows nobody moves.
-func hidesInsert(ctx context.Context, n *node, c dialect.Querier, query string) (bool, error) {
-	engine, ok := n.engine.(temporaries)
+func hidesInsert(ctx context.Context, n *store.Store, c dialect.Querier, query string) (bool, error) {
+	engine, ok := n.Engine.(temporaries)
 	if !ok {
 		return false, nil
 	}
@@ -281,7 +282,7 @@ func (s scope) finish(ctx context.Context, c dialect.Querier, err error) error {
 		}
 	}
 	if _, e := c.ExecContext(ctx, s.end); e != nil && err == nil {
-		rollback(c)
+		store.Rollback(c)
 		err = e
 	}
 	return err

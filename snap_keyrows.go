@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // keyedInsert is a statement of which rows are asked for.
@@ -48,22 +49,22 @@ func returning(tables []*dialect.Table, number int64, query string) keyedInsert 
 }
 
 // look notes how things stand before the statement runs.
-func (in *keyedInsert) look(ctx context.Context, n *node, q dialect.Querier) (err error) {
+func (in *keyedInsert) look(ctx context.Context, n *store.Store, q dialect.Querier) (err error) {
 	if in.all, err = countMoves(ctx, n, q); err != nil || !in.known {
 		return err
 	}
-	key := quoteName("", in.column)
+	key := store.QuoteName("", in.column)
 	lo, hi := keyRange(in.number)
-	return dialect.ScanOne(ctx, n.quick(q), []any{&in.moves, &in.base, &in.rising}, fmt.Sprintf(
+	return dialect.ScanOne(ctx, n.Quick(q), []any{&in.moves, &in.base, &in.rising}, fmt.Sprintf(
 		"SELECT coalesce(max(k.moves), 0), max(coalesce(max(%s), 0), coalesce((SELECT max(%s) FROM main.%s WHERE %s >= %d AND %s < %d), %d)), "+
 			"EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 AND sql LIKE '%%AUTOINCREMENT%%') "+
-			"FROM main."+keyTable+" k WHERE k.tbl = ?1", lastOwn(lo, hi), key, quoteName("", in.table.Name), key, lo, key, hi, lo-1), in.table.Name)
+			"FROM main."+keyTable+" k WHERE k.tbl = ?1", lastOwn(lo, hi), key, store.QuoteName("", in.table.Name), key, lo, key, hi, lo-1), in.table.Name)
 }
 
 // rowsKeyed runs a statement that may insert rows and returns some, all of which are read into memory, with the keys that they
 // have in the end. tables are those whose definition has not changed since ddb looked. lasting says that later
 // statements may ask for the last key.
-func rowsKeyed(ctx context.Context, n *node, c dialect.Querier, tables []*dialect.Table, number int64, query string, args []any, lasting bool) (rows driver.Rows, err error) {
+func rowsKeyed(ctx context.Context, n *store.Store, c dialect.Querier, tables []*dialect.Table, number int64, query string, args []any, lasting bool) (rows driver.Rows, err error) {
 	in := returning(tables, number, query)
 	err = within.run(ctx, c, func() error {
 		if err := in.look(ctx, n, c); err != nil {
@@ -71,14 +72,14 @@ func rowsKeyed(ctx context.Context, n *node, c dialect.Querier, tables []*dialec
 		}
 		text := query
 		if in.known {
-			text = query[:in.End] + ", " + quoteName("", in.column) + query[in.End:]
+			text = query[:in.End] + ", " + store.QuoteName("", in.column) + query[in.End:]
 		}
 		got, err := bufferQuery(ctx, c, text, args)
 		if err != nil {
 			return err
 		}
 		var id, changes int64
-		if err := dialect.ScanOne(ctx, n.quick(c), []any{&id, &changes}, "SELECT last_insert_rowid(), changes()"); err != nil {
+		if err := dialect.ScanOne(ctx, n.Quick(c), []any{&id, &changes}, "SELECT last_insert_rowid(), changes()"); err != nil {
 			return refusedKey{err}
 		}
 		all, err := countMoves(ctx, n, c)
@@ -115,7 +116,7 @@ func bufferQuery(ctx context.Context, q dialect.Querier, query string, args []an
 }
 
 // settle returns the rows as they are to be told. moved says that rows were, in any table.
-func (in *keyedInsert) settle(ctx context.Context, n *node, q dialect.Querier, got *bufferedRows, moved bool) (driver.Rows, error) {
+func (in *keyedInsert) settle(ctx context.Context, n *store.Store, q dialect.Querier, got *bufferedRows, moved bool) (driver.Rows, error) {
 	if !in.known {
 		if moved && in.tells {
 			return nil, in.refuse("it stands beside other statements, in a text that ddb cannot read, or for a view or a table that the transaction has changed")
@@ -125,7 +126,7 @@ func (in *keyedInsert) settle(ctx context.Context, n *node, q dialect.Querier, g
 	keys := got.cutLast()
 	var moves, last int64
 	var was sql.NullInt64
-	if err := dialect.ScanOne(ctx, n.quick(q), []any{&moves, &was, &last}, "SELECT coalesce(max(moves), 0), max(was), coalesce(max(last), 0) FROM main."+keyTable+" WHERE tbl = ?", in.table.Name); err != nil {
+	if err := dialect.ScanOne(ctx, n.Quick(q), []any{&moves, &was, &last}, "SELECT coalesce(max(moves), 0), max(was), coalesce(max(last), 0) FROM main."+keyTable+" WHERE tbl = ?", in.table.Name); err != nil {
 		return nil, err
 	}
 	count := moves - in.moves
@@ -139,7 +140,7 @@ func (in *keyedInsert) settle(ctx context.Context, n *node, q dialect.Querier, g
 		return nil, in.refuse("the RETURNING list has parameters, a subquery or last_insert_rowid()")
 	}
 	now, err := bufferQuery(ctx, q, fmt.Sprintf("SELECT %s FROM main.%s WHERE %s > ? AND %[3]s <= ? ORDER BY %[3]s",
-		in.Returning, quoteName("", in.table.Name), "main."+quoteName("", in.table.Name)+"."+quoteName("", in.column)), []any{last - count, last})
+		in.Returning, store.QuoteName("", in.table.Name), "main."+store.QuoteName("", in.table.Name)+"."+store.QuoteName("", in.column)), []any{last - count, last})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // Keys that the database hands out come from disjoint sets per node.
@@ -59,8 +60,8 @@ func keyRange(number int64) (lo, hi int64) {
 }
 
 // installKeys makes the tables hand out keys of the node's range. number is 0 while the node has none.
-func installKeysOf(ctx context.Context, n *node, q dialect.Querier, tables []*dialect.Table, number int64) error {
-	if n.dialect.Name() != "sqlite" {
+func installKeysOf(ctx context.Context, n *store.Store, q dialect.Querier, tables []*dialect.Table, number int64) error {
+	if n.Dialect.Name() != "sqlite" {
 		return nil
 	}
 	if number == 0 {
@@ -73,12 +74,12 @@ func installKeysOf(ctx context.Context, n *node, q dialect.Querier, tables []*di
 	want := make(map[string]string)
 	for _, t := range tables {
 		if column := handedOut(t); column != "" && !t.Own {
-			k := keyTriggerWriter{table: t.Name, column: column, guarded: n.cfg.Guard}
+			k := keyTriggerWriter{table: t.Name, column: column, guarded: n.Config.Guard}
 			k.lo, k.hi = keyRange(number)
 			k.heed(users)
-			if n.cfg.Role == Snap {
+			if n.Config.Role == Snap {
 				// The capture may note the move before the insert: the row did not exist before.
-				k.note = fmt.Sprintf("INSERT INTO %s (k1, existed) VALUES (NEW.%s, 0); ", n.engine.Own(fmt.Sprintf("out_%d", t.ID)), quoteName("", column))
+				k.note = fmt.Sprintf("INSERT INTO %s (k1, existed) VALUES (NEW.%s, 0); ", n.Engine.Own(fmt.Sprintf("out_%d", t.ID)), store.QuoteName("", column))
 			}
 			want[keyTriggers+"bi_"+t.Name], want[keyTriggers+"ai_"+t.Name] = k.before(), k.after()
 		}
@@ -90,7 +91,7 @@ func installKeysOf(ctx context.Context, n *node, q dialect.Querier, tables []*di
 	statements := []string{}
 	for name, text := range have {
 		if want[name] != text {
-			statements = append(statements, "DROP TRIGGER "+quoteName("", name))
+			statements = append(statements, "DROP TRIGGER "+store.QuoteName("", name))
 		}
 	}
 	for name, text := range want {
@@ -109,7 +110,7 @@ func installKeysOf(ctx context.Context, n *node, q dialect.Querier, tables []*di
 	}
 	for _, s := range statements {
 		if _, err := q.ExecContext(ctx, s); err != nil {
-			return fmt.Errorf("ddb: node %s: key ranges: %w", n.id, err)
+			return fmt.Errorf("ddb: node %s: key ranges: %w", n.ID, err)
 		}
 	}
 	return nil
@@ -129,7 +130,7 @@ func handedOut(t *dialect.Table) string {
 	return ""
 }
 
-func keyTriggersIn(ctx context.Context, n *node, q dialect.Querier) (map[string]string, error) {
+func keyTriggersIn(ctx context.Context, n *store.Store, q dialect.Querier) (map[string]string, error) {
 	rows, err := q.QueryContext(ctx, "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND substr(name, 1, ?) = ?", len(keyTriggers), keyTriggers)
 	if err != nil {
 		return nil, err
@@ -202,19 +203,19 @@ func (k *keyTriggerWriter) unlessQuiet() string {
 // before writes the trigger that notes whether a key is about to be handed out. In a BEFORE INSERT trigger such
 // a key shows as -1 (or NULL); afterwards it cannot be told any more.
 func (k *keyTriggerWriter) before() string {
-	table, handed := quoteText(k.table), fmt.Sprintf("(NEW.%[1]s IS NULL OR NEW.%[1]s = -1)", quoteName("", k.column))
+	table, handed := quoteText(k.table), fmt.Sprintf("(NEW.%[1]s IS NULL OR NEW.%[1]s = -1)", store.QuoteName("", k.column))
 	// As a rule the row says so already, and writing it again would be another page for the commit to write.
 	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT ON %s WHEN NOT EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = %s)"+k.unlessQuiet()+" BEGIN "+
 		"INSERT INTO "+keyTable+" (tbl, handed) VALUES (%s, %s) ON CONFLICT (tbl) DO UPDATE SET handed = excluded.handed; END",
-		quoteName("", keyTriggers+"bi_"+k.table), quoteName("", k.table), table, handed, table, handed)
+		store.QuoteName("", keyTriggers+"bi_"+k.table), store.QuoteName("", k.table), table, handed, table, handed)
 }
 
 // after writes the trigger that moves a row. A row whose key is -1 has it by the user's wish, as good as always.
 func (k *keyTriggerWriter) after() string {
-	table, name, key := quoteText(k.table), quoteName("", k.table), quoteName("", k.column)
+	table, name, key := quoteText(k.table), store.QuoteName("", k.table), store.QuoteName("", k.column)
 	begin := fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON %s WHEN (NEW.%s < %d OR NEW.%s >= %d) AND NEW.%s <> -1"+k.unlessQuiet()+
 		" AND EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND (handed = 1 OR was = NEW.%s)) BEGIN ",
-		quoteName("", keyTriggers+"ai_"+k.table), name, key, k.lo, key, k.hi, key, table, key)
+		store.QuoteName("", keyTriggers+"ai_"+k.table), name, key, k.lo, key, k.hi, key, table, key)
 	if k.misled != "" {
 		return begin + fmt.Sprintf("SELECT RAISE(ABORT, %s) FROM "+keyTable+" WHERE tbl = %s AND handed = 1; END",
 			quoteText(fmt.Sprintf("ddb: table %s: the key that SQLite hands out is another node's, and trigger %s asks for the key of a new row before ddb can give it one of this node's; "+

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -19,20 +20,20 @@ var (
 
 // watchKeys warns in time of keys that run out, until ctx ends. number tells the node's own number, and shares whether
 // other nodes hand out keys beside it.
-func watchKeys(ctx context.Context, n *node, number func() int64, shares func() bool) {
+func watchKeys(ctx context.Context, n *store.Store, number func() int64, shares func() bool) {
 	every, tick := keyWatchEvery, keyWatchTick
-	var seen, shared *catalogue
+	var seen, shared *store.Catalogue
 	var last time.Time
 	warned := make(map[string]bool)
 	for {
-		if cat := n.tables.Load(); cat != nil && cat != shared && shares() {
-			warnNarrow(n, cat.replicated())
+		if cat := n.Tables.Load(); cat != nil && cat != shared && shares() {
+			warnNarrow(n, cat.Replicated())
 			shared = cat
 		}
 		own := number() // 0: the master has not given one yet
-		if cat := n.tables.Load(); own != 0 && cat != nil && (cat != seen || time.Since(last) >= every) {
-			if err := checkKeys(ctx, n, n.db, cat.replicated(), own, warned); err != nil && ctx.Err() == nil {
-				n.log.Debug("cannot look whether keys are running out", "error", err)
+		if cat := n.Tables.Load(); own != 0 && cat != nil && (cat != seen || time.Since(last) >= every) {
+			if err := checkKeys(ctx, n, n.DB, cat.Replicated(), own, warned); err != nil && ctx.Err() == nil {
+				n.Log.Debug("cannot look whether keys are running out", "error", err)
 			}
 			seen, last = cat, time.Now()
 		}
@@ -43,13 +44,13 @@ func watchKeys(ctx context.Context, n *node, number func() int64, shares func() 
 }
 
 // checkKeys warns once of each table whose keys are nearly used up.
-func checkKeys(ctx context.Context, n *node, q dialect.Querier, tables []*dialect.Table, number int64, warned map[string]bool) error {
+func checkKeys(ctx context.Context, n *store.Store, q dialect.Querier, tables []*dialect.Table, number int64, warned map[string]bool) error {
 	for _, t := range tables {
 		column := handedOut(t)
-		if n.dialect.Name() == "mysql" {
+		if n.Dialect.Name() == "mysql" {
 			column = autoIncrement(t)
 		}
-		name := n.name(t).String()
+		name := n.Name(t).String()
 		if t.Own || column == "" || warned[name] {
 			continue
 		}
@@ -59,7 +60,7 @@ func checkKeys(ctx context.Context, n *node, q dialect.Querier, tables []*dialec
 		}
 		if used >= warnAt {
 			warned[name] = true
-			n.log.Warn("keys are running out; give the column a larger type, or new rows keys of your own",
+			n.Log.Warn("keys are running out; give the column a larger type, or new rows keys of your own",
 				"table", name, "column", column, "used", fmt.Sprintf("%.0f %%", used*100))
 		}
 	}
@@ -70,8 +71,8 @@ func checkKeys(ctx context.Context, n *node, q dialect.Querier, tables []*dialec
 const minKeys = 1000
 
 // warnNarrow warns once of each table on MariaDB whose keys last for few rows, now that each node hands out one in keyStep.
-func warnNarrow(n *node, tables []*dialect.Table) {
-	if n.dialect.Name() != "mysql" {
+func warnNarrow(n *store.Store, tables []*dialect.Table) {
+	if n.Dialect.Name() != "mysql" {
 		return
 	}
 	for _, t := range tables {
@@ -83,16 +84,16 @@ func warnNarrow(n *node, tables []*dialect.Table) {
 			if keys >= minKeys {
 				continue
 			}
-			if !n.once("narrow key of " + journal.TableName{Database: t.Database, Table: t.Name}.Key()) {
+			if !n.Once("narrow key of " + journal.TableName{Database: t.Database, Table: t.Name}.Key()) {
 				continue
 			}
 			kind := "BIGINT"
 			if strings.Contains(strings.ToLower(c.Type), "unsigned") {
 				kind += " UNSIGNED"
 			}
-			n.log.Warn("a cluster with snaps gives each node few keys of this AUTO_INCREMENT column; give it a larger type before they are used up",
-				"table", n.name(t).String(), "column", c.Name, "type", c.Type, "keys_per_node", keys,
-				"cure", fmt.Sprintf("ALTER TABLE %s MODIFY %s %s NOT NULL AUTO_INCREMENT", quoteName(t.Database, t.Name), quoteName("", c.Name), kind))
+			n.Log.Warn("a cluster with snaps gives each node few keys of this AUTO_INCREMENT column; give it a larger type before they are used up",
+				"table", n.Name(t).String(), "column", c.Name, "type", c.Type, "keys_per_node", keys,
+				"cure", fmt.Sprintf("ALTER TABLE %s MODIFY %s %s NOT NULL AUTO_INCREMENT", store.QuoteName(t.Database, t.Name), store.QuoteName("", c.Name), kind))
 		}
 	}
 }
@@ -111,19 +112,19 @@ func autoIncrement(t *dialect.Table) string {
 }
 
 // usedKeys returns the share of the keys that is used up: on SQLite of the node's range, on MariaDB of the column's type.
-func usedKeys(ctx context.Context, n *node, q dialect.Querier, t *dialect.Table, column string, number int64) (float64, error) {
-	if n.dialect.Name() == "mysql" {
+func usedKeys(ctx context.Context, n *store.Store, q dialect.Querier, t *dialect.Table, column string, number int64) (float64, error) {
+	if n.Dialect.Name() == "mysql" {
 		var next uint64
 		var kind string
 		err := dialect.ScanOne(ctx, q, []any{&next, &kind}, "SELECT coalesce(t.auto_increment, 0), c.column_type FROM information_schema.tables t JOIN information_schema.columns c "+
 			"ON c.table_schema = t.table_schema AND c.table_name = t.table_name WHERE t.table_schema = ? AND t.table_name = ? AND c.column_name = ?",
-			n.physical(n.logical(t.Database)), t.Name, column)
+			n.Physical(n.Logical(t.Database)), t.Name, column)
 		return float64(next) / highestOf(kind), err
 	}
 	lo, hi := keyRange(number)
-	key := quoteName("", column)
+	key := store.QuoteName("", column)
 	var highest int64
-	err := dialect.ScanOne(ctx, q, []any{&highest}, fmt.Sprintf("SELECT coalesce(max(%s), %d) FROM %s WHERE %s >= %d AND %s < %d", key, lo, quoteName("", t.Name), key, lo, key, hi))
+	err := dialect.ScanOne(ctx, q, []any{&highest}, fmt.Sprintf("SELECT coalesce(max(%s), %d) FROM %s WHERE %s >= %d AND %s < %d", key, lo, store.QuoteName("", t.Name), key, lo, key, hi))
 	return float64(highest-lo) / float64(hi-lo), err
 }
 

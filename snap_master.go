@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -51,13 +52,13 @@ func (in *incoming) look() { in.before = in.commits.Load() }
 // list finds the numbers that the entry must list.
 func (s *sequencer) list(ctx context.Context, q dialect.Querier, res *passResult) error {
 	res.mark = s.in.before
-	if s.node.singleWriter() {
+	if s.node.SingleWriter() {
 		res.mark = s.in.commits.Load()
 	}
 	if !s.in.unlisted() {
 		return nil
 	}
-	rows, err := q.QueryContext(ctx, "SELECT snap, number FROM "+s.node.engine.Own("received"))
+	rows, err := q.QueryContext(ctx, "SELECT snap, number FROM "+s.node.Engine.Own("received"))
 	if err != nil {
 		return fmt.Errorf("ddb: pass: read received batches: %w", err)
 	}
@@ -92,18 +93,18 @@ func (s *sequencer) listed(r *passResult) {
 // received returns the number of the last batch that the master has from a snap's queue.
 func (m *master) received(ctx context.Context, q dialect.Querier, queue string) (uint64, error) {
 	var number int64
-	err := dialect.ScanOne(ctx, q, []any{&number}, "SELECT number FROM "+m.seq.node.engine.Own("received")+" WHERE snap = ?", queue)
+	err := dialect.ScanOne(ctx, q, []any{&number}, "SELECT number FROM "+m.seq.node.Engine.Own("received")+" WHERE snap = ?", queue)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("ddb: node %s: read received batches: %w", m.seq.node.id, err)
+		return 0, fmt.Errorf("ddb: node %s: read received batches: %w", m.seq.node.ID, err)
 	}
 	return uint64(number), nil
 }
 
 // setReceived stores the numbers of the last batches that this node has from snaps.
-func setReceived(ctx context.Context, n *node, q dialect.Querier, numbers map[string]uint64) error {
+func setReceived(ctx context.Context, n *store.Store, q dialect.Querier, numbers map[string]uint64) error {
 	for queue, number := range numbers {
-		if _, err := q.ExecContext(ctx, "REPLACE INTO "+n.engine.Own("received")+" (snap, number) VALUES (?, ?)", queue, int64(number)); err != nil {
-			return fmt.Errorf("ddb: node %s: note received batches: %w", n.id, err)
+		if _, err := q.ExecContext(ctx, "REPLACE INTO "+n.Engine.Own("received")+" (snap, number) VALUES (?, ?)", queue, int64(number)); err != nil {
+			return fmt.Errorf("ddb: node %s: note received batches: %w", n.ID, err)
 		}
 	}
 	return nil
@@ -128,7 +129,7 @@ func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, er
 			return err
 		}
 		// A master before this one had accepted more, in entries that were lost with it: the snap's queue begins behind them.
-		m.seq.node.log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
+		m.seq.node.Log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
 		w.Number = h.Number
 		return nil
 	})
@@ -276,7 +277,7 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		m.seq.node.log.Warn("batches of snaps cannot be settled at present", "error", err)
+		m.seq.node.Log.Warn("batches of snaps cannot be settled at present", "error", err)
 		if watch.Sleep(ctx, pause) != nil {
 			return false
 		}
@@ -297,7 +298,7 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 		v := verdict{Through: j.list[len(j.list)-1].number, Refused: j.refused}
 		m.start(func() {
 			if err := j.l.write(msgVerdict, &v); err != nil {
-				m.seq.node.log.Debug("a verdict was not delivered", "id", j.f.id, "error", err)
+				m.seq.node.Log.Debug("a verdict was not delivered", "id", j.f.id, "error", err)
 			}
 		})
 	}
@@ -346,7 +347,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 		})
 	} else {
 		if s.conn == nil {
-			if s.conn, err = s.m.seq.node.engine.Conn(ctx, dialect.Batch); err != nil {
+			if s.conn, err = s.m.seq.node.Engine.Conn(ctx, dialect.Batch); err != nil {
 				return nil, err
 			}
 		}
@@ -368,7 +369,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 		// Even the refusal cannot be written. The snap keeps the batch; the others go on.
 		a := list[0]
 		a.job.l.unsettled = fmt.Errorf("%w: batch %d cannot be settled, nor kept as a conflict: %w", ErrUnsettled, a.number, err)
-		s.m.seq.node.log.Error("a batch of a snap cannot be settled, nor kept as a conflict", "id", a.snap, "batch", a.number, "error", err)
+		s.m.seq.node.Log.Error("a batch of a snap cannot be settled, nor kept as a conflict", "id", a.snap, "batch", a.number, "error", err)
 		return nil, nil
 	case len(list) == 1:
 		s.forced = err
@@ -386,7 +387,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 // release gives the settler's connection back.
 func (s *settler) release() {
 	if s.conn != nil {
-		s.m.seq.node.engine.Release(s.conn)
+		s.m.seq.node.Engine.Release(s.conn)
 		s.conn = nil
 	}
 }
@@ -396,7 +397,7 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 	var done *passResult
 	var covered uint64
 	committing, written := false, false
-	err = s.m.seq.node.txOn(ctx, c, dialect.Batch, func() error {
+	err = s.m.seq.node.TxOn(ctx, c, dialect.Batch, func() error {
 		covered = s.m.seq.written.Load() // before anything is read (S4)
 		fresh, again, err := s.fresh(ctx, c, list)
 		if err != nil {

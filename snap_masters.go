@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -20,7 +21,7 @@ import (
 func (s *snapSide) masters(t *dialect.Table, key string, pending dialect.Row) []any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	master, known := s.withheld[s.f.node.name(t)][key]
+	master, known := s.withheld[s.f.node.Name(t)][key]
 	if known && (master == nil || len(master) == len(t.Stored)) {
 		return master
 	}
@@ -40,10 +41,10 @@ func (s *snapSide) afresh(ctx context.Context, c *sql.Conn) error {
 	if s.f.apply.queue == nil { // a snapshot
 		return nil
 	}
-	cat := s.f.node.tables.Load()
+	cat := s.f.node.Tables.Load()
 	for _, name := range s.f.apply.queue.mentioned {
 		now := make(map[string][]any)
-		if t := cat.byName[name]; t != nil && t.Refusal == "" {
+		if t := cat.ByName[name]; t != nil && t.Refusal == "" {
 			pending, order, err := s.pendingRows(ctx, c, t)
 			if err != nil {
 				return err
@@ -53,13 +54,13 @@ func (s *snapSide) afresh(ctx context.Context, c *sql.Conn) error {
 				keys[i] = pending[key].Key
 			}
 			n := 0
-			err = s.f.node.engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
+			err = s.f.node.Engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
 				now[order[n]] = cloneValues(r.Values)
 				n++
 				return nil
 			})
 			if err != nil {
-				return fmt.Errorf("ddb: node %s: read table %s: %w", s.f.node.id, s.f.node.name(t), err)
+				return fmt.Errorf("ddb: node %s: read table %s: %w", s.f.node.ID, s.f.node.Name(t), err)
 			}
 		}
 		s.mu.Lock()
@@ -83,15 +84,15 @@ func (s *snapSide) recall(ctx context.Context, c *sql.Conn) error {
 	}
 	var left int64
 	if err := dialect.ScanOne(ctx, c, []any{&left}, "SELECT COUNT(*) FROM "+s.batch+" WHERE id <= ?", s.found); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
-	first, _, err := s.f.node.journal.Bounds(ctx)
+	first, _, err := s.f.node.Journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
 	states := make(map[journal.TableName]map[string][]any)
 	for at, index := first.LSN, -1; left > 0; {
-		parts, err := s.f.node.journal.Read(ctx, at, index, recallBytes)
+		parts, err := s.f.node.Journal.Read(ctx, at, index, recallBytes)
 		if err != nil {
 			return err
 		}
@@ -135,10 +136,10 @@ func (s *snapSide) recallPart(p *Part, states map[journal.TableName]map[string][
 	for i := range b.Schema {
 		s.recallSchema(&b.Schema[i], states)
 	}
-	cat := s.f.node.tables.Load()
+	cat := s.f.node.Tables.Load()
 	for _, c := range b.Changes {
 		name := journal.TableName{Database: c.Database, Table: c.Table}
-		t, pending := cat.byName[name], s.keys[name]
+		t, pending := cat.ByName[name], s.keys[name]
 		if t == nil || len(pending) == 0 || c.SameColumns(t) != nil {
 			continue
 		}
@@ -161,15 +162,15 @@ func (s *snapSide) recallPart(p *Part, states map[journal.TableName]map[string][
 // recallSchema adds to states what a schema statement says of pending rows: a table that has been made or emptied holds
 // what has come since, and of one that had another name nothing is known.
 func (s *snapSide) recallSchema(st *dialect.Statement, states map[journal.TableName]map[string][]any) {
-	info, err := sqlclass.ParseSchema(classOf(s.f.node.dialect.Name()), st.SQL)
+	info, err := sqlclass.ParseSchema(store.ClassOf(s.f.node.Dialect.Name()), st.SQL)
 	if err != nil || info.Object != "TABLE" || info.IfNotExists {
 		return
 	}
 	for name, pending := range s.keys {
 		is := func(o sqlclass.Name) bool {
 			database := st.Database
-			if o.Database != "" && s.f.node.primary != "" {
-				database = s.f.node.logical(o.Database)
+			if o.Database != "" && s.f.node.Primary != "" {
+				database = s.f.node.Logical(o.Database)
 			}
 			return strings.EqualFold(o.Name, name.Table) && database == name.Database
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // snapWrites writes on a snap whose database has many writers. A write is a plain statement on a connection of
@@ -21,13 +22,13 @@ type snapWrites struct {
 // conn takes a connection whose handed-out keys are this node's and whose notes will tell the
 // transaction that is to begin, or the statements that are to run by themselves.
 func (w *snapWrites) conn(ctx context.Context, transaction bool) (ownConn, error) {
-	c, err := w.s.own.conn(ctx, w.s.f.node.db, w.s.numberOfNode.Load())
+	c, err := w.s.own.conn(ctx, w.s.f.node.DB, w.s.numberOfNode.Load())
 	mark := w.s.transactions.Mark(transaction)
 	if err != nil || mark == "" || !transaction && c.single {
 		return c, err
 	}
 	if _, err := c.ExecContext(ctx, mark); err != nil {
-		drop(c.Conn)
+		store.Drop(c.Conn)
 		return ownConn{}, err
 	}
 	c.single = !transaction
@@ -54,9 +55,9 @@ func (w *snapWrites) turn(ctx context.Context) (done func(), err error) {
 	}
 	switch {
 	case !w.s.readable():
-		err = fmt.Errorf("%w: a snapshot from the master has begun to replace the data of snap %s; try again when it is loaded", ErrBusy, w.s.f.node.id)
+		err = fmt.Errorf("%w: a snapshot from the master has begun to replace the data of snap %s; try again when it is loaded", ErrBusy, w.s.f.node.ID)
 	case w.s.halfway.Load():
-		err = fmt.Errorf("%w: snap %s has run a schema statement of the master by half; try again when its state is not failed", ErrBusy, w.s.f.node.id)
+		err = fmt.Errorf("%w: snap %s has run a schema statement of the master by half; try again when its state is not failed", ErrBusy, w.s.f.node.ID)
 	default:
 		return done, nil
 	}
@@ -75,7 +76,7 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 	if err != nil {
 		return nil, err
 	}
-	release, err := w.c.killOn(ctx, w.s.f.node.db, c)
+	release, err := w.c.killOn(ctx, w.s.f.node.DB, c)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -85,7 +86,7 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 		return c.exec(ctx, query, args)
 	}
 	if w.c.leaves(query) {
-		defer drop(c.Conn)
+		defer store.Drop(c.Conn)
 	}
 	tx, err := c.BeginTx(ctx, nil)
 	if err != nil {
@@ -126,7 +127,7 @@ func (w *snapWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error
 	t := &snapTx{w: w, ctx: ctx, conn: c.Conn, tx: tx}
 	t.done = func() {
 		if t.left {
-			drop(c.Conn)
+			store.Drop(c.Conn)
 		}
 		c.Close()
 		done()
@@ -200,11 +201,11 @@ func (t *snapTx) rollback() error {
 
 // weigh refuses a transaction that is too large for a batch before it is committed.
 func (s *snapSide) weigh(ctx context.Context, c *sql.Conn) error {
-	noted, err := s.f.node.engine.Noted(ctx, c, s.f.node.tables.Load().replicated())
+	noted, err := s.f.node.Engine.Noted(ctx, c, s.f.node.Tables.Load().Replicated())
 	b := new(batch)
 	for _, t := range noted {
 		if err == nil {
-			_, err = s.f.node.engine.CollectImages(ctx, c, t, func(r dialect.Row) error {
+			_, err = s.f.node.Engine.CollectImages(ctx, c, t, func(r dialect.Row) error {
 				if b.outgrows(r, s.mostBatch()) {
 					return fmt.Errorf("%w: one transaction of this snap may change at most %d MiB of rows; split it, or raise max_allowed_packet", ErrNotReplicable, s.mostBatch()>>20)
 				}
@@ -213,7 +214,7 @@ func (s *snapSide) weigh(ctx context.Context, c *sql.Conn) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: weigh transaction: %w", s.f.node.id, err)
+		return fmt.Errorf("ddb: node %s: weigh transaction: %w", s.f.node.ID, err)
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func (s *snapSide) runPasses(ctx context.Context) {
 			failed = ""
 		case err.Error() != failed:
 			failed = err.Error()
-			s.f.node.log.Error("local writes are kept but not exchanged at present", "error", err)
+			s.f.node.Log.Error("local writes are kept but not exchanged at present", "error", err)
 		}
 		if s.unmade() > 0 { // fewer passes make as many batches
 			rest := min(4*time.Since(start), mostRest)
@@ -121,7 +121,7 @@ func (s *snapSide) pass(ctx context.Context) error {
 		}
 		before := s.written.Load()
 		if before == s.covered.Load() { // a glance is cheaper than a transaction
-			noted, err := s.f.node.engine.Noted(ctx, c, s.f.node.tables.Load().replicated())
+			noted, err := s.f.node.Engine.Noted(ctx, c, s.f.node.Tables.Load().Replicated())
 			if err != nil || len(noted) == 0 {
 				return err
 			}
@@ -140,7 +140,7 @@ func (s *snapSide) pass(ctx context.Context) error {
 // passOn is pass for its owner. It returns the batches made.
 func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch, err error) {
 	var made []*madeBatch
-	err = s.f.node.txOn(ctx, c, dialect.Pass, func() (err error) {
+	err = s.f.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
 		made, err = s.gatherTransactions(ctx, c)
 		return err
 	})
@@ -162,7 +162,7 @@ func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch, err 
 // nothing of the one that is being applied.
 func (s *snapSide) passAside(ctx context.Context, tables []*dialect.Table) (made []*batch, err error) {
 	err = s.aside.with(ctx, s.f.node, func(c *sql.Conn) error {
-		noted, err := s.f.node.engine.Noted(ctx, c, tables)
+		noted, err := s.f.node.Engine.Noted(ctx, c, tables)
 		if err != nil || len(noted) == 0 {
 			return err
 		}
@@ -186,7 +186,7 @@ func (s *snapSide) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table,
 	latest := make(map[string]dialect.Row)
 	for _, b := range made {
 		for _, change := range b.Changes {
-			if (journal.TableName{Database: change.Database, Table: change.Table}) != s.f.node.name(t) {
+			if (journal.TableName{Database: change.Database, Table: change.Table}) != s.f.node.Name(t) {
 				continue
 			}
 			err := change.each(func(r dialect.Row) error {
@@ -218,7 +218,7 @@ func (s *snapSide) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table,
 func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (made []*madeBatch, err error) {
 	for more := true; more; {
 		var noted []*dialect.Table
-		if noted, err = s.f.node.engine.Noted(ctx, q, s.f.node.tables.Load().replicated()); err != nil || len(noted) == 0 {
+		if noted, err = s.f.node.Engine.Noted(ctx, q, s.f.node.Tables.Load().Replicated()); err != nil || len(noted) == 0 {
 			return made, err
 		}
 		var list [][]*batch // by transaction
@@ -235,7 +235,7 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 			}
 		}
 		if err != nil {
-			return made, fmt.Errorf("ddb: node %s: read local changes: %w", s.f.node.id, err)
+			return made, fmt.Errorf("ddb: node %s: read local changes: %w", s.f.node.ID, err)
 		}
 		var batches []*batch
 		for _, parts := range list {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -124,7 +125,7 @@ func (s *snapSide) push(ctx context.Context, up *upstream) error {
 // keeps: the verdict was cut off.
 func (s *snapSide) remind(ctx context.Context, up *upstream, received uint64) error {
 	var n int64
-	if err := dialect.ScanOne(ctx, s.f.node.db, []any{&n}, "SELECT COUNT(*) FROM "+s.batch+" WHERE number <= ?", int64(received)); err != nil {
+	if err := dialect.ScanOne(ctx, s.f.node.DB, []any{&n}, "SELECT COUNT(*) FROM "+s.batch+" WHERE number <= ?", int64(received)); err != nil {
 		return err
 	}
 	if n == 0 {
@@ -143,9 +144,9 @@ func (s *snapSide) next(ctx context.Context, sent uint64, last *int64) (batches,
 		order = "id"
 	}
 	for range 2 {
-		rows, err := s.f.node.db.QueryContext(ctx, "SELECT id, number, payload FROM "+s.batch+" WHERE id > ? AND number > ? ORDER BY "+order+" LIMIT ?", *last, int64(sent), pushBatches)
+		rows, err := s.f.node.DB.QueryContext(ctx, "SELECT id, number, payload FROM "+s.batch+" WHERE id > ? AND number > ? ORDER BY "+order+" LIMIT ?", *last, int64(sent), pushBatches)
 		if err != nil {
-			return msg, 0, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.id, err)
+			return msg, 0, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 		}
 		err = func() error {
 			defer rows.Close()
@@ -189,7 +190,7 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 	}
 	if s.w == nil {
 		var waiting int64
-		if err := dialect.ScanOne(ctx, s.f.node.db, []any{&waiting}, "SELECT COUNT(*) FROM (SELECT id FROM "+s.batch+" WHERE number IS NULL LIMIT 1) AS x"); err != nil || waiting == 0 {
+		if err := dialect.ScanOne(ctx, s.f.node.DB, []any{&waiting}, "SELECT COUNT(*) FROM (SELECT id FROM "+s.batch+" WHERE number IS NULL LIMIT 1) AS x"); err != nil || waiting == 0 {
 			return err
 		}
 	}
@@ -200,7 +201,7 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 	defer func() { leave(err == nil) }()
 	var last uint64
 	all := false
-	err = s.f.node.withTx(ctx, dialect.Replay, func(c *sql.Conn) error {
+	err = s.f.node.WithTx(ctx, dialect.Replay, func(c *sql.Conn) error {
 		if err := s.opened(ctx, c); err != nil {
 			return err
 		}
@@ -214,13 +215,13 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 		waiting := 0
 		for _, r := range runs {
 			if _, err := c.ExecContext(ctx, "UPDATE "+s.batch+" SET number = id + ? WHERE id BETWEEN ? AND ?", int64(last)+1-r[0], r[0], r[1]); err != nil {
-				return fmt.Errorf("ddb: node %s: number batches: %w", s.f.node.id, err)
+				return fmt.Errorf("ddb: node %s: number batches: %w", s.f.node.ID, err)
 			}
 			last += uint64(r[1] - r[0] + 1)
 			waiting += int(r[1] - r[0] + 1)
 		}
 		all = waiting < numberedAtOnce
-		return s.f.node.setMetaValue(ctx, c, metaNumber, last)
+		return s.f.node.SetValue(ctx, c, store.MetaNumber, last)
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -264,7 +265,7 @@ func (s *snapSide) verdict(_ context.Context, payload []byte) error {
 	}
 	s.flight.judged(v.Through)
 	for _, number := range v.Refused {
-		s.f.node.log.Warn("the master has refused a batch; its rows are in the conflicts table", "batch", number)
+		s.f.node.Log.Warn("the master has refused a batch; its rows are in the conflicts table", "batch", number)
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func (sh *shape) fit(st *settlement, r dialect.Row, remote []any) (base, local [
 	}
 	for _, i := range sh.gone {
 		if r.Values != nil && (r.Base == nil && r.Values[i] != nil || r.Base != nil && !equalValues(r.Base[i], r.Values[i])) {
-			return nil, nil, fmt.Sprintf("the snap wrote column %s of table %s, which has been dropped since", sh.columns[i], st.s.m.seq.node.name(sh.t)), nil
+			return nil, nil, fmt.Sprintf("the snap wrote column %s of table %s, which has been dropped since", sh.columns[i], st.s.m.seq.node.Name(sh.t)), nil
 		}
 	}
 	fill := func(row []any) ([]any, error) {
@@ -96,7 +96,7 @@ func (sh *shape) astray(st *settlement, c *batchChange, r dialect.Row) string {
 	}
 	for _, image := range [][]any{r.Base, r.Values} {
 		if image != nil && !equalRows(journal.Pick(image, c.Key), r.Key) {
-			return fmt.Sprintf("a row of table %s in the batch has another key than the one that it is filed under", st.s.m.seq.node.name(sh.t))
+			return fmt.Sprintf("a row of table %s in the batch has another key than the one that it is filed under", st.s.m.seq.node.Name(sh.t))
 		}
 	}
 	return ""
@@ -115,7 +115,7 @@ func (st *settlement) written() error {
 				continue
 			}
 			same := false
-			err := st.s.m.seq.node.engine.Lookup(st.ctx, st.c, t, [][]any{s.key}, func(r dialect.Row) error {
+			err := st.s.m.seq.node.Engine.Lookup(st.ctx, st.c, t, [][]any{s.key}, func(r dialect.Row) error {
 				same = r.Values != nil && equalRows(journal.Pick(r.Values, t.Key), key)
 				return nil
 			})
@@ -123,7 +123,7 @@ func (st *settlement) written() error {
 				return err
 			}
 			if !same {
-				return fmt.Errorf("ddb: a row of table %s in the batch has another key than the one that it is filed under", st.s.m.seq.node.name(t))
+				return fmt.Errorf("ddb: a row of table %s in the batch has another key than the one that it is filed under", st.s.m.seq.node.Name(t))
 			}
 		}
 	}
@@ -138,9 +138,9 @@ func (st *settlement) defaultOf(t *dialect.Table, column string) (any, error) {
 		}
 		var v any
 		if err := dialect.ScanOne(st.ctx, st.c, []any{&v}, "SELECT "+c.Default); err != nil {
-			return nil, fmt.Errorf("default of column %s of table %s: %w", column, st.s.m.seq.node.name(t), err)
+			return nil, fmt.Errorf("default of column %s of table %s: %w", column, st.s.m.seq.node.Name(t), err)
 		}
-		if b, ok := v.([]byte); ok && st.s.m.seq.node.dialect.Name() == "mysql" {
+		if b, ok := v.([]byte); ok && st.s.m.seq.node.Dialect.Name() == "mysql" {
 			return string(b), nil
 		}
 		return v, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -23,7 +24,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 	m := f.m
 	var head snapshotHead
 	var rec schemaRecord
-	var cat *catalogue
+	var cat *store.Catalogue
 	err := m.seq.exclusive(ctx, func(c *sql.Conn) error {
 		// Make known what another client has just done to tables, or it would be sent twice.
 		m.seq.looked = time.Time{}
@@ -31,18 +32,18 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 			return err
 		}
 		var err error
-		cat = m.seq.node.tables.Load() // no schema statement runs between this and the objects
-		if rec, _, err = metaValue[schemaRecord](ctx, m.seq.node, c, metaSchema); err != nil {
+		cat = m.seq.node.Tables.Load() // no schema statement runs between this and the objects
+		if rec, _, err = store.Value[schemaRecord](ctx, m.seq.node, c, store.MetaSchema); err != nil {
 			return err
 		}
 		head.Base = m.seq.state.Load().pos
 		if from != nil && f.resumable(ctx, from, rec, cat) {
 			head.Base, head.Resume = from.Base, true
-		} else if head.Objects, err = m.seq.node.engine.Objects(ctx, c); err != nil {
+		} else if head.Objects, err = m.seq.node.Engine.Objects(ctx, c); err != nil {
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
 		}
 		head.Objects, _ = shippable(m.seq.node, cat, head.Objects)
-		if e, ok := m.seq.node.engine.(counters); ok && !head.Resume { // higher ones follow with the entries after base
+		if e, ok := m.seq.node.Engine.(counters); ok && !head.Resume { // higher ones follow with the entries after base
 			list, err := e.Counters(ctx, c)
 			if err != nil {
 				return fmt.Errorf("ddb: snapshot: %w", err)
@@ -69,7 +70,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 		head.File = true
 	}
 	if !head.File {
-		head.Total = estimateRows(ctx, m.seq.node, cat.replicated())
+		head.Total = estimateRows(ctx, m.seq.node, cat.Replicated())
 	}
 	if err := l.write(msgSnapshot, &head); err != nil {
 		return 0, err
@@ -91,7 +92,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 	}
 	through := m.seq.state.Load().pos.LSN
 	// The copy is of one schema, which the record tells: ddb's own triggers count in the database's version.
-	now, _, err := metaValue[schemaRecord](ctx, m.seq.node, m.seq.node.db, metaSchema)
+	now, _, err := store.Value[schemaRecord](ctx, m.seq.node, m.seq.node.DB, store.MetaSchema)
 	if err != nil {
 		return 0, err
 	}
@@ -112,11 +113,11 @@ type counters interface {
 }
 
 // sendTables copies every table, from the cursor on.
-func (f *sender) sendTables(ctx context.Context, l *link, cat *catalogue, from *cursor) error {
+func (f *sender) sendTables(ctx context.Context, l *link, cat *store.Catalogue, from *cursor) error {
 	m := f.m
 	skip := from.Table != ""
-	for _, t := range cat.replicated() {
-		name := m.seq.node.name(t).String()
+	for _, t := range cat.Replicated() {
+		name := m.seq.node.Name(t).String()
 		var after []any
 		if skip {
 			if name != from.Table {
@@ -133,18 +134,18 @@ func (f *sender) sendTables(ctx context.Context, l *link, cat *catalogue, from *
 
 // resumable reports whether a snapshot can go on: the journal still reaches back to
 // where it began, no schema statement came since, and the cursor, which comes from the follower, is at a row of a table.
-func (f *sender) resumable(ctx context.Context, from *cursor, rec schemaRecord, cat *catalogue) bool {
+func (f *sender) resumable(ctx context.Context, from *cursor, rec schemaRecord, cat *store.Catalogue) bool {
 	if rec.LSN > from.Base.LSN || from.Base.LSN > f.m.seq.state.Load().pos.LSN {
 		return false
 	}
 	at := func(t *dialect.Table) bool {
-		return f.m.seq.node.name(t).String() == from.Table && len(from.After) == len(t.Key)
+		return f.m.seq.node.Name(t).String() == from.Table && len(from.After) == len(t.Key)
 	}
-	if from.Table != "" && !slices.ContainsFunc(cat.replicated(), at) {
+	if from.Table != "" && !slices.ContainsFunc(cat.Replicated(), at) {
 		return false
 	}
 	if from.Base.LSN == 0 {
-		first, _, err := f.m.seq.node.journal.Bounds(ctx)
+		first, _, err := f.m.seq.node.Journal.Bounds(ctx)
 		return err == nil && first.LSN <= 1
 	}
 	stood, err := f.m.at(ctx, from.Base.LSN)
@@ -173,7 +174,7 @@ func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after
 		}
 		var err error
 		read := 0
-		more, err = f.m.seq.node.engine.Scan(ctx, f.m.seq.node.db, t, after, chunkRows, func(values []any) error {
+		more, err = f.m.seq.node.Engine.Scan(ctx, f.m.seq.node.DB, t, after, chunkRows, func(values []any) error {
 			chunk.Rows = wire.AppendRow(chunk.Rows, values)
 			chunk.Present++
 			for i, c := range t.Key {
@@ -196,8 +197,8 @@ func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after
 	return flush()
 }
 
-func newChunk(n *node, t *dialect.Table) *Change {
-	name := n.name(t)
+func newChunk(n *store.Store, t *dialect.Table) *Change {
+	name := n.Name(t)
 	return &Change{Database: name.Database, Table: name.Table, Columns: t.Stored, Key: t.Key}
 }
 

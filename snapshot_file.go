@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -21,17 +22,17 @@ const (
 
 // snapshotFile makes a consistent copy of the database in a folder of its own, or returns "" if the rows
 // must travel: no such database, a table among its own that is not replicated, a snap.
-func (f *sender) snapshotFile(ctx context.Context, cat *catalogue) (string, error) {
-	copier, ok := f.m.seq.node.engine.(dialect.FileCopier)
-	sizer, sized := f.m.seq.node.journal.(journal.Sizer)
-	_, inside := f.m.seq.node.journal.(journal.Transactional) // the copy must hold the journal
+func (f *sender) snapshotFile(ctx context.Context, cat *store.Catalogue) (string, error) {
+	copier, ok := f.m.seq.node.Engine.(dialect.FileCopier)
+	sizer, sized := f.m.seq.node.Journal.(journal.Sizer)
+	_, inside := f.m.seq.node.Journal.(journal.Transactional) // the copy must hold the journal
 	f.mu.Lock()
 	role := f.role
 	f.mu.Unlock()
 	if !ok || !sized || !inside || role != Replica {
 		return "", nil
 	}
-	for _, t := range cat.list {
+	for _, t := range cat.List {
 		if t.Refusal != "" {
 			return "", nil
 		}
@@ -82,13 +83,13 @@ func (a *applier) fileChunk(chunk []byte) (err error) {
 	if a.copy == nil {
 		if a.copy, err = os.CreateTemp("", "ddb-snapshot-*"); err != nil {
 			a.copy = nil
-			return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.id, err)
+			return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.ID, err)
 		}
 	}
 	n, err := a.copy.Write(chunk)
 	a.received += int64(n)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.id, err)
+		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.ID, err)
 	}
 	a.progress("", false)
 	return nil
@@ -96,19 +97,19 @@ func (a *applier) fileChunk(chunk []byte) (err error) {
 
 // loadFile fills the database from the file that has been received; within runs inside its transaction.
 func (a *applier) loadFile(ctx context.Context, within func() error) error {
-	copier, ok := a.node.engine.(dialect.FileCopier)
+	copier, ok := a.node.Engine.(dialect.FileCopier)
 	if !ok {
-		return fmt.Errorf("%w: node %s: the master sent its database as a file, which %s cannot load", ErrOptions, a.node.id, a.node.dialect.Name())
+		return fmt.Errorf("%w: node %s: the master sent its database as a file, which %s cannot load", ErrOptions, a.node.ID, a.node.Dialect.Name())
 	}
 	path := a.copy.Name()
 	if err := a.copy.Close(); err != nil {
-		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.id, err)
+		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.ID, err)
 	}
 	if err := copier.LoadFrom(ctx, a.conn, path, within); err != nil {
-		return fmt.Errorf("ddb: node %s: load the snapshot: %w", a.node.id, err)
+		return fmt.Errorf("ddb: node %s: load the snapshot: %w", a.node.ID, err)
 	}
 	a.dropFile()
-	_, err := a.node.loadTables(ctx, a.conn)
+	_, err := a.node.LoadTables(ctx, a.conn)
 	return err
 }
 

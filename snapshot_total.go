@@ -5,24 +5,25 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // countLimit is how long a snapshot waits for the number of its rows, which only says how far it has come.
 const countLimit = time.Second
 
 // estimateRows returns about how many rows the tables hold, 0 if that takes too long to find out.
-func estimateRows(ctx context.Context, n *node, tables []*dialect.Table) int64 {
+func estimateRows(ctx context.Context, n *store.Store, tables []*dialect.Table) int64 {
 	ctx, cancel := context.WithTimeout(ctx, countLimit)
 	defer cancel()
 	var total int64
 	for _, t := range tables {
-		query, args := "SELECT count(*) FROM "+quoteName(t.Database, t.Name), []any(nil)
-		if n.dialect.Name() == "mysql" {
+		query, args := "SELECT count(*) FROM "+store.QuoteName(t.Database, t.Name), []any(nil)
+		if n.Dialect.Name() == "mysql" {
 			query, args = "SELECT coalesce(sum(table_rows), 0) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", []any{t.Database, t.Name}
 		}
 		var rows int64
-		if err := dialect.ScanOne(ctx, n.db, []any{&rows}, query, args...); err != nil {
-			n.log.Debug("the rows of a snapshot cannot be counted", "table", n.name(t), "error", err)
+		if err := dialect.ScanOne(ctx, n.DB, []any{&rows}, query, args...); err != nil {
+			n.Log.Debug("the rows of a snapshot cannot be counted", "table", n.Name(t), "error", err)
 			return 0
 		}
 		total += rows

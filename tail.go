@@ -15,7 +15,7 @@ func (c *Cluster) Tail(ctx context.Context, n int) ([]EntryInfo, error) {
 		return nil, fmt.Errorf("ddb: a Cluster made by Wrap has no journal")
 	}
 	n = min(max(n, 1), 1000)
-	first, last, err := c.node.journal.Bounds(ctx)
+	first, last, err := c.node.Journal.Bounds(ctx)
 	if err != nil || last.LSN == 0 {
 		return nil, err
 	}
@@ -26,7 +26,7 @@ func (c *Cluster) Tail(ctx context.Context, n int) ([]EntryInfo, error) {
 	var list []EntryInfo
 	lsn, index := from, -1
 	for {
-		parts, err := c.node.journal.Read(ctx, lsn, index, sendBytes)
+		parts, err := c.node.Journal.Read(ctx, lsn, index, sendBytes)
 		if err != nil {
 			return nil, fmt.Errorf("ddb: tail: %w", err)
 		}
@@ -51,7 +51,7 @@ func (c *Cluster) Tables(ctx context.Context) ([]*dialect.Table, error) {
 	if c.node == nil {
 		return nil, fmt.Errorf("ddb: a Cluster made by Wrap does not read the schema")
 	}
-	list, err := c.node.engine.Tables(ctx, c.node.db)
+	list, err := c.node.Engine.Tables(ctx, c.node.DB)
 	if err != nil {
 		return nil, fmt.Errorf("ddb: tables: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // DB returns an *sql.DB with the same routing as the Cluster, for sqlx, gorm, ent, sqlc or a
@@ -298,7 +299,7 @@ func (c *Cluster) ping(ctx context.Context) error {
 // database if there is one.
 func (c *Cluster) Stats() sql.DBStats {
 	if c.node != nil {
-		return c.node.db.Stats()
+		return c.node.DB.Stats()
 	}
 	return c.masterDB().Stats()
 }
@@ -307,7 +308,7 @@ func (c *Cluster) Stats() sql.DBStats {
 func (c *Cluster) masterDB() *sql.DB {
 	switch {
 	case c.m != nil || c.opts.Role == Snap:
-		return c.node.db
+		return c.node.DB
 	case c.f != nil:
 		return c.toMain
 	}
@@ -455,23 +456,23 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 	if err != nil {
 		return err
 	}
-	n, err := openNode(ctx, db, opts.node())
+	n, err := store.Open(ctx, db, opts.node())
 	if err != nil {
 		return err
 	}
 	if err = refusePending(ctx, n, opts); err == nil {
-		err = installKeysOf(ctx, n, n.db, nil, 0)
+		err = installKeysOf(ctx, n, n.DB, nil, 0)
 	}
 	if err == nil {
 		err = settleCounters(ctx, n)
 	}
 	if err == nil {
-		err = n.engine.RemoveCapture(ctx, n.db)
+		err = n.Engine.RemoveCapture(ctx, n.DB)
 	}
 	if err == nil {
-		err = n.engine.DropOwn(ctx, n.db)
+		err = n.Engine.DropOwn(ctx, n.DB)
 	}
-	return errors.Join(err, n.unlock())
+	return errors.Join(err, n.Unlock())
 }
 
 // explain adds the node and the way out to an error of a database that has none.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // outsider is a member of a Cluster made by Wrap.
@@ -44,10 +45,10 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 		}
 	}
 	c := newCluster(o, o.Logger.With("node", o.ID))
-	if d, err := dialectOf(master); err == nil {
-		c.class = classOf(d.Name())
+	if d, err := store.DialectOf(master); err == nil {
+		c.class = store.ClassOf(d.Name())
 	} else {
-		c.class = classOf("mysql")
+		c.class = store.ClassOf("mysql")
 	}
 	c.writes = &externalWrites{c: c, db: master}
 	c.outside = append(c.outside, newOutsider(o.ID, master, PingChecker{}, true))

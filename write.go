@@ -13,6 +13,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // writePath takes a Cluster's writes to where they belong. There is one for each place that can be.
@@ -77,7 +78,7 @@ func (p *pooledWrites) conn(ctx context.Context) (c ownConn, release func() (kil
 	if c, err = p.m.writeConn(ctx); err != nil {
 		return c, nil, err
 	}
-	if release, err = p.c.killOn(ctx, p.m.seq.node.db, c); err != nil {
+	if release, err = p.c.killOn(ctx, p.m.seq.node.DB, c); err != nil {
 		return c, nil, errors.Join(err, c.Close())
 	}
 	return c, release, nil
@@ -179,7 +180,7 @@ func (t *poolTx) leave() {
 		return
 	}
 	if t.left {
-		drop(t.conn)
+		store.Drop(t.conn)
 	}
 	t.conn.Close()
 }
@@ -233,7 +234,7 @@ func queryAlone(ctx context.Context, w writePath, query string, args []any) (dri
 	}
 	release := func() bool { return false }
 	if s, ok := t.(*snapTx); ok {
-		if release, err = s.w.c.killOn(ctx, s.w.s.f.node.db, s.tx); err != nil {
+		if release, err = s.w.c.killOn(ctx, s.w.s.f.node.DB, s.tx); err != nil {
 			return nil, errors.Join(err, t.rollback())
 		}
 	}
@@ -299,7 +300,7 @@ func (t *leaseTx) serve(c *sql.Conn) error {
 	case end := <-t.end:
 		return end(c)
 	case <-grace.C:
-		return errors.Join(fmt.Errorf("%w: the transaction was rolled back", ErrClosed), rollback(c))
+		return errors.Join(fmt.Errorf("%w: the transaction was rolled back", ErrClosed), store.Rollback(c))
 	}
 }
 
@@ -342,7 +343,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 			return nil, fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 		}
 		s := dialect.Statement{SQL: query}
-		if err := t.g.w.node.engine.Run(ctx, t.conn, &s); err != nil {
+		if err := t.g.w.node.Engine.Run(ctx, t.conn, &s); err != nil {
 			return nil, err
 		}
 		t.schema = append(t.schema, s)
@@ -419,7 +420,7 @@ func (t *leaseTx) keyedRows(ctx context.Context, query string, args []any, lasti
 	w := t.g.w
 	var tables []*dialect.Table
 	if len(t.schema) == 0 {
-		tables = w.node.tables.Load().replicated()
+		tables = w.node.Tables.Load().Replicated()
 	}
 	rows, err := rowsKeyed(ctx, w.node, t.conn, tables, w.number(), query, args, lasting)
 	if err != nil {
@@ -448,10 +449,10 @@ func (t *leaseTx) commit() error {
 			}
 		}
 		if err == nil {
-			err = t.g.w.node.engine.Commit(ctx, c, dialect.Write)
+			err = t.g.w.node.Engine.Commit(ctx, c, dialect.Write)
 		}
 		if err != nil {
-			return errors.Join(err, rollback(c))
+			return errors.Join(err, store.Rollback(c))
 		}
 		pos = committed()
 		return nil
@@ -463,7 +464,7 @@ func (t *leaseTx) commit() error {
 }
 
 func (t *leaseTx) rollback() error {
-	return t.finish(func(c *sql.Conn) error { return rollback(c) })
+	return t.finish(func(c *sql.Conn) error { return store.Rollback(c) })
 }
 
 func (t *leaseTx) finish(f func(c *sql.Conn) error) error {

@@ -6,6 +6,8 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // forwardedWrites sends writes to the master over the transport.
@@ -180,7 +182,7 @@ type externalTx struct {
 
 func (t *externalTx) leave() {
 	if t.left {
-		drop(t.conn)
+		store.Drop(t.conn)
 	}
 	t.conn.Close()
 }

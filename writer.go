@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // groupWriter owns the only write connection of a single-writer database.
@@ -29,7 +30,7 @@ import (
 //	    or a caller who found no other and spares the way there and back.
 type groupWriter struct {
 	opts     Options
-	node     *node
+	node     *store.Store
 	requests chan *writeRequest
 	closing  chan struct{} // closed when the writer is to stop
 	stopped  chan struct{} // closed when it has
@@ -40,7 +41,7 @@ type groupWriter struct {
 	turn  sync.Mutex
 	over  bool // the writer has stopped
 	conn  *sql.Conn
-	cat   *catalogue // when stmts were compiled
+	cat   *store.Catalogue // when stmts were compiled
 	stmts map[string]*preparedWrite
 }
 
@@ -74,7 +75,7 @@ type writeRequest struct {
 	done chan struct{} // closed when the fields above are final
 }
 
-func newGroupWriter(n *node, o Options, hooks writeHooks) *groupWriter {
+func newGroupWriter(n *store.Store, o Options, hooks writeHooks) *groupWriter {
 	return &groupWriter{opts: o, node: n, hooks: hooks, closing: make(chan struct{}), stopped: make(chan struct{}),
 		requests: make(chan *writeRequest, maxGroup), stmts: make(map[string]*preparedWrite)}
 }
@@ -224,7 +225,7 @@ func (w *groupWriter) ready(r *writeRequest) error {
 	}
 	// Another connection may have changed tables. SQLite compiles statements by what a connection knows of them, and
 	// learns better only when one is run: without that an INSERT into a new column would fail.
-	_, _, err := w.node.meta(r.ctx, w.conn, metaNode)
+	_, _, err := w.node.Meta(r.ctx, w.conn, store.MetaNode)
 	return err
 }
 
@@ -259,13 +260,13 @@ func (w *groupWriter) connect(ctx context.Context) error {
 	}
 	limit, cancel := context.WithTimeout(ctx, w.opts.BusyTimeout)
 	defer cancel()
-	c, err := w.node.engine.Conn(limit, dialect.Write)
+	c, err := w.node.Engine.Conn(limit, dialect.Write)
 	if err != nil {
 		if limit.Err() != nil && ctx.Err() == nil {
 			err = fmt.Errorf("%w: no connection of the pool was free for %v; ddb needs up to 4 of its own beside those that the program keeps (SetMaxOpenConns): %w",
 				ErrBusy, w.opts.BusyTimeout, err)
 		}
-		return fmt.Errorf("ddb: node %s: connect: %w", w.node.id, err)
+		return fmt.Errorf("ddb: node %s: connect: %w", w.node.ID, err)
 	}
 	w.conn = c
 	return nil
@@ -275,13 +276,13 @@ func (w *groupWriter) connect(ctx context.Context) error {
 func (w *groupWriter) usable() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	return w.conn.PingContext(ctx) == nil && rollback(w.conn) == nil
+	return w.conn.PingContext(ctx) == nil && store.Rollback(w.conn) == nil
 }
 
 func (w *groupWriter) drop() {
 	w.forgetStatements()
 	if w.conn != nil {
-		w.node.engine.Release(w.conn)
+		w.node.Engine.Release(w.conn)
 		w.conn = nil
 	}
 }
@@ -314,11 +315,11 @@ func (w *groupWriter) group(first *writeRequest, more func(have int) *writeReque
 	w.lone.Store(len(members) == 1 && len(w.requests) == 0)
 	switch {
 	case lost:
-		rollback(w.conn)
+		store.Rollback(w.conn)
 		w.again(members)
 	default:
 		if err := w.commit(members); err != nil {
-			rollback(w.conn)
+			store.Rollback(w.conn)
 			w.again(members)
 		}
 	}
@@ -352,7 +353,7 @@ func (w *groupWriter) begin(ctx context.Context) error {
 		}
 	}
 	// The database's own busy timeout limits the wait.
-	if err := w.node.engine.Begin(context.WithoutCancel(ctx), w.conn, dialect.Write); err != nil {
+	if err := w.node.Engine.Begin(context.WithoutCancel(ctx), w.conn, dialect.Write); err != nil {
 		if isBusy(err) {
 			return errOtherWriter(err)
 		}
@@ -367,7 +368,7 @@ func (w *groupWriter) inTransaction() bool {
 	defer cancel()
 	_, err := w.conn.ExecContext(ctx, "BEGIN")
 	if err == nil {
-		rollback(w.conn)
+		store.Rollback(w.conn)
 		return false
 	}
 	return strings.Contains(err.Error(), "within a transaction")
@@ -384,7 +385,7 @@ func (w *groupWriter) commit(members []*writeRequest) error {
 			return err
 		}
 	}
-	if err := w.node.engine.Commit(ctx, w.conn, dialect.Write); err != nil {
+	if err := w.node.Engine.Commit(ctx, w.conn, dialect.Write); err != nil {
 		return err
 	}
 	pos := committed()
@@ -404,12 +405,12 @@ func (w *groupWriter) again(members []*writeRequest) {
 			continue
 		}
 		if _, err := w.statement(r); err != nil {
-			rollback(w.conn)
+			store.Rollback(w.conn)
 			r.finish(err)
 			continue
 		}
 		if err := w.commit([]*writeRequest{r}); err != nil {
-			rollback(w.conn)
+			store.Rollback(w.conn)
 			r.res = nil
 			r.finish(err)
 		}

@@ -101,7 +101,7 @@ func (w *groupWriter) prepared(r *writeRequest) (*preparedWrite, error) {
 
 func (w *groupWriter) compile(r *writeRequest) (_ *preparedWrite, err error) {
 	s := new(preparedWrite)
-	if e, ok := w.node.engine.(dialect.Compiler); ok {
+	if e, ok := w.node.Engine.(dialect.Compiler); ok {
 		s.Stmt, s.Program, err = e.Compile(r.ctx, w.conn, r.query, r.args)
 	} else {
 		s.Stmt, err = w.conn.PrepareContext(r.ctx, r.query)
@@ -114,7 +114,7 @@ func (w *groupWriter) compile(r *writeRequest) (_ *preparedWrite, err error) {
 
 // forgetOutdated empties the cache if tables have changed since it was filled, which it reports.
 func (w *groupWriter) forgetOutdated() bool {
-	cat := w.node.tables.Load()
+	cat := w.node.Tables.Load()
 	if cat == w.cat {
 		return false
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlite"
+	"github.com/ddb-project/ddb/internal/store"
 )
 
 // newTestWriter runs a writer without a role on a new database with a table t.
@@ -27,7 +28,7 @@ func newTestWriter(t *testing.T, hooks writeHooks) *groupWriter {
 	require.NoError(t, err)
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	w := newGroupWriter(&node{db: db, engine: engine, log: hclog.NewNullLogger()}, opts, hooks)
+	w := newGroupWriter(&store.Store{DB: db, Engine: engine, Log: hclog.NewNullLogger()}, opts, hooks)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { w.run(ctx) })
@@ -64,7 +65,7 @@ func TestPatience(t *testing.T) {
 		_, _, err := w.exec(t.Context(), "INSERT INTO t (n) VALUES (?)", []any{9})
 		require.NoError(t, err)
 		var rows int
-		require.NoError(t, w.node.db.QueryRow("SELECT count(*) FROM t").Scan(&rows))
+		require.NoError(t, w.node.DB.QueryRow("SELECT count(*) FROM t").Scan(&rows))
 		require.Equal(t, 1, rows, "those who gave up have left nothing")
 	})
 }
@@ -89,7 +90,7 @@ func TestCancelEndless(t *testing.T) {
 		all.Wait()
 	}
 	var rows int
-	require.NoError(t, w.node.db.QueryRow("SELECT count(*) FROM t").Scan(&rows))
+	require.NoError(t, w.node.DB.QueryRow("SELECT count(*) FROM t").Scan(&rows))
 	require.Equal(t, 12, rows)
 }
 
@@ -109,7 +110,7 @@ func TestCompiledArguments(t *testing.T) {
 			require.NoError(t, err, "%T %v", arg, arg)
 		}
 		var shapes int
-		require.NoError(t, w.node.db.QueryRow("SELECT count(DISTINCT typeof(n) || quote(n)) FROM t").Scan(&shapes))
+		require.NoError(t, w.node.DB.QueryRow("SELECT count(DISTINCT typeof(n) || quote(n)) FROM t").Scan(&shapes))
 		require.Equal(t, 1, shapes, "%T %v", arg, arg)
 		_, _, err := w.exec(t.Context(), "DELETE FROM t", nil)
 		require.NoError(t, err)

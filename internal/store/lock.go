@@ -1,4 +1,4 @@
-package ddb
+package store
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/watch"
 )
 
@@ -27,22 +28,22 @@ const lockTimeout = 10 * time.Second
 // lockState is what was last seen of the node's lock.
 type lockState struct {
 	err   atomic.Pointer[error] // why the node does not hold it; nil while it does
-	again atomic.Uint64         // how often it was taken anew, or had to be
+	Again atomic.Uint64         // how often it was taken anew, or had to be
 }
 
-// watchLock looks at the lock until ctx ends.
-func (n *node) watchLock(ctx context.Context) {
-	if _, ok := n.engine.(lockKeeper); !ok {
+// WatchLock looks at the lock until ctx ends.
+func (n *Store) WatchLock(ctx context.Context) {
+	if _, ok := n.Engine.(lockKeeper); !ok {
 		return
 	}
-	for watch.Sleep(ctx, lookEvery) == nil {
-		n.keepLock(ctx)
+	for watch.Sleep(ctx, LookEvery) == nil {
+		n.KeepLock(ctx)
 	}
 }
 
-// keepLock looks at the lock, and takes it anew if it was lost. It returns an error while it cannot be had.
-func (n *node) keepLock(ctx context.Context) error {
-	k, ok := n.engine.(lockKeeper)
+// KeepLock looks at the lock, and takes it anew if it was lost. It returns an error while it cannot be had.
+func (n *Store) KeepLock(ctx context.Context) error {
+	k, ok := n.Engine.(lockKeeper)
 	if !ok {
 		return nil
 	}
@@ -51,33 +52,36 @@ func (n *node) keepLock(ctx context.Context) error {
 	defer cancel()
 	lost, err := k.KeepLock(limit)
 	if lost {
-		n.lock.again.Add(1)
+		n.Lock.Again.Add(1)
 	}
 	if err != nil {
 		err = n.lockError(err)
-		if was := n.lock.err.Swap(&err); was == nil || (*was).Error() != err.Error() {
-			n.log.Error("the node does not hold its database at present", "error", err)
+		if was := n.Lock.err.Swap(&err); was == nil || (*was).Error() != err.Error() {
+			n.Log.Error("the node does not hold its database at present", "error", err)
 		}
 		return err
 	}
-	if n.lock.err.Swap(nil) != nil || lost {
-		n.log.Warn("the lock on the database was lost and is held again")
+	if n.Lock.err.Swap(nil) != nil || lost {
+		n.Log.Warn("the lock on the database was lost and is held again")
 	}
 	return nil
 }
 
-// holdsLock is keepLock for a node that did not hold the lock when that was last looked at.
-func (n *node) holdsLock(ctx context.Context) error {
-	if n.lock.err.Load() == nil {
+// HoldsLock is keepLock for a node that did not hold the lock when that was last looked at.
+func (n *Store) HoldsLock(ctx context.Context) error {
+	if n.Lock.err.Load() == nil {
 		return nil
 	}
-	return n.keepLock(ctx)
+	return n.KeepLock(ctx)
 }
 
 // lockError adds the node to an error about its lock.
-func (n *node) lockError(err error) error {
+func (n *Store) lockError(err error) error {
 	if errors.Is(err, dialect.ErrLocked) {
-		return fmt.Errorf("%w: node %s: %w", ErrSecondMaster, n.id, err)
+		return fmt.Errorf("%w: node %s: %w", fault.ErrSecondMaster, n.ID, err)
 	}
-	return fmt.Errorf("ddb: node %s: lock the database: %w", n.id, err)
+	return fmt.Errorf("ddb: node %s: lock the database: %w", n.ID, err)
 }
+
+// LookEvery is how often the schema version is read, to notice what other clients did to tables.
+const LookEvery = 500 * time.Millisecond
