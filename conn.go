@@ -266,7 +266,7 @@ func (c *Cluster) markPinned(ctx context.Context, conn *sql.Conn) error {
 	if !ok {
 		return nil
 	}
-	_, err := conn.ExecContext(ctx, w.s.transactions.Mark(true))
+	_, err := conn.ExecContext(ctx, w.s.batcher.transactions.Mark(true))
 	return err
 }
 

@@ -42,7 +42,7 @@ type snapSide struct {
 
 	own          ownConns
 	notes        noteReader    // nil where the notes are read after each statement
-	notePasses                 // where w is nil
+	batcher      notePasses    // where w is nil
 	marks        marks         // of the writer's goroutine
 	halfway      atomic.Bool   // schema statements have begun, and tables may be without triggers
 	empty        atomic.Bool   // there are no rows of anybody's: the first snapshot, or another, is being loaded
@@ -92,8 +92,8 @@ const snapPool = 6
 func (c *Cluster) openSnap(ctx context.Context) error {
 	f := c.f
 	s := &snapSide{f: f, batch: c.node.Engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[journal.TableName]map[string][]any)}
-	s.flight.went, s.wake, s.passes = make(chan struct{}, 1), make(chan struct{}, 1), newPassConn()
-	s.aside = newPassConn()
+	s.flight.went, s.batcher.wake, s.batcher.passes = make(chan struct{}, 1), make(chan struct{}, 1), newPassConn()
+	s.batcher.aside = newPassConn()
 	if err := s.load(ctx); err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	f.snap = s
 	if !c.node.SingleWriter() {
 		var ok bool
-		if s.transactions, ok = c.node.Engine.(transactionReader); !ok {
+		if s.batcher.transactions, ok = c.node.Engine.(transactionReader); !ok {
 			return fmt.Errorf("%w: a snap cannot be on dialect %q: its engine has many writers, but does not tell their transactions apart (CollectTransactions)", ErrOptions, c.node.Dialect.Name())
 		}
 		if n := c.node.DB.Stats().MaxOpenConnections; n > 0 && n < snapPool {

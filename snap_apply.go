@@ -50,7 +50,7 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 		release()
 		return nil, err
 	}
-	s.f.apply.queue = &applying{written: s.written.Load()}
+	s.f.apply.queue = &applying{written: s.batcher.written.Load()}
 	was := s.f.node.Tables.Load()
 	return func(committed bool) {
 		if !committed && s.f.node.Engine.Transactional() {
@@ -121,7 +121,7 @@ func (s *snapSide) settleQueue(committed bool) {
 		return
 	}
 	s.queued(q.made)
-	s.covered.Store(q.written)
+	s.batcher.covered.Store(q.written)
 	for _, m := range q.dropped {
 		s.count--
 		s.bytes -= m.bytes
@@ -168,7 +168,7 @@ func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) 
 	if s.w != nil {
 		_, err = q.ExecContext(ctx, "DELETE FROM "+s.batch+" WHERE id <= ?", list[len(list)-1].id)
 	} else {
-		err = s.transactions.DropBatches(ctx, q, idsOf(list))
+		err = s.batcher.transactions.DropBatches(ctx, q, idsOf(list))
 	}
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: drop batches: %w", s.f.node.ID, err)

@@ -23,7 +23,7 @@ type snapWrites struct {
 // transaction that is to begin, or the statements that are to run by themselves.
 func (w *snapWrites) conn(ctx context.Context, transaction bool) (ownConn, error) {
 	c, err := w.s.own.conn(ctx, w.s.f.node.DB, w.s.numberOfNode.Load())
-	mark := w.s.transactions.Mark(transaction)
+	mark := w.s.batcher.transactions.Mark(transaction)
 	if err != nil || mark == "" || !transaction && c.single {
 		return c, err
 	}

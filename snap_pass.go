@@ -49,12 +49,12 @@ const (
 
 // noted counts a local write that may have been committed, and asks for a pass.
 func (s *snapSide) noted() {
-	s.written.Add(1)
-	watch.Signal(s.wake)
+	s.batcher.written.Add(1)
+	watch.Signal(s.batcher.wake)
 }
 
 // unmade returns how many local writes there may be no batch of yet.
-func (s *snapSide) unmade() int64 { return int64(s.written.Load() - s.covered.Load()) }
+func (s *snapSide) unmade() int64 { return int64(s.batcher.written.Load() - s.batcher.covered.Load()) }
 
 // filledUp reports whether the queue would be full if every write without a batch had one.
 func (s *snapSide) filledUp() bool {
@@ -75,7 +75,7 @@ func (s *snapSide) runPasses(ctx context.Context) {
 	var failed string
 	for open := true; open; {
 		select {
-		case <-s.wake:
+		case <-s.batcher.wake:
 		case <-tick.C:
 		case <-ctx.Done():
 			open = false
@@ -104,13 +104,13 @@ func (s *snapSide) runPasses(ctx context.Context) {
 	if s.unmade() > 0 {
 		s.pass(last)
 	}
-	s.passes.close(s.f.node)
-	s.aside.close(s.f.node)
+	s.batcher.passes.close(s.f.node)
+	s.batcher.aside.close(s.f.node)
 }
 
 // pass makes batches of what was committed before it.
 func (s *snapSide) pass(ctx context.Context) error {
-	return s.passes.with(ctx, s.f.node, func(c *sql.Conn) error {
+	return s.batcher.passes.with(ctx, s.f.node, func(c *sql.Conn) error {
 		done, err := s.turns.write(ctx)
 		if err != nil {
 			return err
@@ -119,8 +119,8 @@ func (s *snapSide) pass(ctx context.Context) error {
 		if !s.readable() {
 			return nil
 		}
-		before := s.written.Load()
-		if before == s.covered.Load() { // a glance is cheaper than a transaction
+		before := s.batcher.written.Load()
+		if before == s.batcher.covered.Load() { // a glance is cheaper than a transaction
 			noted, err := s.f.node.Engine.Noted(ctx, c, s.f.node.Tables.Load().Replicated())
 			if err != nil || len(noted) == 0 {
 				return err
@@ -132,7 +132,7 @@ func (s *snapSide) pass(ctx context.Context) error {
 		if _, err := s.passOn(ctx, c); err != nil {
 			return err
 		}
-		s.covered.Store(before)
+		s.batcher.covered.Store(before)
 		return nil
 	})
 }
@@ -161,7 +161,7 @@ func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch, err 
 // passAside is a pass for who has the turn alone, if any of the tables has notes: a transaction of its own, which sees
 // nothing of the one that is being applied.
 func (s *snapSide) passAside(ctx context.Context, tables []*dialect.Table) (made []*batch, err error) {
-	err = s.aside.with(ctx, s.f.node, func(c *sql.Conn) error {
+	err = s.batcher.aside.with(ctx, s.f.node, func(c *sql.Conn) error {
 		noted, err := s.f.node.Engine.Noted(ctx, c, tables)
 		if err != nil || len(noted) == 0 {
 			return err
@@ -223,7 +223,7 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 		}
 		var list [][]*batch // by transaction
 		var notes []dialect.Notes
-		notes, more, err = s.transactions.CollectTransactions(ctx, q, noted, passNotes, func(tx int, t *dialect.Table, r dialect.Row) error {
+		notes, more, err = s.batcher.transactions.CollectTransactions(ctx, q, noted, passNotes, func(tx int, t *dialect.Table, r dialect.Row) error {
 			for len(list) <= tx {
 				list = append(list, []*batch{new(batch)})
 			}
@@ -251,4 +251,4 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 }
 
 // mostBatch is how large a batch may be.
-func (s *snapSide) mostBatch() int { return min(maxBatchBytes, s.transactions.MostBytes()) }
+func (s *snapSide) mostBatch() int { return min(maxBatchBytes, s.batcher.transactions.MostBytes()) }

@@ -9,7 +9,7 @@ import (
 // keyword heeds the words that lead to tables, or change rows. It reports whether the token is done with.
 func (s *scanner) keyword(i int, word string) bool {
 	f := s.top()
-	if s.op(i-1, ".") { // a name
+	if s.r.op(i-1, ".") { // a name
 		return false
 	}
 	if f.want && beforeName[word] {
@@ -20,7 +20,7 @@ func (s *scanner) keyword(i int, word string) bool {
 		f.query = true
 		f.reset()
 	case "VALUES", "VALUE":
-		if s.op(i+1, "(") && f.call == "" || s.word(i+1) == "ROW" {
+		if s.r.op(i+1, "(") && f.call == "" || s.r.word(i+1) == "ROW" {
 			f.reset()
 			return true
 		}
@@ -28,17 +28,17 @@ func (s *scanner) keyword(i int, word string) bool {
 	case "FROM":
 		s.from(i)
 	case "USING":
-		f.want = s.has("DELETE") && !s.op(i+1, "(") && f.call == ""
+		f.want = s.r.has("DELETE") && !s.r.op(i+1, "(") && f.call == ""
 		f.list, f.alias = f.list || f.want, false
 	case "JOIN":
-		f.want, f.alias = s.word(i-1) != "FOR", false
+		f.want, f.alias = s.r.word(i-1) != "FOR", false
 		f.list = f.list || f.want
 	case "STRAIGHT_JOIN":
 		f.want, f.alias = f.list, false
 	case "TABLE":
 		f.want, f.list = true, true
 	case "WITH":
-		f.ctes = !f.query && s.word(i+1) != "ROLLUP"
+		f.ctes = !f.query && s.r.word(i+1) != "ROLLUP"
 		f.with, f.alias = f.ctes, false
 	case "RECURSIVE":
 		return f.with
@@ -47,18 +47,18 @@ func (s *scanner) keyword(i int, word string) bool {
 	case "INSERT", "REPLACE", "UPDATE", "DELETE":
 		return s.changes(i, word)
 	case "RETURNING":
-		s.raise(Change, "")
-		f.list, f.want, f.alias = f.list && s.op(i+1, ","), false, false
+		s.r.found.raise(Change, "")
+		f.list, f.want, f.alias = f.list && s.r.op(i+1, ","), false, false
 	case "NEXT", "PREVIOUS":
-		if s.word(i+1) != "VALUE" {
+		if s.r.word(i+1) != "VALUE" {
 			return false
 		}
-		s.raise(Change, "takes a value of a sequence")
+		s.r.found.raise(Change, "takes a value of a sequence")
 	case "FOR", "LOCK":
 		return s.locks(i)
 	case "AS":
-		if s.verb() == "INSERT" && s.op(i-1, ")") { // the name of the new row
-			s.declare(s.at(i + 1))
+		if s.r.verb() == "INSERT" && s.r.op(i-1, ")") { // the name of the new row
+			s.declare(s.r.at(i + 1))
 		}
 	default:
 		return s.schemaWord(i, word) || s.ends(i, word)
@@ -75,7 +75,7 @@ var beforeName = words("LOW_PRIORITY HIGH_PRIORITY DELAYED QUICK IGNORE ONLY LAT
 // from heeds a FROM, unless it belongs to a function's arguments or to IS DISTINCT FROM.
 func (s *scanner) from(i int) {
 	f := s.top()
-	if fromCalls[f.call] && !f.query || s.word(i-1) == "DISTINCT" && (s.word(i-2) == "IS" || s.word(i-2) == "NOT") {
+	if fromCalls[f.call] && !f.query || s.r.word(i-1) == "DISTINCT" && (s.r.word(i-2) == "IS" || s.r.word(i-2) == "NOT") {
 		return
 	}
 	f.list, f.want, f.alias = true, true, false
@@ -87,12 +87,12 @@ var fromCalls = words("EXTRACT TRIM SUBSTRING SUBSTR MID POSITION OVERLAY")
 func (s *scanner) into(i int) {
 	f := s.top()
 	f.list, f.alias = false, false
-	if beforeInto[s.word(i-1)] {
+	if beforeInto[s.r.word(i-1)] {
 		f.want = true
 		return
 	}
-	if s.at(i+1).Kind != sqlclass.Var {
-		s.raise(Administer, "writes its answer elsewhere than to its sender")
+	if s.r.at(i+1).Kind != sqlclass.Var {
+		s.r.found.raise(Administer, "writes its answer elsewhere than to its sender")
 	}
 }
 
@@ -101,18 +101,18 @@ var beforeInto = words("INSERT REPLACE IGNORE LOW_PRIORITY DELAYED HIGH_PRIORITY
 // changes heeds the verbs of changes. It reports whether the token is one.
 func (s *scanner) changes(i int, word string) bool {
 	f := s.top()
-	if s.op(i+1, "(") && (word == "INSERT" || word == "REPLACE") && !f.want { // the functions of that name
+	if s.r.op(i+1, "(") && (word == "INSERT" || word == "REPLACE") && !f.want { // the functions of that name
 		return false
 	}
-	if word == "REPLACE" && s.d == sqlclass.SQLite && s.word(i+1) != "INTO" {
+	if word == "REPLACE" && s.r.d == sqlclass.SQLite && s.r.word(i+1) != "INTO" {
 		return false
 	}
 	f.with, f.ctes = false, false
-	prev := s.word(i - 1)
+	prev := s.r.word(i - 1)
 	if s.schema && (prev == "ON" || prev == "BEFORE" || prev == "AFTER" || prev == "OF" || prev == "OR") {
 		return true
 	}
-	s.raise(Change, "")
+	s.r.found.raise(Change, "")
 	switch {
 	case word == "DELETE":
 		f.list, f.want, f.alias = false, false, false
@@ -128,14 +128,14 @@ func (s *scanner) changes(i int, word string) bool {
 
 // locks heeds FOR UPDATE and LOCK IN SHARE MODE, and knows the FORs that end no list of tables.
 func (s *scanner) locks(i int) bool {
-	switch next := s.word(i + 1); {
-	case s.word(i) == "FOR" && (next == "SYSTEM_TIME" || next == "JOIN" || next == "ORDER" || next == "GROUP"):
+	switch next := s.r.word(i + 1); {
+	case s.r.word(i) == "FOR" && (next == "SYSTEM_TIME" || next == "JOIN" || next == "ORDER" || next == "GROUP"):
 		s.top().alias = false
 		return true
 	case next == "UPDATE" || next == "SHARE" || next == "IN":
-		s.raise(Change, "locks rows")
+		s.r.found.raise(Change, "locks rows")
 	}
-	return s.ends(i, s.word(i))
+	return s.ends(i, s.r.word(i))
 }
 
 // ends heeds the words that end a list of tables, and those that follow a table without being its alias.
@@ -144,26 +144,26 @@ func (s *scanner) ends(i int, word string) bool {
 	switch {
 	case endsFrom[word] && s.endsHere(i, word):
 		f.reset()
-		return !s.op(i+1, "(") && !s.op(i+1, ".")
+		return !s.r.op(i+1, "(") && !s.r.op(i+1, ".")
 	case word == "ON" || notAlias[word]:
 		f.alias = false
-		return !s.op(i+1, "(") && !s.op(i+1, ".")
+		return !s.r.op(i+1, "(") && !s.r.op(i+1, ".")
 	}
 	return false
 }
 
 // endsHere tells a word that ends a list of tables from the same word elsewhere, as an alias where it is not reserved, or in a hint.
 func (s *scanner) endsHere(i int, word string) bool {
-	prev := s.word(i - 1)
+	prev := s.r.word(i - 1)
 	switch {
-	case s.op(i+1, ","), prev == "FOR" && (word == "ORDER" || word == "GROUP"):
+	case s.r.op(i+1, ","), prev == "FOR" && (word == "ORDER" || word == "GROUP"):
 		return false
 	case word == "DUPLICATE":
 		return prev == "ON"
 	case word == "WINDOW":
-		return s.word(i+2) == "AS"
+		return s.r.word(i+2) == "AS"
 	case word == "SET":
-		return s.d == sqlclass.SQLite || !s.op(i+1, "(")
+		return s.r.d == sqlclass.SQLite || !s.r.op(i+1, "(")
 	}
 	return true
 }
@@ -184,18 +184,18 @@ func (s *scanner) schemaWord(i int, word string) bool {
 	f := s.top()
 	switch word {
 	case "VIEW", "INDEX", "SEQUENCE", "TABLES", "REFERENCES", "TRIGGER":
-		if f.query || s.op(i+1, "(") {
+		if f.query || s.r.op(i+1, "(") {
 			return false
 		}
-		f.want, f.list, f.alias = true, word == "TABLES" || word == "VIEW" && s.verb() == "DROP", false
+		f.want, f.list, f.alias = true, word == "TABLES" || word == "VIEW" && s.r.verb() == "DROP", false
 	case "TO", "LIKE":
 		if f.query {
 			return false
 		}
 		f.want, f.alias = true, false
-		f.list = s.verb() == "RENAME"
+		f.list = s.r.verb() == "RENAME"
 	case "ON":
-		if next := s.word(i + 1); f.query || next == "DELETE" || next == "UPDATE" || next == "CONFLICT" || next == "SCHEDULE" || next == "COMPLETION" {
+		if next := s.r.word(i + 1); f.query || next == "DELETE" || next == "UPDATE" || next == "CONFLICT" || next == "SCHEDULE" || next == "COMPLETION" {
 			return false
 		}
 		f.want, f.list, f.alias = true, false, false

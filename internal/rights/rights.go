@@ -73,12 +73,12 @@ func Needs(d sqlclass.Dialect, text string, s Scope) (Need, string) {
 			st := &statementReader{d: d, scope: &s, tokens: statement}
 			st.read()
 			if st.ownTables() {
-				if st.need > Read {
-					st.raise(Own, OwnReason)
+				if st.found.need > Read {
+					st.found.raise(Own, OwnReason)
 				}
-				st.raise(Administer, "reads ddb's own tables")
+				st.found.raise(Administer, "reads ddb's own tables")
 			}
-			v.raise(st.need, st.reason)
+			v.raise(st.found.need, st.found.reason)
 		}
 	}
 	return v.need, v.reason

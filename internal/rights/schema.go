@@ -43,11 +43,11 @@ func (r *statementReader) schema(verb string) {
 	}
 	switch need {
 	case Schema:
-		r.raise(Schema, "changes the schema")
+		r.found.raise(Schema, "changes the schema")
 	case Administer:
-		r.raise(Administer, "makes what runs with its maker's rights")
+		r.found.raise(Administer, "makes what runs with its maker's rights")
 	default:
-		r.raise(need, "")
+		r.found.raise(need, "")
 	}
 	if verb == "TRUNCATE" && r.word(i) != "TABLE" {
 		r.tableAt(i)
@@ -69,7 +69,7 @@ func (r *statementReader) modifiers() (i int, temporary bool) {
 		case "SQL":
 			i += 2
 		case "DEFINER":
-			r.raise(Administer, "names whose rights it runs with")
+			r.found.raise(Administer, "names whose rights it runs with")
 			for i < len(r.tokens) && !definerEnds[r.word(i+1)] {
 				i++
 			}
@@ -83,14 +83,14 @@ var definerEnds = words("SQL VIEW TRIGGER PROCEDURE FUNCTION EVENT")
 
 // database judges CREATE, ALTER and DROP DATABASE.
 func (r *statementReader) database(verb string, i int) {
-	r.raise(Schema, "changes the schema")
+	r.found.raise(Schema, "changes the schema")
 	i++
 	for beforeName[r.word(i)] {
 		i++
 	}
 	name := r.at(i).Text
 	if verb != "CREATE" && !r.scope.database(r.d, name) || has(systemDatabases, name) || r.d == sqlclass.SQLite {
-		r.raise(Administer, "names database "+name+", which is not the program's")
+		r.found.raise(Administer, "names database "+name+", which is not the program's")
 	}
 	r.scan(true)
 }
@@ -100,7 +100,7 @@ func (r *statementReader) module() {
 	for i, t := range r.tokens {
 		if t.Kind == sqlclass.Word && t.Text == "USING" {
 			if !has(modules, r.at(i+1).Text) {
-				r.raise(Administer, "uses module "+r.at(i+1).Text)
+				r.found.raise(Administer, "uses module "+r.at(i+1).Text)
 			}
 			return
 		}
@@ -122,16 +122,16 @@ func (r *statementReader) tableOptions() {
 			depth--
 		case r.d == sqlclass.SQLite || t.Kind != sqlclass.Word:
 		case t.Text == "DIRECTORY" && (prev == "DATA" || prev == "INDEX"):
-			r.raise(Administer, "names a folder of the server")
+			r.found.raise(Administer, "names a folder of the server")
 		case t.Text == "CONNECTION" && (r.op(i+1, "=") || r.at(i+1).Kind == sqlclass.String):
-			r.raise(Administer, "names another server")
+			r.found.raise(Administer, "names another server")
 		case t.Text == "ENGINE" && (r.op(i+1, "=") || depth == 0 && !columnFollows[prev] && !r.op(i-1, ".")):
 			value := i + 1
 			if r.op(value, "=") {
 				value++
 			}
 			if !has(engines, strings.Trim(r.at(value).Text, "`")) {
-				r.raise(Administer, "names the storage engine "+r.at(value).Text)
+				r.found.raise(Administer, "names the storage engine "+r.at(value).Text)
 			}
 		}
 	}

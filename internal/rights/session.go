@@ -44,7 +44,7 @@ func (r *statementReader) assignment(i int) int {
 		value++
 	}
 	if !r.op(i+1, "=") && !r.op(i+1, ":=") {
-		r.raise(Administer, "sets what ddb does not know")
+		r.found.raise(Administer, "sets what ddb does not know")
 		return len(r.tokens)
 	}
 	switch name := strings.ToLower(t.Text); t.Kind {
@@ -56,7 +56,7 @@ func (r *statementReader) assignment(i int) int {
 	case sqlclass.Word, sqlclass.Quoted:
 		r.variable(name, value)
 	default:
-		r.raise(Administer, "sets what ddb does not know")
+		r.found.raise(Administer, "sets what ddb does not know")
 	}
 	return r.nextComma(value)
 }
@@ -82,7 +82,7 @@ func (r *statementReader) variable(name string, value int) {
 	case strings.HasPrefix(name, "character_set_"):
 		r.charset(value)
 	case !has(sessionVariables, name):
-		r.raise(Administer, "sets "+name+", which ddb does not know to end with the sender's session")
+		r.found.raise(Administer, "sets "+name+", which ddb does not know to end with the sender's session")
 	}
 }
 
@@ -90,10 +90,10 @@ func (r *statementReader) variable(name string, value int) {
 // of a character, and the text that the server runs another one than was looked at.
 func (r *statementReader) charset(i int) {
 	if t := r.at(i); t.Kind != sqlclass.Word && t.Kind != sqlclass.String && t.Kind != sqlclass.Quoted || !has(charsets, t.Text) {
-		r.raise(Administer, "sets a character set that ddb does not know to be safe")
+		r.found.raise(Administer, "sets a character set that ddb does not know to be safe")
 	}
 	if len(r.tokens) > i+1 && r.word(i+1) != "COLLATE" && !r.op(i+1, ",") {
-		r.raise(Administer, "sets what ddb does not know")
+		r.found.raise(Administer, "sets what ddb does not know")
 	}
 }
 
@@ -114,8 +114,8 @@ func (r *statementReader) setStatement() {
 	}
 	inner := &statementReader{d: r.d, scope: r.scope, tokens: r.tokens[min(end+1, len(r.tokens)):]}
 	inner.read()
-	r.raise(settings.need, settings.reason)
-	r.raise(inner.need, inner.reason)
+	r.found.raise(settings.found.need, settings.found.reason)
+	r.found.raise(inner.found.need, inner.found.reason)
 }
 
 // show judges SHOW.
@@ -145,12 +145,12 @@ func (r *statementReader) show() {
 			r.unknown()
 		}
 	default:
-		r.raise(Administer, "shows what concerns the server")
+		r.found.raise(Administer, "shows what concerns the server")
 	}
 	if at := slices.IndexFunc(r.tokens, func(t sqlclass.Token) bool { return t.Kind == sqlclass.Word && t.Text == "WHERE" }); at >= 0 {
 		condition := &statementReader{d: r.d, scope: r.scope, tokens: r.tokens[at:]}
 		condition.scan(false)
-		r.raise(condition.need, condition.reason)
+		r.found.raise(condition.found.need, condition.found.reason)
 	}
 }
 
@@ -174,7 +174,7 @@ func (r *statementReader) showFrom(i int, table bool) {
 		case table:
 			table = false // the database follows
 		case !r.scope.database(r.d, name) && !strings.EqualFold(name, "information_schema"):
-			r.raise(Administer, "names database "+name+", which is not the program's")
+			r.found.raise(Administer, "names database "+name+", which is not the program's")
 		}
 	}
 }
@@ -186,9 +186,9 @@ func (r *statementReader) showCreate(i int) {
 		r.tableAt(i + 1)
 	case "DATABASE", "SCHEMA":
 		if name := r.at(len(r.tokens) - 1).Text; !r.scope.database(r.d, name) {
-			r.raise(Administer, "names database "+name+", which is not the program's")
+			r.found.raise(Administer, "names database "+name+", which is not the program's")
 		}
 	default:
-		r.raise(Administer, "shows what concerns the server")
+		r.found.raise(Administer, "shows what concerns the server")
 	}
 }

@@ -12,7 +12,7 @@ type statementReader struct {
 	d      sqlclass.Dialect
 	scope  *Scope
 	tokens []sqlclass.Token
-	verdict
+	found  verdict
 }
 
 // at returns a token, or the zero one, which is a Word without a letter, where there is none.
@@ -49,7 +49,9 @@ func (r *statementReader) verb() string {
 	return r.word(i)
 }
 
-func (r *statementReader) unknown() { r.raise(Administer, "is no statement that ddb knows to be less") }
+func (r *statementReader) unknown() {
+	r.found.raise(Administer, "is no statement that ddb knows to be less")
+}
 
 // read judges the statement.
 func (r *statementReader) read() {
@@ -102,7 +104,7 @@ func (r *statementReader) common(verb string) bool {
 	case "SELECT", "WITH", "VALUES":
 		r.scan(false)
 	case "INSERT", "REPLACE", "UPDATE", "DELETE":
-		r.raise(Change, "")
+		r.found.raise(Change, "")
 		r.scan(false)
 	case "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "END":
 		r.onlyWords()
@@ -125,7 +127,7 @@ func (r *statementReader) readSQLite(verb string) {
 	switch verb {
 	case "BEGIN":
 		if r.has("IMMEDIATE") || r.has("EXCLUSIVE") {
-			r.raise(Change, "") // it keeps others from writing
+			r.found.raise(Change, "") // it keeps others from writing
 		}
 		for _, t := range r.tokens {
 			if !has(begins, t.Text) {
@@ -156,7 +158,7 @@ func (r *statementReader) pragma() {
 	case has(showPragmas, name) && !slices.ContainsFunc(r.tokens, func(t sqlclass.Token) bool { return t.Text == "=" }):
 	case has(barePragmas, name) && len(r.tokens) == i+1:
 	default:
-		r.raise(Administer, "is a PRAGMA that may change the session or the file")
+		r.found.raise(Administer, "is a PRAGMA that may change the session or the file")
 	}
 }
 
@@ -164,7 +166,7 @@ func (r *statementReader) readServer(verb string) {
 	switch verb {
 	case "BEGIN":
 		if w := r.word(1); len(r.tokens) > 2 || len(r.tokens) == 2 && w != "WORK" {
-			r.raise(Administer, "is a compound statement, whose parts are not looked at")
+			r.found.raise(Administer, "is a compound statement, whose parts are not looked at")
 		}
 	case "START":
 		if r.word(1) != "TRANSACTION" {
@@ -181,9 +183,9 @@ func (r *statementReader) readServer(verb string) {
 		r.set()
 	case "USE":
 		if name := r.at(1).Text; len(r.tokens) != 2 || !r.scope.database(r.d, name) {
-			r.raise(Administer, "leaves the program's databases")
+			r.found.raise(Administer, "leaves the program's databases")
 		} else if strings.EqualFold(name, r.scope.Own) {
-			r.raise(Own, OwnReason)
+			r.found.raise(Own, OwnReason)
 		}
 	case "SHOW":
 		r.show()
