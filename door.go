@@ -3,6 +3,7 @@ package ddb
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,8 +24,8 @@ type door struct {
 
 	mu      sync.Mutex // guards what follows
 	shaking int
-	from    map[string]int     // handshakes by address
-	told    map[string]*unsaid // by who it is about
+	from    map[string][]*place // handshakes by address, the oldest first
+	told    map[string]*unsaid  // by who it is about
 }
 
 // unsaid is what the log has not been told since the last line.
@@ -34,27 +35,63 @@ type unsaid struct {
 }
 
 func newDoor(log hclog.Logger) *door {
-	return &door{log: log, from: make(map[string]int), told: make(map[string]*unsaid)}
+	return &door{log: log, from: make(map[string][]*place), told: make(map[string]*unsaid)}
 }
 
-// enter takes a place for a handshake, which leave gives back; false if there is none for that address.
-func (d *door) enter(address net.Addr) (leave func(), ok bool) {
+// place is one handshake's.
+type place struct {
+	evict func() // ends the handshake
+	freed bool
+}
+
+// enter takes a place for a handshake, which leave gives back; false if there is none for that address. When all are taken, one whose
+// address has none gets that of the oldest handshake of the address that has the most, which is ended by its
+// evict: a few hosts that connect and say nothing keep nobody else out. Who connects within the process is not ended.
+func (d *door) enter(address net.Addr, evict func()) (leave func(), ok bool) {
 	from := origin(address)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.shaking >= maxShakes || from != "" && d.from[from] >= maxShakesFrom {
+	if from != "" && len(d.from[from]) >= maxShakesFrom || d.shaking >= maxShakes && !d.makeRoom(from) {
 		return nil, false
 	}
+	p := &place{evict: evict}
 	d.shaking++
-	d.from[from]++
-	return sync.OnceFunc(func() {
+	d.from[from] = append(d.from[from], p)
+	return func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.shaking--
-		if d.from[from]--; d.from[from] == 0 {
-			delete(d.from, from)
+		d.free(from, p)
+	}, true
+}
+
+// makeRoom ends a handshake for the sake of one from an address that has none. The caller holds mu.
+func (d *door) makeRoom(newcomer string) bool {
+	most := ""
+	for from, list := range d.from {
+		if from != "" && (most == "" || len(list) > len(d.from[most])) {
+			most = from
 		}
-	}), true
+	}
+	if most == "" || newcomer == "" || len(d.from[newcomer]) > 0 || len(d.from[most]) < 2 {
+		return false
+	}
+	oldest := d.from[most][0]
+	d.free(most, oldest)
+	oldest.evict()
+	return true
+}
+
+// free gives a place back, once. The caller holds mu.
+func (d *door) free(from string, p *place) {
+	if p.freed {
+		return
+	}
+	p.freed = true
+	d.shaking--
+	d.from[from] = slices.DeleteFunc(d.from[from], func(o *place) bool { return o == p })
+	if len(d.from[from]) == 0 {
+		delete(d.from, from)
+	}
 }
 
 // origin names the one whom connections from an address are by: a host, with IPv6 a network, of which one machine has as

@@ -39,8 +39,9 @@ func TestDoorOrigin(t *testing.T) {
 func TestDoorPlaces(t *testing.T) {
 	d := newDoor(hclog.NewNullLogger())
 	var leave []func()
+	var evicted []string
 	enter := func(address string) bool {
-		l, ok := d.enter(textAddr(address))
+		l, ok := d.enter(textAddr(address), func() { evicted = append(evicted, address) })
 		if ok {
 			leave = append(leave, l)
 		}
@@ -60,7 +61,15 @@ func TestDoorPlaces(t *testing.T) {
 		require.True(t, enter("dialer of m"))
 	}
 	require.False(t, enter("dialer of m"))
-	require.False(t, enter("10.0.0.3:1"))
+	require.False(t, enter("10.0.0.2:2"), "an address that has a place already")
+	require.Empty(t, evicted)
+	for i := range maxShakesFrom - 1 { // who takes the most makes room, the oldest first, and keeps one
+		require.True(t, enter(fmt.Sprintf("10.0.1.%d:1", i)))
+		require.Len(t, evicted, i+1)
+	}
+	require.Equal(t, "10.0.0.1:1", evicted[0])
+	require.False(t, enter("10.0.0.3:1"), "nobody has more than one")
+	require.Equal(t, maxShakes, d.shaking)
 	for _, l := range leave {
 		l()
 	}
@@ -179,9 +188,15 @@ func TestStrangersSilent(t *testing.T) {
 	}
 	require.NoError(t, say("10.0.0.2:1"))
 	c.m.door.mu.Lock()
-	taken := c.m.door.from["10.0.0.1"]
+	taken := len(c.m.door.from["10.0.0.1"])
 	c.m.door.mu.Unlock()
 	require.LessOrEqual(t, taken, maxShakesFrom)
+	for i := range 2 * maxShakes { // nor do many hosts
+		conn, err := network.from(fmt.Sprintf("10.0.1.%d:%d", i%16, i)).Dial(t.Context(), "m")
+		require.NoError(t, err)
+		defer conn.Close()
+	}
+	require.NoError(t, say("10.0.0.3:1"))
 	require.Eventually(t, func() bool { return say("10.0.0.1:9999") == nil }, time.Minute, 10*time.Millisecond)
 }
 

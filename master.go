@@ -324,7 +324,7 @@ func (m *master) accept(run context.Context) {
 			}
 			continue
 		}
-		leave, ok := m.door.enter(conn.RemoteAddr())
+		leave, ok := m.door.enter(conn.RemoteAddr(), func() { m.start(func() { conn.Close() }) })
 		if !ok {
 			m.door.warn(origin(conn.RemoteAddr()), "too many connect at once; one was turned away", "from", conn.RemoteAddr())
 			conn.Close()
