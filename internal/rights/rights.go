@@ -4,6 +4,7 @@
 package rights
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -61,6 +62,7 @@ func (v *verdict) raise(n Need, reason string) {
 func Needs(d sqlclass.Dialect, text string, s Scope) (Need, string) {
 	var v verdict
 	for _, r := range readings(d, text) {
+		plain := v.need
 		tokens, execs, whole := sqlclass.Tokens(d, text, r)
 		if execs > 1 {
 			// Each server runs those that are meant for its version, so there are too many ways to read them.
@@ -79,6 +81,9 @@ func Needs(d sqlclass.Dialect, text string, s Scope) (Need, string) {
 				st.found.raise(Administer, "reads ddb's own tables")
 			}
 			v.raise(st.found.need, st.found.reason)
+		}
+		if v.need > plain && v.need < Own && (r.ANSIQuotes || r.NoBackslash) {
+			v.reason = cmp.Or(v.reason, "changes rows") + " under another sql_mode (give values as arguments, or write them without backslashes and double quotes)"
 		}
 	}
 	return v.need, v.reason

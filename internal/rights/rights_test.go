@@ -215,6 +215,18 @@ func TestNeeds(t *testing.T) {
 	}
 }
 
+// A text that needs more only as another sql_mode reads it is refused with the way out.
+func TestNeedsUnderAnotherMode(t *testing.T) {
+	for text, want := range map[string]bool{
+		`INSERT INTO t VALUES ('a\'; b')`: true, `INSERT INTO t VALUES ("a\"; DROP TABLE t -- ")`: true, `SELECT 'a\'; DELETE FROM t -- '`: true,
+		"DROP TABLE t": false, `CREATE TABLE x (a INT COMMENT 'a\'b')`: false, `SHOW GRANTS -- 'a\'; b'`: false,
+	} {
+		if _, reason := Needs(sqlclass.MySQL, text, Scope{Databases: []string{"shop"}, Own: "shop_ddb"}); strings.Contains(reason, "give values as arguments") != want {
+			t.Errorf("%s: %q", text, reason)
+		}
+	}
+}
+
 // Letters of any case, and white space and comments between the tokens, change nothing.
 func TestNeedsHoweverWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
