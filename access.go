@@ -157,7 +157,7 @@ func (o Options) exposed(a *Access) (bool, string) {
 // warnAccess warns of what lets strangers in.
 func warnAccess(log hclog.Logger, o Options, a *Access) {
 	if exposed, why := o.exposed(a); exposed {
-		log.Warn("whoever reaches this master may follow it and read everything: there are nodes that need no key", "listen", o.Listen, "reason", why)
+		log.Warn("whoever reaches this master may follow it, read everything and change rows: there are nodes that need no key", "listen", o.Listen, "reason", why)
 	}
 	if a.short() {
 		log.Warn(fmt.Sprintf("a key is shorter than %d bytes and may be guessed; make one with: openssl rand -hex 32", shortKey))
