@@ -1,6 +1,7 @@
 package ddb_test
 
 import (
+	"database/sql"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -57,6 +58,21 @@ func TestByteOrderMarkHidesNothing(t *testing.T) {
 		require.ErrorIs(t, err, ddb.ErrNotReplicable, "%q", s)
 	}
 	require.NoError(t, drain(f.replicas[0].QueryContext(f.ctx, "WITH c AS (SELECT 1) \ufeffDELETE FROM t")))
+	f.level()
+	require.Equal(t, "0", f.one(f.m, "SELECT COUNT(*) FROM t"))
+}
+
+// What SQLite takes for the name of a parameter, quotes in parentheses too, is one, and hides nothing behind it.
+func TestParameterNameHidesNothing(t *testing.T) {
+	f := newCluster(t, "sqlite", 1)
+	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	value := sql.Named("a(')", 1)
+	for s, want := range map[string]error{"SELECT @a(');DELETE FROM _ddb_meta--')": ddb.ErrNotAllowed, "SELECT :a(');PRAGMA query_only=ON--')": ddb.ErrNotReplicable} {
+		require.ErrorIs(t, drain(f.m.QueryContext(f.ctx, s, value)), want, s)
+		_, err := f.m.ExecContext(f.ctx, s, value)
+		require.ErrorIs(t, err, want, s)
+	}
+	require.NoError(t, drain(f.replicas[0].QueryContext(f.ctx, "SELECT :a(');DELETE FROM t--')", value)))
 	f.level()
 	require.Equal(t, "0", f.one(f.m, "SELECT COUNT(*) FROM t"))
 }

@@ -165,6 +165,9 @@ var statements = []struct{ needs, text string }{
 	{"sa", "CREATE TABLE x (a INT PRIMARY KEY) DATA DIRECTORY = '/tmp'"}, {"wa", "CREATE TEMPORARY TABLE x (a INT) ENGINE FEDERATED CONNECTION 'mysql://x'"},
 	{"aa", "UNKNOWN VERB"}, {"aa", "'SELECT' 1"}, {"aa", "SELECT 'open"}, {"aa", "SELECT 1; SELECT 'open"}, {"aa", "SELECT 1; UNKNOWN"},
 	{"ra", "SELECT 1 /*!99999 ' */ /*!50000 ; DROP TABLE t */ /*!99999 ' */"}, {"ss", `SELECT 'a\'; DROP TABLE t; -- '`}, {"rr", `SELECT "a'; DROP TABLE t; -- '"`}, {"ss", `SELECT "a\"; DROP TABLE t; -- "`},
+	// What SQLite takes for the name of a parameter.
+	{"wa", "SELECT :a(');DELETE/**/FROM/**/t--')"}, {"wr", "SELECT @a(');DELETE/**/FROM/**/t--')"}, {"wa", "SELECT $a::b(;');DELETE/**/FROM/**/t--')"}, {"oa", "DELETE FROM t WHERE a = :a('); DELETE FROM _ddb_meta--')"},
+	{"rr", "SELECT * FROM t WHERE a = :a AND b = ?"}, {"ra", "SELECT :a::b(c), $a(b), @a"},
 	// White space that is none everywhere.
 	{"wr", "WITH c AS (SELECT 1) \ufeffDELETE FROM t"}, {"aa", "SELECT \ufeffload_extension('x')"}, {"ar", "SELECT * FROM \ufeff_ddb_meta"}, {"ow", "DELETE FROM \ufeff_ddb_meta"},
 	{"rw", "SELECT * FROM t FOR\xa0UPDATE"}, {"ra", "SELECT 1\xa0INTO\xa0OUTFILE '/tmp/x'"}, {"ra", "SELECT 1 xàINTO OUTFILE '/tmp/x'"}, {"ao", "DELETE FROM\xa0shop_ddb.meta"},

@@ -204,8 +204,8 @@ func (lx *lexer) digits() {
 	}
 }
 
-// param consumes ? in both dialects and ?NNN, :name, @name, #name and
-// $name::part(suffix) in SQLite.
+// param consumes ? in both dialects and ?NNN, :name, @name, #name and $name in SQLite, where a name may hold :: and end
+// with a suffix in parentheses, of any bytes but white space.
 func (lx *lexer) param(c byte) tokenKind {
 	start := lx.pos
 	lx.pos++
@@ -217,15 +217,16 @@ func (lx *lexer) param(c byte) tokenKind {
 		return tokParam
 	}
 	lx.nameBytes()
-	if c == '$' {
-		for strings.HasPrefix(lx.src[lx.pos:], "::") {
-			lx.pos += 2
-			lx.nameBytes()
-		}
-		if lx.byteAt(lx.pos) == '(' {
-			if n := strings.IndexAny(lx.src[lx.pos:], ") \t\r\n\f;"); n > 0 && lx.src[lx.pos+n] == ')' {
-				lx.pos += n + 1
-			}
+	named := lx.pos > start+1
+	for strings.HasPrefix(lx.src[lx.pos:], "::") {
+		lx.pos += 2
+		part := lx.pos
+		lx.nameBytes()
+		named = named || lx.pos > part
+	}
+	if named && lx.byteAt(lx.pos) == '(' {
+		if n := strings.IndexAny(lx.src[lx.pos:], ") \t\r\n\v\f\x00"); n > 0 && lx.src[lx.pos+n] == ')' {
+			lx.pos += n + 1
 		}
 	}
 	if lx.pos == start+1 {
