@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -678,4 +679,15 @@ func TestLockLostToAnother(t *testing.T) {
 	giveBack()
 	waitFor(t, f.m.Cluster, f.m.id, failed("another hand"))
 	wantError(t, f.m.WaitLevel(f.ctx), ddb.ErrSecondMaster)
+}
+
+// No database is an option that is missing, wherever one is to be given.
+func TestNoDatabase(t *testing.T) {
+	db := testdb.OpenSQLite(t, filepath.Join(t.TempDir(), "a.db"))
+	_, opened := ddb.Open(t.Context(), nil, ddb.Options{})
+	_, wrapped := ddb.Wrap(t.Context(), nil, nil, ddb.PingChecker{}, ddb.Options{})
+	_, replica := ddb.Wrap(t.Context(), db, map[string]*sql.DB{"r1": nil}, ddb.PingChecker{}, ddb.Options{})
+	for name, err := range map[string]error{"Open": opened, "Detach": ddb.Detach(t.Context(), nil, ddb.Options{}), "Wrap": wrapped, "r1": replica} {
+		wantError(t, err, ddb.ErrOptions, name, "sql.Open")
+	}
 }

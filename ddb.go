@@ -51,7 +51,7 @@ type Cluster struct {
 	mu     sync.Mutex // guards what follows
 	remote map[string]*member
 	told   map[string]State // states last told to notices
-	health watch.Value[[]health.Status]
+	health watch.Value[[]NodeStatus]
 	// notices is how OnHealth is told
 	notices *notices
 	// external members, of a Cluster made by Wrap
@@ -78,6 +78,9 @@ func init() {
 // ownership of db and closes it after the Cluster.
 func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	o, err := opts.withDefaults()
+	if err == nil {
+		err = given(db, "Open")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +103,14 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	}
 	c.run()
 	return c, nil
+}
+
+// given refuses a database that is none.
+func given(db *sql.DB, by string) error {
+	if db == nil {
+		return fmt.Errorf("%w: %s was given no *sql.DB, but nil; make one with sql.Open", ErrOptions, by)
+	}
+	return nil
 }
 
 func newCluster(o Options, log hclog.Logger) *Cluster {
@@ -162,7 +173,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		return err
 	}
 	c.m = m
-	st := func() health.Status { return m.nodes()[0] }
+	st := func() NodeStatus { return m.nodes()[0] }
 	c.self = &member{id: c.opts.ID, db: c.node.DB, local: true, master: true, status: st,
 		lsn: func() LSN { return m.seq.state.Load().pos.LSN }, lag: func() time.Duration { return 0 }}
 	if m.writer == nil {
@@ -358,15 +369,15 @@ func (c *Cluster) masterMember() *member {
 	if m == nil {
 		m = &member{id: "master", db: c.toMain, master: true, lag: func() time.Duration { return 0 },
 			lsn: func() LSN { return c.f.state.Load().master.LSN }}
-		m.status = func() health.Status { return health.Status{ID: m.id, Role: Master} }
+		m.status = func() NodeStatus { return NodeStatus{ID: m.id, Role: Master} }
 		c.remote["\x00master"] = m
 	}
 	return m
 }
 
 // statuses lists all nodes as this one sees them.
-func (c *Cluster) statuses() []health.Status {
-	var list []health.Status
+func (c *Cluster) statuses() []NodeStatus {
+	var list []NodeStatus
 	switch {
 	case c.m != nil:
 		list = c.m.nodes()
@@ -409,8 +420,8 @@ func (c *Cluster) statuses() []health.Status {
 }
 
 // tell publishes the statuses and reports changes of state.
-func (c *Cluster) tell(list []health.Status) {
-	c.health.Update(func([]health.Status) []health.Status { return list })
+func (c *Cluster) tell(list []NodeStatus) {
+	c.health.Update(func([]NodeStatus) []NodeStatus { return list })
 	for _, s := range list {
 		c.mu.Lock()
 		was, known := c.told[s.ID]

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -34,7 +33,7 @@ func ToMain(c *Cluster) *sql.DB { return c.toMain }
 func TrimJournal(ctx context.Context, c *Cluster) error { return c.m.trim(ctx) }
 
 // Notices returns a queue of changes of state.
-func Notices() (add func(health.Status), run func(context.Context, func(health.Status))) {
+func Notices() (add func(NodeStatus), run func(context.Context, func(NodeStatus))) {
 	n := newNotices()
 	return n.add, n.run
 }

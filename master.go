@@ -42,8 +42,8 @@ type master struct {
 	mu        sync.Mutex
 	followers map[string]*sender // by id; those that have ever connected
 	since     time.Time
-	latest    atomic.Pointer[[]health.Status] // as last listed
-	acked     watch.Value[struct{}]           // changes with every acknowledgement
+	latest    atomic.Pointer[[]NodeStatus] // as last listed
+	acked     watch.Value[struct{}]        // changes with every acknowledgement
 }
 
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.

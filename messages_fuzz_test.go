@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -137,7 +136,7 @@ func FuzzMessage(f *testing.F) {
 		msgHello:    hello{ID: "a", Role: Snap, Position: pos, Nonce: []byte{1}}, msgProof: proofs{List: [][]byte{{1}}},
 		msgFollow:  begin{Cursor: &cursor{Base: pos, Table: "t", After: wire.Row{int64(1)}}},
 		msgWelcome: welcome{Number: 1 << 63, Node: -1}, msgRefusal: refusal{Code: "damaged", Text: "x"}, msgPart: p,
-		msgBeat: beat{Position: pos, State: Active, Nodes: []health.Status{{ID: "a"}}, Every: 1 << 62}, msgAck: ack{LSN: 1 << 63},
+		msgBeat: beat{Position: pos, State: Active, Nodes: []NodeStatus{{ID: "a"}}, Every: 1 << 62}, msgAck: ack{LSN: 1 << 63},
 		msgSnapshot: snapshotHead{Base: pos, Objects: []dialect.Object{{Kind: "table"}}}, msgRows: snapshotRows{Change: twoRows(), After: wire.Row{int64(1), "x"}},
 		msgSnapshotEnd: snapshotEnd{Through: 3}, msgBatch: batches{First: 1<<64 - 1, Bodies: [][]byte{nil}}, msgVerdict: verdict{Through: 1, Refused: []uint64{1}},
 		msgFile: []byte("SQLite format 3"), msgNumber: nodeNumber{Node: -1},

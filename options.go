@@ -8,7 +8,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/transport"
 )
@@ -98,7 +97,7 @@ type Options struct {
 	// finds out by itself. While it gives an error or an unknown lag the node is inactive, while its lag is beyond
 	// MaxLag lagging, and gets reads accordingly; a master goes on taking the writes. Default: none is asked. The
 	// members of a Cluster made by [Wrap] have nothing else.
-	HealthChecker health.Checker
+	HealthChecker HealthChecker
 
 	// Conflicts settles conflicts between snaps and the master, per table
 	// ("table" or "database.table"); "" is the default for the others. Default MasterWins.
@@ -115,7 +114,7 @@ type Options struct {
 	// OnHealth, if set, is called with each change of a node's state, in order and one at a time. If it
 	// takes so long that more than 1024 changes wait for it, the oldest of them are left out. Close waits for it,
 	// so it must not call Close.
-	OnHealth func(health.Status)
+	OnHealth func(NodeStatus)
 	// OnProgress, if set, is called while a follower takes a snapshot, at most 10 times a second.
 	OnProgress func(Progress)
 }

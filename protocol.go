@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -104,13 +103,13 @@ type refusal struct {
 
 // beat is a heartbeat. Both sides send one per Options.Heartbeat.
 type beat struct {
-	Position Position        `cbor:"1,keyasint"` // the sender's last durable entry
-	At       int64           `cbor:"2,keyasint"` // the sender's clock, unix nanoseconds
-	State    State           `cbor:"3,keyasint,omitempty"`
-	Reason   string          `cbor:"4,keyasint,omitempty"`
-	Nodes    []health.Status `cbor:"5,keyasint,omitempty"` // from the master: the cluster as it sees it
-	Every    int64           `cbor:"6,keyasint,omitempty"` // the sender's interval, nanoseconds
-	Pending  int64           `cbor:"7,keyasint,omitempty"` // of a snap: batches not yet accepted
+	Position Position     `cbor:"1,keyasint"` // the sender's last durable entry
+	At       int64        `cbor:"2,keyasint"` // the sender's clock, unix nanoseconds
+	State    State        `cbor:"3,keyasint,omitempty"`
+	Reason   string       `cbor:"4,keyasint,omitempty"`
+	Nodes    []NodeStatus `cbor:"5,keyasint,omitempty"` // from the master: the cluster as it sees it
+	Every    int64        `cbor:"6,keyasint,omitempty"` // the sender's interval, nanoseconds
+	Pending  int64        `cbor:"7,keyasint,omitempty"` // of a snap: batches not yet accepted
 	// What the sender's own HealthChecker has found wrong: Inactive or Lagging, and why.
 	Unwell       State  `cbor:"8,keyasint,omitempty"`
 	UnwellReason string `cbor:"9,keyasint,omitempty"`

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/health"
 )
 
 // registry is what a master knows of every node that has ever followed the cluster. It stands in
@@ -61,7 +60,7 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 			m.mu.Lock()
 			f := m.follower(id)
 			f.role, f.unheard, f.noted = r.role, true, true
-			f.status = health.Status{State: Inactive, Reason: "has not come back since the master started", Since: m.since}
+			f.status = NodeStatus{State: Inactive, Reason: "has not come back since the master started", Since: m.since}
 			m.mu.Unlock()
 		}
 	}

@@ -52,7 +52,7 @@ type follower struct {
 	state watch.Value[following]
 	mu    sync.Mutex // guards what follows
 	live  *upstream  // nil while not connected
-	peers []health.Status
+	peers []NodeStatus
 }
 
 // upstream is the connection to the master.

@@ -3,13 +3,11 @@ package ddb
 import (
 	"fmt"
 	"time"
-
-	"github.com/ddb-project/ddb/health"
 )
 
 // following is how a follower stands.
 type following struct {
-	status  health.Status
+	status  NodeStatus
 	pos     Position
 	master  Position  // the master's end when last heard
 	heard   time.Time // when that was
@@ -133,7 +131,7 @@ func (s *following) staleness() time.Duration {
 }
 
 // status returns how the node stands now.
-func (f *follower) status() health.Status {
+func (f *follower) status() NodeStatus {
 	st := f.state.Load()
 	s := st.status
 	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.node.ID, f.opts.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()

@@ -6,7 +6,6 @@ import (
 
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
-	"github.com/ddb-project/ddb/journal"
 )
 
 // retain trims the journal now and then, and writes down how far followers have come.
@@ -34,7 +33,7 @@ func (m *master) trim(ctx context.Context) error {
 
 // trimJournal forgets entries beyond the limits of age and size, up to what needed lets go.
 func trimJournal(ctx context.Context, n *store.Store, o Options, needed func(LSN) LSN) error {
-	sizer, ok := n.Journal.(journal.Sizer)
+	sizer, ok := n.Journal.(JournalSizer)
 	if !ok {
 		return nil
 	}

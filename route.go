@@ -17,7 +17,6 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/rights"
 	"github.com/ddb-project/ddb/internal/sqlclass"
@@ -33,7 +32,7 @@ type member struct {
 	sender  *sender              // of a follower, on the master
 	lsn     func() LSN           // what it has durably
 	lag     func() time.Duration // LagUnknown if it cannot be told
-	status  func() health.Status
+	status  func() NodeStatus
 	reads   atomic.Uint64
 	latency atomic.Int64 // moving average of reads, nanoseconds
 	down    atomic.Int64 // unix nanoseconds until which a failed read keeps it out

@@ -27,7 +27,7 @@ type sender struct {
 	mu      sync.Mutex // guards what follows
 	link    *link      // nil while not connected
 	queue   PendingQueue
-	status  health.Status
+	status  NodeStatus
 	base    LSN // while a snapshot is sent: the entries after it are needed
 	pending int64
 	heard   time.Time

@@ -5,12 +5,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/ddb-project/ddb/health"
 )
 
 // nodes lists the master and every follower it has seen.
-func (m *master) nodes() []health.Status {
+func (m *master) nodes() []NodeStatus {
 	m.mu.Lock()
 	followers := make([]*sender, 0, len(m.followers))
 	for _, f := range m.followers {
@@ -18,14 +16,14 @@ func (m *master) nodes() []health.Status {
 	}
 	m.mu.Unlock()
 	st := m.seq.state.Load()
-	self := health.Status{ID: m.seq.node.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.seq.epoch, LSN: st.pos.LSN, Address: m.seq.opts.Listen}
+	self := NodeStatus{ID: m.seq.node.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.seq.epoch, LSN: st.pos.LSN, Address: m.seq.opts.Listen}
 	if well := m.health.Found(); st.err != nil {
 		self.State, self.Reason = Failed, st.err.Error()
 	} else if well.State != "" {
 		self.State, self.Reason, self.Since = well.State, well.Reason, well.Since
 	}
 	slices.SortFunc(followers, func(a, b *sender) int { return strings.Compare(a.id, b.id) })
-	list := []health.Status{self}
+	list := []NodeStatus{self}
 	for _, f := range followers {
 		list = append(list, f.snapshot())
 	}
@@ -39,7 +37,7 @@ const maxPeers = 32
 
 // peers returns the nodes as last listed, for heartbeats: every follower gets one per
 // interval, so listing them afresh for each would cost the square of their number.
-func (m *master) peers() []health.Status {
+func (m *master) peers() []NodeStatus {
 	latest := m.latest.Load()
 	if latest == nil {
 		return nil
@@ -47,7 +45,7 @@ func (m *master) peers() []health.Status {
 	if len(*latest) <= maxPeers {
 		return *latest
 	}
-	var list []health.Status
+	var list []NodeStatus
 	for _, n := range *latest {
 		if n.Role != Snap && len(list) < maxPeers {
 			list = append(list, n)
@@ -57,7 +55,7 @@ func (m *master) peers() []health.Status {
 }
 
 // snapshot returns the follower's status now.
-func (f *sender) snapshot() health.Status {
+func (f *sender) snapshot() NodeStatus {
 	lag := f.lag()
 	f.mu.Lock()
 	s := f.status

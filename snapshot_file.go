@@ -24,7 +24,7 @@ const (
 // must travel: no such database, a table among its own that is not replicated, a snap.
 func (f *sender) snapshotFile(ctx context.Context, cat *store.Catalogue) (string, error) {
 	copier, ok := f.m.seq.node.Engine.(dialect.FileCopier)
-	sizer, sized := f.m.seq.node.Journal.(journal.Sizer)
+	sizer, sized := f.m.seq.node.Journal.(JournalSizer)
 	_, inside := f.m.seq.node.Journal.(journal.Transactional) // the copy must hold the journal
 	f.mu.Lock()
 	role := f.role

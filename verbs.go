@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -347,11 +346,11 @@ func (c *Cluster) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, erro
 }
 
 // Nodes lists all nodes of the cluster as this one sees them, the master or this node first.
-func (c *Cluster) Nodes() []health.Status { return c.statuses() }
+func (c *Cluster) Nodes() []NodeStatus { return c.statuses() }
 
 // Watch returns the nodes as reads are routed by at present, and a channel that is closed when they should be
 // looked at again: when a state changes, and once per Options.Heartbeat.
-func (c *Cluster) Watch() ([]health.Status, <-chan struct{}) { return c.health.Watch() }
+func (c *Cluster) Watch() ([]NodeStatus, <-chan struct{}) { return c.health.Watch() }
 
 // Position returns the end of this node's journal.
 func (c *Cluster) Position() Position {
@@ -453,6 +452,9 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 		opts.ID = "detach"
 	}
 	opts, err := Options{ID: opts.ID, Databases: opts.Databases, Dialect: opts.Dialect, Rejoin: opts.Rejoin, Logger: opts.Logger}.withDefaults()
+	if err == nil {
+		err = given(db, "Detach")
+	}
 	if err != nil {
 		return err
 	}

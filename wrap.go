@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -16,20 +15,23 @@ import (
 type outsider struct {
 	member
 	lagNow  atomic.Int64
-	checker health.Checker
+	checker HealthChecker
 	mu      sync.Mutex
-	state   health.Status
+	state   NodeStatus
 }
 
 // Wrap makes a Cluster of nothing but *sql.DBs: a master and replicas, by id, that somebody else
 // replicates, such as MariaDB's own replication. ddb routes, checks health and lag with the checker and
 // spreads the reads; it installs and replicates nothing. After a write the Cluster reads from the
 // master until the replicas' lag has passed. The caller keeps ownership of the databases.
-func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, checker health.Checker, opts Options) (*Cluster, error) {
+func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, checker HealthChecker, opts Options) (*Cluster, error) {
 	if opts.Listen != "" || opts.Master != "" || opts.WaitReplicas != 0 {
 		return nil, fmt.Errorf("%w: Listen, Master and WaitReplicas mean nothing to Wrap", ErrOptions)
 	}
 	o, err := opts.withDefaults()
+	if err == nil {
+		err = given(master, "Wrap")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +41,10 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 	if checker == nil {
 		return nil, fmt.Errorf("%w: Wrap needs a HealthChecker, for example MariaDBChecker{}", ErrOptions)
 	}
-	for id := range replicas {
+	for id, db := range replicas {
+		if err := given(db, "Wrap, as replica "+id+","); err != nil {
+			return nil, err
+		}
 		if err := checkID(id); err != nil || id == o.ID {
 			return nil, fmt.Errorf("%w: replica id %q is not usable, or is the master's", ErrOptions, id)
 		}
@@ -60,7 +65,7 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 	return c, nil
 }
 
-func newOutsider(id string, db *sql.DB, checker health.Checker, master bool) *outsider {
+func newOutsider(id string, db *sql.DB, checker HealthChecker, master bool) *outsider {
 	o := &outsider{checker: checker}
 	o.id, o.db, o.master = id, db, master
 	o.lagNow.Store(int64(LagUnknown))
@@ -71,11 +76,11 @@ func newOutsider(id string, db *sql.DB, checker health.Checker, master bool) *ou
 	if master {
 		role = Master
 	}
-	o.state = health.Status{ID: id, Role: role, State: Joining, Reason: "not checked yet", Since: time.Now(), Lag: LagUnknown}
+	o.state = NodeStatus{ID: id, Role: role, State: Joining, Reason: "not checked yet", Since: time.Now(), Lag: LagUnknown}
 	return o
 }
 
-func (o *outsider) snapshot() health.Status {
+func (o *outsider) snapshot() NodeStatus {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.state
