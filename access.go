@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/journal"
 	"github.com/ddb-project/ddb/transport"
@@ -130,8 +131,8 @@ func (o Options) checkAccess(a *Access) error {
 	}
 	for id, n := range a.Nodes {
 		switch {
-		case id != "" && checkID(id) != nil:
-			return fmt.Errorf("%w: Nodes: %w", ErrOptions, checkID(id))
+		case id != "" && link.CheckID(id) != nil:
+			return fmt.Errorf("%w: Nodes: %w", ErrOptions, link.CheckID(id))
 		case n.Role != "" && n.Role != Replica && n.Role != Snap:
 			return fmt.Errorf("%w: Nodes: node %q: role %q is none of replica, snap", ErrOptions, id, n.Role)
 		case len(n.OldKey) > 0 && len(n.Key) == 0:

@@ -3,11 +3,13 @@ package ddb
 import (
 	"context"
 	"fmt"
+
+	"github.com/ddb-project/ddb/internal/link"
 )
 
 // judge decides whether a follower that has shown who it is may come in, and whether it needs a snapshot.
-func (m *master) judge(ctx context.Context, h hello) (welcome, error) {
-	w := welcome{Prompt: m.seq.opts.WaitReplicas > 0}
+func (m *master) judge(ctx context.Context, h link.Hello) (link.Welcome, error) {
+	w := link.Welcome{Prompt: m.seq.opts.WaitReplicas > 0}
 	if h.Dialect != m.seq.node.Dialect.Name() {
 		return w, fmt.Errorf("%w: node %s keeps its data in %s, the master in %s; all nodes of a cluster need the same kind of database", ErrOptions, h.ID, h.Dialect, m.seq.node.Dialect.Name())
 	}
@@ -28,7 +30,7 @@ func (m *master) judge(ctx context.Context, h hello) (welcome, error) {
 }
 
 // authenticate returns the key that the follower has proved, nil if it need not prove one.
-func (m *master) authenticate(h hello, proves func(key []byte) bool) (key []byte, err error) {
+func (m *master) authenticate(h link.Hello, proves func(key []byte) bool) (key []byte, err error) {
 	if h.ID == m.seq.node.ID {
 		return nil, fmt.Errorf("%w: %q is the master's own id; give the follower another", ErrDuplicateID, h.ID)
 	}
@@ -51,7 +53,7 @@ func (m *master) authenticate(h hello, proves func(key []byte) bool) (key []byte
 
 // needsSnapshot compares histories: a follower that is on ours and within the journal goes on
 // from where it stands.
-func (m *master) needsSnapshot(ctx context.Context, h hello) (bool, error) {
+func (m *master) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) {
 	first, last, err := m.seq.node.Journal.Bounds(ctx)
 	if err != nil {
 		return false, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -62,7 +63,7 @@ type applier struct {
 
 	taking   bool // a snapshot comes over this connection
 	filed    bool // as a file
-	cursor   cursor
+	cursor   link.Cursor
 	copy     *os.File // nil unless something of the file has come
 	loaded   int64
 	received int64 // bytes of rows, or of a file that holds them, over this connection

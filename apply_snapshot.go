@@ -8,13 +8,14 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
 
 // refuseOlder keeps a master, whoever it is, from taking the node back to an earlier state without Rejoin.
-func (a *applier) refuseOlder(head snapshotHead) error {
+func (a *applier) refuseOlder(head link.SnapshotHead) error {
 	if at, to := a.pos, head.Base; at.LSN > 0 && !head.Resume && !a.opts.Rejoin && (to.Epoch < at.Epoch || to.LSN < at.LSN) {
 		return fmt.Errorf("%w: the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between; set Rejoin on it to replace its data", ErrForked, to, a.node.ID, at)
 	}
@@ -22,7 +23,7 @@ func (a *applier) refuseOlder(head snapshotHead) error {
 }
 
 // beginSnapshot empties the database and makes the schema, unless the snapshot goes on where it was cut off.
-func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err error) {
+func (a *applier) beginSnapshot(ctx context.Context, head link.SnapshotHead) (err error) {
 	if err := a.connect(ctx); err != nil {
 		return err
 	}
@@ -31,14 +32,14 @@ func (a *applier) beginSnapshot(ctx context.Context, head snapshotHead) (err err
 	a.received, a.filed, a.taking = 0, head.File, false
 	if a.total = head.Total; head.Resume {
 		var begun bool
-		a.cursor, begun, err = store.Value[cursor](ctx, a.node, a.conn, store.MetaCursor)
+		a.cursor, begun, err = store.Value[link.Cursor](ctx, a.node, a.conn, store.MetaCursor)
 		if err == nil && (!begun || a.cursor.Base != head.Base) {
 			return fault.Damaged("node %s: the master goes on with a snapshot from %v, which this node has not begun", a.node.ID, head.Base)
 		}
 		a.loaded, a.taking = a.cursor.Rows, err == nil
 		return err
 	}
-	a.cursor, a.loaded = cursor{}, 0
+	a.cursor, a.loaded = link.Cursor{}, 0
 	if err := a.clearJournal(ctx); err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (a *applier) clearJournal(ctx context.Context) error {
 	if !a.inside() {
 		// The journal begins anew with the snapshot's end. Until then this cursor, of which no
 		// master can make anything, tells that the node has nothing.
-		if err := a.node.SetValue(ctx, a.conn, store.MetaCursor, cursor{Base: Position{LSN: loading}}); err != nil {
+		if err := a.node.SetValue(ctx, a.conn, store.MetaCursor, link.Cursor{Base: Position{LSN: loading}}); err != nil {
 			return err
 		}
 	}
@@ -123,7 +124,7 @@ func (a *applier) snapshotRows(ctx context.Context, r *decodedRows) error {
 		return fmt.Errorf("ddb: node %s: %w", a.node.ID, err)
 	}
 	rows := r.rows
-	next := cursor{Base: a.cursor.Base, Table: name.String(), After: r.After, Rows: a.loaded + int64(len(rows))}
+	next := link.Cursor{Base: a.cursor.Base, Table: name.String(), After: r.After, Rows: a.loaded + int64(len(rows))}
 	err := a.tx(ctx, func() error {
 		if err := a.node.Engine.Apply(ctx, a.conn, t, rows, dialect.Replace); err != nil {
 			return fmt.Errorf("ddb: node %s: load table %s: %w", a.node.ID, name, err)
@@ -214,7 +215,7 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 
 // decodedRows is a message with rows of a snapshot, taken apart.
 type decodedRows struct {
-	snapshotRows
+	link.SnapshotRows
 	rows []dialect.Row
 	err  error
 }
@@ -227,7 +228,7 @@ type decoder struct {
 
 // begin starts on a message if it is one with rows.
 func (d *decoder) begin(it item) {
-	if it.kind != msgRows {
+	if it.kind != link.MsgRows {
 		return
 	}
 	d.payload, d.done = it.payload, make(chan *decodedRows, 1)
@@ -256,7 +257,7 @@ func (d *decoder) wait() {
 
 func decodeRows(payload []byte) *decodedRows {
 	r := new(decodedRows)
-	if r.snapshotRows, r.err = wire.DecodeChecked[snapshotRows](payload); r.err != nil {
+	if r.SnapshotRows, r.err = wire.DecodeChecked[link.SnapshotRows](payload); r.err != nil {
 		return r
 	}
 	r.rows = make([]dialect.Row, 0, min(r.Change.Present, chunkRows))

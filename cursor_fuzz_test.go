@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -36,15 +37,15 @@ func FuzzCursor(f *testing.F) {
 	base := c.m.seq.state.Load().pos
 	for _, after := range []wire.Row{nil, {int64(1)}, {"text"}, {uint64(1) << 63}, {[]byte{0}, nil}, {true, 1.5}, {int64(1), int64(1), int64(1)}} {
 		for _, table := range []string{"", "i", "t", "none"} {
-			f.Add(seed(f, cursor{Base: base, Table: table, After: after}))
+			f.Add(seed(f, link.Cursor{Base: base, Table: table, After: after}))
 		}
 	}
-	f.Add(seed(f, cursor{Base: Position{LSN: loading}, Table: "i"}))
-	f.Add(seed(f, cursor{Base: Position{LSN: 1 << 43}}))
+	f.Add(seed(f, link.Cursor{Base: Position{LSN: loading}, Table: "i"}))
+	f.Add(seed(f, link.Cursor{Base: Position{LSN: 1 << 43}}))
 	s := &sender{m: c.m}
 	cat := c.m.seq.node.Tables.Load()
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		from, err := wire.DecodeChecked[cursor](payload)
+		from, err := wire.DecodeChecked[link.Cursor](payload)
 		if refusedWell(t, err) {
 			return
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
@@ -59,7 +60,7 @@ type Cluster struct {
 }
 
 func init() {
-	for code, err := range refusalCodes {
+	for code, err := range link.RefusalCodes {
 		remote.RegisterError("ddb."+code, err)
 	}
 	for code, err := range map[string]error{"readonly": ErrReadOnly, "notallowed": ErrNotAllowed, "notmaster": ErrNotMaster, "notconfirmed": ErrNotConfirmed,

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -39,7 +40,7 @@ func Notices() (add func(NodeStatus), run func(context.Context, func(NodeStatus)
 }
 
 // Preamble is a dialler's first word.
-var Preamble = preamble
+var Preamble = link.Preamble
 
 // ClusterID is that of the node's cluster.
 func ClusterID(c *Cluster) string { return c.node.ClusterID }
@@ -63,8 +64,8 @@ func (e EvilMaster) Serve(l net.Listener) {
 }
 
 func (e EvilMaster) serve(conn net.Conn) {
-	_, _, err := greet(conn, greeting{Cluster: e.Cluster, Master: "evil", Epoch: 9}, func(hello, func([]byte) bool) (welcome, []byte, error) {
-		return welcome{Snapshot: true}, nil, nil
+	_, _, err := link.Greet(conn, link.Greeting{Cluster: e.Cluster, Master: "evil", Epoch: 9}, func(link.Hello, func([]byte) bool) (link.Welcome, []byte, error) {
+		return link.Welcome{Snapshot: true}, nil, nil
 	})
 	if err != nil {
 		return
@@ -80,9 +81,9 @@ func (e EvilMaster) serve(conn net.Conn) {
 	}
 	w := wire.NewConn(stream, 0)
 	w.Read()
-	w.Write(msgSnapshot, snapshotHead{Base: e.Base})
+	w.Write(link.MsgSnapshot, link.SnapshotHead{Base: e.Base})
 	for {
-		if kind, _, err := w.Read(); err != nil || kind == msgRefusal {
+		if kind, _, err := w.Read(); err != nil || kind == link.MsgRefusal {
 			return
 		}
 	}

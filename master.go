@@ -12,6 +12,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -24,7 +25,7 @@ type master struct {
 	seq      *sequencer
 	writer   *groupWriter // nil where the database has many writers
 	listener net.Listener
-	door     *door
+	door     *link.Door
 	places   chan struct{} // of followers that are let in
 	cancel   context.CancelFunc
 	tasks    sync.WaitGroup
@@ -52,7 +53,7 @@ func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.P
 	s.in.jobs = make(chan *job, maxJobs)
 	s.in.commits.Store(1) // so that the first pass looks
 	m := &master{access: access, health: own, seq: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
-		door: newDoor(n.Log), places: make(chan struct{}, maxFollowers)}
+		door: link.NewDoor(n.Log), places: make(chan struct{}, maxFollowers)}
 	s.followed = m.anyConnected
 	connect(m)
 	run, cancel := context.WithCancel(context.Background())
@@ -324,16 +325,16 @@ func (m *master) accept(run context.Context) {
 			}
 			continue
 		}
-		leave, ok := m.door.enter(conn.RemoteAddr(), func() { m.start(func() { conn.Close() }) })
+		leave, ok := m.door.Enter(conn.RemoteAddr(), func() { m.start(func() { conn.Close() }) })
 		if !ok {
-			m.door.warn(origin(conn.RemoteAddr()), "too many connect at once; one was turned away", "from", conn.RemoteAddr())
+			m.door.Warn(link.Origin(conn.RemoteAddr()), "too many connect at once; one was turned away", "from", conn.RemoteAddr())
 			conn.Close()
 			continue
 		}
 		m.start(func() {
 			defer leave()
 			defer conn.Close()
-			stop := closeWith(run, conn)
+			stop := link.CloseWith(run, conn)
 			defer stop()
 			m.serve(run, conn, leave)
 		})
@@ -343,20 +344,20 @@ func (m *master) accept(run context.Context) {
 // serve is one follower's connection from greeting to end. left is called when it has shown who it is.
 func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 	var f *sender
-	var l *link
+	var l *connection
 	known := false // it has shown who it is
-	h, w, err := greet(conn, greeting{Cluster: m.seq.node.ClusterID, Master: m.seq.node.ID, Epoch: m.seq.epoch},
-		func(h hello, proves func(key []byte) bool) (welcome, []byte, error) {
+	h, w, err := link.Greet(conn, link.Greeting{Cluster: m.seq.node.ClusterID, Master: m.seq.node.ID, Epoch: m.seq.epoch},
+		func(h link.Hello, proves func(key []byte) bool) (link.Welcome, []byte, error) {
 			key, err := m.authenticate(h, proves)
 			if err != nil {
-				return welcome{}, nil, err
+				return link.Welcome{}, nil, err
 			}
 			left()
 			select {
 			case m.places <- struct{}{}:
 				known = true
 			default:
-				return welcome{}, nil, fmt.Errorf("%w: the master serves %d followers already", ErrBusy, maxFollowers)
+				return link.Welcome{}, nil, fmt.Errorf("%w: the master serves %d followers already", ErrBusy, maxFollowers)
 			}
 			w, err := m.judge(run, h)
 			if err != nil {
@@ -391,22 +392,22 @@ func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 	f.leave(l, err)
 	session.Close()
 	if run.Err() == nil {
-		m.seq.node.Log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", goneReason(err))
+		m.seq.node.Log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", link.GoneReason(err))
 	}
 }
 
 // refused logs why somebody was not let in. The id of h is empty if it is none.
-func (m *master) refused(h hello, known bool, from net.Addr, err error) {
-	who := origin(from) + " " + refusalOf(err).Code
+func (m *master) refused(h link.Hello, known bool, from net.Addr, err error) {
+	who := link.Origin(from) + " " + link.RefusalOf(err).Code
 	switch {
-	case errors.Is(err, errHungUp): // as health checks do
+	case errors.Is(err, link.ErrHungUp): // as health checks do
 		m.seq.node.Log.Debug("a connection ended without a word", "from", from)
 	case known:
-		m.door.warn("id "+h.ID, "a follower was not let in", "id", h.ID, "from", from, "error", err)
+		m.door.Warn("id "+h.ID, "a follower was not let in", "id", h.ID, "from", from, "error", err)
 	case h.ID != "":
-		m.door.warn(who, "a follower was not let in", "id", h.ID, "from", from, "error", err)
+		m.door.Warn(who, "a follower was not let in", "id", h.ID, "from", from, "error", err)
 	default:
-		m.door.warn(who, "a connection was turned away", "from", from, "error", err)
+		m.door.Warn(who, "a connection was turned away", "from", from, "error", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -132,77 +133,77 @@ func FuzzMessage(f *testing.F) {
 	p := Part{Epoch: 1, LSN: 3, Final: true, At: 4, Payload: seed(f, journal.Body{Changes: []*Change{twoRows()}})}
 	p.Hash = p.Chain(pos.Hash)
 	for kind, msg := range map[uint8]any{
-		msgGreeting: greeting{Protocol: 2, Cluster: "c", Master: "m", Nonce: []byte{1}},
-		msgHello:    hello{ID: "a", Role: Snap, Position: pos, Nonce: []byte{1}}, msgProof: proofs{List: [][]byte{{1}}},
-		msgFollow:  begin{Cursor: &cursor{Base: pos, Table: "t", After: wire.Row{int64(1)}}},
-		msgWelcome: welcome{Number: 1 << 63, Node: -1}, msgRefusal: refusal{Code: "damaged", Text: "x"}, msgPart: p,
-		msgBeat: beat{Position: pos, State: Active, Nodes: []NodeStatus{{ID: "a"}}, Every: 1 << 62}, msgAck: ack{LSN: 1 << 63},
-		msgSnapshot: snapshotHead{Base: pos, Objects: []dialect.Object{{Kind: "table"}}}, msgRows: snapshotRows{Change: twoRows(), After: wire.Row{int64(1), "x"}},
-		msgSnapshotEnd: snapshotEnd{Through: 3}, msgBatch: batches{First: 1<<64 - 1, Bodies: [][]byte{nil}}, msgVerdict: verdict{Through: 1, Refused: []uint64{1}},
-		msgFile: []byte("SQLite format 3"), msgNumber: nodeNumber{Node: -1},
+		link.MsgGreeting: link.Greeting{Protocol: 2, Cluster: "c", Master: "m", Nonce: []byte{1}},
+		link.MsgHello:    link.Hello{ID: "a", Role: Snap, Position: pos, Nonce: []byte{1}}, link.MsgProof: link.Proofs{List: [][]byte{{1}}},
+		link.MsgFollow:  link.Begin{Cursor: &link.Cursor{Base: pos, Table: "t", After: wire.Row{int64(1)}}},
+		link.MsgWelcome: link.Welcome{Number: 1 << 63, Node: -1}, link.MsgRefusal: link.Refusal{Code: "damaged", Text: "x"}, link.MsgPart: p,
+		link.MsgBeat: link.Beat{Position: pos, State: Active, Nodes: []NodeStatus{{ID: "a"}}, Every: 1 << 62}, link.MsgAck: link.Ack{LSN: 1 << 63},
+		link.MsgSnapshot: link.SnapshotHead{Base: pos, Objects: []dialect.Object{{Kind: "table"}}}, link.MsgRows: link.SnapshotRows{Change: twoRows(), After: wire.Row{int64(1), "x"}},
+		link.MsgSnapshotEnd: link.SnapshotEnd{Through: 3}, link.MsgBatch: link.Batches{First: 1<<64 - 1, Bodies: [][]byte{nil}}, link.MsgVerdict: link.Verdict{Through: 1, Refused: []uint64{1}},
+		link.MsgFile: []byte("SQLite format 3"), link.MsgNumber: link.NodeNumber{Node: -1},
 	} {
 		f.Add(kind, seed(f, msg))
 	}
-	f.Add(msgRows, seed(f, snapshotRows{}))
-	f.Add(msgRows, seed(f, snapshotRows{Change: &Change{Columns: []string{"id"}, Key: []int{-1}}, After: wire.Row{nil}}))
-	f.Add(msgPart, seed(f, Part{LSN: 1, Records: -1, Index: -1}))
+	f.Add(link.MsgRows, seed(f, link.SnapshotRows{}))
+	f.Add(link.MsgRows, seed(f, link.SnapshotRows{Change: &Change{Columns: []string{"id"}, Key: []int{-1}}, After: wire.Row{nil}}))
+	f.Add(link.MsgPart, seed(f, Part{LSN: 1, Records: -1, Index: -1}))
 	f.Fuzz(func(t *testing.T, kind uint8, payload []byte) {
 		var err error
 		switch kind {
-		case msgGreeting:
-			_, err = wire.DecodeChecked[greeting](payload)
-		case msgHello:
-			var h hello
+		case link.MsgGreeting:
+			_, err = wire.DecodeChecked[link.Greeting](payload)
+		case link.MsgHello:
+			var h link.Hello
 			if err = wire.DecodeBy(wire.UnmarshalStrict, payload, &h); err == nil {
-				_ = h.checkNames()
+				_ = h.CheckNames()
 			}
-		case msgProof:
-			var p proofs
-			if err = wire.DecodeBy(wire.UnmarshalStrict, payload, &p); err == nil && p.proves([]byte("k"), nil, byFollower) {
+		case link.MsgProof:
+			var p link.Proofs
+			if err = wire.DecodeBy(wire.UnmarshalStrict, payload, &p); err == nil && p.Proves([]byte("k"), nil, link.ByFollower) {
 				t.Error("a proof without the key")
 			}
-		case msgFollow:
-			_, err = wire.DecodeChecked[begin](payload)
-		case msgWelcome:
-			_, err = wire.DecodeChecked[welcome](payload)
-		case msgRefusal:
-			var r refusal
-			if r, err = wire.DecodeChecked[refusal](payload); err == nil {
-				_ = r.err().Error()
+		case link.MsgFollow:
+			_, err = wire.DecodeChecked[link.Begin](payload)
+		case link.MsgWelcome:
+			_, err = wire.DecodeChecked[link.Welcome](payload)
+		case link.MsgRefusal:
+			var r link.Refusal
+			if r, err = wire.DecodeChecked[link.Refusal](payload); err == nil {
+				_ = r.Err().Error()
 			}
-		case msgPart:
+		case link.MsgPart:
 			var p Part
 			if p, err = wire.DecodeChecked[Part](payload); err == nil {
 				_ = p.Follows(Position{LSN: p.LSN - 1}.Anchor())
 				_ = journal.Sequence(p.LSN, p.Index)
 				_ = p.Time()
 			}
-		case msgBeat:
-			var b beat
-			if b, err = wire.DecodeChecked[beat](payload); err == nil && 3*time.Duration(b.Every) < 0 {
+		case link.MsgBeat:
+			var b link.Beat
+			if b, err = wire.DecodeChecked[link.Beat](payload); err == nil && 3*time.Duration(b.Every) < 0 {
 				t.Errorf("an interval of %d", b.Every)
 			}
-		case msgAck:
-			_, err = wire.DecodeChecked[ack](payload)
-		case msgSnapshot:
-			_, err = wire.DecodeChecked[snapshotHead](payload)
-		case msgRows:
+		case link.MsgAck:
+			_, err = wire.DecodeChecked[link.Ack](payload)
+		case link.MsgSnapshot:
+			_, err = wire.DecodeChecked[link.SnapshotHead](payload)
+		case link.MsgRows:
 			r := decodeRows(payload)
 			if err = r.err; err == nil && (len(r.rows) != r.Change.Present || slices.ContainsFunc(r.rows, func(r dialect.Row) bool { return r.Values == nil })) {
 				t.Errorf("%d rows of %d", len(r.rows), r.Change.Present)
 			}
-		case msgSnapshotEnd:
-			_, err = wire.DecodeChecked[snapshotEnd](payload)
-		case msgBatch:
-			var b batches
-			if b, err = wire.DecodeChecked[batches](payload); err == nil && b.First+uint64(len(b.Bodies)) < b.First {
+		case link.MsgSnapshotEnd:
+			_, err = wire.DecodeChecked[link.SnapshotEnd](payload)
+		case link.MsgBatch:
+			var b link.Batches
+			if b, err = wire.DecodeChecked[link.Batches](payload); err == nil && b.First+uint64(len(b.Bodies)) < b.First {
 				t.Errorf("%d batches from %d on", len(b.Bodies), b.First)
 			}
-		case msgVerdict:
-			_, err = wire.DecodeChecked[verdict](payload)
-		case msgNumber:
-			_, err = wire.DecodeChecked[nodeNumber](payload)
-		case msgFile:
+		case link.MsgVerdict:
+			_, err = wire.DecodeChecked[link.Verdict](payload)
+		case link.MsgNumber:
+			_, err = wire.DecodeChecked[link.NodeNumber](payload)
+		case link.MsgFile:
 			_, err = wire.DecodeChecked[[]byte](payload)
 		}
 		refusedWell(t, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -16,12 +17,12 @@ import (
 // What a master sends at a moment at which none sends it is refused, and ends nothing.
 func TestUnexpectedPieces(t *testing.T) {
 	rows := func(a *applier) error {
-		return a.snapshotRows(t.Context(), &decodedRows{snapshotRows: snapshotRows{Change: twoRows()}})
+		return a.snapshotRows(t.Context(), &decodedRows{SnapshotRows: link.SnapshotRows{Change: twoRows()}})
 	}
 	file := func(a *applier) error { return a.fileChunk([]byte("SQLite format 3")) }
 	end := func(a *applier) error { return a.endSnapshot(t.Context(), 3) }
 	entry := func(a *applier) error { return a.parts(t.Context(), []Part{{LSN: 1, Final: true}}) }
-	begin := func(head snapshotHead) func(*applier) error {
+	begin := func(head link.SnapshotHead) func(*applier) error {
 		return func(a *applier) error { return a.beginSnapshot(t.Context(), head) }
 	}
 	base := Position{Epoch: 1, LSN: 7}
@@ -29,13 +30,13 @@ func TestUnexpectedPieces(t *testing.T) {
 		"rows without a snapshot":       {rows},
 		"a file without a snapshot":     {file},
 		"an end without a snapshot":     {end},
-		"rows in the place of a file":   {begin(snapshotHead{Base: base, File: true}), rows},
-		"a file in the place of rows":   {begin(snapshotHead{Base: base}), file},
-		"no file":                       {begin(snapshotHead{Base: base, File: true}), end},
-		"an entry in a snapshot":        {begin(snapshotHead{Base: base}), entry},
-		"what was never begun":          {begin(snapshotHead{Base: base, Resume: true})},
-		"another than that was begun":   {begin(snapshotHead{Base: base}), begin(snapshotHead{Base: Position{Epoch: 1, LSN: 8}, Resume: true})},
-		"a snapshot that is ended once": {begin(snapshotHead{Base: base}), end, end},
+		"rows in the place of a file":   {begin(link.SnapshotHead{Base: base, File: true}), rows},
+		"a file in the place of rows":   {begin(link.SnapshotHead{Base: base}), file},
+		"no file":                       {begin(link.SnapshotHead{Base: base, File: true}), end},
+		"an entry in a snapshot":        {begin(link.SnapshotHead{Base: base}), entry},
+		"what was never begun":          {begin(link.SnapshotHead{Base: base, Resume: true})},
+		"another than that was begun":   {begin(link.SnapshotHead{Base: base}), begin(link.SnapshotHead{Base: Position{Epoch: 1, LSN: 8}, Resume: true})},
+		"a snapshot that is ended once": {begin(link.SnapshotHead{Base: base}), end, end},
 	} {
 		t.Run(name, func(t *testing.T) {
 			db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "r.db"))
@@ -97,22 +98,22 @@ func TestDamagedMessages(t *testing.T) {
 		"rows that are cut short":    entry(func(c *Change) { c.Rows = c.Rows[:2] }),
 		"changes of no table":        decoded(journal.Body{Changes: []*Change{nil}}, func(b []byte) error { _, err := journal.Decode(&Part{Payload: b}); return err }),
 		"batch of no snap":           decoded(journal.Body{Batches: map[string]uint64{"": 1}}, func(b []byte) error { _, err := journal.Decode(&Part{Payload: b}); return err }),
-		"rows of no table":           decoded(snapshotRows{}, rows),
-		"last key that is none":      decoded(snapshotRows{Change: change(func(c *Change) { c.Absent, c.Keys = 0, nil }), After: wire.Row{int64(1)}}, rows),
-		"keys in a snapshot":         decoded(snapshotRows{Change: twoRows(), After: wire.Row{int64(1), "x"}}, rows),
+		"rows of no table":           decoded(link.SnapshotRows{}, rows),
+		"last key that is none":      decoded(link.SnapshotRows{Change: change(func(c *Change) { c.Absent, c.Keys = 0, nil }), After: wire.Row{int64(1)}}, rows),
+		"keys in a snapshot":         decoded(link.SnapshotRows{Change: twoRows(), After: wire.Row{int64(1), "x"}}, rows),
 		"anchor for an entry":        decoded(Part{LSN: 1, Records: -1}, decodes[Part]),
 		"part below zero":            decoded(Part{LSN: 1, Index: -1}, decodes[Part]),
 		"entry zero":                 decoded(Part{}, decodes[Part]),
 		"entry beyond all":           decoded(Part{LSN: journal.MaxLSN + 1}, decodes[Part]),
-		"snapshot beyond all":        decoded(snapshotHead{Base: Position{LSN: journal.MaxLSN + 1}}, decodes[snapshotHead]),
-		"resumed from the beginning": decoded(snapshotHead{Resume: true, File: true}, decodes[snapshotHead]),
-		"interval below zero":        decoded(beat{Every: -1}, decodes[beat]),
-		"interval of an age":         decoded(beat{Every: 1 << 62}, decodes[beat]),
-		"batches beyond all":         decoded(batches{First: 1<<64 - 1, Bodies: [][]byte{{}, {}}}, decodes[batches]),
-		"verdict beyond all":         decoded(verdict{Through: 1 << 63}, decodes[verdict]),
-		"queue beyond all":           decoded(hello{Number: 1 << 63}, decodes[hello]),
-		"small number below zero":    decoded(welcome{Node: -1}, decodes[welcome]),
-		"no message":                 func() error { return decodes[beat]([]byte{0xff}) },
+		"snapshot beyond all":        decoded(link.SnapshotHead{Base: Position{LSN: journal.MaxLSN + 1}}, decodes[link.SnapshotHead]),
+		"resumed from the beginning": decoded(link.SnapshotHead{Resume: true, File: true}, decodes[link.SnapshotHead]),
+		"interval below zero":        decoded(link.Beat{Every: -1}, decodes[link.Beat]),
+		"interval of an age":         decoded(link.Beat{Every: 1 << 62}, decodes[link.Beat]),
+		"batches beyond all":         decoded(link.Batches{First: 1<<64 - 1, Bodies: [][]byte{{}, {}}}, decodes[link.Batches]),
+		"verdict beyond all":         decoded(link.Verdict{Through: 1 << 63}, decodes[link.Verdict]),
+		"queue beyond all":           decoded(link.Hello{Number: 1 << 63}, decodes[link.Hello]),
+		"small number below zero":    decoded(link.Welcome{Node: -1}, decodes[link.Welcome]),
+		"no message":                 func() error { return decodes[link.Beat]([]byte{0xff}) },
 	} {
 		t.Run(name, func(t *testing.T) { require.ErrorIs(t, decode(), ErrDamaged) })
 	}
@@ -138,18 +139,18 @@ func TestHostileCursor(t *testing.T) {
 	pos := c.m.seq.state.Load().pos
 	s := &sender{m: c.m}
 	for _, from := range []struct {
-		cursor
+		link.Cursor
 		resumes bool
 	}{
-		{cursor{Base: pos, Table: "t", After: wire.Row{int64(1), int64(2)}}, true},
-		{cursor{Base: pos}, true},
-		{cursor{Base: pos, Table: "t", After: wire.Row{int64(1)}}, false},
-		{cursor{Base: pos, Table: "t"}, false},
-		{cursor{Base: pos, Table: "gone", After: wire.Row{int64(1), int64(2)}}, false},
-		{cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN + 1, Hash: pos.Hash}}, false},
-		{cursor{Base: Position{LSN: loading}}, false},
-		{cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN}}, false},
+		{link.Cursor{Base: pos, Table: "t", After: wire.Row{int64(1), int64(2)}}, true},
+		{link.Cursor{Base: pos}, true},
+		{link.Cursor{Base: pos, Table: "t", After: wire.Row{int64(1)}}, false},
+		{link.Cursor{Base: pos, Table: "t"}, false},
+		{link.Cursor{Base: pos, Table: "gone", After: wire.Row{int64(1), int64(2)}}, false},
+		{link.Cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN + 1, Hash: pos.Hash}}, false},
+		{link.Cursor{Base: Position{LSN: loading}}, false},
+		{link.Cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN}}, false},
 	} {
-		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.cursor, schemaRecord{}, c.m.seq.node.Tables.Load()), "%+v", from)
+		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.Cursor, schemaRecord{}, c.m.seq.node.Tables.Load()), "%+v", from)
 	}
 }

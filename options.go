@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/transport"
 )
@@ -16,7 +17,6 @@ import (
 const (
 	maxGroup      = 256              // statements that share one commit on a single-writer database
 	maxFollowers  = 1024             // connections a master serves at once
-	helloTimeout  = 10 * time.Second // for the whole exchange before a follower is let in
 	sendBytes     = 4 << 20          // journal bytes read at once by a sender
 	inboxBytes    = 4 << 20          // received bytes that may wait for a follower's applier
 	frameBytes    = 256 << 20        // largest message: one part with one huge row
@@ -136,7 +136,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.ID == "" && o.Role == Master {
 		o.ID = "master"
 	}
-	if err := checkID(o.ID); err != nil {
+	if err := link.CheckID(o.ID); err != nil {
 		return o, err
 	}
 	switch o.Role {
@@ -217,18 +217,6 @@ func setDefault[T ~int64](v *T, d T) {
 	if *v == 0 {
 		*v = d
 	}
-}
-
-func checkID(id string) error {
-	if id == "" || len(id) > 64 {
-		return fmt.Errorf("%w: ID %q must have 1 to 64 characters", ErrOptions, id)
-	}
-	for _, r := range id {
-		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.') {
-			return fmt.Errorf("%w: ID %q may hold letters, digits, '-', '_' and '.' only", ErrOptions, id)
-		}
-	}
-	return nil
 }
 
 func (o Options) node() store.Config {

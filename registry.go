@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 )
 
 // registry is what a master knows of every node that has ever followed the cluster. It stands in
@@ -93,16 +94,16 @@ const maxUnproved = 1024
 // note registers the follower, now that it is known to have the history or has been sent a copy of it, and tells a snap its number. A
 // hello alone, which anybody can say, leaves nothing behind and takes no number. The caller is the one who sends entries, so a
 // snap hears its number between two of them, and a new one before the end of its copy: it never has rows to write to and no number.
-func (f *sender) note(ctx context.Context, l *link) error {
+func (f *sender) note(ctx context.Context, l *connection) error {
 	number, err := f.m.register(ctx, f.id, f.role, len(l.proved) > 0)
 	if err != nil {
-		return errors.Join(err, l.write(msgRefusal, refusalOf(err)))
+		return errors.Join(err, l.write(link.MsgRefusal, link.RefusalOf(err)))
 	}
 	if number == l.node {
 		return nil
 	}
 	l.node = number
-	return l.write(msgNumber, nodeNumber{Node: number})
+	return l.write(link.MsgNumber, link.NodeNumber{Node: number})
 }
 
 // register notes a follower that is new, or that comes in another role, and returns its number.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -253,7 +254,7 @@ func (f *follower) once(ctx context.Context) error {
 	}
 	// The last connection may have ended between a commit and its being noted here.
 	f.setStatus(func(s *following) { s.pos, s.through = f.apply.pos, f.apply.through })
-	dial, cancelDial := context.WithTimeout(ctx, helloTimeout)
+	dial, cancelDial := context.WithTimeout(ctx, link.HelloTimeout)
 	conn, err := f.opts.Transport.Dial(dial, f.opts.Master)
 	cancelDial()
 	if err != nil {
@@ -262,13 +263,13 @@ func (f *follower) once(ctx context.Context) error {
 	defer conn.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := closeWith(ctx, conn)
+	stop := link.CloseWith(ctx, conn)
 	defer stop()
 	from, err := f.interrupted(ctx)
 	if err != nil {
 		return err
 	}
-	g, w, err := introduce(conn, f.access.Load().own(), func(g greeting) (hello, error) { return f.hello(ctx, g, from) })
+	g, w, err := link.Introduce(conn, f.access.Load().own(), func(g link.Greeting) (link.Hello, error) { return f.hello(ctx, g, from) })
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.node.ID, f.opts.Master, err)
 	}
@@ -285,11 +286,11 @@ func (f *follower) once(ctx context.Context) error {
 		return err
 	}
 	up := &upstream{session: session, every: f.opts.Heartbeat, prompt: w.Prompt}
-	up.w = wire.NewConn(heardConn{stream, func() { up.read.Store(time.Now().UnixNano()) }}, frameBytes)
+	up.w = wire.NewConn(link.HeardConn{Conn: stream, Heard: func() { up.read.Store(time.Now().UnixNano()) }}, frameBytes)
 	if f.node.ClusterID != g.Cluster {
 		from = nil
 	}
-	if err := up.write(msgFollow, begin{Cursor: from}); err != nil {
+	if err := up.write(link.MsgFollow, link.Begin{Cursor: from}); err != nil {
 		return err
 	}
 	if err := f.adopt(ctx, g, w); err != nil {
@@ -304,7 +305,7 @@ func (f *follower) once(ctx context.Context) error {
 // refuse tells the master why the node does not go on, and waits until it has heard that and hangs up: what was not read
 // when a connection is closed may be lost.
 func (f *follower) refuse(up *upstream, err error) {
-	if up.write(msgRefusal, refusalOf(err)) != nil {
+	if up.write(link.MsgRefusal, link.RefusalOf(err)) != nil {
 		return
 	}
 	limit := time.NewTimer(f.opts.Heartbeat)
@@ -316,7 +317,7 @@ func (f *follower) refuse(up *upstream, err error) {
 }
 
 // attend runs the tasks of one connection until the first of them ends.
-func (f *follower) attend(ctx context.Context, cancel context.CancelCauseFunc, up *upstream, w welcome) error {
+func (f *follower) attend(ctx context.Context, cancel context.CancelCauseFunc, up *upstream, w link.Welcome) error {
 	f.setLive(up)
 	defer f.setLive(nil)
 	inbox := newInbox()
@@ -341,7 +342,7 @@ func (f *follower) attend(ctx context.Context, cancel context.CancelCauseFunc, u
 	}
 	err := f.work(ctx, up, inbox)
 	if fatal(err) {
-		up.write(msgRefusal, refusalOf(err))
+		up.write(link.MsgRefusal, link.RefusalOf(err))
 	}
 	cancel(err)
 	up.session.Close()
@@ -373,8 +374,8 @@ func (f *follower) linked() bool {
 }
 
 // interrupted returns how far a snapshot has come that was cut off, nil if none was.
-func (f *follower) interrupted(ctx context.Context) (*cursor, error) {
-	c, ok, err := store.Value[cursor](ctx, f.node, f.node.DB, store.MetaCursor)
+func (f *follower) interrupted(ctx context.Context) (*link.Cursor, error) {
+	c, ok, err := store.Value[link.Cursor](ctx, f.node, f.node.DB, store.MetaCursor)
 	if err != nil || !ok {
 		return nil, err
 	}
@@ -382,8 +383,8 @@ func (f *follower) interrupted(ctx context.Context) (*cursor, error) {
 }
 
 // hello tells the master who this is and where its history ends.
-func (f *follower) hello(ctx context.Context, g greeting, from *cursor) (h hello, err error) {
-	h = hello{Cluster: f.node.ClusterID, ID: f.node.ID, Role: f.opts.Role, Dialect: f.node.Dialect.Name(), Position: f.apply.pos, Rejoin: f.opts.Rejoin}
+func (f *follower) hello(ctx context.Context, g link.Greeting, from *link.Cursor) (h link.Hello, err error) {
+	h = link.Hello{Cluster: f.node.ClusterID, ID: f.node.ID, Role: f.opts.Role, Dialect: f.node.Dialect.Name(), Position: f.apply.pos, Rejoin: f.opts.Rejoin}
 	if from != nil {
 		h.Position = Position{}
 	}
@@ -398,7 +399,7 @@ func (f *follower) hello(ctx context.Context, g greeting, from *cursor) (h hello
 }
 
 // adopt notes the cluster that the node has been let into.
-func (f *follower) adopt(ctx context.Context, g greeting, w welcome) error {
+func (f *follower) adopt(ctx context.Context, g link.Greeting, w link.Welcome) error {
 	if f.node.ClusterID != "" && f.node.ClusterID != g.Cluster && !f.opts.Rejoin {
 		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", ErrOtherCluster, g.Master, g.Cluster, f.node.ID, f.node.ClusterID)
 	}
@@ -428,7 +429,7 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 		}
 		up.read.Store(time.Now().UnixNano())
 		switch kind {
-		case msgPart, msgSnapshot, msgRows, msgFile, msgSnapshotEnd, msgNumber:
+		case link.MsgPart, link.MsgSnapshot, link.MsgRows, link.MsgFile, link.MsgSnapshotEnd, link.MsgNumber:
 			// While the inbox is full the master cannot be heard, which is no silence of its.
 			up.read.Store(math.MaxInt64)
 			err := in.put(ctx, item{kind, payload})
@@ -436,25 +437,25 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 			if err != nil {
 				return err
 			}
-		case msgBeat:
-			b, err := wire.DecodeChecked[beat](payload)
+		case link.MsgBeat:
+			b, err := wire.DecodeChecked[link.Beat](payload)
 			if err != nil {
 				return err
 			}
 			f.heardBeat(up, b)
-		case msgVerdict:
+		case link.MsgVerdict:
 			if f.snap == nil {
 				return fmt.Errorf("ddb: the master sent a verdict to a replica")
 			}
 			if err := f.snap.verdict(ctx, payload); err != nil {
 				return err
 			}
-		case msgRefusal:
-			r, err := wire.DecodeChecked[refusal](payload)
+		case link.MsgRefusal:
+			r, err := wire.DecodeChecked[link.Refusal](payload)
 			if err != nil {
 				return err
 			}
-			return r.err()
+			return r.Err()
 		default:
 			return fmt.Errorf("ddb: message of kind %d from the master", kind)
 		}
@@ -464,7 +465,7 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 // beat tells the master how the node is, and notices a silent master.
 func (f *follower) beat(ctx context.Context, up *upstream) error {
 	up.read.CompareAndSwap(0, time.Now().UnixNano())
-	return beats(ctx, f.opts.Heartbeat, func() error {
+	return link.Beats(ctx, f.opts.Heartbeat, func() error {
 		if f.node.Lock.Again.Load() != f.lockSeen.Load() {
 			return errors.New("ddb: the lock on the database was lost") // another node may have been here
 		}
@@ -476,11 +477,11 @@ func (f *follower) beat(ctx context.Context, up *upstream) error {
 			return fmt.Errorf("%w: silent for %v", ErrNoMaster, silent.Round(time.Millisecond))
 		}
 		well := f.health.Found()
-		b := beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.opts.Heartbeat),
+		b := link.Beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.opts.Heartbeat),
 			Unwell: well.State, UnwellReason: well.Reason}
 		if f.snap != nil {
 			b.Pending = f.snap.pending()
 		}
-		return up.write(msgBeat, b)
+		return up.write(link.MsgBeat, b)
 	})
 }

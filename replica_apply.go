@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -47,7 +48,7 @@ func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
 // messages applies what was taken from the inbox.
 func (f *follower) messages(ctx context.Context, up *upstream, items []item, ahead *decoder) error {
 	for len(items) > 0 {
-		if items[0].kind != msgPart {
+		if items[0].kind != link.MsgPart {
 			if err := f.load(ctx, up, items, ahead); err != nil {
 				return err
 			}
@@ -55,7 +56,7 @@ func (f *follower) messages(ctx context.Context, up *upstream, items []item, ahe
 			continue
 		}
 		n := 0
-		for n < len(items) && items[n].kind == msgPart {
+		for n < len(items) && items[n].kind == link.MsgPart {
 			n++
 		}
 		parts := make([]Part, n)
@@ -120,15 +121,15 @@ func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) e
 		}
 		f.settle(s)
 	})
-	return up.write(msgAck, ack{LSN: f.apply.pos.LSN})
+	return up.write(link.MsgAck, link.Ack{LSN: f.apply.pos.LSN})
 }
 
 // load handles the first of the messages, which is one of a snapshot, or a snap's number.
 func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *decoder) error {
 	it := items[0]
 	switch it.kind {
-	case msgSnapshot:
-		head, err := wire.DecodeChecked[snapshotHead](it.payload)
+	case link.MsgSnapshot:
+		head, err := wire.DecodeChecked[link.SnapshotHead](it.payload)
 		if err != nil {
 			return err
 		}
@@ -140,7 +141,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 		})
 		f.node.Log.Info("taking a snapshot", "epoch", head.Base.Epoch, "lsn", head.Base.LSN, "resumed", head.Resume)
 		return f.apply.beginSnapshot(ctx, head)
-	case msgRows:
+	case link.MsgRows:
 		r, err := ahead.rows(it)
 		if err != nil {
 			return err
@@ -149,14 +150,14 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 			ahead.begin(items[1]) // while the database takes in this one
 		}
 		return f.apply.snapshotRows(ctx, r)
-	case msgFile:
+	case link.MsgFile:
 		chunk, err := wire.DecodeChecked[[]byte](it.payload)
 		if err != nil {
 			return err
 		}
 		return f.apply.fileChunk(chunk)
-	case msgNumber:
-		n, err := wire.DecodeChecked[nodeNumber](it.payload)
+	case link.MsgNumber:
+		n, err := wire.DecodeChecked[link.NodeNumber](it.payload)
 		if err != nil {
 			return err
 		}
@@ -165,7 +166,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 		}
 		return f.snap.numbered(ctx, n.Node)
 	}
-	end, err := wire.DecodeChecked[snapshotEnd](it.payload)
+	end, err := wire.DecodeChecked[link.SnapshotEnd](it.payload)
 	if err != nil {
 		return err
 	}
@@ -184,5 +185,5 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 		s.pos, s.through = f.apply.pos, end.Through
 		f.settle(s)
 	})
-	return up.write(msgAck, ack{LSN: f.apply.pos.LSN})
+	return up.write(link.MsgAck, link.Ack{LSN: f.apply.pos.LSN})
 }

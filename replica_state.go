@@ -3,6 +3,8 @@ package ddb
 import (
 	"fmt"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/link"
 )
 
 // following is how a follower stands.
@@ -39,10 +41,10 @@ func (f *follower) enter(s State, reason string) {
 
 // end enters the state that the end of a connection leads to.
 func (f *follower) end(s State, err error) {
-	f.setStatus(func(st *following) { st.status.State, st.status.Reason, st.cause = s, goneReason(err), err })
+	f.setStatus(func(st *following) { st.status.State, st.status.Reason, st.cause = s, link.GoneReason(err), err })
 }
 
-func (f *follower) heardBeat(up *upstream, b beat) {
+func (f *follower) heardBeat(up *upstream, b link.Beat) {
 	f.mu.Lock()
 	f.peers = b.Nodes
 	if b.Every > 0 {

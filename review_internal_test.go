@@ -15,6 +15,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -55,10 +56,10 @@ func TestFailedIsNoTrap(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
 	m := &master{seq: &sequencer{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}}, changed: func() {}}
-	f := &sender{m: m, id: "r1", link: &link{}, heard: time.Now()}
-	f.heardBeat(beat{State: Failed, Reason: "the disk is full"})
+	f := &sender{m: m, id: "r1", link: &connection{}, heard: time.Now()}
+	f.heardBeat(link.Beat{State: Failed, Reason: "the disk is full"})
 	require.Equal(t, Failed, f.status.State)
-	f.heardBeat(beat{State: Active})
+	f.heardBeat(link.Beat{State: Active})
 	require.Equal(t, Active, f.status.State)
 }
 
@@ -69,32 +70,32 @@ func TestFailedOutlivesTheLink(t *testing.T) {
 	m := &master{seq: &sequencer{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}}, access: new(atomic.Pointer[Access]), changed: func() {}, followers: make(map[string]*sender)}
 	m.access.Store(opts.access())
 	reason := func() string { f := m.followers["r1"]; return string(f.status.State) + " " + f.status.Reason }
-	connect := func(w welcome) (*sender, *link) {
-		f, l, err := m.enlist(hello{ID: "r1", Role: Replica}, w, nil, "here")
+	connect := func(w link.Welcome) (*sender, *connection) {
+		f, l, err := m.enlist(link.Hello{ID: "r1", Role: Replica}, w, nil, "here")
 		require.NoError(t, err)
 		return f, l
 	}
-	f, l := connect(welcome{})
+	f, l := connect(link.Welcome{})
 	f.noted = true
-	f.heardBeat(beat{State: Failed, Reason: "no table t"})
+	f.heardBeat(link.Beat{State: Failed, Reason: "no table t"})
 	f.leave(l, nil)
 	require.Equal(t, "failed no table t", reason())
-	f, l = connect(welcome{})
+	f, l = connect(link.Welcome{})
 	f.leave(l, nil)
 	require.Equal(t, "failed no table t", reason(), "it was about to fail again")
-	f, l = connect(welcome{})
-	f.heardBeat(beat{State: Active})
+	f, l = connect(link.Welcome{})
+	f.heardBeat(link.Beat{State: Active})
 	f.leave(l, nil)
 	require.Equal(t, "inactive disconnected", reason())
-	f, l = connect(welcome{})
-	f.heardBeat(beat{State: Failed, Reason: "no table t"})
-	f.heardBeat(beat{State: Inactive, Reason: "its disk", Unwell: Inactive, UnwellReason: "its disk"})
+	f, l = connect(link.Welcome{})
+	f.heardBeat(link.Beat{State: Failed, Reason: "no table t"})
+	f.heardBeat(link.Beat{State: Inactive, Reason: "its disk", Unwell: Inactive, UnwellReason: "its disk"})
 	require.Equal(t, "inactive its disk", reason(), "it has overcome that, and is not well all the same")
 	f.leave(l, nil)
 	require.Equal(t, "inactive disconnected", reason())
 	m.turnedAway("r1", ErrForked)
 	require.Equal(t, Failed, f.status.State)
-	f, l = connect(welcome{Snapshot: true})
+	f, l = connect(link.Welcome{Snapshot: true})
 	f.leave(l, nil)
 	require.Equal(t, "inactive disconnected", reason(), "a snapshot makes it anew")
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -24,8 +25,8 @@ type sender struct {
 	// through: after a snapshot, the LSN from which on the follower is consistent.
 	through atomic.Uint64
 
-	mu      sync.Mutex // guards what follows
-	link    *link      // nil while not connected
+	mu      sync.Mutex  // guards what follows
+	link    *connection // nil while not connected
 	queue   PendingQueue
 	status  NodeStatus
 	base    LSN // while a snapshot is sent: the entries after it are needed
@@ -39,8 +40,8 @@ type sender struct {
 	noted   bool           // it is in the registry
 }
 
-// link is a follower's connection.
-type link struct {
+// connection is a follower's, as the master has it.
+type connection struct {
 	session *wire.Session
 	stream  net.Conn
 	w       *wire.Conn
@@ -56,7 +57,7 @@ type link struct {
 	node      int64 // of a snap: the small number that it knows of
 }
 
-func (l *link) write(kind uint8, msg any) error {
+func (l *connection) write(kind uint8, msg any) error {
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
 	return l.w.Write(kind, msg)
@@ -64,7 +65,7 @@ func (l *link) write(kind uint8, msg any) error {
 
 // enlist reserves the follower's id for a connection that is about to be let in. What the follower
 // has does not count while a snapshot is to replace it.
-func (m *master) enlist(h hello, w welcome, proved []byte, address string) (*sender, *link, error) {
+func (m *master) enlist(h link.Hello, w link.Welcome, proved []byte, address string) (*sender, *connection, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.follower(h.ID)
@@ -80,7 +81,7 @@ func (m *master) enlist(h hello, w welcome, proved []byte, address string) (*sen
 		f.link.close(ErrDuplicateID)
 	}
 	f.role, f.heard, f.unheard, f.unwell = h.Role, time.Now(), false, health.Checkup{}
-	f.link = &link{address: address, proved: proved, queue: queueName(h.ID, h.Queue), left: h.Number, node: w.Node}
+	f.link = &connection{address: address, proved: proved, queue: link.QueueName(h.ID, h.Queue), left: h.Number, node: w.Node}
 	var acked LSN
 	if f.base = 0; w.Snapshot {
 		f.base = 1 // until the snapshot's is known: the follower has nothing to read
@@ -110,7 +111,7 @@ func (f *sender) pendingQueue() PendingQueue {
 	return f.queue
 }
 
-func (l *link) close(err error) {
+func (l *connection) close(err error) {
 	if l.cancel != nil {
 		l.cancel(err)
 	}
@@ -126,7 +127,7 @@ func (f *sender) close(err error) {
 }
 
 // leave notes that the connection is over, unless another has taken its place.
-func (f *sender) leave(l *link, err error) {
+func (f *sender) leave(l *connection, err error) {
 	f.mu.Lock()
 	if f.link != l {
 		f.mu.Unlock()
@@ -139,7 +140,7 @@ func (f *sender) leave(l *link, err error) {
 	case f.stopped != "": // nothing it did on this connection has shown that it has overcome that
 		f.setState(Failed, f.stopped)
 	case err != nil:
-		f.setState(Inactive, "disconnected: "+goneReason(err))
+		f.setState(Inactive, "disconnected: "+link.GoneReason(err))
 	default:
 		f.setState(Inactive, "disconnected")
 	}
@@ -178,7 +179,7 @@ func (f *sender) setState(s State, reason string) {
 }
 
 // current reports whether the link is still the follower's.
-func (f *sender) current(l *link) bool {
+func (f *sender) current(l *connection) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.link == l
@@ -201,10 +202,10 @@ func (f *sender) needs() LSN {
 }
 
 // run serves the follower until the link breaks.
-func (f *sender) run(ctx context.Context, session *wire.Session, l *link, h hello, w welcome) error {
+func (f *sender) run(ctx context.Context, session *wire.Session, l *connection, h link.Hello, w link.Welcome) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := closeWith(ctx, session)
+	stop := link.CloseWith(ctx, session)
 	defer stop()
 	stream, err := session.Accept()
 	if err != nil {
@@ -218,7 +219,7 @@ func (f *sender) run(ctx context.Context, session *wire.Session, l *link, h hell
 	}
 	f.mu.Lock()
 	replaced, ended := f.link != l, l.ended
-	l.session, l.stream, l.w, l.cancel = session, stream, wire.NewConn(heardConn{stream, heard}, frameBytes), cancel
+	l.session, l.stream, l.w, l.cancel = session, stream, wire.NewConn(link.HeardConn{Conn: stream, Heard: heard}, frameBytes), cancel
 	f.mu.Unlock()
 	if replaced {
 		return ErrDuplicateID
@@ -262,20 +263,20 @@ func (f *sender) acceptSQL(ctx context.Context, session *wire.Session, tasks *sy
 }
 
 // begun reads the follower's first message on its stream.
-func (l *link) begun() (*cursor, error) {
+func (l *connection) begun() (*link.Cursor, error) {
 	kind, payload, err := l.w.Read()
 	if err != nil {
 		return nil, err
 	}
-	if kind != msgFollow {
+	if kind != link.MsgFollow {
 		return nil, fmt.Errorf("ddb: message of kind %d before the first", kind)
 	}
-	b, err := wire.DecodeChecked[begin](payload)
+	b, err := wire.DecodeChecked[link.Begin](payload)
 	return b.Cursor, err
 }
 
 // send ships a snapshot if one is due, which goes on at from if there is one, then the journal from the position on for ever.
-func (f *sender) send(ctx context.Context, l *link, at LSN, snapshot bool, from *cursor) error {
+func (f *sender) send(ctx context.Context, l *connection, at LSN, snapshot bool, from *link.Cursor) error {
 	if snapshot {
 		f.mu.Lock()
 		f.setState(Syncing, "taking a snapshot")
@@ -311,7 +312,7 @@ func (f *sender) send(ctx context.Context, l *link, at LSN, snapshot bool, from 
 }
 
 // sendEntries ships what follows entry at, as much as one read gives, and returns how far it came.
-func (f *sender) sendEntries(ctx context.Context, l *link, at LSN) (LSN, error) {
+func (f *sender) sendEntries(ctx context.Context, l *connection, at LSN) (LSN, error) {
 	q := f.pendingQueue()
 	index := journal.LastPart // of entry at
 	for {
@@ -323,7 +324,7 @@ func (f *sender) sendEntries(ctx context.Context, l *link, at LSN) (LSN, error) 
 			return at, fmt.Errorf("%w: nothing follows entry %d part %d", ErrGap, at, index)
 		}
 		for i := range parts {
-			if err := l.write(msgPart, &parts[i]); err != nil {
+			if err := l.write(link.MsgPart, &parts[i]); err != nil {
 				return at, err
 			}
 		}
@@ -336,7 +337,7 @@ func (f *sender) sendEntries(ctx context.Context, l *link, at LSN) (LSN, error) 
 }
 
 // receive reads what the follower says.
-func (f *sender) receive(ctx context.Context, l *link) error {
+func (f *sender) receive(ctx context.Context, l *connection) error {
 	for {
 		kind, payload, err := l.w.Read()
 		if err != nil {
@@ -346,8 +347,8 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 		f.heard = time.Now()
 		f.mu.Unlock()
 		switch kind {
-		case msgAck:
-			a, err := wire.DecodeChecked[ack](payload)
+		case link.MsgAck:
+			a, err := wire.DecodeChecked[link.Ack](payload)
 			if err != nil {
 				return err
 			}
@@ -368,18 +369,18 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 			if a.LSN >= f.m.seq.state.Load().pos.LSN {
 				f.judgeLag()
 			}
-		case msgBeat:
-			b, err := wire.DecodeChecked[beat](payload)
+		case link.MsgBeat:
+			b, err := wire.DecodeChecked[link.Beat](payload)
 			if err != nil {
 				return err
 			}
 			f.heardBeat(b)
-		case msgBatch:
+		case link.MsgBatch:
 			if err := f.receiveBatch(ctx, l, payload); err != nil {
 				return err
 			}
-		case msgRefusal:
-			r, err := wire.DecodeChecked[refusal](payload)
+		case link.MsgRefusal:
+			r, err := wire.DecodeChecked[link.Refusal](payload)
 			if err != nil {
 				return err
 			}
@@ -389,7 +390,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 			f.setState(Failed, r.Text)
 			f.mu.Unlock()
 			f.m.seq.node.Log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
-			return r.err()
+			return r.Err()
 		default:
 			return fmt.Errorf("ddb: message of kind %d from follower %s", kind, f.id)
 		}
@@ -399,7 +400,7 @@ func (f *sender) receive(ctx context.Context, l *link) error {
 // maxReason is how many bytes of a follower's words are kept.
 const maxReason = 2 << 10
 
-func (f *sender) heardBeat(b beat) {
+func (f *sender) heardBeat(b link.Beat) {
 	b.Reason, b.UnwellReason = b.Reason[:min(len(b.Reason), maxReason)], b.UnwellReason[:min(len(b.UnwellReason), maxReason)]
 	f.mu.Lock()
 	f.pending, f.unwell = b.Pending, health.Checkup{State: b.Unwell, Reason: b.UnwellReason}
@@ -468,8 +469,8 @@ func (f *sender) lag() time.Duration {
 }
 
 // beat tells the follower that the master lives, and what the cluster looks like.
-func (f *sender) beat(ctx context.Context, l *link) error {
-	return beats(ctx, f.m.seq.opts.Heartbeat, func() error {
+func (f *sender) beat(ctx context.Context, l *connection) error {
+	return link.Beats(ctx, f.m.seq.opts.Heartbeat, func() error {
 		f.mu.Lock()
 		every := max(f.every, f.m.seq.opts.Heartbeat)
 		silent := time.Since(f.heard)
@@ -478,7 +479,7 @@ func (f *sender) beat(ctx context.Context, l *link) error {
 			return fmt.Errorf("silent for %v", silent.Round(time.Millisecond))
 		}
 		f.judgeLag()
-		return l.write(msgBeat, beat{Position: f.m.seq.state.Load().pos, At: time.Now().UnixNano(),
+		return l.write(link.MsgBeat, link.Beat{Position: f.m.seq.state.Load().pos, At: time.Now().UnixNano(),
 			Nodes: f.m.peers(), Every: int64(f.m.seq.opts.Heartbeat)})
 	})
 }

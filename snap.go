@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -70,7 +71,7 @@ type snapSide struct {
 	warned   bool
 	stale    bool          // a commit has failed that may stand all the same: the queue must be read again
 	staged   []*madeBatch  // of the local transaction that is open
-	welcome  welcome       // of the present connection
+	welcome  link.Welcome  // of the present connection
 	snapshot bool          // the master has announced one that is not loaded yet
 	loaded   chan struct{} // closed when it is
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -149,7 +150,7 @@ func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
 
 // includes drops this snap's batches that an entry includes (N3).
 func (s *snapSide) includes(ctx context.Context, q dialect.Querier, batches map[string]uint64) error {
-	through, ok := batches[queueName(s.f.node.ID, s.queue)]
+	through, ok := batches[link.QueueName(s.f.node.ID, s.queue)]
 	if !ok {
 		return nil
 	}
@@ -380,7 +381,7 @@ func (s *snapSide) ended() {
 }
 
 // welcomed notes what the master has of this snap.
-func (s *snapSide) welcomed(ctx context.Context, w welcome) error {
+func (s *snapSide) welcomed(ctx context.Context, w link.Welcome) error {
 	if err := s.sameQueue(ctx, w); err != nil {
 		return err
 	}

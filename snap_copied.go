@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -70,7 +71,7 @@ func (m *master) last(ctx context.Context, q dialect.Querier, queue string, numb
 }
 
 // sameQueue makes sure that what the master counts as this snap's is what waits here under the same numbers.
-func (s *snapSide) sameQueue(ctx context.Context, w welcome) error {
+func (s *snapSide) sameQueue(ctx context.Context, w link.Welcome) error {
 	var lowest, highest sql.NullInt64
 	if err := dialect.ScanOne(ctx, s.f.node.DB, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.batch+" WHERE number <= ?", int64(w.Number)); err != nil {
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -19,7 +20,6 @@ import (
 // Limits of what a master takes from snaps at once.
 const (
 	maxJobs       = 64      // messages that wait to be settled, of all snaps
-	settleBatches = 4096    // batches that share a transaction
 	settleBytes   = 8 << 20 // bytes of batches that share a transaction
 	firstSnapNode = 2       // the master's own number is 1
 )
@@ -111,14 +111,14 @@ func setReceived(ctx context.Context, n *store.Store, q dialect.Querier, numbers
 }
 
 // judgeSnap tells a snap what the master has of it, and its small number if it has one already.
-func (m *master) judgeSnap(ctx context.Context, h hello, w welcome) (welcome, error) {
+func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (link.Welcome, error) {
 	if h.Role != Snap {
 		return w, nil
 	}
 	if !m.settles {
 		return w, fmt.Errorf("%w: Options.Nodes of the master accepts none", ErrUnknownNode)
 	}
-	queue := queueName(h.ID, h.Queue)
+	queue := link.QueueName(h.ID, h.Queue)
 	err := m.seq.exclusive(ctx, func(c *sql.Conn) (err error) {
 		w.Node = m.seq.registry.known[h.ID].number
 		if w.Number, err = m.received(ctx, c, queue); err != nil {
@@ -148,8 +148,8 @@ func (m *master) listAll(ctx context.Context) error {
 // job is a message with batches that waits to be settled.
 type job struct {
 	f       *sender
-	l       *link
-	msg     batches
+	l       *connection
+	msg     link.Batches
 	list    []*arrived
 	bytes   int
 	refused []uint64
@@ -170,11 +170,11 @@ type arrived struct {
 }
 
 // receiveBatch hands a message with batches to the settler.
-func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) error {
+func (f *sender) receiveBatch(ctx context.Context, l *connection, payload []byte) error {
 	if f.role != Snap {
 		return fmt.Errorf("ddb: follower %s sent a batch, but is no snap", f.id)
 	}
-	msg, err := wire.DecodeChecked[batches](payload)
+	msg, err := wire.DecodeChecked[link.Batches](payload)
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (f *sender) receiveBatch(ctx context.Context, l *link, payload []byte) erro
 		a := &arrived{job: j, snap: f.id, number: msg.First + uint64(i), sum: sumBatch(body)}
 		if err := wire.DecodeInto(body, &a.batch); err != nil {
 			err = fmt.Errorf("batch %d of snap %s: %w", a.number, f.id, err)
-			return errors.Join(err, l.write(msgRefusal, refusalOf(err)))
+			return errors.Join(err, l.write(link.MsgRefusal, link.RefusalOf(err)))
 		}
 		a.at = min(max(corrected(a.batch.madeAt(), msg.Now, now), a.batch.Heard+1), f.m.clock(now))
 		j.list = append(j.list, a)
@@ -235,7 +235,7 @@ func (m *master) settle(ctx context.Context) {
 		var jobs []*job
 		count, bytes := 0, 0
 		add := func(j *job) bool {
-			if len(jobs) > 0 && (count+len(j.list) > settleBatches || bytes+j.bytes > settleBytes) {
+			if len(jobs) > 0 && (count+len(j.list) > link.MaxBatches || bytes+j.bytes > settleBytes) {
 				next = j
 				return false
 			}
@@ -289,15 +289,15 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 		}
 		if err := j.l.unsettled; err != nil {
 			m.start(func() {
-				if j.l.write(msgRefusal, refusalOf(err)) != nil { // the snap ends the connection when it has read this
+				if j.l.write(link.MsgRefusal, link.RefusalOf(err)) != nil { // the snap ends the connection when it has read this
 					j.l.close(err)
 				}
 			})
 			continue
 		}
-		v := verdict{Through: j.list[len(j.list)-1].number, Refused: j.refused}
+		v := link.Verdict{Through: j.list[len(j.list)-1].number, Refused: j.refused}
 		m.start(func() {
-			if err := j.l.write(msgVerdict, &v); err != nil {
+			if err := j.l.write(link.MsgVerdict, &v); err != nil {
 				m.seq.node.Log.Debug("a verdict was not delivered", "id", j.f.id, "error", err)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -19,20 +20,6 @@ const (
 	pushBytes   = 1 << 20 // bytes in one message, but at least one batch
 	flightBytes = 4 << 20 // bytes sent but not yet judged
 )
-
-// batches is the message that takes batches to the master. Without any, it asks
-// for an entry that says that the master has those up to First.
-type batches struct {
-	First  uint64   `cbor:"1,keyasint"`           // number of the first; the others follow without gaps
-	Now    int64    `cbor:"2,keyasint"`           // the snap's clock
-	Bodies [][]byte `cbor:"3,keyasint,omitempty"` // of type batch
-}
-
-// verdict says that the master has counted the batches up to Through.
-type verdict struct {
-	Through uint64   `cbor:"1,keyasint"`
-	Refused []uint64 `cbor:"2,keyasint,omitempty"` // of them, those that were refused; their rows are in the conflicts table
-}
 
 // flight counts the bytes that are sent but not yet judged.
 type flight struct {
@@ -115,7 +102,7 @@ func (s *snapSide) push(ctx context.Context, up *upstream) error {
 			return err
 		}
 		msg.Now = time.Now().UnixNano()
-		if err := up.write(msgBatch, &msg); err != nil {
+		if err := up.write(link.MsgBatch, &msg); err != nil {
 			return err
 		}
 	}
@@ -131,13 +118,13 @@ func (s *snapSide) remind(ctx context.Context, up *upstream, received uint64) er
 	if n == 0 {
 		return nil
 	}
-	return up.write(msgBatch, &batches{First: received, Now: time.Now().UnixNano()})
+	return up.write(link.MsgBatch, &link.Batches{First: received, Now: time.Now().UnixNano()})
 }
 
 // next returns the batches that follow number sent, numbering them if they are new. Where there is
 // one writer, numbers rise with ids and have no index: the next ones are found from the id of the last, which last keeps.
-func (s *snapSide) next(ctx context.Context, sent uint64, last *int64) (batches, int, error) {
-	msg := batches{First: sent + 1}
+func (s *snapSide) next(ctx context.Context, sent uint64, last *int64) (link.Batches, int, error) {
+	msg := link.Batches{First: sent + 1}
 	size := 0
 	order := "number"
 	if s.w != nil {
@@ -259,7 +246,7 @@ func (s *snapSide) unnumbered(ctx context.Context, q dialect.Querier) (runs [][2
 
 // verdict takes the master's word on batches. They stay until the entry that includes them is applied (N3).
 func (s *snapSide) verdict(_ context.Context, payload []byte) error {
-	v, err := wire.DecodeChecked[verdict](payload)
+	v, err := wire.DecodeChecked[link.Verdict](payload)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -20,9 +21,9 @@ import (
 // master goes on: each chunk is as of its own moment, and the entries after base,
 // which follow, make the copy consistent, since they state what rows are. So no
 // transaction stays open, and a follower that was cut off goes on where it was.
-func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, error) {
+func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cursor) (LSN, error) {
 	m := f.m
-	var head snapshotHead
+	var head link.SnapshotHead
 	var rec schemaRecord
 	var cat *store.Catalogue
 	err := m.seq.exclusive(ctx, func(c *sql.Conn) error {
@@ -60,7 +61,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 	}
 	var file string
 	if !head.Resume {
-		from = &cursor{}
+		from = &link.Cursor{}
 		if file, err = f.snapshotFile(ctx, cat); err != nil {
 			return 0, err
 		}
@@ -72,7 +73,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 	if !head.File {
 		head.Total = estimateRows(ctx, m.seq.node, cat.Replicated())
 	}
-	if err := l.write(msgSnapshot, &head); err != nil {
+	if err := l.write(link.MsgSnapshot, &head); err != nil {
 		return 0, err
 	}
 	if head.File {
@@ -103,7 +104,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *link, from *cursor) (LSN, 
 		return 0, err
 	}
 	f.through.Store(uint64(through))
-	return head.Base.LSN, l.write(msgSnapshotEnd, snapshotEnd{Through: through})
+	return head.Base.LSN, l.write(link.MsgSnapshotEnd, link.SnapshotEnd{Through: through})
 }
 
 // counters is an engine whose keys handed out are known to more than the rows.
@@ -113,7 +114,7 @@ type counters interface {
 }
 
 // sendTables copies every table, from the cursor on.
-func (f *sender) sendTables(ctx context.Context, l *link, cat *store.Catalogue, from *cursor) error {
+func (f *sender) sendTables(ctx context.Context, l *connection, cat *store.Catalogue, from *link.Cursor) error {
 	m := f.m
 	skip := from.Table != ""
 	for _, t := range cat.Replicated() {
@@ -134,7 +135,7 @@ func (f *sender) sendTables(ctx context.Context, l *link, cat *store.Catalogue, 
 
 // resumable reports whether a snapshot can go on: the journal still reaches back to
 // where it began, no schema statement came since, and the cursor, which comes from the follower, is at a row of a table.
-func (f *sender) resumable(ctx context.Context, from *cursor, rec schemaRecord, cat *store.Catalogue) bool {
+func (f *sender) resumable(ctx context.Context, from *link.Cursor, rec schemaRecord, cat *store.Catalogue) bool {
 	if rec.LSN > from.Base.LSN || from.Base.LSN > f.m.seq.state.Load().pos.LSN {
 		return false
 	}
@@ -155,14 +156,14 @@ func (f *sender) resumable(ctx context.Context, from *cursor, rec schemaRecord, 
 const chunkRows = 20_000 // rows of a snapshot that are read at once, and that are sent at once if partBytes does not end them first
 
 // sendTable copies one table from behind the key.
-func (f *sender) sendTable(ctx context.Context, l *link, t *dialect.Table, after []any) error {
+func (f *sender) sendTable(ctx context.Context, l *connection, t *dialect.Table, after []any) error {
 	chunk := newChunk(f.m.seq.node, t)
 	last := make([]any, len(t.Key)) // the key of the row read last
 	flush := func() error {
 		if chunk.Present == 0 {
 			return nil
 		}
-		err := l.write(msgRows, snapshotRows{Change: chunk, After: after})
+		err := l.write(link.MsgRows, link.SnapshotRows{Change: chunk, After: after})
 		if chunk.Rows, chunk.Present = chunk.Rows[:0], 0; cap(chunk.Rows) > 2*journal.PartBytes {
 			chunk.Rows = nil // a huge row's memory
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -52,7 +53,7 @@ func (f *sender) snapshotFile(ctx context.Context, cat *store.Catalogue) (string
 }
 
 // sendFile ships the copy.
-func (f *sender) sendFile(ctx context.Context, l *link, path string) error {
+func (f *sender) sendFile(ctx context.Context, l *connection, path string) error {
 	in, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("ddb: snapshot: %w", err)
@@ -62,7 +63,7 @@ func (f *sender) sendFile(ctx context.Context, l *link, path string) error {
 	for {
 		n, err := io.ReadFull(in, chunk)
 		if n > 0 {
-			if err := errors.Join(ctx.Err(), l.write(msgFile, chunk[:n])); err != nil {
+			if err := errors.Join(ctx.Err(), l.write(link.MsgFile, chunk[:n])); err != nil {
 				return err
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -45,7 +46,7 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 		if err := given(db, "Wrap, as replica "+id+","); err != nil {
 			return nil, err
 		}
-		if err := checkID(id); err != nil || id == o.ID {
+		if err := link.CheckID(id); err != nil || id == o.ID {
 			return nil, fmt.Errorf("%w: replica id %q is not usable, or is the master's", ErrOptions, id)
 		}
 	}

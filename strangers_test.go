@@ -10,95 +10,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/transport"
 	"github.com/ddb-project/ddb/transport/inmem"
 )
-
-type textAddr string
-
-func (a textAddr) Network() string { return "tcp" }
-func (a textAddr) String() string  { return string(a) }
-
-// Connections of one host, or of one network of IPv6, are by one; those within a process are by nobody.
-func TestDoorOrigin(t *testing.T) {
-	for address, want := range map[string]string{
-		"10.0.0.1:4711": "10.0.0.1", "10.0.0.1:4712": "10.0.0.1", "[::ffff:10.0.0.1]:1": "10.0.0.1", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64",
-		"[2001:db8:1:2:ffff::]:2": "2001:db8:1:2::/64", "[fe80::1%eth0]:1": "fe80::/64", "dialer of m": "", "": "",
-	} {
-		require.Equal(t, want, origin(textAddr(address)), address)
-	}
-}
-
-// One address takes few places, all together no more than there are, and who leaves gives his back, once.
-func TestDoorPlaces(t *testing.T) {
-	d := newDoor(hclog.NewNullLogger())
-	var leave []func()
-	var evicted []string
-	enter := func(address string) bool {
-		l, ok := d.enter(textAddr(address), func() { evicted = append(evicted, address) })
-		if ok {
-			leave = append(leave, l)
-		}
-		return ok
-	}
-	for i := range maxShakesFrom {
-		require.True(t, enter(fmt.Sprintf("10.0.0.1:%d", i)))
-	}
-	require.False(t, enter("10.0.0.1:99"))
-	require.True(t, enter("10.0.0.2:1"))
-	for range 2 {
-		leave[0]()
-	}
-	require.True(t, enter("10.0.0.1:100"))
-	require.False(t, enter("10.0.0.1:101"))
-	for i := len(leave) - 1; i < maxShakes; i++ {
-		require.True(t, enter("dialer of m"))
-	}
-	require.False(t, enter("dialer of m"))
-	require.False(t, enter("10.0.0.2:2"), "an address that has a place already")
-	require.Empty(t, evicted)
-	for i := range maxShakesFrom - 1 { // who takes the most makes room, the oldest first, and keeps one
-		require.True(t, enter(fmt.Sprintf("10.0.1.%d:1", i)))
-		require.Len(t, evicted, i+1)
-	}
-	require.Equal(t, "10.0.0.1:1", evicted[0])
-	require.False(t, enter("10.0.0.3:1"), "nobody has more than one")
-	require.Equal(t, maxShakes, d.shaking)
-	for _, l := range leave {
-		l()
-	}
-	require.Zero(t, d.shaking)
-	require.Empty(t, d.from)
-}
-
-// The log has a line a minute about each, with a count, however many there are.
-func TestDoorLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var b strings.Builder
-		d := newDoor(hclog.New(&hclog.LoggerOptions{Output: &b}))
-		lines := func() int { return strings.Count(b.String(), "\n") }
-		for range 100 {
-			d.warn("10.0.0.1", "turned away")
-			d.warn("10.0.0.2", "turned away")
-		}
-		require.Equal(t, 2, lines())
-		time.Sleep(tellEvery)
-		d.warn("10.0.0.1", "turned away")
-		require.Equal(t, 3, lines())
-		require.Contains(t, b.String(), "times_since_told=99")
-		for i := range 10 * maxTold {
-			d.warn(fmt.Sprint("10.1.", i), "turned away")
-		}
-		require.LessOrEqual(t, lines(), 3+maxTold)
-		require.LessOrEqual(t, len(d.told), maxTold+1)
-	})
-}
 
 // addressed is a network whose connections are accepted from addresses.
 type addressed struct {
@@ -172,7 +92,7 @@ func guarded(t *testing.T, o Options) (*Cluster, *addressed) {
 // A host that connects and says nothing takes no place from others, and none at all for long.
 func TestStrangersSilent(t *testing.T) {
 	c, network := guarded(t, Options{})
-	for i := range 10 * maxShakesFrom {
+	for i := range 10 * link.MaxShakesFrom {
 		conn, err := network.from(fmt.Sprintf("10.0.0.1:%d", i)).Dial(t.Context(), "m")
 		require.NoError(t, err)
 		defer conn.Close()
@@ -181,17 +101,14 @@ func TestStrangersSilent(t *testing.T) {
 		conn, err := network.from(from).Dial(t.Context(), "m")
 		require.NoError(t, err)
 		defer conn.Close()
-		_, _, err = introduce(conn, nil, func(greeting) (hello, error) {
-			return hello{ID: "r1", Role: Replica, Dialect: "sqlite"}, nil
+		_, _, err = link.Introduce(conn, nil, func(link.Greeting) (link.Hello, error) {
+			return link.Hello{ID: "r1", Role: Replica, Dialect: "sqlite"}, nil
 		})
 		return err
 	}
 	require.NoError(t, say("10.0.0.2:1"))
-	c.m.door.mu.Lock()
-	taken := len(c.m.door.from["10.0.0.1"])
-	c.m.door.mu.Unlock()
-	require.LessOrEqual(t, taken, maxShakesFrom)
-	for i := range 2 * maxShakes { // nor do many hosts
+	require.LessOrEqual(t, c.m.door.Taken("10.0.0.1"), link.MaxShakesFrom)
+	for i := range 2 * link.MaxShakes { // nor do many hosts
 		conn, err := network.from(fmt.Sprintf("10.0.1.%d:%d", i%16, i)).Dial(t.Context(), "m")
 		require.NoError(t, err)
 		defer conn.Close()
@@ -207,8 +124,8 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		conn, err := network.from("10.0.0.1:1").Dial(t.Context(), "m")
 		require.NoError(t, err)
 		role := []Role{Snap, Replica}[i%2]
-		_, w, err := introduce(conn, nil, func(greeting) (hello, error) {
-			h := hello{ID: fmt.Sprint("stranger", i), Role: role, Dialect: "sqlite"}
+		_, w, err := link.Introduce(conn, nil, func(link.Greeting) (link.Hello, error) {
+			h := link.Hello{ID: fmt.Sprint("stranger", i), Role: role, Dialect: "sqlite"}
 			if role == Snap {
 				h.Number, h.Queue = 7, "q"
 			}
@@ -245,8 +162,8 @@ func TestStrangersLog(t *testing.T) {
 	for i := range 50 {
 		conn, err := network.from("10.0.0.1:1").Dial(t.Context(), "m")
 		require.NoError(t, err)
-		_, _, err = introduce(conn, nil, func(greeting) (hello, error) {
-			return hello{ID: []string{"r1", "evil\n[ERROR] the disk is full"}[i%2], Role: Replica, Dialect: "sqlite"}, nil
+		_, _, err = link.Introduce(conn, nil, func(link.Greeting) (link.Hello, error) {
+			return link.Hello{ID: []string{"r1", "evil\n[ERROR] the disk is full"}[i%2], Role: Replica, Dialect: "sqlite"}, nil
 		})
 		require.Error(t, err)
 		conn.Close()
@@ -273,3 +190,8 @@ func (l *lockedText) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+type textAddr string
+
+func (a textAddr) Network() string { return "tcp" }
+func (a textAddr) String() string  { return string(a) }

@@ -1,4 +1,4 @@
-package ddb
+package link
 
 import (
 	"net"
@@ -12,14 +12,14 @@ import (
 
 // Limits of what those may take who have not shown who they are.
 const (
-	maxShakes     = 64          // handshakes at once
-	maxShakesFrom = 8           // of one address
+	MaxShakes     = 64          // handshakes at once
+	MaxShakesFrom = 8           // of one address
 	tellEvery     = time.Minute // between two lines in the log about the same
 	maxTold       = 256         // that are told apart for it
 )
 
-// door lets strangers in as far as the handshake, and keeps them from filling the log.
-type door struct {
+// Door lets strangers in as far as the handshake, and keeps them from filling the log.
+type Door struct {
 	log hclog.Logger
 
 	mu      sync.Mutex // guards what follows
@@ -34,8 +34,9 @@ type unsaid struct {
 	more  int
 }
 
-func newDoor(log hclog.Logger) *door {
-	return &door{log: log, from: make(map[string][]*place), told: make(map[string]*unsaid)}
+// NewDoor returns a door through which nobody has come yet.
+func NewDoor(log hclog.Logger) *Door {
+	return &Door{log: log, from: make(map[string][]*place), told: make(map[string]*unsaid)}
 }
 
 // place is one handshake's.
@@ -44,14 +45,14 @@ type place struct {
 	freed bool
 }
 
-// enter takes a place for a handshake, which leave gives back; false if there is none for that address. When all are taken, one whose
+// Enter takes a place for a handshake, which leave gives back; false if there is none for that address. When all are taken, one whose
 // address has none gets that of the oldest handshake of the address that has the most, which is ended by its
 // evict: a few hosts that connect and say nothing keep nobody else out. Who connects within the process is not ended.
-func (d *door) enter(address net.Addr, evict func()) (leave func(), ok bool) {
-	from := origin(address)
+func (d *Door) Enter(address net.Addr, evict func()) (leave func(), ok bool) {
+	from := Origin(address)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if from != "" && len(d.from[from]) >= maxShakesFrom || d.shaking >= maxShakes && !d.makeRoom(from) {
+	if from != "" && len(d.from[from]) >= MaxShakesFrom || d.shaking >= MaxShakes && !d.makeRoom(from) {
 		return nil, false
 	}
 	p := &place{evict: evict}
@@ -64,8 +65,15 @@ func (d *door) enter(address net.Addr, evict func()) (leave func(), ok bool) {
 	}, true
 }
 
+// Taken returns how many handshakes of the address are under way.
+func (d *Door) Taken(from string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.from[from])
+}
+
 // makeRoom ends a handshake for the sake of one from an address that has none. The caller holds mu.
-func (d *door) makeRoom(newcomer string) bool {
+func (d *Door) makeRoom(newcomer string) bool {
 	most := ""
 	for from, list := range d.from {
 		if from != "" && (most == "" || len(list) > len(d.from[most])) {
@@ -82,7 +90,7 @@ func (d *door) makeRoom(newcomer string) bool {
 }
 
 // free gives a place back, once. The caller holds mu.
-func (d *door) free(from string, p *place) {
+func (d *Door) free(from string, p *place) {
 	if p.freed {
 		return
 	}
@@ -94,9 +102,9 @@ func (d *door) free(from string, p *place) {
 	}
 }
 
-// origin names the one whom connections from an address are by: a host, with IPv6 a network, of which one machine has as
+// Origin names the one whom connections from an address are by: a host, with IPv6 a network, of which one machine has as
 // many addresses as it likes. Empty: within the process.
-func origin(address net.Addr) string {
+func Origin(address net.Addr) string {
 	at, err := netip.ParseAddrPort(address.String())
 	if err != nil {
 		return ""
@@ -109,8 +117,8 @@ func origin(address net.Addr) string {
 	return ip.String()
 }
 
-// warn logs what happened to who, once a minute, with how often it happened since the last line.
-func (d *door) warn(who, message string, args ...any) {
+// Warn logs what happened to who, once a minute, with how often it happened since the last line.
+func (d *Door) Warn(who, message string, args ...any) {
 	d.mu.Lock()
 	now := time.Now()
 	u := d.told[who]

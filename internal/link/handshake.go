@@ -1,4 +1,6 @@
-package ddb
+// Package link is what two nodes say to each other: the handshake in which each proves the key, the messages that follow, and the door that
+// keeps strangers from costing more than a little. It knows entries and statuses, and neither masters nor followers.
+package link
 
 import (
 	"context"
@@ -17,6 +19,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/transport"
 )
@@ -37,12 +41,13 @@ import (
 
 // Limits of the handshake.
 const (
-	helloBytes  = 4 << 10         // a message
-	firstWord   = 2 * time.Second // until the dialler has said what it wants
-	firstAnswer = 5 * time.Second // until the listener has answered that
-	lingerTime  = time.Second     // for a refusal to arrive
-	lingerBytes = 64 << 10
-	nonceBytes  = 32
+	helloBytes   = 4 << 10          // a message
+	HelloTimeout = 10 * time.Second // the whole exchange before a follower is let in
+	firstWord    = 2 * time.Second  // until the dialler has said what it wants
+	firstAnswer  = 5 * time.Second  // until the listener has answered that
+	lingerTime   = time.Second      // for a refusal to arrive
+	lingerBytes  = 64 << 10
+	nonceBytes   = 32
 )
 
 // What a connection is for. It is the dialler's first word, so that one listener can serve them all.
@@ -50,7 +55,7 @@ const purposeFollow byte = 1
 
 // Labels of proofs.
 const (
-	byFollower = "ddb 3 follower"
+	ByFollower = "ddb 3 follower"
 	byMaster   = "ddb 3 master"
 )
 
@@ -58,9 +63,9 @@ const preambleMagic, preambleEnd = "ddb", "\r\n\r\n"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// preamble says what the dialler wants: magic, version, purpose, and a sum, so that damage is not taken for another
+// Preamble says what the dialler wants: magic, version, purpose, and a sum, so that damage is not taken for another
 // version. It ends as a request of HTTP does: a web server answers it at once instead of waiting for more.
-func preamble(version, purpose byte) []byte {
+func Preamble(version, purpose byte) []byte {
 	b := append([]byte(preambleMagic), version, purpose)
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	return append(b, preambleEnd...)
@@ -72,16 +77,16 @@ func judgePreamble(b []byte) error {
 	if len(b) > 4 {
 		version, purpose = b[3], b[4]
 	}
-	meant := string(preamble(version, purpose))
+	meant := string(Preamble(version, purpose))
 	switch {
 	case len(b) > 1 && b[0] == 0x16 && b[1] == 3:
 		return fmt.Errorf("%w: it speaks TLS, and this node listens without; give the transport of this node a certificate, or take TLS off there", errStranger)
 	case len(b) == 0:
-		return fmt.Errorf("%w: it said nothing for %v; a node of this version speaks first, so run the same version of ddb on both", ErrVersion, firstWord)
+		return fmt.Errorf("%w: it said nothing for %v; a node of this version speaks first, so run the same version of ddb on both", fault.ErrVersion, firstWord)
 	case string(b) == meant && version != protocolVersion:
-		return fmt.Errorf("%w: the node that connects speaks version %d, this one %d; run the same version of ddb on both", ErrVersion, version, protocolVersion)
+		return fmt.Errorf("%w: the node that connects speaks version %d, this one %d; run the same version of ddb on both", fault.ErrVersion, version, protocolVersion)
 	case string(b) == meant && purpose != purposeFollow:
-		return fmt.Errorf("%w: it connects for purpose %d, which this node does not serve", ErrVersion, purpose)
+		return fmt.Errorf("%w: it connects for purpose %d, which this node does not serve", fault.ErrVersion, purpose)
 	case string(b) == meant:
 		return nil
 	case len(b) == len(meant) && differ(b, meant) <= 4:
@@ -122,7 +127,7 @@ func shake(conn net.Conn) (*handshake, error) {
 		}
 	}
 	s.bound = len(binding) > 0
-	s.hear(0, preamble(protocolVersion, purposeFollow))
+	s.hear(0, Preamble(protocolVersion, purposeFollow))
 	s.hear(0, binding)
 	return s, nil
 }
@@ -156,12 +161,12 @@ func (s *handshake) expect(kind uint8, into any) error {
 	switch got {
 	case kind:
 		return wire.DecodeBy(wire.UnmarshalStrict, payload, into)
-	case msgRefusal:
-		r, err := wire.DecodeChecked[refusal](payload)
+	case MsgRefusal:
+		r, err := wire.DecodeChecked[Refusal](payload)
 		if err != nil {
 			return err
 		}
-		return r.err()
+		return r.Err()
 	}
 	return fmt.Errorf("ddb: message of kind %d where %d was expected", got, kind)
 }
@@ -177,8 +182,8 @@ func proof(key, said []byte, label string) []byte {
 	return h.Sum(nil)
 }
 
-// proves reports whether one of the proofs is by the key.
-func (p proofs) proves(key, said []byte, label string) (found bool) {
+// Proves reports whether one of the proofs is by the key.
+func (p Proofs) Proves(key, said []byte, label string) (found bool) {
 	want := proof(key, said, label)
 	for _, by := range p.List {
 		found = hmac.Equal(by, want) || found
@@ -192,21 +197,21 @@ func nonce() []byte {
 	return b
 }
 
-// checkNames refuses names that are none, before any is logged or kept. The error repeats none of them.
-func (h *hello) checkNames() error {
+// CheckNames refuses names that are none, before any is logged or kept. The error repeats none of them.
+func (h *Hello) CheckNames() error {
 	bad := func(what string) error {
-		return fmt.Errorf("%w: the %s in the follower's hello is none; an id has 1 to 64 letters, digits, '-', '_' and '.'", ErrOptions, what)
+		return fmt.Errorf("%w: the %s in the follower's hello is none; an id has 1 to 64 letters, digits, '-', '_' and '.'", fault.ErrOptions, what)
 	}
 	switch {
-	case checkID(h.ID) != nil:
+	case CheckID(h.ID) != nil:
 		return bad("id")
-	case h.Role != Replica && h.Role != Snap:
+	case h.Role != health.Replica && h.Role != health.Snap:
 		return bad("role")
-	case checkID(h.Dialect) != nil:
+	case CheckID(h.Dialect) != nil:
 		return bad("dialect")
-	case h.Cluster != "" && checkID(h.Cluster) != nil:
+	case h.Cluster != "" && CheckID(h.Cluster) != nil:
 		return bad("cluster")
-	case h.Queue != "" && checkID(h.Queue) != nil:
+	case h.Queue != "" && CheckID(h.Queue) != nil:
 		return bad("queue")
 	case len(h.Nonce) != nonceBytes:
 		return bad("nonce")
@@ -214,9 +219,9 @@ func (h *hello) checkNames() error {
 	return nil
 }
 
-// greet is the master's side. decide judges the hello and what the follower has proved; the welcome that it returns is
+// Greet is the master's side. decide judges the hello and what the follower has proved; the welcome that it returns is
 // sent, with a proof of the key that it returns.
-func greet(conn net.Conn, g greeting, decide func(h hello, proves func(key []byte) bool) (w welcome, key []byte, err error)) (h hello, w welcome, err error) {
+func Greet(conn net.Conn, g Greeting, decide func(h Hello, proves func(key []byte) bool) (w Welcome, key []byte, err error)) (h Hello, w Welcome, err error) {
 	deadline(conn, firstAnswer)
 	defer conn.SetDeadline(time.Time{})
 	s, err := shake(conn)
@@ -224,48 +229,48 @@ func greet(conn net.Conn, g greeting, decide func(h hello, proves func(key []byt
 		return h, w, err
 	}
 	refuse := func(err error) error {
-		r := refusalOf(err)
+		r := RefusalOf(err)
 		r.Text = r.Text[:min(len(r.Text), helloBytes/2)]
-		_ = s.w.Write(msgRefusal, r) // one who does not hear it is refused all the same
+		_ = s.w.Write(MsgRefusal, r) // one who does not hear it is refused all the same
 		linger(conn)
 		return err
 	}
 	if err := heed(conn); err != nil {
-		if errors.Is(err, errHungUp) {
+		if errors.Is(err, ErrHungUp) {
 			return h, w, err
 		}
 		return h, w, refuse(err)
 	}
 	g.Protocol, g.Nonce, g.Bound = protocolVersion, nonce(), s.bound
-	if err := s.say(msgGreeting, &g); err != nil {
+	if err := s.say(MsgGreeting, &g); err != nil {
 		return h, w, err
 	}
-	if err := s.expect(msgHello, &h); err != nil {
-		return hello{}, w, refuse(err)
+	if err := s.expect(MsgHello, &h); err != nil {
+		return Hello{}, w, refuse(err)
 	}
-	if err := h.checkNames(); err != nil {
-		return hello{}, w, refuse(err)
+	if err := h.CheckNames(); err != nil {
+		return Hello{}, w, refuse(err)
 	}
 	said := s.sum()
-	var p proofs
-	if err := s.expect(msgProof, &p); err != nil {
+	var p Proofs
+	if err := s.expect(MsgProof, &p); err != nil {
 		return h, w, refuse(err)
 	}
 	if h.Bound != s.bound {
-		return h, w, refuse(fmt.Errorf("%w: %s", ErrUnknownNode, tlsBetween))
+		return h, w, refuse(fmt.Errorf("%w: %s", fault.ErrUnknownNode, tlsBetween))
 	}
-	w, key, err := decide(h, func(key []byte) bool { return p.proves(key, said, byFollower) })
+	w, key, err := decide(h, func(key []byte) bool { return p.Proves(key, said, ByFollower) })
 	if err != nil {
 		return h, w, refuse(err)
 	}
-	if err := s.say(msgWelcome, &w); err != nil {
+	if err := s.say(MsgWelcome, &w); err != nil {
 		return h, w, err
 	}
-	p = proofs{}
+	p = Proofs{}
 	if len(key) > 0 {
 		p.List = [][]byte{proof(key, s.sum(), byMaster)}
 	}
-	return h, w, s.say(msgProof, &p)
+	return h, w, s.say(MsgProof, &p)
 }
 
 // tlsBetween is why what binds a connection differs at its ends.
@@ -274,17 +279,17 @@ const tlsBetween = "TLS ends somewhere between this node and the master, so neit
 // heed reads the dialler's first word.
 func heed(conn net.Conn) error {
 	conn.SetReadDeadline(time.Now().Add(firstWord))
-	b := make([]byte, len(preamble(0, 0)))
+	b := make([]byte, len(Preamble(0, 0)))
 	n, err := io.ReadFull(conn, b)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("%w: it hung up: %w", errHungUp, err)
+		return fmt.Errorf("%w: it hung up: %w", ErrHungUp, err)
 	}
-	deadline(conn, helloTimeout)
+	deadline(conn, HelloTimeout)
 	return judgePreamble(b[:n])
 }
 
-// errHungUp is about one who connects and leaves without a word, as port scans and health checks of proxies do.
-var errHungUp = errors.New("ddb: no node")
+// ErrHungUp is about one who connects and leaves without a word, as port scans and health checks of proxies do.
+var ErrHungUp = errors.New("ddb: no node")
 
 // linger waits until the other side has read what was written: a connection that is closed with bytes unread is
 // reset, which may throw away what was sent.
@@ -297,75 +302,75 @@ func linger(conn net.Conn) {
 	_, _ = io.CopyN(io.Discard, conn, lingerBytes)
 }
 
-// introduce is the follower's side. answer makes the hello once the greeting is known; keys are those that the node
+// Introduce is the follower's side. answer makes the hello once the greeting is known; keys are those that the node
 // holds, any of which the master must prove.
-func introduce(conn net.Conn, keys [][]byte, answer func(greeting) (hello, error)) (g greeting, w welcome, err error) {
-	deadline(conn, helloTimeout)
+func Introduce(conn net.Conn, keys [][]byte, answer func(Greeting) (Hello, error)) (g Greeting, w Welcome, err error) {
+	deadline(conn, HelloTimeout)
 	defer conn.SetDeadline(time.Time{})
 	s, err := shake(conn)
 	if err != nil {
 		return g, w, err
 	}
-	if _, err := conn.Write(preamble(protocolVersion, purposeFollow)); err != nil {
+	if _, err := conn.Write(Preamble(protocolVersion, purposeFollow)); err != nil {
 		return g, w, unanswered(err)
 	}
 	conn.SetReadDeadline(time.Now().Add(firstAnswer))
 	if err := s.greeted(&g); err != nil {
 		return g, w, unanswered(err)
 	}
-	deadline(conn, helloTimeout)
+	deadline(conn, HelloTimeout)
 	h, err := answer(g)
 	if err != nil {
 		return g, w, err
 	}
 	h.Nonce, h.Bound = nonce(), s.bound
-	if err := s.say(msgHello, &h); err != nil {
+	if err := s.say(MsgHello, &h); err != nil {
 		return g, w, err
 	}
 	said := s.sum()
-	var p proofs
+	var p Proofs
 	for _, key := range keys {
-		p.List = append(p.List, proof(key, said, byFollower))
+		p.List = append(p.List, proof(key, said, ByFollower))
 	}
-	if err := s.say(msgProof, &p); err != nil {
+	if err := s.say(MsgProof, &p); err != nil {
 		return g, w, err
 	}
-	if err := s.expect(msgWelcome, &w); err != nil {
+	if err := s.expect(MsgWelcome, &w); err != nil {
 		return g, w, err
 	}
-	said, p = s.sum(), proofs{}
-	if err := s.expect(msgProof, &p); err != nil {
+	said, p = s.sum(), Proofs{}
+	if err := s.expect(MsgProof, &p); err != nil {
 		return g, w, err
 	}
 	for _, key := range keys {
-		if p.proves(key, said, byMaster) {
+		if p.Proves(key, said, byMaster) {
 			return g, w, nil
 		}
 	}
 	if len(keys) > 0 {
-		return g, w, fmt.Errorf("%w: who answers does not prove the key that this node has as Options.Key: it is another, or a master that asks for no key; nothing was taken from it", ErrUnknownMaster)
+		return g, w, fmt.Errorf("%w: who answers does not prove the key that this node has as Options.Key: it is another, or a master that asks for no key; nothing was taken from it", fault.ErrUnknownMaster)
 	}
 	return g, w, nil
 }
 
 // greeted reads the greeting. One of another version may have more in it.
-func (s *handshake) greeted(g *greeting) error {
+func (s *handshake) greeted(g *Greeting) error {
 	kind, payload, err := s.w.Read()
 	if err != nil {
 		if errors.Is(err, wire.ErrVersion) {
-			return fmt.Errorf("%w: %w", ErrVersion, err)
+			return fmt.Errorf("%w: %w", fault.ErrVersion, err)
 		}
 		return err
 	}
 	s.hear(kind, payload)
 	switch kind {
-	case msgRefusal:
-		r, err := wire.DecodeChecked[refusal](payload)
+	case MsgRefusal:
+		r, err := wire.DecodeChecked[Refusal](payload)
 		if err != nil {
 			return err
 		}
-		return r.err()
-	case msgGreeting:
+		return r.Err()
+	case MsgGreeting:
 		if err := wire.DecodeInto(payload, g); err != nil {
 			return err
 		}
@@ -373,13 +378,13 @@ func (s *handshake) greeted(g *greeting) error {
 		return fmt.Errorf("ddb: message of kind %d where a greeting was expected", kind)
 	}
 	if g.Protocol != protocolVersion {
-		return fmt.Errorf("%w: the master speaks version %d, this node %d; run the same version of ddb on both", ErrVersion, g.Protocol, protocolVersion)
+		return fmt.Errorf("%w: the master speaks version %d, this node %d; run the same version of ddb on both", fault.ErrVersion, g.Protocol, protocolVersion)
 	}
-	if checkID(g.Cluster) != nil || checkID(g.Master) != nil || len(g.Nonce) != nonceBytes {
+	if CheckID(g.Cluster) != nil || CheckID(g.Master) != nil || len(g.Nonce) != nonceBytes {
 		return fmt.Errorf("%w: its greeting names no cluster and master", errStranger)
 	}
 	if g.Bound != s.bound {
-		return fmt.Errorf("%w: %s", ErrUnknownMaster, tlsBetween)
+		return fmt.Errorf("%w: %s", fault.ErrUnknownMaster, tlsBetween)
 	}
 	return nil
 }
@@ -389,20 +394,20 @@ func unanswered(err error) error {
 	var stranger *wire.StrangerError
 	var remote *remoteError
 	switch {
-	case errors.As(err, &remote), errors.Is(err, ErrVersion), errors.Is(err, ErrUnknownMaster), errors.Is(err, context.Canceled):
+	case errors.As(err, &remote), errors.Is(err, fault.ErrVersion), errors.Is(err, fault.ErrUnknownMaster), errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &stranger) && strings.HasPrefix("HTTP/", string(stranger.Began[:min(5, len(stranger.Began))])):
-		return fmt.Errorf("%w: a web server answers there; set Options.Master to the address where the master listens for nodes, not to that of its console: %w", ErrNoMaster, err)
+		return fmt.Errorf("%w: a web server answers there; set Options.Master to the address where the master listens for nodes, not to that of its console: %w", fault.ErrNoMaster, err)
 	case errors.As(err, &stranger) && stranger.Began[0] == 0x15:
-		return fmt.Errorf("%w: who answers speaks TLS, and this node does not; give its transport a TLS config, for example of tcp.ClientTLS: %w", ErrNoMaster, err)
+		return fmt.Errorf("%w: who answers speaks TLS, and this node does not; give its transport a TLS config, for example of tcp.ClientTLS: %w", fault.ErrNoMaster, err)
 	case errors.As(err, &stranger):
-		return fmt.Errorf("%w: who answers is no ddb node; check Options.Master: %w", ErrNoMaster, err)
+		return fmt.Errorf("%w: who answers is no ddb node; check Options.Master: %w", fault.ErrNoMaster, err)
 	case errors.Is(err, wire.ErrChecksum):
-		return fmt.Errorf("%w: its answer was damaged on its way: %w", ErrNoMaster, err)
+		return fmt.Errorf("%w: its answer was damaged on its way: %w", fault.ErrNoMaster, err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w: who listens there does not answer within %v; check Options.Master, and whether the master hangs: %w", ErrNoMaster, firstAnswer, err)
+		return fmt.Errorf("%w: who listens there does not answer within %v; check Options.Master, and whether the master hangs: %w", fault.ErrNoMaster, firstAnswer, err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return fmt.Errorf("%w: who listens there hung up without an answer: it speaks TLS and this node does not, or it is no ddb node, or it has too many connections; check Options.Master and TLS: %w", ErrNoMaster, err)
+		return fmt.Errorf("%w: who listens there hung up without an answer: it speaks TLS and this node does not, or it is no ddb node, or it has too many connections; check Options.Master and TLS: %w", fault.ErrNoMaster, err)
 	}
-	return fmt.Errorf("%w: %w", ErrNoMaster, err)
+	return fmt.Errorf("%w: %w", fault.ErrNoMaster, err)
 }

@@ -1,4 +1,4 @@
-package ddb
+package link
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/transport/inmem"
 )
@@ -31,6 +33,14 @@ type met struct {
 }
 
 // run must be within a bubble of synctest.
+// keys are those of the follower.
+func (m meeting) keys() [][]byte {
+	if len(m.key) == 0 {
+		return nil
+	}
+	return [][]byte{m.key}
+}
+
 func (m meeting) run(t *testing.T) (r met) {
 	network := inmem.New()
 	l, err := network.Listen(t.Context(), "m")
@@ -57,21 +67,21 @@ func (m meeting) run(t *testing.T) (r met) {
 	if m.ends != nil {
 		follower, master = m.ends(follower, 0), m.ends(master, 1)
 	}
-	a := &Access{Key: m.masterKey}
+	key := m.masterKey
 	all.Go(func() {
 		defer master.Close()
-		_, _, r.master = greet(master, greeting{Cluster: "c", Master: "m", Epoch: 1}, func(h hello, proves func([]byte) bool) (welcome, []byte, error) {
-			if len(a.Key) > 0 && !proves(a.Key) {
-				return welcome{}, nil, fmt.Errorf("%w: no proof", ErrUnknownNode)
+		_, _, r.master = Greet(master, Greeting{Cluster: "c", Master: "m", Epoch: 1}, func(h Hello, proves func([]byte) bool) (Welcome, []byte, error) {
+			if len(key) > 0 && !proves(key) {
+				return Welcome{}, nil, fmt.Errorf("%w: no proof", fault.ErrUnknownNode)
 			}
 			r.wanted = true
-			return welcome{Number: 7}, a.Key, nil
+			return Welcome{Number: 7}, key, nil
 		})
 	})
 	defer all.Wait()
 	defer follower.Close()
-	_, _, r.follower = introduce(follower, keyList(m.key), func(greeting) (hello, error) {
-		return hello{ID: "r1", Role: Replica, Dialect: "sqlite"}, nil
+	_, _, r.follower = Introduce(follower, m.keys(), func(Greeting) (Hello, error) {
+		return Hello{ID: "r1", Role: health.Replica, Dialect: "sqlite"}, nil
 	})
 	return r
 }
@@ -132,7 +142,7 @@ func TestHandshakeFlips(t *testing.T) {
 					}
 					r := m.run(t)
 					require.Error(t, r.follower, "byte %d", i)
-					require.False(t, errors.Is(r.follower, ErrVersion), "byte %d: %v", i, r.follower)
+					require.False(t, errors.Is(r.follower, fault.ErrVersion), "byte %d: %v", i, r.follower)
 					require.False(t, errors.Is(r.follower, io.EOF), "byte %d: %v", i, r.follower)
 					require.ErrorContains(t, r.follower, "damaged", "byte %d by %x", i, by)
 					if i < up {
@@ -147,7 +157,7 @@ func TestHandshakeFlips(t *testing.T) {
 // retell passes messages on, those of a kind changed at byte i, with sums that are right again.
 func retell(kind uint8, i int, by byte, changed *bool) func(follower, master net.Conn) {
 	return func(follower, master net.Conn) {
-		first := make([]byte, len(preamble(0, 0)))
+		first := make([]byte, len(Preamble(0, 0)))
 		if _, err := io.ReadFull(follower, first); err != nil {
 			return
 		}
@@ -176,7 +186,7 @@ func TestHandshakeRetold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := meeting{key: key, masterKey: key, between: retell(0, 0, 0, nil)}.run(t)
 		require.NoError(t, errors.Join(r.follower, r.master))
-		for _, kind := range []uint8{msgGreeting, msgHello, msgProof, msgWelcome} {
+		for _, kind := range []uint8{MsgGreeting, MsgHello, MsgProof, MsgWelcome} {
 			for i, changed := 0, true; changed; i++ {
 				for _, by := range []byte{1, 0x20, 0xff} {
 					changed = false
@@ -186,7 +196,7 @@ func TestHandshakeRetold(t *testing.T) {
 						continue
 					}
 					require.Error(t, r.follower, "kind %d byte %d", kind, i)
-					if kind == msgGreeting || kind == msgHello {
+					if kind == MsgGreeting || kind == MsgHello {
 						require.False(t, r.wanted, "kind %d byte %d", kind, i)
 					}
 				}
@@ -219,38 +229,38 @@ func TestHandshakeAttacks(t *testing.T) {
 		m              func(t *testing.T) meeting
 		master, follow error
 	}{
-		{"no key on the follower", func(*testing.T) meeting { return meeting{masterKey: key} }, ErrUnknownNode, ErrUnknownNode},
-		{"another key on the follower", func(*testing.T) meeting { return meeting{key: []byte("another"), masterKey: key} }, ErrUnknownNode, ErrUnknownNode},
-		{"no key on the master", func(*testing.T) meeting { return meeting{key: key} }, nil, ErrUnknownMaster},
+		{"no key on the follower", func(*testing.T) meeting { return meeting{masterKey: key} }, fault.ErrUnknownNode, fault.ErrUnknownNode},
+		{"another key on the follower", func(*testing.T) meeting { return meeting{key: []byte("another"), masterKey: key} }, fault.ErrUnknownNode, fault.ErrUnknownNode},
+		{"no key on the master", func(*testing.T) meeting { return meeting{key: key} }, nil, fault.ErrUnknownMaster},
 		{"the follower's words again", func(t *testing.T) meeting {
 			up := recorded(t, key)
 			return meeting{key: key, masterKey: key, between: func(follower, master net.Conn) {
 				master.Write(up)
 				discard(master)
 			}}
-		}, ErrUnknownNode, io.EOF},
+		}, fault.ErrUnknownNode, io.EOF},
 		{"the follower's proof sent back to it", func(*testing.T) meeting {
 			return meeting{key: key, masterKey: key, between: func(follower, _ net.Conn) {
-				io.ReadFull(follower, make([]byte, len(preamble(0, 0))))
+				io.ReadFull(follower, make([]byte, len(Preamble(0, 0))))
 				w := wire.NewConn(follower, helloBytes)
-				w.Write(msgGreeting, greeting{Protocol: protocolVersion, Cluster: "c", Master: "m", Nonce: nonce()})
+				w.Write(MsgGreeting, Greeting{Protocol: protocolVersion, Cluster: "c", Master: "m", Nonce: nonce()})
 				w.Read()
 				_, proof, _ := w.Read()
-				w.Write(msgWelcome, welcome{Snapshot: true})
-				w.WritePayload(msgProof, proof)
+				w.Write(MsgWelcome, Welcome{Snapshot: true})
+				w.WritePayload(MsgProof, proof)
 				discard(follower)
 			}}
-		}, errHungUp, ErrUnknownMaster},
+		}, ErrHungUp, fault.ErrUnknownMaster},
 		{"the greeting of another master with the same key", func(*testing.T) meeting {
 			return meeting{key: key, masterKey: key, between: func(follower, master net.Conn) {
-				first := make([]byte, len(preamble(0, 0)))
+				first := make([]byte, len(Preamble(0, 0)))
 				io.ReadFull(follower, first)
 				master.Write(first)
 				f, m := wire.NewConn(follower, helloBytes), wire.NewConn(master, helloBytes)
 				_, payload, _ := m.Read()
-				g, _ := wire.Decode[greeting](payload)
+				g, _ := wire.Decode[Greeting](payload)
 				g.Cluster, g.Master = "another", "evil" // but the nonce of the one whom it wants to get in at
-				f.Write(msgGreeting, g)
+				f.Write(MsgGreeting, g)
 				for range 2 {
 					kind, payload, _ := f.Read()
 					m.WritePayload(kind, payload)
@@ -258,11 +268,11 @@ func TestHandshakeAttacks(t *testing.T) {
 				kind, payload, _ := m.Read()
 				f.WritePayload(kind, payload)
 			}}
-		}, ErrUnknownNode, ErrUnknownNode},
+		}, fault.ErrUnknownNode, fault.ErrUnknownNode},
 		{"one in between who has a binding with each", func(*testing.T) meeting {
 			return meeting{key: key, masterKey: key, between: pass(unchanged, unchanged),
 				ends: func(c net.Conn, i int) net.Conn { return boundConn{c, fmt.Sprint("binding ", i)} }}
-		}, ErrUnknownNode, ErrUnknownNode},
+		}, fault.ErrUnknownNode, fault.ErrUnknownNode},
 		{"TLS that ends in between", func(*testing.T) meeting {
 			return meeting{key: key, masterKey: key, between: pass(unchanged, unchanged),
 				ends: func(c net.Conn, i int) net.Conn {
@@ -271,7 +281,7 @@ func TestHandshakeAttacks(t *testing.T) {
 					}
 					return c
 				}}
-		}, nil, ErrUnknownMaster},
+		}, nil, fault.ErrUnknownMaster},
 		{"one binding", func(*testing.T) meeting {
 			return meeting{key: key, masterKey: key, ends: func(c net.Conn, i int) net.Conn { return boundConn{c, "binding"} }}
 		}, nil, nil},
@@ -295,17 +305,17 @@ func TestHandshakeAttacks(t *testing.T) {
 
 // A hello is refused whatever in it is not as a follower says it, and the words repeat none of it.
 func TestHelloChecked(t *testing.T) {
-	good := hello{ID: "r1", Role: Replica, Dialect: "sqlite", Nonce: nonce()}
-	require.NoError(t, good.checkNames())
+	good := Hello{ID: "r1", Role: health.Replica, Dialect: "sqlite", Nonce: nonce()}
+	require.NoError(t, good.CheckNames())
 	const evil = "x\n2026-01-01 [ERROR] the disk is full"
-	for _, change := range []func(*hello){
-		func(h *hello) { h.ID = evil }, func(h *hello) { h.ID = "" }, func(h *hello) { h.Role = evil }, func(h *hello) { h.Role = Master },
-		func(h *hello) { h.Dialect = evil }, func(h *hello) { h.Cluster = evil }, func(h *hello) { h.Queue = evil }, func(h *hello) { h.Nonce = nil },
+	for _, change := range []func(*Hello){
+		func(h *Hello) { h.ID = evil }, func(h *Hello) { h.ID = "" }, func(h *Hello) { h.Role = evil }, func(h *Hello) { h.Role = health.Master },
+		func(h *Hello) { h.Dialect = evil }, func(h *Hello) { h.Cluster = evil }, func(h *Hello) { h.Queue = evil }, func(h *Hello) { h.Nonce = nil },
 	} {
 		h := good
 		change(&h)
-		require.ErrorIs(t, h.checkNames(), ErrOptions)
-		require.NotContains(t, h.checkNames().Error(), "disk")
+		require.ErrorIs(t, h.CheckNames(), fault.ErrOptions)
+		require.NotContains(t, h.CheckNames().Error(), "disk")
 	}
 }
 
@@ -323,15 +333,15 @@ func TestHandshakeSilence(t *testing.T) {
 		require.NoError(t, err)
 		go func() {
 			defer conn.Close()
-			greet(conn, greeting{}, nil)
+			Greet(conn, Greeting{}, nil)
 		}()
 		start := time.Now()
 		kind, payload, err := wire.NewConn(old, 0).Read()
 		require.NoError(t, err)
-		require.Equal(t, msgRefusal, kind)
-		r, err := wire.Decode[refusal](payload)
+		require.Equal(t, MsgRefusal, kind)
+		r, err := wire.Decode[Refusal](payload)
 		require.NoError(t, err)
-		require.ErrorIs(t, r.err(), ErrVersion)
+		require.ErrorIs(t, r.Err(), fault.ErrVersion)
 		require.Equal(t, firstWord, time.Since(start))
 	})
 }
