@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -98,7 +99,7 @@ func Linked(c *Cluster) bool { return c.f.linked() }
 // LimitNumbers sets how many snaps a master has ranges of keys for.
 func LimitNumbers(ctx context.Context, c *Cluster, snaps int64) error {
 	return c.m.seq.exclusive(ctx, func(*sql.Conn) error {
-		c.m.seq.registry.limit = firstSnapNode + snaps
+		c.m.seq.registry.limit = keys.FirstSnap + snaps
 		return nil
 	})
 }

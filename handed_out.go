@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -25,7 +26,7 @@ type counting interface {
 
 // hidesKeys reports whether entries, which name rows by their keys, do not tell which values the table has handed out.
 func hidesKeys(t *dialect.Table) bool {
-	column := autoIncrement(t)
+	column := keys.AutoIncrement(t)
 	for _, k := range t.Key {
 		if t.Stored[k] == column {
 			return false
@@ -46,7 +47,7 @@ func (s *sequencer) addCounters(ctx context.Context, q dialect.Querier, b *journ
 		tables = s.node.Tables.Load().Replicated()
 	}
 	for _, t := range tables {
-		if !hidesKeys(t) && !(all && autoIncrement(t) != "") {
+		if !hidesKeys(t) && !(all && keys.AutoIncrement(t) != "") {
 			continue
 		}
 		next, err := e.NextKey(ctx, q, t)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
@@ -76,7 +77,7 @@ func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.P
 	m.start(func() { s.run(run) })
 	if m.settles = o.acceptsSnaps(); m.settles {
 		m.start(func() { m.settle(run) })
-		m.start(func() { watchKeys(run, m.seq.node, func() int64 { return firstSnapNode - 1 }, m.seq.sharesKeys) })
+		m.start(func() { keys.Watch(run, m.seq.node, func() int64 { return keys.FirstSnap - 1 }, m.seq.sharesKeys) })
 	}
 	m.start(func() { m.retain(run) })
 	n.Log.Info("master is up", "cluster", n.ClusterID, "lsn", s.state.Load().pos.LSN,

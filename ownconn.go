@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -70,7 +71,7 @@ func (o *ownConns) conn(ctx context.Context, db *sql.DB, number int64) (ownConn,
 	})
 	if err == nil && s.number != number {
 		s.number = number
-		_, err = c.ExecContext(ctx, fmt.Sprintf("SET SESSION auto_increment_increment=%d, auto_increment_offset=%d", keyStep, number))
+		_, err = c.ExecContext(ctx, fmt.Sprintf("SET SESSION auto_increment_increment=%d, auto_increment_offset=%d", keys.Step, number))
 	}
 	if err != nil {
 		store.Drop(c) // it counts as told
@@ -179,7 +180,7 @@ func bind(dc any, stmt driver.Stmt, args []any) (values []driver.NamedValue, ok 
 func (m *master) writeConn(ctx context.Context) (ownConn, error) {
 	number := int64(0)
 	if m.seq.sharesKeys() {
-		number = firstSnapNode - 1
+		number = keys.FirstSnap - 1
 	}
 	return m.own.conn(ctx, m.seq.node.DB, number)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 )
 
@@ -48,7 +49,7 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 		return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
 	}
 	defer rows.Close()
-	m.seq.registry.known, m.seq.registry.limit = make(map[string]registered), maxNodes(m.seq.node.Dialect.Name())
+	m.seq.registry.known, m.seq.registry.limit = make(map[string]registered), keys.MaxNodes(m.seq.node.Dialect.Name())
 	for rows.Next() {
 		var id string
 		var r registered
@@ -184,7 +185,7 @@ func (m *master) forgetStranger(f *sender) {
 // The caller is inside exclusive.
 func (m *master) freeNumber(ctx context.Context, c *sql.Conn) (number int64, of string, err error) {
 	reg := &m.seq.registry
-	if number = max(reg.highest+1, firstSnapNode); number < reg.limit {
+	if number = max(reg.highest+1, keys.FirstSnap); number < reg.limit {
 		if float64(number) > warnAt*float64(reg.limit) {
 			m.seq.node.Log.Warn("the ranges of keys for snaps are running out; forget snaps that will not come back", "used", number, "of", reg.limit)
 		}
@@ -207,7 +208,7 @@ func (m *master) freeNumber(ctx context.Context, c *sql.Conn) (number int64, of 
 	if err := rows.Err(); err != nil {
 		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
 	}
-	return 0, "", fmt.Errorf("%w: the cluster has had %d snaps, as many as there are ranges of keys; forget those that will not come back (Cluster.Forget), and settle their conflicts", ErrOptions, reg.limit-firstSnapNode)
+	return 0, "", fmt.Errorf("%w: the cluster has had %d snaps, as many as there are ranges of keys; forget those that will not come back (Cluster.Forget), and settle their conflicts", ErrOptions, reg.limit-keys.FirstSnap)
 }
 
 // isConnected reports whether the follower is connected.
@@ -236,7 +237,7 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.seq.node.ID, id, err)
 		}
 		if first {
-			warnNarrow(m.seq.node, m.seq.node.Tables.Load().Replicated())
+			keys.WarnNarrow(m.seq.node, m.seq.node.Tables.Load().Replicated())
 		}
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
@@ -121,7 +122,7 @@ func openFollower(ctx context.Context, n *store.Store, o Options, access *atomic
 // abdicate gives up the history of a former master: writes of its own may be in no entry, so
 // nothing but a snapshot makes it equal to the new master again.
 func (f *follower) abdicate(ctx context.Context) error {
-	if err := installKeysOf(ctx, f.node, f.node.DB, nil, 0); err != nil {
+	if err := keys.Install(ctx, f.node, f.node.DB, nil, 0); err != nil {
 		return err
 	}
 	if err := f.node.Engine.RemoveCapture(ctx, f.node.DB); err != nil {

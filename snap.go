@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
@@ -140,7 +141,7 @@ func (s *snapSide) start(ctx context.Context) {
 		s.f.tasks.Go(func() { s.runPasses(ctx) })
 	}
 	s.f.tasks.Go(func() {
-		watchKeys(ctx, s.f.node, s.numberOfNode.Load, func() bool { return s.numberOfNode.Load() != 0 })
+		keys.Watch(ctx, s.f.node, s.numberOfNode.Load, func() bool { return s.numberOfNode.Load() != 0 })
 	})
 }
 

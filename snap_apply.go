@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
@@ -401,8 +402,8 @@ func (s *snapSide) numbered(ctx context.Context, number int64) error {
 	if number == s.numberOfNode.Load() {
 		return nil
 	}
-	if limit := maxNodes(s.f.node.Dialect.Name()); number < firstSnapNode || number >= limit {
-		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.f.node.ID, number, firstSnapNode, limit-1)
+	if limit := keys.MaxNodes(s.f.node.Dialect.Name()); number < keys.FirstSnap || number >= limit {
+		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.f.node.ID, number, keys.FirstSnap, limit-1)
 	}
 	s.numberOfNode.Store(number)
 	return s.tx(ctx, func(q dialect.Querier) error {

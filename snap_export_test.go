@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -82,9 +83,9 @@ func SetCommitPatience(d time.Duration) (undo func()) {
 
 // SetKeyWatch changes how often nodes that are opened from now on look at the keys they hand out, and returns what undoes that.
 func SetKeyWatch(every, tick time.Duration) (undo func()) {
-	e, t := keyWatchEvery, keyWatchTick
-	keyWatchEvery, keyWatchTick = every, tick
-	return func() { keyWatchEvery, keyWatchTick = e, t }
+	e, t := keys.WatchEvery, keys.WatchTick
+	keys.WatchEvery, keys.WatchTick = every, tick
+	return func() { keys.WatchEvery, keys.WatchTick = e, t }
 }
 
 // BackdateBatch makes the last batch that waits in a snap's SQLite database one whose clock on the wall was behind by d.

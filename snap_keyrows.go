@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -31,7 +32,7 @@ type keyedInsert struct {
 func returning(tables []*dialect.Table, number int64, query string) keyedInsert {
 	in := keyedInsert{number: number}
 	list, several, ok := sqlclass.Inserts(query)
-	in.tells = !ok || several && asksWithin(query)
+	in.tells = !ok || several && keys.AsksWithin(query)
 	for _, i := range list {
 		in.Insert = i
 		in.tells = in.tells || i.Returning != ""
@@ -40,7 +41,7 @@ func returning(tables []*dialect.Table, number int64, query string) keyedInsert 
 		return in
 	}
 	for _, t := range tables {
-		if in.column = handedOut(t); strings.EqualFold(t.Name, in.Table) && in.column != "" && !t.Own {
+		if in.column = keys.HandedOut(t); strings.EqualFold(t.Name, in.Table) && in.column != "" && !t.Own {
 			in.table, in.known = t, true
 			break
 		}
@@ -50,15 +51,15 @@ func returning(tables []*dialect.Table, number int64, query string) keyedInsert 
 
 // look notes how things stand before the statement runs.
 func (in *keyedInsert) look(ctx context.Context, n *store.Store, q dialect.Querier) (err error) {
-	if in.all, err = countMoves(ctx, n, q); err != nil || !in.known {
+	if in.all, err = keys.CountMoves(ctx, n, q); err != nil || !in.known {
 		return err
 	}
 	key := store.QuoteName("", in.column)
-	lo, hi := keyRange(in.number)
+	lo, hi := keys.Range(in.number)
 	return dialect.ScanOne(ctx, n.Quick(q), []any{&in.moves, &in.base, &in.rising}, fmt.Sprintf(
 		"SELECT coalesce(max(k.moves), 0), max(coalesce(max(%s), 0), coalesce((SELECT max(%s) FROM main.%s WHERE %s >= %d AND %s < %d), %d)), "+
 			"EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 AND sql LIKE '%%AUTOINCREMENT%%') "+
-			"FROM main."+keyTable+" k WHERE k.tbl = ?1", lastOwn(lo, hi), key, store.QuoteName("", in.table.Name), key, lo, key, hi, lo-1), in.table.Name)
+			"FROM main."+keys.Table+" k WHERE k.tbl = ?1", keys.LastOwn(lo, hi), key, store.QuoteName("", in.table.Name), key, lo, key, hi, lo-1), in.table.Name)
 }
 
 // rowsKeyed runs a statement that may insert rows and returns some, all of which are read into memory, with the keys that they
@@ -66,7 +67,7 @@ func (in *keyedInsert) look(ctx context.Context, n *store.Store, q dialect.Queri
 // statements may ask for the last key.
 func rowsKeyed(ctx context.Context, n *store.Store, c dialect.Querier, tables []*dialect.Table, number int64, query string, args []any, lasting bool) (rows driver.Rows, err error) {
 	in := returning(tables, number, query)
-	err = within.run(ctx, c, func() error {
+	err = keys.Within.Run(ctx, c, func() error {
 		if err := in.look(ctx, n, c); err != nil {
 			return err
 		}
@@ -80,24 +81,24 @@ func rowsKeyed(ctx context.Context, n *store.Store, c dialect.Querier, tables []
 		}
 		var id, changes int64
 		if err := dialect.ScanOne(ctx, n.Quick(c), []any{&id, &changes}, "SELECT last_insert_rowid(), changes()"); err != nil {
-			return refusedKey{err}
+			return keys.Refused{Err: err}
 		}
-		all, err := countMoves(ctx, n, c)
+		all, err := keys.CountMoves(ctx, n, c)
 		if err != nil {
-			return refusedKey{err}
+			return keys.Refused{Err: err}
 		}
 		if rows, err = in.settle(ctx, n, c, got, all != in.all); err != nil {
-			return refusedKey{fmt.Errorf("%w: %s", err, sqlclass.Brief(query))}
+			return keys.Refused{Err: fmt.Errorf("%w: %s", err, sqlclass.Brief(query))}
 		}
 		if !lasting || all == in.all {
 			return nil
 		}
-		now, is, err := movedTo(ctx, n, c, number, query, id)
+		now, is, err := keys.MovedTo(ctx, n, c, number, query, id)
 		if err == nil && is {
-			err = putLast(ctx, n, c, now, changes)
+			err = keys.PutLast(ctx, n, c, now, changes)
 		}
 		if err != nil {
-			return refusedKey{err}
+			return keys.Refused{Err: err}
 		}
 		return nil
 	})
@@ -123,14 +124,14 @@ func (in *keyedInsert) settle(ctx context.Context, n *store.Store, q dialect.Que
 		}
 		return got, nil
 	}
-	keys := got.cutLast()
+	handed := got.cutLast()
 	var moves, last int64
 	var was sql.NullInt64
-	if err := dialect.ScanOne(ctx, n.Quick(q), []any{&moves, &was, &last}, "SELECT coalesce(max(moves), 0), max(was), coalesce(max(last), 0) FROM main."+keyTable+" WHERE tbl = ?", in.table.Name); err != nil {
+	if err := dialect.ScanOne(ctx, n.Quick(q), []any{&moves, &was, &last}, "SELECT coalesce(max(moves), 0), max(was), coalesce(max(last), 0) FROM main."+keys.Table+" WHERE tbl = ?", in.table.Name); err != nil {
 		return nil, err
 	}
 	count := moves - in.moves
-	at := in.moved(keys, was, count)
+	at := in.moved(handed, was, count)
 	switch {
 	case count == 0:
 		return got, nil

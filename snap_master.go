@@ -19,9 +19,8 @@ import (
 
 // Limits of what a master takes from snaps at once.
 const (
-	maxJobs       = 64      // messages that wait to be settled, of all snaps
-	settleBytes   = 8 << 20 // bytes of batches that share a transaction
-	firstSnapNode = 2       // the master's own number is 1
+	maxJobs     = 64      // messages that wait to be settled, of all snaps
+	settleBytes = 8 << 20 // bytes of batches that share a transaction
 )
 
 // incoming is what the sequencer knows of the batches of snaps. How far each snap's have come

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -463,7 +464,7 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 		return err
 	}
 	if err = refusePending(ctx, n, opts); err == nil {
-		err = installKeysOf(ctx, n, n.DB, nil, 0)
+		err = keys.Install(ctx, n, n.DB, nil, 0)
 	}
 	if err == nil {
 		err = settleCounters(ctx, n)
@@ -482,8 +483,8 @@ func (c *Cluster) explain(err error) error {
 	switch {
 	case err == nil || errors.Is(err, ErrDiskFull):
 		return err
-	case c.class == sqlclass.MySQL && c.sharesKeys() && keysUsedUp(err):
-		return fmt.Errorf("node %s has used up its keys of an AUTO_INCREMENT column, one in %d of those of its type: give it a larger type, or new rows keys of your own: %w", c.opts.ID, keyStep, err)
+	case c.class == sqlclass.MySQL && c.sharesKeys() && keys.UsedUp(err):
+		return fmt.Errorf("node %s has used up its keys of an AUTO_INCREMENT column, one in %d of those of its type: give it a larger type, or new rows keys of your own: %w", c.opts.ID, keys.Step, err)
 	case !isFull(err):
 		return err
 	}

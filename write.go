@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -359,7 +360,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	var res sql.Result
 	var err error
 	if number := t.g.w.number(); number != 0 {
-		res, err = execKeyed(ctx, t.g.w.node, t.conn, number, query, args)
+		res, err = keys.Exec(ctx, t.g.w.node, t.conn, number, query, args)
 	} else {
 		res, err = t.conn.ExecContext(ctx, query, args...)
 	}

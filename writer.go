@@ -51,7 +51,7 @@ type writeHooks struct {
 	admit func() error
 	// each runs inside the transaction after every statement, of which p is known.
 	each func(ctx context.Context, c *sql.Conn, p dialect.Program) error
-	// number tells whose keys new rows get, 0 for those that the database hands out (snap_keys.go). Nil: 0.
+	// number tells whose keys new rows get, 0 for those that the database hands out (internal/keys). Nil: 0.
 	number func() int64
 	// alone reports whether a statement may commit by itself, and wrote is told when one has. Nil: none may.
 	alone func() bool

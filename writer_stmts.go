@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 )
 
 const stmtCache = 128 // prepared statements kept on the write connection
@@ -30,7 +31,7 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 		ctx = context.Background() // one that can end costs the driver a goroutine for each execution
 	}
 	number := w.number()
-	watch, err := watchMoves(ctx, w.node, w.conn, number, r.query)
+	watch, err := keys.WatchMoves(ctx, w.node, w.conn, number, r.query)
 	if err != nil {
 		return false, err
 	}
@@ -43,8 +44,8 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 		return false, err
 	}
 	if number != 0 {
-		if err = watch.check(ctx, w.node, w.conn, r.query); err == nil {
-			r.res, err = movedKey(ctx, w.node, w.conn, number, r.query, r.res)
+		if err = watch.Check(ctx, w.node, w.conn, r.query); err == nil {
+			r.res, err = keys.Moved(ctx, w.node, w.conn, number, r.query, r.res)
 		}
 		if err != nil {
 			return true, err

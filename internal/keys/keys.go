@@ -1,4 +1,6 @@
-package ddb
+// Package keys sees to it that the keys which the database hands out come from sets that no two nodes share, and that what a program is told
+// of them is what its rows have: ranges and the triggers for them, results put right, and warnings before keys run out.
+package keys
 
 import (
 	"context"
@@ -7,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -16,7 +19,7 @@ import (
 // SQLite hands out the highest key plus one, which may be in another node's range. Two triggers per table notice a key
 // that was handed out beyond this node's range and move the row to the range's next key. That happens only while another
 // node's keys are the highest in the table. SQLite itself goes on telling the key before the move, so what ddb runs is
-// put right (snap_keyresult.go, snap_keyrows.go): Result.LastInsertId, the rows of RETURNING, and last_insert_rowid() in what follows. A trigger
+// put right (result.go, and for RETURNING snap_keyrows.go of the root): Result.LastInsertId, the rows of RETURNING, and last_insert_rowid() in what follows. A trigger
 // of the user's that asks for the new row's key would be told the one before the move as well: where there is one, a row that
 // would have to be moved is refused.
 //
@@ -24,11 +27,12 @@ import (
 // which ddb writes.
 
 const (
+	FirstSnap    = 2                   // the master's own number is 1
 	keyBits      = 40                  // a node's range on SQLite has 2^40 keys
 	maxKeyNodes  = 1 << (62 - keyBits) // ranges on SQLite
-	keyStep      = 256                 // auto_increment_increment on MariaDB
+	Step         = 256                 // auto_increment_increment on MariaDB
 	keyTriggers  = "_ddb_key_"         // begins the names of the triggers
-	keyTable     = `"_ddb_keys"`       // what the triggers know
+	Table        = `"_ddb_keys"`       // what the triggers know
 	keyFlagTable = `"_ddb_flag"`       // holds a row while ddb itself writes
 )
 
@@ -43,24 +47,24 @@ var keyTables = []string{
 	`CREATE TRIGGER IF NOT EXISTS main."_ddb_last_ai" AFTER INSERT ON "_ddb_last" BEGIN DELETE FROM "_ddb_last"; END`,
 }
 
-// maxNodes returns how many nodes there are keys for.
-func maxNodes(dialect string) int64 {
+// MaxNodes returns how many nodes there are keys for.
+func MaxNodes(dialect string) int64 {
 	if dialect == "mysql" {
-		return keyStep
+		return Step
 	}
 	return maxKeyNodes
 }
 
-// keyRange returns the keys of a node on SQLite, from lo up to but without hi. The master has all below the snaps'.
-func keyRange(number int64) (lo, hi int64) {
-	if number < firstSnapNode {
-		return 1, firstSnapNode << keyBits
+// Range returns the keys of a node on SQLite, from lo up to but without hi. The master has all below the snaps'.
+func Range(number int64) (lo, hi int64) {
+	if number < FirstSnap {
+		return 1, FirstSnap << keyBits
 	}
 	return number << keyBits, (number + 1) << keyBits
 }
 
 // installKeys makes the tables hand out keys of the node's range. number is 0 while the node has none.
-func installKeysOf(ctx context.Context, n *store.Store, q dialect.Querier, tables []*dialect.Table, number int64) error {
+func Install(ctx context.Context, n *store.Store, q dialect.Querier, tables []*dialect.Table, number int64) error {
 	if n.Dialect.Name() != "sqlite" {
 		return nil
 	}
@@ -73,11 +77,11 @@ func installKeysOf(ctx context.Context, n *store.Store, q dialect.Querier, table
 	}
 	want := make(map[string]string)
 	for _, t := range tables {
-		if column := handedOut(t); column != "" && !t.Own {
+		if column := HandedOut(t); column != "" && !t.Own {
 			k := keyTriggerWriter{table: t.Name, column: column, guarded: n.Config.Guard}
-			k.lo, k.hi = keyRange(number)
+			k.lo, k.hi = Range(number)
 			k.heed(users)
-			if n.Config.Role == Snap {
+			if n.Config.Role == health.Snap {
 				// The capture may note the move before the insert: the row did not exist before.
 				k.note = fmt.Sprintf("INSERT INTO %s (k1, existed) VALUES (NEW.%s, 0); ", n.Engine.Own(fmt.Sprintf("out_%d", t.ID)), store.QuoteName("", column))
 			}
@@ -116,8 +120,8 @@ func installKeysOf(ctx context.Context, n *store.Store, q dialect.Querier, table
 	return nil
 }
 
-// handedOut returns the column of a table whose values SQLite hands out, or "".
-func handedOut(t *dialect.Table) string {
+// HandedOut returns the column of a table whose values SQLite hands out, or "".
+func HandedOut(t *dialect.Table) string {
 	if len(t.Key) != 1 {
 		return ""
 	}
@@ -205,8 +209,8 @@ func (k *keyTriggerWriter) unlessQuiet() string {
 func (k *keyTriggerWriter) before() string {
 	table, handed := quoteText(k.table), fmt.Sprintf("(NEW.%[1]s IS NULL OR NEW.%[1]s = -1)", store.QuoteName("", k.column))
 	// As a rule the row says so already, and writing it again would be another page for the commit to write.
-	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT ON %s WHEN NOT EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = %s)"+k.unlessQuiet()+" BEGIN "+
-		"INSERT INTO "+keyTable+" (tbl, handed) VALUES (%s, %s) ON CONFLICT (tbl) DO UPDATE SET handed = excluded.handed; END",
+	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT ON %s WHEN NOT EXISTS (SELECT 1 FROM "+Table+" WHERE tbl = %s AND handed = %s)"+k.unlessQuiet()+" BEGIN "+
+		"INSERT INTO "+Table+" (tbl, handed) VALUES (%s, %s) ON CONFLICT (tbl) DO UPDATE SET handed = excluded.handed; END",
 		store.QuoteName("", keyTriggers+"bi_"+k.table), store.QuoteName("", k.table), table, handed, table, handed)
 }
 
@@ -214,42 +218,29 @@ func (k *keyTriggerWriter) before() string {
 func (k *keyTriggerWriter) after() string {
 	table, name, key := quoteText(k.table), store.QuoteName("", k.table), store.QuoteName("", k.column)
 	begin := fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON %s WHEN (NEW.%s < %d OR NEW.%s >= %d) AND NEW.%s <> -1"+k.unlessQuiet()+
-		" AND EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND (handed = 1 OR was = NEW.%s)) BEGIN ",
+		" AND EXISTS (SELECT 1 FROM "+Table+" WHERE tbl = %s AND (handed = 1 OR was = NEW.%s)) BEGIN ",
 		store.QuoteName("", keyTriggers+"ai_"+k.table), name, key, k.lo, key, k.hi, key, table, key)
 	if k.misled != "" {
-		return begin + fmt.Sprintf("SELECT RAISE(ABORT, %s) FROM "+keyTable+" WHERE tbl = %s AND handed = 1; END",
+		return begin + fmt.Sprintf("SELECT RAISE(ABORT, %s) FROM "+Table+" WHERE tbl = %s AND handed = 1; END",
 			quoteText(fmt.Sprintf("ddb: table %s: the key that SQLite hands out is another node's, and trigger %s asks for the key of a new row before ddb can give it one of this node's; "+
 				"give new rows keys of your own", k.table, k.misled)), table)
 	}
-	move := fmt.Sprintf("UPDATE %s SET %s = (SELECT last FROM "+keyTable+" WHERE tbl = %s) WHERE %s = NEW.%s AND EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = 1); ",
+	move := fmt.Sprintf("UPDATE %s SET %s = (SELECT last FROM "+Table+" WHERE tbl = %s) WHERE %s = NEW.%s AND EXISTS (SELECT 1 FROM "+Table+" WHERE tbl = %s AND handed = 1); ",
 		name, key, table, key, key, table)
 	if k.quiet && k.guarded {
 		move = "INSERT INTO " + keyFlagTable + " VALUES (1); " + move + "DELETE FROM " + keyFlagTable + "; "
 	}
-	return begin + k.note + fmt.Sprintf("UPDATE "+keyTable+" SET was = CASE handed WHEN 1 THEN NEW.%s END, moves = moves + handed, "+
+	return begin + k.note + fmt.Sprintf("UPDATE "+Table+" SET was = CASE handed WHEN 1 THEN NEW.%s END, moves = moves + handed, "+
 		"last = CASE handed WHEN 1 THEN max(%s, coalesce((SELECT max(%s) FROM %s WHERE %s >= %d AND %s < %d), %d)) + 1 ELSE last END WHERE tbl = %s; "+
-		"SELECT RAISE(ABORT, %s) FROM "+keyTable+" WHERE tbl = %s AND handed = 1 AND last >= %d; ",
-		key, lastOwn(k.lo, k.hi), key, name, key, k.lo, key, k.hi, k.lo-1, table,
+		"SELECT RAISE(ABORT, %s) FROM "+Table+" WHERE tbl = %s AND handed = 1 AND last >= %d; ",
+		key, LastOwn(k.lo, k.hi), key, name, key, k.lo, key, k.hi, k.lo-1, table,
 		quoteText("ddb: the keys of this node for table "+k.table+" are used up; give new rows keys of your own"), table, k.hi) + move + "END"
 }
 
-// lastOwn is the last key of a range that a row was moved to, or 0. Before a Rejoin the node may have had a higher range.
-func lastOwn(lo, hi int64) string {
+// LastOwn is the last key of a range that a row was moved to, or 0. Before a Rejoin the node may have had a higher range.
+func LastOwn(lo, hi int64) string {
 	return fmt.Sprintf("CASE WHEN last >= %d AND last < %d THEN last ELSE 0 END", lo, hi)
 }
 
 // quoteText writes a string literal of SQLite.
 func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-
-// installKeys makes the snap's tables hand out its own keys.
-func (s *snapSide) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
-	return installKeysOf(ctx, s.f.node, q, tables, s.numberOfNode.Load())
-}
-
-// installKeys keeps the master's keys out of the ranges of the snaps.
-func (s *sequencer) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
-	if !s.sharesKeys() {
-		return installKeysOf(ctx, s.node, q, nil, 0)
-	}
-	return installKeysOf(ctx, s.node, q, tables, firstSnapNode-1)
-}

@@ -1,4 +1,4 @@
-package ddb
+package keys
 
 import (
 	"context"
@@ -12,22 +12,25 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
+// warnedAt is the share of its keys from which on a node warns of a column.
+const warnedAt = 0.8
+
 // How often a node looks whether the keys that its database hands out are running out.
 var (
-	keyWatchEvery = 10 * time.Minute // if no table has changed
-	keyWatchTick  = 15 * time.Second // for tables that have
+	WatchEvery = 10 * time.Minute // if no table has changed
+	WatchTick  = 15 * time.Second // for tables that have
 )
 
-// watchKeys warns in time of keys that run out, until ctx ends. number tells the node's own number, and shares whether
+// Watch warns in time of keys that run out, until ctx ends. number tells the node's own number, and shares whether
 // other nodes hand out keys beside it.
-func watchKeys(ctx context.Context, n *store.Store, number func() int64, shares func() bool) {
-	every, tick := keyWatchEvery, keyWatchTick
+func Watch(ctx context.Context, n *store.Store, number func() int64, shares func() bool) {
+	every, tick := WatchEvery, WatchTick
 	var seen, shared *store.Catalogue
 	var last time.Time
 	warned := make(map[string]bool)
 	for {
 		if cat := n.Tables.Load(); cat != nil && cat != shared && shares() {
-			warnNarrow(n, cat.Replicated())
+			WarnNarrow(n, cat.Replicated())
 			shared = cat
 		}
 		own := number() // 0: the master has not given one yet
@@ -46,9 +49,9 @@ func watchKeys(ctx context.Context, n *store.Store, number func() int64, shares 
 // checkKeys warns once of each table whose keys are nearly used up.
 func checkKeys(ctx context.Context, n *store.Store, q dialect.Querier, tables []*dialect.Table, number int64, warned map[string]bool) error {
 	for _, t := range tables {
-		column := handedOut(t)
+		column := HandedOut(t)
 		if n.Dialect.Name() == "mysql" {
-			column = autoIncrement(t)
+			column = AutoIncrement(t)
 		}
 		name := n.Name(t).String()
 		if t.Own || column == "" || warned[name] {
@@ -58,7 +61,7 @@ func checkKeys(ctx context.Context, n *store.Store, q dialect.Querier, tables []
 		if err != nil {
 			return err
 		}
-		if used >= warnAt {
+		if used >= warnedAt {
 			warned[name] = true
 			n.Log.Warn("keys are running out; give the column a larger type, or new rows keys of your own",
 				"table", name, "column", column, "used", fmt.Sprintf("%.0f %%", used*100))
@@ -70,8 +73,8 @@ func checkKeys(ctx context.Context, n *store.Store, q dialect.Querier, tables []
 // minKeys is how many keys of a table a node should have at least.
 const minKeys = 1000
 
-// warnNarrow warns once of each table on MariaDB whose keys last for few rows, now that each node hands out one in keyStep.
-func warnNarrow(n *store.Store, tables []*dialect.Table) {
+// WarnNarrow warns once of each table on MariaDB whose keys last for few rows, now that each node hands out one in keyStep.
+func WarnNarrow(n *store.Store, tables []*dialect.Table) {
 	if n.Dialect.Name() != "mysql" {
 		return
 	}
@@ -80,7 +83,7 @@ func warnNarrow(n *store.Store, tables []*dialect.Table) {
 			if t.Own || !c.AutoIncrement {
 				continue
 			}
-			keys := int64(min((highestOf(c.Type)-1)/keyStep, minKeys))
+			keys := int64(min((highestOf(c.Type)-1)/Step, minKeys))
 			if keys >= minKeys {
 				continue
 			}
@@ -98,11 +101,11 @@ func warnNarrow(n *store.Store, tables []*dialect.Table) {
 	}
 }
 
-// keysUsedUp recognises MariaDB's error for an AUTO_INCREMENT column whose type has no further value.
-func keysUsedUp(err error) bool { return strings.Contains(err.Error(), "Error 167 ") }
+// UsedUp recognises MariaDB's error for an AUTO_INCREMENT column whose type has no further value.
+func UsedUp(err error) bool { return strings.Contains(err.Error(), "Error 167 ") }
 
-// autoIncrement returns the AUTO_INCREMENT column of a table, or "".
-func autoIncrement(t *dialect.Table) string {
+// AutoIncrement returns the AUTO_INCREMENT column of a table, or "".
+func AutoIncrement(t *dialect.Table) string {
 	for _, c := range t.Columns {
 		if c.AutoIncrement {
 			return c.Name
@@ -121,7 +124,7 @@ func usedKeys(ctx context.Context, n *store.Store, q dialect.Querier, t *dialect
 			n.Physical(n.Logical(t.Database)), t.Name, column)
 		return float64(next) / highestOf(kind), err
 	}
-	lo, hi := keyRange(number)
+	lo, hi := Range(number)
 	key := store.QuoteName("", column)
 	var highest int64
 	err := dialect.ScanOne(ctx, q, []any{&highest}, fmt.Sprintf("SELECT coalesce(max(%s), %d) FROM %s WHERE %s >= %d AND %s < %d", key, lo, store.QuoteName("", t.Name), key, lo, key, hi))
