@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/write"
 )
 
 // routed is the driver behind Cluster.DB: its connections route statement by
@@ -247,7 +248,7 @@ func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) 
 // ownConn takes a connection where writes go, for one caller's use. What its statements write is seen by their
 // notes, like that of clients that bypass ddb, but the keys that they hand out are the node's.
 func (c *Cluster) ownConn(ctx context.Context) (*sql.Conn, error) {
-	var own ownConn
+	var own write.Conn
 	var err error
 	switch w := c.writes.(type) {
 	case *pooledWrites:

@@ -189,10 +189,10 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 			}
 			return m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 		}}
-	m.writer.hooks.alone = func() bool {
+	m.writer.Hooks.Alone = func() bool {
 		return c.opts.WaitReplicas == 0 && !m.seq.sharesKeys() && m.seq.state.Load().err == nil
 	}
-	m.writer.hooks.wrote = func() {
+	m.writer.Hooks.Wrote = func() {
 		c.session.wrote(m.seq.written.Add(1))
 		m.seq.wakeUp()
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/internal/write"
 )
 
 // master owns the sequencer, the listener and one sender per follower.
@@ -24,7 +25,7 @@ type master struct {
 	access   *atomic.Pointer[Access]
 	health   *health.Self
 	seq      *sequencer
-	writer   *groupWriter // nil where the database has many writers
+	writer   *write.Group // nil where the database has many writers
 	listener net.Listener
 	door     *link.Door
 	places   chan struct{} // of followers that are let in
@@ -35,9 +36,9 @@ type master struct {
 
 	settles bool // batches of snaps
 
-	passes passConn // with many writers: what exclusive holds
+	passes write.PassConn // with many writers: what exclusive holds
 
-	own ownConns
+	own write.Pool
 
 	heard int64 // when the entry was made, by the clock then, with which the journal ended when this node became the master
 
@@ -53,16 +54,16 @@ func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.P
 	s := &sequencer{opts: o, node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	s.in.jobs = make(chan *job, maxJobs)
 	s.in.commits.Store(1) // so that the first pass looks
-	m := &master{access: access, health: own, seq: s, passes: newPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
+	m := &master{access: access, health: own, seq: s, passes: write.NewPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
 		door: link.NewDoor(n.Log), places: make(chan struct{}, maxFollowers)}
 	s.followed = m.anyConnected
 	connect(m)
 	run, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	if n.SingleWriter() {
-		m.writer = newGroupWriter(n, o, writeHooks{commit: m.beforeCommit, number: m.keyNumber})
-		s.exclusive = m.writer.with
-		m.start(func() { m.writer.run(run) })
+		m.writer = write.NewGroup(n, o.BusyTimeout, write.Hooks{Commit: m.beforeCommit, Number: m.keyNumber})
+		s.exclusive = m.writer.With
+		m.start(func() { m.writer.Run(run) })
 	} else {
 		s.exclusive = m.alone
 	}
@@ -101,13 +102,13 @@ func (m *master) stop() error {
 	}
 	m.mu.Unlock()
 	m.tasks.Wait()
-	m.passes.close(m.seq.node)
+	m.passes.Close(m.seq.node)
 	return err
 }
 
 // alone is exclusive where the database has many writers.
 func (m *master) alone(ctx context.Context, f func(c *sql.Conn) error) error {
-	return m.passes.with(ctx, m.seq.node, f)
+	return m.passes.With(ctx, m.seq.node, f)
 }
 
 // beforeCommit is the writer's hook: the entry is part of the transaction that it describes (W3).

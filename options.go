@@ -15,7 +15,6 @@ import (
 
 // Limits that hold whatever the options say.
 const (
-	maxGroup      = 256              // statements that share one commit on a single-writer database
 	maxFollowers  = 1024             // connections a master serves at once
 	sendBytes     = 4 << 20          // journal bytes read at once by a sender
 	inboxBytes    = 4 << 20          // received bytes that may wait for a follower's applier

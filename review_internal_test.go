@@ -18,6 +18,7 @@ import (
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/internal/write"
 )
 
 // A statement that failed with its group and succeeds by itself is reported as what it came to (W2).
@@ -33,7 +34,7 @@ func TestGroupSecondAttempt(t *testing.T) {
 	require.NoError(t, err)
 	n := &store.Store{DB: db, Engine: engine, Log: hclog.NewNullLogger()}
 	attempts := 0
-	w := newGroupWriter(n, opts, writeHooks{each: func(context.Context, *sql.Conn, dialect.Program) error {
+	w := write.NewGroup(n, opts.BusyTimeout, write.Hooks{Each: func(context.Context, *sql.Conn, dialect.Program) error {
 		if attempts++; attempts == 1 {
 			return errors.New("not this time")
 		}
@@ -41,9 +42,9 @@ func TestGroupSecondAttempt(t *testing.T) {
 	}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); w.run(ctx) }()
+	go func() { defer close(done); w.Run(ctx) }()
 	defer func() { cancel(); <-done }()
-	_, _, err = w.exec(ctx, "INSERT INTO t VALUES (1)", nil)
+	_, _, err = w.Exec(ctx, "INSERT INTO t VALUES (1)", nil)
 	require.NoError(t, err, "the statement is committed")
 	require.Equal(t, 2, attempts)
 	var rows int

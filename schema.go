@@ -286,7 +286,7 @@ func (m *master) settleTx(ctx context.Context, c *sql.Conn, statements []dialect
 		m.seq.unsettle()
 		return nil, err
 	}
-	m.writer.forgetStatements()
+	m.writer.ForgetStatements()
 	return func() Position {
 		m.seq.publish(res, covered)
 		return m.seq.state.Load().pos

@@ -102,7 +102,7 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			if err := refuseSettings(ctx, m.seq.node, on, c, query); err != nil {
 				return err
 			}
-			m.writer.forgetStatements()
+			m.writer.ForgetStatements()
 			return m.seq.changeSchema(ctx, c, c, false, dialect.Statement{SQL: query})
 		}
 		if on == nil {

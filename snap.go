@@ -15,6 +15,7 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/internal/write"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -37,12 +38,12 @@ import (
 //	    the turn ends with triggers on the tables that there are, or else with no local writes (halfway).
 type snapSide struct {
 	f     *follower
-	w     *groupWriter // nil where the database has many writers
+	w     *write.Group // nil where the database has many writers
 	turns turns        // used where w is nil
 	batch string       // name of the table
 	queue string       // tells these numbers from those of another database that was, or is, this snap's
 
-	own          ownConns
+	own          write.Pool
 	notes        noteReader    // nil where the notes are read after each statement
 	batcher      notePasses    // where w is nil
 	marks        marks         // of the writer's goroutine
@@ -94,8 +95,8 @@ const snapPool = 6
 func (c *Cluster) openSnap(ctx context.Context) error {
 	f := c.f
 	s := &snapSide{f: f, batch: c.node.Engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[journal.TableName]map[string][]any)}
-	s.flight.went, s.batcher.wake, s.batcher.passes = make(chan struct{}, 1), make(chan struct{}, 1), newPassConn()
-	s.batcher.aside = newPassConn()
+	s.flight.went, s.batcher.wake, s.batcher.passes = make(chan struct{}, 1), make(chan struct{}, 1), write.NewPassConn()
+	s.batcher.aside = write.NewPassConn()
 	if err := s.load(ctx); err != nil {
 		return err
 	}
@@ -125,7 +126,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 		return nil
 	}
 	s.notes, _ = c.node.Engine.(noteReader)
-	s.w = newGroupWriter(c.node, c.opts, writeHooks{admit: s.admit, each: s.each, commit: s.beforeCommit, number: s.keyNumber})
+	s.w = write.NewGroup(c.node, c.opts.BusyTimeout, write.Hooks{Admit: s.admit, Each: s.each, Commit: s.beforeCommit, Number: s.keyNumber})
 	c.writes = &groupedWrites{c: c, w: s.w,
 		wrote:  func(context.Context, Position) error { return nil },
 		change: func(_ context.Context, _ *sql.Conn, query string, _ []any) error { return c.notMaster(query) }}
@@ -135,7 +136,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 // start runs what works while the node is open, connected or not.
 func (s *snapSide) start(ctx context.Context) {
 	if s.w != nil {
-		s.f.tasks.Go(func() { s.w.run(ctx) })
+		s.f.tasks.Go(func() { s.w.Run(ctx) })
 		s.f.tasks.Go(func() { s.poll(ctx) })
 	} else {
 		s.f.tasks.Go(func() { s.runPasses(ctx) })

@@ -87,7 +87,7 @@ func (s *snapSide) takeTurn(ctx context.Context) (release func(), err error) {
 		ready, end, finished := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 		var task sync.WaitGroup
 		task.Go(func() {
-			finished <- s.w.with(ctx, func(*sql.Conn) error {
+			finished <- s.w.With(ctx, func(*sql.Conn) error {
 				close(ready)
 				<-end
 				return nil
@@ -286,7 +286,7 @@ func (s *snapSide) settled(t *dialect.Table, rows []dialect.Row) (rest []dialect
 // schemaRan brings the triggers in line with the tables.
 func (s *snapSide) schemaRan(ctx context.Context, c *sql.Conn) error {
 	if s.w != nil {
-		s.w.forgetStatements() // its goroutine waits for us (N6)
+		s.w.ForgetStatements() // its goroutine waits for us (N6)
 	}
 	if err := s.capture(ctx, c); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/internal/write"
 )
 
 // Statements that share a commit are transactions of their own all the same, so each makes a
@@ -60,7 +61,7 @@ func (m *marks) of(p dialect.Program) (few []int, all bool) {
 				few = append(few, i)
 			}
 		}
-		if m.few == nil || len(m.few) > stmtCache {
+		if m.few == nil || len(m.few) > write.StmtCache {
 			m.few = make(map[*int64][]int)
 		}
 		m.few[&p.Outboxes[0]] = few

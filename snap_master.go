@@ -340,7 +340,7 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 // sent some again. If the transaction fails at its commit each half is tried by itself.
 func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []string, err error) {
 	if s.m.writer != nil {
-		err = s.m.writer.with(ctx, func(c *sql.Conn) (err error) {
+		err = s.m.writer.With(ctx, func(c *sql.Conn) (err error) {
 			repeated, err = s.tx(ctx, c, list)
 			return err
 		})

@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/internal/write"
 )
 
 // snapWrites writes on a snap whose database has many writers. A write is a plain statement on a connection of
@@ -21,17 +22,17 @@ type snapWrites struct {
 
 // conn takes a connection whose handed-out keys are this node's and whose notes will tell the
 // transaction that is to begin, or the statements that are to run by themselves.
-func (w *snapWrites) conn(ctx context.Context, transaction bool) (ownConn, error) {
-	c, err := w.s.own.conn(ctx, w.s.f.node.DB, w.s.numberOfNode.Load())
+func (w *snapWrites) conn(ctx context.Context, transaction bool) (write.Conn, error) {
+	c, err := w.s.own.Conn(ctx, w.s.f.node.DB, w.s.numberOfNode.Load())
 	mark := w.s.batcher.transactions.Mark(transaction)
-	if err != nil || mark == "" || !transaction && c.single {
+	if err != nil || mark == "" || !transaction && c.Single {
 		return c, err
 	}
 	if _, err := c.ExecContext(ctx, mark); err != nil {
 		store.Drop(c.Conn)
-		return ownConn{}, err
+		return write.Conn{}, err
 	}
-	c.single = !transaction
+	c.Single = !transaction
 	return c, nil
 }
 
@@ -83,7 +84,7 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 	defer giveBack(c.Conn, release)
 	if spelt {
 		defer w.s.noted() // even after an error it may stand
-		return c.exec(ctx, query, args)
+		return c.Exec(ctx, query, args)
 	}
 	if w.c.leaves(query) {
 		defer store.Drop(c.Conn)
@@ -93,7 +94,7 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 		return nil, err
 	}
 	t := &snapTx{w: w, ctx: ctx, conn: c.Conn, tx: tx, done: func() {}}
-	res, err := c.exec(ctx, query, args) // ctx ends the transaction and the statement: it cannot come after it
+	res, err := c.Exec(ctx, query, args) // ctx ends the transaction and the statement: it cannot come after it
 	if err != nil {
 		return res, errors.Join(err, t.rollback())
 	}

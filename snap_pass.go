@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/internal/write"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -33,8 +34,8 @@ type transactionReader interface {
 type notePasses struct {
 	transactions transactionReader
 
-	passes passConn // held before turns
-	aside  passConn // of who has the turn alone
+	passes write.PassConn // held before turns
+	aside  write.PassConn // of who has the turn alone
 
 	written, covered atomic.Uint64 // local writes, and those of them that are in batches
 	wake             chan struct{} // capacity 1
@@ -104,13 +105,13 @@ func (s *snapSide) runPasses(ctx context.Context) {
 	if s.unmade() > 0 {
 		s.pass(last)
 	}
-	s.batcher.passes.close(s.f.node)
-	s.batcher.aside.close(s.f.node)
+	s.batcher.passes.Close(s.f.node)
+	s.batcher.aside.Close(s.f.node)
 }
 
 // pass makes batches of what was committed before it.
 func (s *snapSide) pass(ctx context.Context) error {
-	return s.batcher.passes.with(ctx, s.f.node, func(c *sql.Conn) error {
+	return s.batcher.passes.With(ctx, s.f.node, func(c *sql.Conn) error {
 		done, err := s.turns.write(ctx)
 		if err != nil {
 			return err
@@ -161,7 +162,7 @@ func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch, err 
 // passAside is a pass for who has the turn alone, if any of the tables has notes: a transaction of its own, which sees
 // nothing of the one that is being applied.
 func (s *snapSide) passAside(ctx context.Context, tables []*dialect.Table) (made []*batch, err error) {
-	err = s.batcher.aside.with(ctx, s.f.node, func(c *sql.Conn) error {
+	err = s.batcher.aside.With(ctx, s.f.node, func(c *sql.Conn) error {
 		noted, err := s.f.node.Engine.Noted(ctx, c, tables)
 		if err != nil || len(noted) == 0 {
 			return err

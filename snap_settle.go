@@ -13,6 +13,7 @@ import (
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/internal/write"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -363,7 +364,7 @@ func aboutRows(err error) bool {
 
 // refusable tells a statement that the database refuses from a database that does not work.
 func refusable(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrBusy) || errors.Is(err, ErrClosed) || nodeFailed(err) || isBusy(err) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrBusy) || errors.Is(err, ErrClosed) || nodeFailed(err) || write.IsBusy(err) {
 		return false
 	}
 	var coded interface{ Code() int }

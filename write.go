@@ -15,6 +15,7 @@ import (
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/internal/write"
 )
 
 // writePath takes a Cluster's writes to where they belong. There is one for each place that can be.
@@ -75,7 +76,7 @@ func (c *Cluster) wrote(ctx context.Context) error {
 }
 
 // conn takes a connection for one statement. It goes back by giveBack, with release.
-func (p *pooledWrites) conn(ctx context.Context) (c ownConn, release func() (killed bool), err error) {
+func (p *pooledWrites) conn(ctx context.Context) (c write.Conn, release func() (killed bool), err error) {
 	if c, err = p.m.writeConn(ctx); err != nil {
 		return c, nil, err
 	}
@@ -90,7 +91,7 @@ func (p *pooledWrites) exec(ctx context.Context, query string, args []any) (sql.
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.exec(ctx, query, args)
+	res, err := c.Exec(ctx, query, args)
 	if err == nil {
 		err = p.c.leftOpen(ctx, c.Conn, query)
 	}
@@ -189,7 +190,7 @@ func (t *poolTx) leave() {
 // groupedWrites writes on a database with one writer.
 type groupedWrites struct {
 	c      *Cluster
-	w      *groupWriter
+	w      *write.Group
 	wrote  func(ctx context.Context, pos Position) error // after each commit
 	change func(ctx context.Context, on *sql.Conn, query string, args []any) error
 	// settle ships schema statements that a transaction has run, before its commit.
@@ -197,7 +198,7 @@ type groupedWrites struct {
 }
 
 func (g *groupedWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	res, pos, err := g.w.exec(ctx, query, args)
+	res, pos, err := g.w.Exec(ctx, query, args)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +207,7 @@ func (g *groupedWrites) exec(ctx context.Context, query string, args []any) (sql
 
 func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
 	if on != nil {
-		hidden, err := hides(ctx, g.w.node, on, query)
+		hidden, err := hides(ctx, g.w.Node, on, query)
 		if err != nil {
 			return nil, err
 		}
@@ -214,7 +215,7 @@ func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, query string, 
 			return on.ExecContext(ctx, query, args...)
 		}
 		if g.settle != nil { // it will not be refused anyway, as elsewhere than on a master
-			if err := refuseOpen(ctx, g.w.node, on, query); err != nil {
+			if err := refuseOpen(ctx, g.w.Node, on, query); err != nil {
 				return nil, err
 			}
 		}
@@ -261,8 +262,8 @@ func (g *groupedWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, er
 	ready := make(chan *sql.Conn, 1)
 	finished := make(chan error, 1)
 	t.tasks.Go(func() {
-		finished <- g.w.with(ctx, func(c *sql.Conn) error {
-			if err := g.w.begin(ctx); err != nil {
+		finished <- g.w.With(ctx, func(c *sql.Conn) error {
+			if err := g.w.Begin(ctx); err != nil {
 				return err
 			}
 			ready <- c
@@ -289,7 +290,7 @@ func (t *leaseTx) serve(c *sql.Conn) error {
 	select {
 	case end := <-t.end:
 		return end(c)
-	case <-t.g.w.closing:
+	case <-t.g.w.Closing:
 	}
 	patience := closeTimeout
 	if errors.Is(context.Cause(t.ctx), ErrClosed) {
@@ -323,7 +324,7 @@ type leaseTx struct {
 // check notes that the database has given up the whole transaction (OR ROLLBACK, an interrupt, a
 // COMMIT in a text): what followed would commit by itself, statement by statement.
 func (t *leaseTx) check(err error) error {
-	if t.lost == nil && !t.g.w.inTransaction() {
+	if t.lost == nil && !t.g.w.InTransaction() {
 		t.lost = errors.Join(fmt.Errorf("%w: the database has ended the transaction; roll it back and begin again", sql.ErrTxDone), err)
 	}
 	return t.lost
@@ -344,7 +345,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 			return nil, fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 		}
 		s := dialect.Statement{SQL: query}
-		if err := t.g.w.node.Engine.Run(ctx, t.conn, &s); err != nil {
+		if err := t.g.w.Node.Engine.Run(ctx, t.conn, &s); err != nil {
 			return nil, err
 		}
 		t.schema = append(t.schema, s)
@@ -359,8 +360,8 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	t.dirty = true
 	var res sql.Result
 	var err error
-	if number := t.g.w.number(); number != 0 {
-		res, err = keys.Exec(ctx, t.g.w.node, t.conn, number, query, args)
+	if number := t.g.w.Number(); number != 0 {
+		res, err = keys.Exec(ctx, t.g.w.Node, t.conn, number, query, args)
 	} else {
 		res, err = t.conn.ExecContext(ctx, query, args...)
 	}
@@ -421,9 +422,9 @@ func (t *leaseTx) keyedRows(ctx context.Context, query string, args []any, lasti
 	w := t.g.w
 	var tables []*dialect.Table
 	if len(t.schema) == 0 {
-		tables = w.node.Tables.Load().Replicated()
+		tables = w.Node.Tables.Load().Replicated()
 	}
-	rows, err := rowsKeyed(ctx, w.node, t.conn, tables, w.number(), query, args, lasting)
+	rows, err := rowsKeyed(ctx, w.Node, t.conn, tables, w.Number(), query, args, lasting)
 	if err != nil {
 		t.check(err)
 	}
@@ -441,16 +442,16 @@ func (t *leaseTx) commit() error {
 		case err != nil:
 		case len(t.schema) > 0:
 			committed, err = t.g.settle(ctx, c, t.schema)
-		case t.g.w.hooks.commit != nil:
-			if t.g.w.hooks.each != nil {
-				err = t.g.w.hooks.each(ctx, c, dialect.Program{})
+		case t.g.w.Hooks.Commit != nil:
+			if t.g.w.Hooks.Each != nil {
+				err = t.g.w.Hooks.Each(ctx, c, dialect.Program{})
 			}
 			if err == nil {
-				committed, err = t.g.w.hooks.commit(ctx, c)
+				committed, err = t.g.w.Hooks.Commit(ctx, c)
 			}
 		}
 		if err == nil {
-			err = t.g.w.node.Engine.Commit(ctx, c, dialect.Write)
+			err = t.g.w.Node.Engine.Commit(ctx, c, dialect.Write)
 		}
 		if err != nil {
 			return errors.Join(err, store.Rollback(c))
@@ -483,3 +484,12 @@ type noResult struct{}
 
 func (noResult) LastInsertId() (int64, error) { return 0, nil }
 func (noResult) RowsAffected() (int64, error) { return 0, nil }
+
+// writeConn takes a connection for a user's write on a master with many writers.
+func (m *master) writeConn(ctx context.Context) (write.Conn, error) {
+	number := int64(0)
+	if m.seq.sharesKeys() {
+		number = keys.FirstSnap - 1
+	}
+	return m.own.Conn(ctx, m.seq.node.DB, number)
+}

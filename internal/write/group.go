@@ -1,4 +1,6 @@
-package ddb
+// Package write is how a node writes to its own database: through the one connection of a database with a single writer (Group), or through
+// those of a pool (Pool), and who has the turn to make a pass (PassConn). The invariants W1 to W4 stand below.
+package write
 
 import (
 	"context"
@@ -12,10 +14,17 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/journal"
 )
 
-// groupWriter owns the only write connection of a single-writer database.
+const (
+	maxGroup   = 256             // statements that share one commit
+	endTimeout = 5 * time.Second // for what must be put back when a caller has gone
+)
+
+// Group owns the only write connection of a single-writer database.
 // Autocommit statements that wait together share one commit, and so one disk
 // sync; each caller still gets its own result or error. Invariants:
 //
@@ -28,13 +37,13 @@ import (
 //	    has no company commits by itself instead, and a pass collects its notes soon after.
 //	W4  Whoever holds turn owns the connection and the statements: the writer's goroutine,
 //	    or a caller who found no other and spares the way there and back.
-type groupWriter struct {
-	opts     Options
-	node     *store.Store
+type Group struct {
+	busy     time.Duration // how long a write waits for another transaction
+	Node     *store.Store
 	requests chan *writeRequest
-	closing  chan struct{} // closed when the writer is to stop
+	Closing  chan struct{} // closed when the writer is to stop
 	stopped  chan struct{} // closed when it has
-	hooks    writeHooks
+	Hooks    Hooks
 	lone     atomic.Bool                   // the last group had one member: nobody is kept from sharing a commit
 	timeout  atomic.Pointer[chan struct{}] // see patience
 
@@ -45,19 +54,19 @@ type groupWriter struct {
 	stmts map[string]*preparedWrite
 }
 
-// writeHooks is what the role adds to each transaction.
-type writeHooks struct {
-	// admit may refuse a write before it runs.
-	admit func() error
-	// each runs inside the transaction after every statement, of which p is known.
-	each func(ctx context.Context, c *sql.Conn, p dialect.Program) error
-	// number tells whose keys new rows get, 0 for those that the database hands out (internal/keys). Nil: 0.
-	number func() int64
-	// alone reports whether a statement may commit by itself, and wrote is told when one has. Nil: none may.
-	alone func() bool
-	wrote func()
-	// commit runs before the commit (W3) and returns what to do after it.
-	commit func(ctx context.Context, c *sql.Conn) (committed func() Position, err error)
+// Hooks is what the role adds to each transaction.
+type Hooks struct {
+	// Admit may refuse a write before it runs.
+	Admit func() error
+	// Each runs inside the transaction after every statement, of which p is known.
+	Each func(ctx context.Context, c *sql.Conn, p dialect.Program) error
+	// Number tells whose keys new rows get, 0 for those that the database hands out (internal/keys). Nil: 0.
+	Number func() int64
+	// Alone reports whether a statement may commit by itself, and wrote is told when one has. Nil: none may.
+	Alone func() bool
+	Wrote func()
+	// Commit runs before the commit (W3) and returns what to do after it.
+	Commit func(ctx context.Context, c *sql.Conn) (committed func() journal.Position, err error)
 }
 
 // writeRequest is one statement, or a lease of the connection.
@@ -70,30 +79,31 @@ type writeRequest struct {
 	taken atomic.Bool // by the writer, or by the caller who has given up waiting
 
 	res  sql.Result
-	pos  Position
+	pos  journal.Position
 	err  error
 	done chan struct{} // closed when the fields above are final
 }
 
-func newGroupWriter(n *store.Store, o Options, hooks writeHooks) *groupWriter {
-	return &groupWriter{opts: o, node: n, hooks: hooks, closing: make(chan struct{}), stopped: make(chan struct{}),
+// NewGroup returns a writer that runs once Run is called. busy is how long a write waits for a transaction of another.
+func NewGroup(n *store.Store, busy time.Duration, hooks Hooks) *Group {
+	return &Group{busy: busy, Node: n, Hooks: hooks, Closing: make(chan struct{}), stopped: make(chan struct{}),
 		requests: make(chan *writeRequest, maxGroup), stmts: make(map[string]*preparedWrite)}
 }
 
-// exec runs one statement and returns after its commit.
-func (w *groupWriter) exec(ctx context.Context, query string, args []any) (sql.Result, Position, error) {
+// Exec runs one statement and returns after its commit.
+func (w *Group) Exec(ctx context.Context, query string, args []any) (sql.Result, journal.Position, error) {
 	r := &writeRequest{ctx: ctx, query: query, args: args, done: make(chan struct{})}
 	if w.atOnce(r) {
 		return r.res, r.pos, r.err
 	}
 	if err := w.submit(r); err != nil {
-		return nil, Position{}, err
+		return nil, journal.Position{}, err
 	}
 	return r.res, r.pos, r.err
 }
 
-// with leases the connection to f, which no other write overlaps.
-func (w *groupWriter) with(ctx context.Context, f func(c *sql.Conn) error) error {
+// With leases the connection to f, which no other write overlaps.
+func (w *Group) With(ctx context.Context, f func(c *sql.Conn) error) error {
 	r := &writeRequest{ctx: ctx, lease: f, done: make(chan struct{})}
 	if err := w.submit(r); err != nil {
 		return err
@@ -102,7 +112,7 @@ func (w *groupWriter) with(ctx context.Context, f func(c *sql.Conn) error) error
 }
 
 // atOnce runs the request on the caller's goroutine if there is one writer at present.
-func (w *groupWriter) atOnce(r *writeRequest) bool {
+func (w *Group) atOnce(r *writeRequest) bool {
 	if !w.lone.Load() || len(w.requests) > 0 || strings.Contains(r.query, ";") || !w.turn.TryLock() {
 		return false
 	}
@@ -115,28 +125,28 @@ func (w *groupWriter) atOnce(r *writeRequest) bool {
 		r.finish(err)
 		return true
 	}
-	if w.hooks.alone == nil || !w.hooks.alone() {
+	if w.Hooks.Alone == nil || !w.Hooks.Alone() {
 		w.group(r, func(int) *writeRequest { return nil })
 		return true
 	}
 	var spoiled bool
-	if spoiled, r.err = w.statement(r); isBusy(r.err) {
+	if spoiled, r.err = w.statement(r); IsBusy(r.err) {
 		r.err = errOtherWriter(r.err)
 	}
 	if r.err == nil || spoiled {
-		w.hooks.wrote()
+		w.Hooks.Wrote()
 	}
 	return true
 }
 
 func errOtherWriter(err error) error {
-	return fmt.Errorf("%w: another process writes to the database: %w", ErrBusy, err)
+	return fmt.Errorf("%w: another process writes to the database: %w", fault.ErrBusy, err)
 }
 
 // submit hands the request over and waits for its end. A request that waits behind an
 // open transaction is withdrawn by its context or the busy timeout; one that has
 // begun runs to its end, with its context to cut it short.
-func (w *groupWriter) submit(r *writeRequest) error {
+func (w *Group) submit(r *writeRequest) error {
 	start, patience := time.Now(), w.patience()
 	requests := w.requests
 	select {
@@ -153,16 +163,16 @@ func (w *groupWriter) submit(r *writeRequest) error {
 			requests = nil
 			continue
 		case <-patience:
-			if left := w.opts.BusyTimeout - time.Since(start); left > 0 { // it was another's
+			if left := w.busy - time.Since(start); left > 0 { // it was another's
 				own := make(chan struct{})
 				t := time.AfterFunc(left, func() { close(own) })
 				defer t.Stop()
 				patience = own
 				continue
 			}
-			reason = fmt.Errorf("%w: waited %v for an open transaction to end", ErrBusy, w.opts.BusyTimeout)
+			reason = fmt.Errorf("%w: waited %v for an open transaction to end", fault.ErrBusy, w.busy)
 		case <-w.stopped:
-			reason = ErrClosed
+			reason = fault.ErrClosed
 		case <-r.ctx.Done():
 			reason = context.Cause(r.ctx)
 		}
@@ -176,21 +186,21 @@ func (w *groupWriter) submit(r *writeRequest) error {
 
 // patience returns a channel that is closed when the busy timeout is over, or sooner: all who wait at one time share
 // one, as hardly any of them waits for so long and a timer for each would cost them more than the rest of submit.
-func (w *groupWriter) patience() <-chan struct{} {
+func (w *Group) patience() <-chan struct{} {
 	for {
 		if over := w.timeout.Load(); over != nil {
 			return *over
 		}
 		over := make(chan struct{})
 		if w.timeout.CompareAndSwap(nil, &over) {
-			time.AfterFunc(w.opts.BusyTimeout, func() { w.timeout.Store(nil); close(over) })
+			time.AfterFunc(w.busy, func() { w.timeout.Store(nil); close(over) })
 			return over
 		}
 	}
 }
 
-// run serves requests until ctx ends.
-func (w *groupWriter) run(ctx context.Context) {
+// Run serves requests until ctx ends.
+func (w *Group) Run(ctx context.Context) {
 	defer close(w.stopped)
 	defer func() {
 		w.turn.Lock()
@@ -198,7 +208,7 @@ func (w *groupWriter) run(ctx context.Context) {
 		w.over = true
 		w.drop()
 	}()
-	stop := context.AfterFunc(ctx, func() { close(w.closing) })
+	stop := context.AfterFunc(ctx, func() { close(w.Closing) })
 	defer stop()
 	for {
 		select {
@@ -213,7 +223,7 @@ func (w *groupWriter) run(ctx context.Context) {
 }
 
 // ready connects if need be. The caller holds turn.
-func (w *groupWriter) ready(r *writeRequest) error {
+func (w *Group) ready(r *writeRequest) error {
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
@@ -225,12 +235,12 @@ func (w *groupWriter) ready(r *writeRequest) error {
 	}
 	// Another connection may have changed tables. SQLite compiles statements by what a connection knows of them, and
 	// learns better only when one is run: without that an INSERT into a new column would fail.
-	_, _, err := w.node.Meta(r.ctx, w.conn, store.MetaNode)
+	_, _, err := w.Node.Meta(r.ctx, w.conn, store.MetaNode)
 	return err
 }
 
 // serve runs a request and those that it may share a commit with. The caller holds turn.
-func (w *groupWriter) serve(r *writeRequest) {
+func (w *Group) serve(r *writeRequest) {
 	if !r.taken.CompareAndSwap(false, true) {
 		return
 	}
@@ -254,44 +264,44 @@ func (r *writeRequest) finish(err error) {
 	close(r.done)
 }
 
-func (w *groupWriter) connect(ctx context.Context) error {
+func (w *Group) connect(ctx context.Context) error {
 	if w.conn != nil {
 		return nil
 	}
-	limit, cancel := context.WithTimeout(ctx, w.opts.BusyTimeout)
+	limit, cancel := context.WithTimeout(ctx, w.busy)
 	defer cancel()
-	c, err := w.node.Engine.Conn(limit, dialect.Write)
+	c, err := w.Node.Engine.Conn(limit, dialect.Write)
 	if err != nil {
 		if limit.Err() != nil && ctx.Err() == nil {
 			err = fmt.Errorf("%w: no connection of the pool was free for %v; ddb needs up to 4 of its own beside those that the program keeps (SetMaxOpenConns): %w",
-				ErrBusy, w.opts.BusyTimeout, err)
+				fault.ErrBusy, w.busy, err)
 		}
-		return fmt.Errorf("ddb: node %s: connect: %w", w.node.ID, err)
+		return fmt.Errorf("ddb: node %s: connect: %w", w.Node.ID, err)
 	}
 	w.conn = c
 	return nil
 }
 
 // usable reports whether the connection answers and is outside any transaction.
-func (w *groupWriter) usable() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+func (w *Group) usable() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
 	return w.conn.PingContext(ctx) == nil && store.Rollback(w.conn) == nil
 }
 
-func (w *groupWriter) drop() {
-	w.forgetStatements()
+func (w *Group) drop() {
+	w.ForgetStatements()
 	if w.conn != nil {
-		w.node.Engine.Release(w.conn)
+		w.Node.Engine.Release(w.conn)
 		w.conn = nil
 	}
 }
 
 // group runs the request and those that more gives in one transaction.
-func (w *groupWriter) group(first *writeRequest, more func(have int) *writeRequest) {
+func (w *Group) group(first *writeRequest, more func(have int) *writeRequest) {
 	var next *writeRequest // a lease that ended the gathering
 	members := make([]*writeRequest, 0, 8)
-	err := w.begin(first.ctx)
+	err := w.Begin(first.ctx)
 	if err != nil {
 		first.finish(err)
 		return
@@ -307,7 +317,7 @@ func (w *groupWriter) group(first *writeRequest, more func(have int) *writeReque
 		}
 		members = append(members, r)
 		var spoiled bool
-		if spoiled, r.err = w.statement(r); spoiled || r.err != nil && !w.inTransaction() {
+		if spoiled, r.err = w.statement(r); spoiled || r.err != nil && !w.InTransaction() {
 			lost = true
 			break
 		}
@@ -330,7 +340,7 @@ func (w *groupWriter) group(first *writeRequest, more func(have int) *writeReque
 
 // waiting returns a request that is waiting, or nil. Before it gives up it lets those run
 // who were told of the last commit and are about to write again.
-func (w *groupWriter) waiting(have int) *writeRequest {
+func (w *Group) waiting(have int) *writeRequest {
 	if have >= maxGroup {
 		return nil
 	}
@@ -345,16 +355,16 @@ func (w *groupWriter) waiting(have int) *writeRequest {
 	return nil
 }
 
-// begin opens the transaction of a group.
-func (w *groupWriter) begin(ctx context.Context) error {
-	if w.hooks.admit != nil {
-		if err := w.hooks.admit(); err != nil {
+// Begin opens the transaction of a group.
+func (w *Group) Begin(ctx context.Context) error {
+	if w.Hooks.Admit != nil {
+		if err := w.Hooks.Admit(); err != nil {
 			return err
 		}
 	}
 	// The database's own busy timeout limits the wait.
-	if err := w.node.Engine.Begin(context.WithoutCancel(ctx), w.conn, dialect.Write); err != nil {
-		if isBusy(err) {
+	if err := w.Node.Engine.Begin(context.WithoutCancel(ctx), w.conn, dialect.Write); err != nil {
+		if IsBusy(err) {
 			return errOtherWriter(err)
 		}
 		return err
@@ -362,9 +372,9 @@ func (w *groupWriter) begin(ctx context.Context) error {
 	return nil
 }
 
-// inTransaction reports whether the transaction is still open after an error.
-func (w *groupWriter) inTransaction() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+// InTransaction reports whether the transaction is still open after an error.
+func (w *Group) InTransaction() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
 	_, err := w.conn.ExecContext(ctx, "BEGIN")
 	if err == nil {
@@ -375,17 +385,17 @@ func (w *groupWriter) inTransaction() bool {
 }
 
 // commit ends the group's transaction and tells its members.
-func (w *groupWriter) commit(members []*writeRequest) error {
+func (w *Group) commit(members []*writeRequest) error {
 	// Nothing in here waits for anybody. A context that can end costs the driver a goroutine for each statement.
 	ctx := context.Background()
-	committed := func() Position { return Position{} }
-	if w.hooks.commit != nil {
+	committed := func() journal.Position { return journal.Position{} }
+	if w.Hooks.Commit != nil {
 		var err error
-		if committed, err = w.hooks.commit(ctx, w.conn); err != nil {
+		if committed, err = w.Hooks.Commit(ctx, w.conn); err != nil {
 			return err
 		}
 	}
-	if err := w.node.Engine.Commit(ctx, w.conn, dialect.Write); err != nil {
+	if err := w.Node.Engine.Commit(ctx, w.conn, dialect.Write); err != nil {
 		return err
 	}
 	pos := committed()
@@ -397,10 +407,10 @@ func (w *groupWriter) commit(members []*writeRequest) error {
 }
 
 // again runs each of the members in a transaction of its own (W2).
-func (w *groupWriter) again(members []*writeRequest) {
+func (w *Group) again(members []*writeRequest) {
 	for _, r := range members {
 		r.res, r.err = nil, nil // what the first attempt came to counts no more
-		if err := w.begin(r.ctx); err != nil {
+		if err := w.Begin(r.ctx); err != nil {
 			r.finish(err)
 			continue
 		}
@@ -417,8 +427,8 @@ func (w *groupWriter) again(members []*writeRequest) {
 	}
 }
 
-// isBusy recognises the errors of a database that another connection has locked.
-func isBusy(err error) bool {
+// IsBusy recognises the errors of a database that another connection has locked.
+func IsBusy(err error) bool {
 	var coded interface{ Code() int }
 	if errors.As(err, &coded) {
 		switch coded.Code() & 0xff {

@@ -1,4 +1,4 @@
-package ddb
+package write
 
 import (
 	"context"
@@ -14,10 +14,10 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 )
 
-// ownConns knows the connections of a pool through which ddb writes on a database with many writers: what each was
+// Pool knows the connections of a pool through which ddb writes on a database with many writers: what each was
 // told, so that it is told once, and the statements that it holds compiled. A driver that compiles a statement for
 // each use, as go-sql-driver/mysql does for those with arguments, needs three round trips for it; these need one.
-type ownConns struct {
+type Pool struct {
 	mu    sync.Mutex
 	known map[any]*connState // by the driver's connection
 }
@@ -33,7 +33,7 @@ const (
 // connState is what is known of one connection. Only who holds the connection uses it.
 type connState struct {
 	number   int64 // of the node whose keys it hands out; 0: none
-	single   bool  // its statements are marked as transactions by themselves: see snapWrites
+	Single   bool  // its statements are marked as transactions by themselves: see snapWrites
 	compiles bool
 	compiled []compiledStmt // the one used last is first
 }
@@ -43,17 +43,17 @@ type compiledStmt struct {
 	stmt driver.Stmt
 }
 
-// ownConn is a connection of a pool with what is known of it.
-type ownConn struct {
+// Conn is a connection of a pool with what is known of it.
+type Conn struct {
 	*sql.Conn
 	*connState
 }
 
-// conn takes a connection from the pool whose handed-out keys are the node's. number is 0 while it has none.
-func (o *ownConns) conn(ctx context.Context, db *sql.DB, number int64) (ownConn, error) {
+// Conn takes a connection from the pool whose handed-out keys are the node's. number is 0 while it has none.
+func (o *Pool) Conn(ctx context.Context, db *sql.DB, number int64) (Conn, error) {
 	c, err := db.Conn(ctx)
 	if err != nil {
-		return ownConn{}, err
+		return Conn{}, err
 	}
 	var s *connState
 	err = c.Raw(func(dc any) error {
@@ -75,13 +75,13 @@ func (o *ownConns) conn(ctx context.Context, db *sql.DB, number int64) (ownConn,
 	}
 	if err != nil {
 		store.Drop(c) // it counts as told
-		return ownConn{}, err
+		return Conn{}, err
 	}
-	return ownConn{c, s}, nil
+	return Conn{c, s}, nil
 }
 
-// exec is ExecContext with a statement that stays compiled.
-func (c ownConn) exec(ctx context.Context, query string, args []any) (res sql.Result, err error) {
+// Exec is ExecContext with a statement that stays compiled.
+func (c Conn) Exec(ctx context.Context, query string, args []any) (res sql.Result, err error) {
 	if !c.compiles || len(args) == 0 || len(query) > compiledText {
 		return c.ExecContext(ctx, query, args...)
 	}
@@ -174,13 +174,4 @@ func bind(dc any, stmt driver.Stmt, args []any) (values []driver.NamedValue, ok 
 		}
 	}
 	return values, true
-}
-
-// writeConn takes a connection for a user's write on a master with many writers.
-func (m *master) writeConn(ctx context.Context) (ownConn, error) {
-	number := int64(0)
-	if m.seq.sharesKeys() {
-		number = keys.FirstSnap - 1
-	}
-	return m.own.conn(ctx, m.seq.node.DB, number)
 }

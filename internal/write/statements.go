@@ -1,4 +1,4 @@
-package ddb
+package write
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"github.com/ddb-project/ddb/internal/keys"
 )
 
-const stmtCache = 128 // prepared statements kept on the write connection
+const StmtCache = 128 // prepared statements kept on the write connection
 
 // preparedWrite is a statement of the write connection.
 type preparedWrite struct {
@@ -18,7 +18,7 @@ type preparedWrite struct {
 
 // statement runs one statement of a group. It is spoiled if it has run but what the role
 // adds to it has failed, so that it must not be committed.
-func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
+func (w *Group) statement(r *writeRequest) (spoiled bool, err error) {
 	if err := r.ctx.Err(); err != nil {
 		return false, err
 	}
@@ -30,8 +30,8 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 	if s != nil && s.Brief {
 		ctx = context.Background() // one that can end costs the driver a goroutine for each execution
 	}
-	number := w.number()
-	watch, err := keys.WatchMoves(ctx, w.node, w.conn, number, r.query)
+	number := w.Number()
+	watch, err := keys.WatchMoves(ctx, w.Node, w.conn, number, r.query)
 	if err != nil {
 		return false, err
 	}
@@ -44,34 +44,34 @@ func (w *groupWriter) statement(r *writeRequest) (spoiled bool, err error) {
 		return false, err
 	}
 	if number != 0 {
-		if err = watch.Check(ctx, w.node, w.conn, r.query); err == nil {
-			r.res, err = keys.Moved(ctx, w.node, w.conn, number, r.query, r.res)
+		if err = watch.Check(ctx, w.Node, w.conn, r.query); err == nil {
+			r.res, err = keys.Moved(ctx, w.Node, w.conn, number, r.query, r.res)
 		}
 		if err != nil {
 			return true, err
 		}
 	}
-	if w.hooks.each != nil {
+	if w.Hooks.Each != nil {
 		var p dialect.Program
 		if s != nil {
 			p = s.Program
 		}
-		err = w.hooks.each(ctx, w.conn, p)
+		err = w.Hooks.Each(ctx, w.conn, p)
 	}
 	return err != nil, err
 }
 
-// number returns the number of the node whose keys new rows get, or 0.
-func (w *groupWriter) number() int64 {
-	if w.hooks.number == nil {
+// Number returns the number of the node whose keys new rows get, or 0.
+func (w *Group) Number() int64 {
+	if w.Hooks.Number == nil {
 		return 0
 	}
-	return w.hooks.number()
+	return w.Hooks.Number()
 }
 
 // prepared returns the request's statement from the cache, or nil for one that is better run directly: several
 // statements in one string, or one never seen before.
-func (w *groupWriter) prepared(r *writeRequest) (*preparedWrite, error) {
+func (w *Group) prepared(r *writeRequest) (*preparedWrite, error) {
 	w.forgetOutdated()
 	s, known := w.stmts[r.query]
 	switch {
@@ -87,7 +87,7 @@ func (w *groupWriter) prepared(r *writeRequest) (*preparedWrite, error) {
 		w.stmts[r.query] = s
 		return s, nil
 	}
-	if len(w.stmts) >= stmtCache {
+	if len(w.stmts) >= StmtCache {
 		for q, s := range w.stmts {
 			if s != nil {
 				s.Close()
@@ -100,9 +100,9 @@ func (w *groupWriter) prepared(r *writeRequest) (*preparedWrite, error) {
 	return nil, nil
 }
 
-func (w *groupWriter) compile(r *writeRequest) (_ *preparedWrite, err error) {
+func (w *Group) compile(r *writeRequest) (_ *preparedWrite, err error) {
 	s := new(preparedWrite)
-	if e, ok := w.node.Engine.(dialect.Compiler); ok {
+	if e, ok := w.Node.Engine.(dialect.Compiler); ok {
 		s.Stmt, s.Program, err = e.Compile(r.ctx, w.conn, r.query, r.args)
 	} else {
 		s.Stmt, err = w.conn.PrepareContext(r.ctx, r.query)
@@ -114,18 +114,18 @@ func (w *groupWriter) compile(r *writeRequest) (_ *preparedWrite, err error) {
 }
 
 // forgetOutdated empties the cache if tables have changed since it was filled, which it reports.
-func (w *groupWriter) forgetOutdated() bool {
-	cat := w.node.Tables.Load()
+func (w *Group) forgetOutdated() bool {
+	cat := w.Node.Tables.Load()
 	if cat == w.cat {
 		return false
 	}
-	w.forgetStatements()
+	w.ForgetStatements()
 	w.cat = cat
 	return true
 }
 
-// forgetStatements empties the cache, since tables have changed.
-func (w *groupWriter) forgetStatements() {
+// ForgetStatements empties the cache, since tables have changed.
+func (w *Group) ForgetStatements() {
 	for _, s := range w.stmts {
 		if s != nil {
 			s.Close()

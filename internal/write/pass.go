@@ -1,4 +1,4 @@
-package ddb
+package write
 
 import (
 	"context"
@@ -6,11 +6,12 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
-// passConn makes passes serial where the database has many writers, and keeps their connection between them.
-type passConn struct {
+// PassConn makes passes serial where the database has many writers, and keeps their connection between them.
+type PassConn struct {
 	// turn holds a token while a pass runs. It is a channel for those who wait to heed their contexts: the pass may be
 	// an ALTER of hours.
 	turn   chan struct{}
@@ -18,10 +19,11 @@ type passConn struct {
 	closed bool      // the same
 }
 
-func newPassConn() passConn { return passConn{turn: make(chan struct{}, 1)} }
+// NewPassConn returns one that nobody holds yet.
+func NewPassConn() PassConn { return PassConn{turn: make(chan struct{}, 1)} }
 
-// with runs f alone. The connection is given up if f fails.
-func (p *passConn) with(ctx context.Context, n *store.Store, f func(c *sql.Conn) error) error {
+// With runs f alone. The connection is given up if f fails.
+func (p *PassConn) With(ctx context.Context, n *store.Store, f func(c *sql.Conn) error) error {
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -29,7 +31,7 @@ func (p *passConn) with(ctx context.Context, n *store.Store, f func(c *sql.Conn)
 	}
 	defer func() { <-p.turn }()
 	if p.closed {
-		return ErrClosed
+		return fault.ErrClosed
 	}
 	if p.conn == nil {
 		// What ended the last one may have ended the lock too.
@@ -49,15 +51,15 @@ func (p *passConn) with(ctx context.Context, n *store.Store, f func(c *sql.Conn)
 	return err
 }
 
-// close waits for the pass that runs. There is none after it.
-func (p *passConn) close(n *store.Store) {
+// Close waits for the pass that runs. There is none after it.
+func (p *PassConn) Close(n *store.Store) {
 	p.turn <- struct{}{} // whoever has it gives it back
 	defer func() { <-p.turn }()
 	p.closed = true
 	p.drop(n)
 }
 
-func (p *passConn) drop(n *store.Store) {
+func (p *PassConn) drop(n *store.Store) {
 	if p.conn != nil {
 		n.Engine.Release(p.conn)
 		p.conn = nil
