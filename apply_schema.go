@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -104,7 +105,7 @@ func (a *applier) schemaMark(ctx context.Context) (string, error) {
 		fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00", o.Kind, o.Database, o.Name, o.SQL)
 	}
 	for _, t := range tables {
-		fmt.Fprintf(h, "%s\x00%s\x00%s\x00", t.Database, t.Name, identity(t))
+		fmt.Fprintf(h, "%s\x00%s\x00%s\x00", t.Database, t.Name, schema.Identity(t))
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

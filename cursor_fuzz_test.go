@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -49,9 +50,9 @@ func FuzzCursor(f *testing.F) {
 		if refusedWell(t, err) {
 			return
 		}
-		s.resumable(ctx, &from, schemaRecord{}, cat)
+		s.resumable(ctx, &from, schema.Record{}, cat)
 		from.Base = base
-		if !s.resumable(ctx, &from, schemaRecord{}, cat) || from.Table == "" {
+		if !s.resumable(ctx, &from, schema.Record{}, cat) || from.Table == "" {
 			return
 		}
 		for _, tab := range cat.Replicated() {

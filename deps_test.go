@@ -50,7 +50,7 @@ var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
 		own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/keys", "internal/link", "internal/memory", "internal/mysql", "internal/remote", "internal/rights",
-			"internal/sqlclass", "internal/sqlite", "internal/store", "internal/watch", "internal/wire", "internal/write"},
+			"internal/schema", "internal/sqlclass", "internal/sqlite", "internal/store", "internal/watch", "internal/wire", "internal/write"},
 		modules: []string{cborModule, compressModule, hclogModule, mysqlModule, sqliteModule, syncModule, timeModule},
 	},
 
@@ -84,9 +84,10 @@ var importRules = map[string]importRule{
 	"internal/mysql":              {own: []string{"dialect", "internal/mysql/..."}},
 
 	// The parts of a node, bottom up.
-	"internal/keys":  {own: []string{"dialect", "health", "journal", "internal/fault", "internal/sqlclass", "internal/store", "internal/watch"}},
-	"internal/link":  {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire"}, modules: []string{hclogModule}},
-	"internal/write": {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/mysql", "internal/sqlclass", "internal/store"}},
+	"internal/keys":   {own: []string{"dialect", "health", "journal", "internal/fault", "internal/sqlclass", "internal/store", "internal/watch"}},
+	"internal/link":   {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire"}, modules: []string{hclogModule}},
+	"internal/write":  {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/mysql", "internal/sqlclass", "internal/store"}},
+	"internal/schema": {own: []string{"dialect", "journal", "internal/sqlclass", "internal/store"}},
 	"internal/store": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/mysql", "internal/rights", "internal/sqlclass",
 		"internal/sqlite", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},
 

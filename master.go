@@ -14,6 +14,7 @@ import (
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -188,27 +189,27 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 	if err := m.loadFollowers(ctx, c); err != nil {
 		return err
 	}
-	st, err := readSchemaState(ctx, m.seq.node, c)
+	st, err := schema.Read(ctx, m.seq.node, c)
 	if err != nil {
 		return err
 	}
-	if err := m.seq.node.Engine.InstallCapture(ctx, c, st.cat.Replicated(), dialect.Keys); err != nil {
+	if err := m.seq.node.Engine.InstallCapture(ctx, c, st.Cat.Replicated(), dialect.Keys); err != nil {
 		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.ID, err)
 	}
-	if err := m.seq.installKeys(ctx, c, st.cat.Replicated()); err != nil {
+	if err := m.seq.installKeys(ctx, c, st.Cat.Replicated()); err != nil {
 		return err
 	}
 	if err := m.seq.refuse(ctx, c, nil, st, nil); err != nil {
 		return err
 	}
-	rec, recorded, err := store.Value[schemaRecord](ctx, m.seq.node, c, store.MetaSchema)
+	rec, recorded, err := store.Value[schema.Record](ctx, m.seq.node, c, store.MetaSchema)
 	if err != nil {
 		return err
 	}
 	var done *passResult
 	err = m.seq.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
 		if !recorded {
-			if err = m.seq.node.SetValue(ctx, c, store.MetaSchema, st.record(0)); err != nil {
+			if err = m.seq.node.SetValue(ctx, c, store.MetaSchema, st.Record(0)); err != nil {
 				return err
 			}
 			if was == Replica {
@@ -232,7 +233,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		m.seq.publish(done, 0)
 		return nil
 	}
-	if d := compare(rec, st, told{}); len(d.statements)+len(d.rebuild) > 0 {
+	if d := schema.Compare(rec, st, schema.Told{}); len(d.Statements)+len(d.Rebuild) > 0 {
 		return m.seq.reconcile(ctx, c)
 	}
 	return nil
@@ -241,7 +242,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 // forgetBare takes tables that have lost their capture out of the record, so that they are
 // shipped whole, before capturing them again hides the loss.
 func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *store.Catalogue) error {
-	rec, recorded, err := store.Value[schemaRecord](ctx, m.seq.node, c, store.MetaSchema)
+	rec, recorded, err := store.Value[schema.Record](ctx, m.seq.node, c, store.MetaSchema)
 	if err != nil || !recorded {
 		return err
 	}

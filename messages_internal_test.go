@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -151,6 +152,6 @@ func TestHostileCursor(t *testing.T) {
 		{link.Cursor{Base: Position{LSN: loading}}, false},
 		{link.Cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN}}, false},
 	} {
-		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.Cursor, schemaRecord{}, c.m.seq.node.Tables.Load()), "%+v", from)
+		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.Cursor, schema.Record{}, c.m.seq.node.Tables.Load()), "%+v", from)
 	}
 }

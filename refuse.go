@@ -9,19 +9,15 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
-// stays reports whether objects of that kind are not replicated.
-func stays(object string) bool {
-	return object == "EVENT" || object == "SEQUENCE" || strings.HasPrefix(object, "PACKAGE")
-}
-
 // refuseKind refuses to make what followers would not get.
 func refuseKind(n *store.Store, query string) error {
 	info, err := sqlclass.ParseSchema(store.ClassOf(n.Dialect.Name()), query)
-	if err != nil || info.Verb != "CREATE" || !stays(info.Object) {
+	if err != nil || info.Verb != "CREATE" || !schema.Stays(info.Object) {
 		return nil // others may be changed and dropped where they are
 	}
 	reason := "create it as functions and procedures"
@@ -62,9 +58,9 @@ func (m *master) refuseKeyless(ctx context.Context, query string) error {
 
 // refuse undoes a statement that made a table which cannot be replicated, and no other table: only one that was not
 // there before is dropped. What was refused before may be changed as its owner likes.
-func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *store.Catalogue, st *schemaState, statements []dialect.Statement) error {
+func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *store.Catalogue, st *schema.State, statements []dialect.Statement) error {
 	if len(statements) == 0 {
-		for _, t := range st.cat.List {
+		for _, t := range st.Cat.List {
 			if t.Refusal != "" {
 				s.node.Log.Warn("a table is not replicated", "table", s.node.Name(t), "reason", t.Refusal)
 			}
@@ -88,7 +84,7 @@ func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *store.Catal
 			continue
 		}
 		for _, n := range named {
-			t := s.named(st.cat, statements[i].Database, n, same)
+			t := s.named(st.Cat, statements[i].Database, n, same)
 			if t == nil || t.Refusal == "" {
 				continue
 			}

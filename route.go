@@ -365,3 +365,16 @@ func nodeFailed(err error) bool {
 	}
 	return false
 }
+
+// unknownThere tells the error of a node that does not have a table, a view's table or a database.
+func unknownThere(err error) bool {
+	var my *mysql.MySQLError
+	if errors.As(err, &my) {
+		switch my.Number {
+		case 1049, 1146, 1356: // unknown database, no such table, a view without its tables
+			return true
+		}
+		return false
+	}
+	return err != nil && strings.Contains(err.Error(), "no such table: ")
+}

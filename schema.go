@@ -2,9 +2,7 @@ package ddb
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,9 +11,9 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
-	"github.com/ddb-project/ddb/journal"
 )
 
 // Schema statements are settled by comparison, never by trust in what was
@@ -24,73 +22,6 @@ import (
 // as the statement that made it where ddb ran it and it certainly does the same everywhere, else as the whole
 // table, definition and rows in one entry. So a crash between a statement and its entry, an ALTER by
 // another client and a table that existed before ddb all end the same way.
-
-// schemaRecord is the schema as followers know it.
-type schemaRecord struct {
-	Tables  map[string]string       `cbor:"1,keyasint"` // by tableName.key: identity
-	Objects map[string]objectRecord `cbor:"2,keyasint"` // by kind and name: everything but tables
-	LSN     LSN                     `cbor:"3,keyasint"` // last entry with a schema statement
-}
-
-type objectRecord struct {
-	Kind, Database, Name, Hash string
-}
-
-func (o objectRecord) key() string {
-	return o.Kind + " " + journal.TableName{Database: o.Database, Table: o.Name}.Key()
-}
-
-// schemaState is the schema as the database shows it.
-type schemaState struct {
-	node    *store.Store
-	cat     *store.Catalogue
-	objects []dialect.Object
-	kept    []string // names of what followers do not get
-}
-
-func readSchemaState(ctx context.Context, n *store.Store, q dialect.Querier) (*schemaState, error) {
-	cat, err := n.LoadTables(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	objects, err := n.Engine.Objects(ctx, q)
-	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: read schema: %w", n.ID, err)
-	}
-	st := &schemaState{node: n, cat: cat}
-	st.objects, st.kept = shippable(n, cat, objects)
-	return st, nil
-}
-
-func (s *schemaState) record(lsn LSN) schemaRecord {
-	r := schemaRecord{Tables: make(map[string]string), Objects: make(map[string]objectRecord), LSN: lsn}
-	for _, t := range s.cat.Replicated() {
-		if !t.Own {
-			r.Tables[s.node.Name(t).Key()] = identity(t)
-		}
-	}
-	for _, o := range s.objects {
-		if !partOfTable(o) {
-			h := sha256.Sum256([]byte(o.SQL))
-			r.Objects[objectKey(o)] = objectRecord{o.Kind, o.Database, o.Name, hex.EncodeToString(h[:8])}
-		}
-	}
-	return r
-}
-
-// identity changes with a table's definition, and when other rows have come into it unseen.
-func identity(t *dialect.Table) string {
-	if t.Incarnation == "" {
-		return t.Fingerprint
-	}
-	return t.Fingerprint + " " + t.Incarnation
-}
-
-func partOfTable(o dialect.Object) bool { return o.Kind == "table" || o.Kind == "index" }
-
-func objectKey(o dialect.Object) string {
-	return objectRecord{Kind: o.Kind, Database: o.Database, Name: o.Name}.key()
-}
 
 // reconcile ships what the database's schema shows beyond the record. The caller is inside exclusive.
 func (s *sequencer) reconcile(ctx context.Context, c *sql.Conn) error {
@@ -183,24 +114,24 @@ func (s *sequencer) unsettle() {
 // the statements name tables that only the program's session has.
 func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []dialect.Statement, mixed bool) (done *passResult, err error) {
 	before := s.node.Tables.Load()
-	st, err := readSchemaState(ctx, s.node, c)
+	st, err := schema.Read(ctx, s.node, c)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.refuse(ctx, c, before, st, statements); err != nil {
 		return nil, err
 	}
-	if err := s.node.Engine.InstallCapture(ctx, c, st.cat.Replicated(), dialect.Keys); err != nil {
+	if err := s.node.Engine.InstallCapture(ctx, c, st.Cat.Replicated(), dialect.Keys); err != nil {
 		return nil, fmt.Errorf("ddb: capture: %w", err)
 	}
-	if err := s.installKeys(ctx, c, st.cat.Replicated()); err != nil {
+	if err := s.installKeys(ctx, c, st.Cat.Replicated()); err != nil {
 		return nil, err
 	}
 	if err := s.renewVersion(ctx, c, st); err != nil {
 		return nil, err
 	}
-	s.node.Tables.Store(st.cat)
-	rec, _, err := store.Value[schemaRecord](ctx, s.node, c, store.MetaSchema)
+	s.node.Tables.Store(st.Cat)
+	rec, _, err := store.Value[schema.Record](ctx, s.node, c, store.MetaSchema)
 	if err != nil {
 		return nil, err
 	}
@@ -210,71 +141,71 @@ func (s *sequencer) settleSchema(ctx context.Context, c *sql.Conn, statements []
 	}
 	if !s.node.Engine.Transactional() {
 		err = s.node.TxOn(ctx, c, dialect.Pass, func() error {
-			noted, err := s.node.Engine.Noted(ctx, c, st.cat.Replicated())
+			noted, err := s.node.Engine.Noted(ctx, c, st.Cat.Replicated())
 			if err != nil {
 				return fmt.Errorf("ddb: pass: look for notes: %w", err)
 			}
-			t := told{}
+			t := schema.Told{}
 			if !mixed {
-				t = tell(rec, before, st, hints, noted)
+				t = schema.Tell(rec, before, st, hints, noted)
 			}
-			t.counters = len(statements) == 0
+			t.Counters = len(statements) == 0
 			done, err = s.shipSchema(ctx, c, rec, st, t)
 			return err
 		})
 		return done, err
 	}
-	if mixed || !s.repeatable(before, st.cat, statements) || concernsKept(before, st, rec, statements) {
-		return s.shipSchema(ctx, c, rec, st, told{})
+	if mixed || !s.repeatable(before, st.Cat, statements) || schema.ConcernsKept(before, st, rec, statements) {
+		return s.shipSchema(ctx, c, rec, st, schema.Told{})
 	}
 	// Rows may have come between a table and its triggers.
-	for _, t := range st.cat.Replicated() {
+	for _, t := range st.Cat.Replicated() {
 		if before.ByName[s.node.Name(t)] == nil {
 			if err := s.node.Engine.Touch(ctx, c, t, nil); err != nil {
 				return nil, fmt.Errorf("ddb: touch table %s: %w", t.Name, err)
 			}
 		}
 	}
-	return s.shipSchema(ctx, c, rec, st, told{statements: hints})
+	return s.shipSchema(ctx, c, rec, st, schema.Told{Statements: hints})
 }
 
 // renewVersion reads the version again, since the triggers that were made may count in it, unless the schema has changed
 // meanwhile: then the next pass looks at it.
-func (s *sequencer) renewVersion(ctx context.Context, c *sql.Conn, st *schemaState) error {
+func (s *sequencer) renewVersion(ctx context.Context, c *sql.Conn, st *schema.State) error {
 	version, err := s.node.Engine.Version(ctx, c)
 	if err != nil {
 		return fmt.Errorf("ddb: schema version: %w", err)
 	}
-	if version == st.cat.Version {
+	if version == st.Cat.Version {
 		return nil
 	}
 	if !s.node.Engine.Transactional() {
-		again, err := readSchemaState(ctx, s.node, c) // which reads the version first
+		again, err := schema.Read(ctx, s.node, c) // which reads the version first
 		if err != nil {
 			return err
 		}
-		was, is := st.record(0), again.record(0)
+		was, is := st.Record(0), again.Record(0)
 		if !maps.Equal(was.Tables, is.Tables) || !maps.Equal(was.Objects, is.Objects) {
 			return nil
 		}
-		version = again.cat.Version
+		version = again.Cat.Version
 	}
-	st.cat.Version = version
+	st.Cat.Version = version
 	return nil
 }
 
 // shipSchema appends the entry and the new record, in the transaction that c is in.
-func (s *sequencer) shipSchema(ctx context.Context, c *sql.Conn, rec schemaRecord, st *schemaState, t told) (*passResult, error) {
-	d := compare(rec, st, t)
-	res, err := s.collect(ctx, c, &extra{schema: d.statements, rebuild: d.rebuild, replaces: d.replaces, counters: t.counters})
+func (s *sequencer) shipSchema(ctx context.Context, c *sql.Conn, rec schema.Record, st *schema.State, t schema.Told) (*passResult, error) {
+	d := schema.Compare(rec, st, t)
+	res, err := s.collect(ctx, c, &extra{schema: d.Statements, rebuild: d.Rebuild, replaces: d.Replaces, counters: t.Counters})
 	if err != nil {
 		return nil, err
 	}
 	lsn := rec.LSN
-	if len(d.statements) > 0 {
+	if len(d.Statements) > 0 {
 		lsn = res.pos.LSN
 	}
-	return res, s.node.SetValue(ctx, c, store.MetaSchema, st.record(lsn))
+	return res, s.node.SetValue(ctx, c, store.MetaSchema, st.Record(lsn))
 }
 
 // settleTx is settleSchema for a transaction of the program's own that has run schema
@@ -293,22 +224,18 @@ func (m *master) settleTx(ctx context.Context, c *sql.Conn, statements []dialect
 	}, nil
 }
 
-// portable reports whether a schema statement means the same on a follower. Those that
-// fill rows from a query, or with values that differ from run to run, do not.
-func portable(dialectName, query string) bool {
-	info, err := sqlclass.ParseSchema(store.ClassOf(dialectName), query)
-	if err != nil || info.Temporary {
-		return false
+// repeatable reports whether followers may run the statements themselves, where nothing else can have come between.
+func (s *sequencer) repeatable(before, after *store.Catalogue, statements []dialect.Statement) bool {
+	for _, st := range statements {
+		if !schema.Portable(s.node.Dialect.Name(), st.SQL) {
+			return false
+		}
 	}
-	switch {
-	case stays(info.Object):
-		return false
-	case info.AsSelect && info.Object == "TABLE":
-		return false
-	case info.Object == "DATABASE" && info.IfNotExists:
-		return false // it may have been there, with tables in it
-	case info.Nondeterministic && info.Verb == "ALTER" && info.Object == "TABLE":
-		return false
+	for _, t := range after.Replicated() {
+		was := before.ByName[s.node.Name(t)]
+		if was != nil && (was.Refusal != "" || !slices.Equal(schema.KeyNames(was), schema.KeyNames(t))) {
+			return false // rows are named by other keys now, or were never shipped
+		}
 	}
-	return true
+	return len(statements) > 0
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -222,35 +221,6 @@ func hides(ctx context.Context, n *store.Store, on *sql.Conn, query string) (boo
 		}
 	}
 	return false, nil
-}
-
-// zoned reports whether the statements have turned times into TIMESTAMPs of the table or back, or given it a default that
-// is one: they did so by the rules of a time zone, whose summer time the distance from UTC that followers are told does
-// not tell, and by explicit_defaults_for_timestamp.
-func zoned(statements []dialect.Statement, was, is *dialect.Table) bool {
-	if is.Database == "" {
-		return false // SQLite knows no zones
-	}
-	before := timestamps(was)
-	if was == nil && !slices.ContainsFunc(statements, func(s dialect.Statement) bool {
-		info, err := sqlclass.ParseSchema(sqlclass.MySQL, s.SQL)
-		return err == nil && info.Verb == "CREATE" && info.Object == "TABLE"
-	}) {
-		before = timestamps(is) // it has come by a RENAME
-	}
-	return !slices.Equal(before, timestamps(is))
-}
-
-func timestamps(t *dialect.Table) (list []string) {
-	if t == nil {
-		return nil
-	}
-	for _, c := range t.Columns {
-		if strings.HasPrefix(strings.ToLower(c.Type), "timestamp") {
-			list = append(list, c.Name+" "+c.Type+" "+c.Default)
-		}
-	}
-	return list
 }
 
 // schema runs a schema statement on a transaction's connection as the server would: what it can read it commits the

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -24,7 +25,7 @@ import (
 func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cursor) (LSN, error) {
 	m := f.m
 	var head link.SnapshotHead
-	var rec schemaRecord
+	var rec schema.Record
 	var cat *store.Catalogue
 	err := m.seq.exclusive(ctx, func(c *sql.Conn) error {
 		// Make known what another client has just done to tables, or it would be sent twice.
@@ -34,7 +35,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 		}
 		var err error
 		cat = m.seq.node.Tables.Load() // no schema statement runs between this and the objects
-		if rec, _, err = store.Value[schemaRecord](ctx, m.seq.node, c, store.MetaSchema); err != nil {
+		if rec, _, err = store.Value[schema.Record](ctx, m.seq.node, c, store.MetaSchema); err != nil {
 			return err
 		}
 		head.Base = m.seq.state.Load().pos
@@ -43,7 +44,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 		} else if head.Objects, err = m.seq.node.Engine.Objects(ctx, c); err != nil {
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
 		}
-		head.Objects, _ = shippable(m.seq.node, cat, head.Objects)
+		head.Objects, _ = schema.Shippable(m.seq.node, cat, head.Objects)
 		if e, ok := m.seq.node.Engine.(counters); ok && !head.Resume { // higher ones follow with the entries after base
 			list, err := e.Counters(ctx, c)
 			if err != nil {
@@ -93,7 +94,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 	}
 	through := m.seq.state.Load().pos.LSN
 	// The copy is of one schema, which the record tells: ddb's own triggers count in the database's version.
-	now, _, err := store.Value[schemaRecord](ctx, m.seq.node, m.seq.node.DB, store.MetaSchema)
+	now, _, err := store.Value[schema.Record](ctx, m.seq.node, m.seq.node.DB, store.MetaSchema)
 	if err != nil {
 		return 0, err
 	}
@@ -135,7 +136,7 @@ func (f *sender) sendTables(ctx context.Context, l *connection, cat *store.Catal
 
 // resumable reports whether a snapshot can go on: the journal still reaches back to
 // where it began, no schema statement came since, and the cursor, which comes from the follower, is at a row of a table.
-func (f *sender) resumable(ctx context.Context, from *link.Cursor, rec schemaRecord, cat *store.Catalogue) bool {
+func (f *sender) resumable(ctx context.Context, from *link.Cursor, rec schema.Record, cat *store.Catalogue) bool {
 	if rec.LSN > from.Base.LSN || from.Base.LSN > f.m.seq.state.Load().pos.LSN {
 		return false
 	}

@@ -1,12 +1,9 @@
-package ddb
+package schema
 
 import (
-	"errors"
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/go-sql-driver/mysql"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
@@ -19,9 +16,9 @@ import (
 // So a read of such a table, whatever way it takes to it, fails on a follower for want of a table, and is then
 // sent to the master; no node needs a list of these names.
 
-// shippable lists what followers get of the objects, with databases named as in entries: without what every node has by
+// Shippable lists what followers get of the objects, with databases named as in entries: without what every node has by
 // itself, and without what is kept on the master, whose names it returns too.
-func shippable(n *store.Store, cat *store.Catalogue, objects []dialect.Object) (list []dialect.Object, kept []string) {
+func Shippable(n *store.Store, cat *store.Catalogue, objects []dialect.Object) (list []dialect.Object, kept []string) {
 	refused := make(map[journal.TableName]bool)
 	for _, t := range cat.List {
 		if t.Refusal != "" {
@@ -121,9 +118,9 @@ func inName(text string, i int) bool {
 	return c == '_' || c == '$' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z'
 }
 
-// concernsKept reports whether statements are about what is kept on the master, or have made a view one that is kept,
+// ConcernsKept reports whether statements are about what is kept on the master, or have made a view one that is kept,
 // or one that is not, in passing: followers cannot run them, and are told of what has changed instead.
-func concernsKept(before *store.Catalogue, st *schemaState, rec schemaRecord, statements []dialect.Statement) bool {
+func ConcernsKept(before *store.Catalogue, st *State, rec Record, statements []dialect.Statement) bool {
 	names := slices.Clone(st.kept)
 	for _, t := range before.List {
 		if t.Refusal != "" {
@@ -144,14 +141,14 @@ func concernsKept(before *store.Catalogue, st *schemaState, rec schemaRecord, st
 			if n.Database == "" {
 				n.Database = s.Database
 			}
-			_, known := rec.Objects[objectRecord{Kind: "view", Database: st.node.Logical(n.Database), Name: n.Name}.key()]
+			_, known := rec.Objects[Object{Kind: "view", Database: st.node.Logical(n.Database), Name: n.Name}.key()]
 			if info.Verb != "CREATE" && !known {
 				return true
 			}
 		}
 	}
-	now := st.record(0)
-	came := func(from, to schemaRecord) bool {
+	now := st.Record(0)
+	came := func(from, to Record) bool {
 		for key, o := range to.Objects {
 			_, there := from.Objects[key]
 			if o.Kind == "view" && !there && !now.without(o.Database) && !slices.Contains(views, o.Name) {
@@ -161,17 +158,4 @@ func concernsKept(before *store.Catalogue, st *schemaState, rec schemaRecord, st
 		return false
 	}
 	return came(rec, now) || came(now, rec)
-}
-
-// unknownThere tells the error of a node that does not have a table, a view's table or a database.
-func unknownThere(err error) bool {
-	var my *mysql.MySQLError
-	if errors.As(err, &my) {
-		switch my.Number {
-		case 1049, 1146, 1356: // unknown database, no such table, a view without its tables
-			return true
-		}
-		return false
-	}
-	return err != nil && strings.Contains(err.Error(), "no such table: ")
 }

@@ -1,4 +1,4 @@
-package ddb
+package schema
 
 import (
 	"slices"
@@ -10,31 +10,31 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
-// difference is what must be shipped to bring followers from a record to a state.
-type difference struct {
-	statements []dialect.Statement
-	rebuild    []*dialect.Table
-	replaces   bool // followers have some of the tables, with rows
+// Difference is what must be shipped to bring followers from a record to a state.
+type Difference struct {
+	Statements []dialect.Statement
+	Rebuild    []*dialect.Table
+	Replaces   bool // followers have some of the tables, with rows
 }
 
-// told is what followers hear of a change by statements that ddb ran.
-type told struct {
-	statements []dialect.Statement
+// Told is what followers hear of a change by statements that ddb ran.
+type Told struct {
+	Statements []dialect.Statement
 	inPlace    map[journal.TableName]bool // tables that the statements changed while their rows stayed
 	whole      map[journal.TableName]bool // tables to be shipped whole, even if they look as recorded
-	objects    []objectRecord             // what else the statements are about: kinds and names
-	counters   bool                       // there are none: another client may have set a counter by a statement of its own
+	objects    []Object                   // what else the statements are about: kinds and names
+	Counters   bool                       // there are none: another client may have set a counter by a statement of its own
 }
 
-// tell decides which statements followers run themselves, where they cannot be part of a transaction: other clients wrote,
+// Tell decides which statements followers run themselves, where they cannot be part of a transaction: other clients wrote,
 // and may have changed the schema, between the pass before them and the snapshot of their entry, in which the tables noted
 // have notes. An ALTER TABLE that made the table anew, which TRUNCATE by another client may also have done, is not told of,
 // nor one that may fail on followers for rows that are not there any more.
-func tell(rec schemaRecord, before *store.Catalogue, st *schemaState, hints []dialect.Statement, noted []*dialect.Table) told {
-	t := told{inPlace: make(map[journal.TableName]bool), whole: make(map[journal.TableName]bool)}
+func Tell(rec Record, before *store.Catalogue, st *State, hints []dialect.Statement, noted []*dialect.Table) Told {
+	t := Told{inPlace: make(map[journal.TableName]bool), whole: make(map[journal.TableName]bool)}
 	var alters, others []dialect.Statement
 	var emptied []journal.TableName
-	kept := concernsKept(before, st, rec, hints)
+	kept := ConcernsKept(before, st, rec, hints)
 	certain := !kept
 	for _, h := range hints {
 		info, err := sqlclass.ParseSchema(sqlclass.MySQL, h.SQL)
@@ -47,18 +47,18 @@ func tell(rec schemaRecord, before *store.Catalogue, st *schemaState, hints []di
 			alters = append(alters, h)
 			for _, n := range names {
 				t.inPlace[n] = true
-				certain = certain && len(names) == 1 && portable("mysql", h.SQL) && changedInPlace(rec, before, st, n) &&
-					explains(h.SQL, before.ByName[n], st.cat.ByName[n]) &&
-					!zoned([]dialect.Statement{h}, before.ByName[n], st.cat.ByName[n]) &&
-					(info.Additive || !info.References && !slices.Contains(noted, st.cat.ByName[n]))
+				certain = certain && len(names) == 1 && Portable("mysql", h.SQL) && changedInPlace(rec, before, st, n) &&
+					explains(h.SQL, before.ByName[n], st.Cat.ByName[n]) &&
+					!zoned([]dialect.Statement{h}, before.ByName[n], st.Cat.ByName[n]) &&
+					(info.Additive || !info.References && !slices.Contains(noted, st.Cat.ByName[n]))
 			}
 		case info.Object == "TABLE" && (info.Verb == "TRUNCATE" || info.OrReplace):
 			emptied = append(emptied, names...)
-		case info.Object == "TABLE", info.Object == "DATABASE" && info.Verb != "ALTER", kept, !portable("mysql", h.SQL): // the comparison shows all
+		case info.Object == "TABLE", info.Object == "DATABASE" && info.Verb != "ALTER", kept, !Portable("mysql", h.SQL): // the comparison shows all
 		default:
 			others = append(others, h)
 			for _, n := range names {
-				t.objects = append(t.objects, objectRecord{Kind: strings.ToLower(info.Object), Database: n.Database, Name: n.Table})
+				t.objects = append(t.objects, Object{Kind: strings.ToLower(info.Object), Database: n.Database, Name: n.Table})
 			}
 		}
 	}
@@ -68,12 +68,12 @@ func tell(rec schemaRecord, before *store.Catalogue, st *schemaState, hints []di
 	for _, n := range emptied {
 		t.whole[n] = true
 	}
-	t.statements = append(alters, others...)
+	t.Statements = append(alters, others...)
 	return t
 }
 
 // subjects lists the names of what a statement is about, as entries name them.
-func (s *schemaState) subjects(info sqlclass.SchemaInfo, database string) (list []journal.TableName) {
+func (s *State) subjects(info sqlclass.SchemaInfo, database string) (list []journal.TableName) {
 	names := append([]sqlclass.Name{{Database: info.Database, Name: info.Name}}, info.More...)
 	if info.Object == "INDEX" {
 		names = []sqlclass.Name{info.On}
@@ -83,8 +83,8 @@ func (s *schemaState) subjects(info sqlclass.SchemaInfo, database string) (list 
 		if n.Database != "" {
 			name.Database = s.node.Logical(n.Database)
 		}
-		if s.cat.ByName[name] == nil && (info.Object == "TABLE" || info.Object == "INDEX") { // the server may take letters of both cases for the same
-			for other := range s.cat.ByName {
+		if s.Cat.ByName[name] == nil && (info.Object == "TABLE" || info.Object == "INDEX") { // the server may take letters of both cases for the same
+			for other := range s.Cat.ByName {
 				if strings.EqualFold(other.Database, name.Database) && strings.EqualFold(other.Table, name.Table) {
 					name = other
 				}
@@ -96,10 +96,10 @@ func (s *schemaState) subjects(info sqlclass.SchemaInfo, database string) (list 
 }
 
 // changedInPlace reports whether the table was known to followers before and has still the same rows, captured in the same way.
-func changedInPlace(rec schemaRecord, before *store.Catalogue, st *schemaState, n journal.TableName) bool {
-	was, is := before.ByName[n], st.cat.ByName[n]
-	return was != nil && is != nil && is.Refusal == "" && rec.Tables[n.Key()] == identity(was) &&
-		was.Incarnation == is.Incarnation && !is.Bare && was.ID == is.ID && slices.Equal(keyNames(was), keyNames(is))
+func changedInPlace(rec Record, before *store.Catalogue, st *State, n journal.TableName) bool {
+	was, is := before.ByName[n], st.Cat.ByName[n]
+	return was != nil && is != nil && is.Refusal == "" && rec.Tables[n.Key()] == Identity(was) &&
+		was.Incarnation == is.Incarnation && !is.Bare && was.ID == is.ID && slices.Equal(KeyNames(was), KeyNames(is))
 }
 
 // explains reports whether all that has become of the table's definition is about what the ALTER TABLE names: another
@@ -135,8 +135,8 @@ func explains(statement string, was, is *dialect.Table) bool {
 }
 
 // differsBeside reports whether any table but those is not as recorded.
-func (s *schemaState) differsBeside(rec schemaRecord, but map[journal.TableName]bool) bool {
-	now := s.record(0)
+func (s *State) differsBeside(rec Record, but map[journal.TableName]bool) bool {
+	now := s.Record(0)
 	for key, is := range now.Tables {
 		if rec.Tables[key] != is && !but[journal.NameOfKey(key)] {
 			return true
@@ -150,12 +150,12 @@ func (s *schemaState) differsBeside(rec schemaRecord, but map[journal.TableName]
 	return false
 }
 
-// compare finds the difference, as far as followers are not told of it by statements.
-func compare(rec schemaRecord, st *schemaState, t told) difference {
-	var d difference
-	now := st.record(0)
-	if st.node.Engine.Transactional() && len(t.statements) > 0 {
-		d.statements = append(slices.Clone(t.statements), inPassing(rec, now, st, t.statements)...)
+// Compare finds the difference, as far as followers are not told of it by statements.
+func Compare(rec Record, st *State, t Told) Difference {
+	var d Difference
+	now := st.Record(0)
+	if st.node.Engine.Transactional() && len(t.Statements) > 0 {
+		d.Statements = append(slices.Clone(t.Statements), inPassing(rec, now, st, t.Statements)...)
 		return d
 	}
 	changed := st.changed(rec, now, t)
@@ -163,12 +163,12 @@ func compare(rec schemaRecord, st *schemaState, t told) difference {
 		if n, ok := now.Objects[o.key()]; ok && (n.Hash == o.Hash || o.Kind == "database") || now.without(o.Database) || t.about(o) {
 			continue
 		}
-		d.statements = append(d.statements, dropStatement(o.Kind, o.Database, o.Name))
+		d.Statements = append(d.Statements, dropStatement(o.Kind, o.Database, o.Name))
 	}
 	for key := range rec.Tables {
 		if _, ok := now.Tables[key]; !ok {
 			if n := journal.NameOfKey(key); !now.without(n.Database) {
-				d.statements = append(d.statements, dropStatement("table", n.Database, n.Table))
+				d.Statements = append(d.Statements, dropStatement("table", n.Database, n.Table))
 			}
 		}
 	}
@@ -177,10 +177,10 @@ func compare(rec schemaRecord, st *schemaState, t told) difference {
 		n := st.node.Name(t)
 		anew[n] = true
 		if !rec.without(n.Database) { // followers have the database
-			d.statements = append(d.statements, dropStatement("table", n.Database, n.Table))
+			d.Statements = append(d.Statements, dropStatement("table", n.Database, n.Table))
 		}
 		_, known := rec.Tables[n.Key()]
-		d.replaces = d.replaces || known
+		d.Replaces = d.Replaces || known
 	}
 	for _, o := range st.objects {
 		was, known := rec.Objects[objectKey(o)]
@@ -189,27 +189,27 @@ func compare(rec schemaRecord, st *schemaState, t told) difference {
 			if !slices.ContainsFunc(changed, func(t *dialect.Table) bool { return st.belongs(o, t) }) {
 				continue
 			}
-		case t.about(objectRecord{Kind: o.Kind, Database: o.Database, Name: o.Name}):
+		case t.about(Object{Kind: o.Kind, Database: o.Database, Name: o.Name}):
 			continue
 		case known && was.Hash == now.Objects[objectKey(o)].Hash && !(o.Kind == "trigger" && anew[journal.TableName{Database: o.Database, Table: o.Table}]):
 			continue
 		case o.Kind == "view":
 			anew[journal.TableName{Database: o.Database, Table: o.Name}] = true
 		}
-		d.statements = append(d.statements, dialect.Statement{SQL: o.SQL, Database: o.Database})
+		d.Statements = append(d.Statements, dialect.Statement{SQL: o.SQL, Database: o.Database})
 	}
-	d.statements = append(d.statements, t.statements...)
-	d.rebuild = changed
+	d.Statements = append(d.Statements, t.Statements...)
+	d.Rebuild = changed
 	return d
 }
 
 // changed lists the tables to be shipped whole: those that are not as recorded, and all that cascades reach from them, as
 // rows of those may have changed before there were triggers to note it.
-func (s *schemaState) changed(rec, now schemaRecord, t told) (list []*dialect.Table) {
+func (s *State) changed(rec, now Record, t Told) (list []*dialect.Table) {
 	seen := make(map[[2]string]bool)
 	for more := true; more; {
 		more = false
-		for _, x := range s.cat.Replicated() {
+		for _, x := range s.Cat.Replicated() {
 			name, place := s.node.Name(x), [2]string{x.Database, x.Name}
 			differs := rec.Tables[name.Key()] != now.Tables[name.Key()] && !t.inPlace[name] || x.Bare || t.whole[name]
 			if !x.Own && !seen[place] && (differs || slices.ContainsFunc(x.Follows, func(p [2]string) bool { return seen[p] })) {
@@ -217,7 +217,7 @@ func (s *schemaState) changed(rec, now schemaRecord, t told) (list []*dialect.Ta
 			}
 		}
 	}
-	for _, x := range s.cat.Replicated() {
+	for _, x := range s.Cat.Replicated() {
 		if seen[[2]string{x.Database, x.Name}] {
 			list = append(list, x)
 		}
@@ -226,15 +226,15 @@ func (s *schemaState) changed(rec, now schemaRecord, t told) (list []*dialect.Ta
 }
 
 // about reports whether a statement tells of the object.
-func (t told) about(o objectRecord) bool {
-	return slices.ContainsFunc(t.objects, func(s objectRecord) bool {
+func (t Told) about(o Object) bool {
+	return slices.ContainsFunc(t.objects, func(s Object) bool {
 		return s.Kind == o.Kind && s.Database == o.Database && strings.EqualFold(s.Name, o.Name)
 	})
 }
 
 // inPassing lists what followers must be told besides the hints because of what those did to triggers in passing: DROP TABLE
 // takes them along, and RENAME rewrites them. A replica cannot see that, as it keeps them back; see applier.runSchema.
-func inPassing(rec, now schemaRecord, st *schemaState, hints []dialect.Statement) (list []dialect.Statement) {
+func inPassing(rec, now Record, st *State, hints []dialect.Statement) (list []dialect.Statement) {
 	for _, o := range rec.Objects {
 		if n, ok := now.Objects[o.key()]; o.Kind != "trigger" || ok && n.Hash == o.Hash || now.without(o.Database) || names(hints, o, st) {
 			continue
@@ -250,7 +250,7 @@ func inPassing(rec, now schemaRecord, st *schemaState, hints []dialect.Statement
 }
 
 // names reports whether a hint is about the trigger itself.
-func names(hints []dialect.Statement, o objectRecord, st *schemaState) bool {
+func names(hints []dialect.Statement, o Object, st *State) bool {
 	return slices.ContainsFunc(hints, func(s dialect.Statement) bool {
 		info, err := sqlclass.ParseSchema(store.ClassOf(st.node.Dialect.Name()), s.SQL)
 		return err == nil && info.Object == "TRIGGER" && info.Name == o.Name
@@ -270,13 +270,13 @@ func dropStatement(kind, database, name string) dialect.Statement {
 
 // without reports whether a database of that name was dropped: what was in it is gone with it, and a statement about it
 // would run in another database.
-func (r schemaRecord) without(database string) bool {
-	_, there := r.Objects[objectRecord{Kind: "database", Name: database}.key()]
+func (r Record) without(database string) bool {
+	_, there := r.Objects[Object{Kind: "database", Name: database}.key()]
 	return database != "" && !there
 }
 
 // belongs reports whether the object makes the table, or an index or a trigger on it.
-func (s *schemaState) belongs(o dialect.Object, t *dialect.Table) bool {
+func (s *State) belongs(o dialect.Object, t *dialect.Table) bool {
 	if o.Database != s.node.Logical(t.Database) {
 		return false
 	}
@@ -286,23 +286,8 @@ func (s *schemaState) belongs(o dialect.Object, t *dialect.Table) bool {
 	return o.Table == t.Name
 }
 
-// repeatable reports whether followers may run the statements themselves, where nothing else can have come between.
-func (s *sequencer) repeatable(before, after *store.Catalogue, statements []dialect.Statement) bool {
-	for _, st := range statements {
-		if !portable(s.node.Dialect.Name(), st.SQL) {
-			return false
-		}
-	}
-	for _, t := range after.Replicated() {
-		was := before.ByName[s.node.Name(t)]
-		if was != nil && (was.Refusal != "" || !slices.Equal(keyNames(was), keyNames(t))) {
-			return false // rows are named by other keys now, or were never shipped
-		}
-	}
-	return len(statements) > 0
-}
-
-func keyNames(t *dialect.Table) []string {
+// KeyNames returns the names of the columns that are the table's key.
+func KeyNames(t *dialect.Table) []string {
 	var names []string
 	for _, k := range t.Key {
 		names = append(names, t.Stored[k])

@@ -1,0 +1,142 @@
+// Package schema finds out what of a schema followers must be told. State is the schema as the database shows it, Record the schema as followers
+// know it, and Compare, which looks at nothing but these two, their Difference. What is kept on the master, and is no
+// part of either, stands in kept.go.
+package schema
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/journal"
+)
+
+// Stays reports whether objects of that kind are not replicated.
+func Stays(object string) bool {
+	return object == "EVENT" || object == "SEQUENCE" || strings.HasPrefix(object, "PACKAGE")
+}
+
+// Record is the schema as followers know it.
+type Record struct {
+	Tables  map[string]string `cbor:"1,keyasint"` // by TableName.Key: identity
+	Objects map[string]Object `cbor:"2,keyasint"` // by kind and name: everything but tables
+	LSN     journal.LSN       `cbor:"3,keyasint"` // last entry with a schema statement
+}
+
+// Object is a thing of a schema that is no table, and the hash of the statement that makes it.
+type Object struct {
+	Kind, Database, Name, Hash string
+}
+
+func (o Object) key() string {
+	return o.Kind + " " + journal.TableName{Database: o.Database, Table: o.Name}.Key()
+}
+
+// State is the schema as the database shows it.
+type State struct {
+	node    *store.Store
+	Cat     *store.Catalogue
+	objects []dialect.Object
+	kept    []string // names of what followers do not get
+}
+
+// Read reads the schema, and makes the tables that it finds the store's catalogue.
+func Read(ctx context.Context, n *store.Store, q dialect.Querier) (*State, error) {
+	cat, err := n.LoadTables(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := n.Engine.Objects(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: node %s: read schema: %w", n.ID, err)
+	}
+	st := &State{node: n, Cat: cat}
+	st.objects, st.kept = Shippable(n, cat, objects)
+	return st, nil
+}
+
+// Record returns what followers know who have been told of the state up to the entry.
+func (s *State) Record(lsn journal.LSN) Record {
+	r := Record{Tables: make(map[string]string), Objects: make(map[string]Object), LSN: lsn}
+	for _, t := range s.Cat.Replicated() {
+		if !t.Own {
+			r.Tables[s.node.Name(t).Key()] = Identity(t)
+		}
+	}
+	for _, o := range s.objects {
+		if !partOfTable(o) {
+			h := sha256.Sum256([]byte(o.SQL))
+			r.Objects[objectKey(o)] = Object{o.Kind, o.Database, o.Name, hex.EncodeToString(h[:8])}
+		}
+	}
+	return r
+}
+
+// Identity changes with a table's definition, and when other rows have come into it unseen.
+func Identity(t *dialect.Table) string {
+	if t.Incarnation == "" {
+		return t.Fingerprint
+	}
+	return t.Fingerprint + " " + t.Incarnation
+}
+
+func partOfTable(o dialect.Object) bool { return o.Kind == "table" || o.Kind == "index" }
+
+func objectKey(o dialect.Object) string {
+	return Object{Kind: o.Kind, Database: o.Database, Name: o.Name}.key()
+}
+
+// Portable reports whether a schema statement means the same on a follower. Those that
+// fill rows from a query, or with values that differ from run to run, do not.
+func Portable(dialectName, query string) bool {
+	info, err := sqlclass.ParseSchema(store.ClassOf(dialectName), query)
+	if err != nil || info.Temporary {
+		return false
+	}
+	switch {
+	case Stays(info.Object):
+		return false
+	case info.AsSelect && info.Object == "TABLE":
+		return false
+	case info.Object == "DATABASE" && info.IfNotExists:
+		return false // it may have been there, with tables in it
+	case info.Nondeterministic && info.Verb == "ALTER" && info.Object == "TABLE":
+		return false
+	}
+	return true
+}
+
+// zoned reports whether the statements have turned times into TIMESTAMPs of the table or back, or given it a default that
+// is one: they did so by the rules of a time zone, whose summer time the distance from UTC that followers are told does
+// not tell, and by explicit_defaults_for_timestamp.
+func zoned(statements []dialect.Statement, was, is *dialect.Table) bool {
+	if is.Database == "" {
+		return false // SQLite knows no zones
+	}
+	before := timestamps(was)
+	if was == nil && !slices.ContainsFunc(statements, func(s dialect.Statement) bool {
+		info, err := sqlclass.ParseSchema(sqlclass.MySQL, s.SQL)
+		return err == nil && info.Verb == "CREATE" && info.Object == "TABLE"
+	}) {
+		before = timestamps(is) // it has come by a RENAME
+	}
+	return !slices.Equal(before, timestamps(is))
+}
+
+func timestamps(t *dialect.Table) (list []string) {
+	if t == nil {
+		return nil
+	}
+	for _, c := range t.Columns {
+		if strings.HasPrefix(strings.ToLower(c.Type), "timestamp") {
+			list = append(list, c.Name+" "+c.Type+" "+c.Default)
+		}
+	}
+	return list
+}
