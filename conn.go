@@ -16,7 +16,7 @@ import (
 // statement, so that sql.DB, sql.Tx, sql.Stmt and sql.Conn are the true ones.
 type routed struct {
 	c *Cluster
-	// streams says that its connections serve followers, whose own logs tell of settings without effect.
+	// streams says that its connections serve followers, whose own rules were heeded before a statement came here.
 	streams bool
 }
 
@@ -46,10 +46,9 @@ type routedConn struct {
 	bound  bound // to tx or pinned, for KILL
 	last   lastWrite
 
-	stream bool   // it serves a follower
-	own    bool   // it is a Conn got from Cluster.Conn
-	uses   int    // statements since it was taken from its pool
-	set    string // the first one, if it has set a state on what may not be a Conn
+	stream bool // it serves a follower
+	own    bool // it is a Conn got from Cluster.Conn
+	uses   int  // statements since it was taken from its pool
 }
 
 func plainArgs(named []driver.NamedValue) []any {
@@ -205,7 +204,7 @@ func (rc *routedConn) refuse(ctx context.Context, query string) error {
 	if err := rc.c.refuseHidden(query); err != nil {
 		return err
 	}
-	if ctx.Value(pooledKey{}) != nil {
+	if ctx.Value(pooledKey{}) != nil || !rc.held() && !rc.stream {
 		if err := rc.c.refuseState(query); err != nil {
 			return err
 		}
@@ -225,9 +224,6 @@ func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) 
 	}
 	if !rc.pins(query) {
 		return nil, nil
-	}
-	if rc.c.stateOf(query)&sqlclass.Sets != 0 && !rc.held() {
-		rc.set = query
 	}
 	conn, err := rc.c.ownConn(ctx)
 	if err != nil {

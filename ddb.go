@@ -43,7 +43,6 @@ type Cluster struct {
 	closed  atomic.Bool
 	open    *openTxs
 	writesN atomic.Uint64
-	pool    poolState
 
 	view   atomic.Pointer[view]
 	nudge  chan struct{} // capacity 1: asks for a new view

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/sqlclass"
@@ -19,15 +18,9 @@ import (
 //	C2  On a connection that one caller holds, a Conn or a transaction, it is allowed, and ends with that: the connection of
 //	    the database is dropped instead of given back (routedConn.giveUp, leaves).
 //	C3  database/sql does not tell a driver whether Cluster.DB runs a statement on a Conn or on any connection. The first
-//	    one since the connection was taken from its pool may be either. It is let through by C2, and where it turns out to have
-//	    been the only one, which has had no effect then, the log says so. Later ones, and those on a connection got
-//	    from Cluster.Conn, are on a Conn for certain (routedConn.held). A replica that forwards those sends another one before them.
-type poolState struct {
-	mu   sync.Mutex
-	lost map[string]bool // texts of settings without effect that the log has told of
-}
-
-const maxLostTold = 64 // texts that the log tells of
+//	    one since the connection was taken from its pool may be either, so a setting is refused there as in C1: on a pool it
+//	    would have no effect. Later ones, and those on a connection got from Cluster.Conn, are on a Conn for certain
+//	    (routedConn.held). A replica that forwards those sends another one before them.
 
 // pooledKey marks the context of a statement that may run on any connection.
 type pooledKey struct{}
@@ -40,7 +33,7 @@ func (c *Cluster) refuseState(query string) error {
 		return nil
 	}
 	return fmt.Errorf("%w: on a pool it changes one connection, which others use: run it on a connection got from Cluster.Conn, "+
-		"or set it in the data source name: %s", ErrNotReplicable, sqlclass.Brief(query))
+		"on one of Cluster.DB behind any other statement, or set it in the data source name: %s", ErrNotReplicable, sqlclass.Brief(query))
 }
 
 // leaves reports whether a text may leave its connection other than it was.
@@ -98,23 +91,6 @@ func (c *Cluster) refuseDoubt(ctx context.Context, query string, ask func(ctx co
 		ErrNotReplicable, sqlclass.Brief(query))
 }
 
-// tellLost logs, once for each text, that a setting has had no effect.
-func (c *Cluster) tellLost(query string) {
-	text := sqlclass.Brief(query)
-	c.pool.mu.Lock()
-	told := c.pool.lost[text] || len(c.pool.lost) >= maxLostTold
-	if !told {
-		if c.pool.lost == nil {
-			c.pool.lost = make(map[string]bool)
-		}
-		c.pool.lost[text] = true
-	}
-	c.pool.mu.Unlock()
-	if !told {
-		c.log.Warn("a statement on a pool has set the state of one connection, which has ended with it: run it on a Conn, or set it in the data source name", "statement", text)
-	}
-}
-
 // held reports whether the connection is certainly held by one caller: see C3.
 func (rc *routedConn) held() bool { return rc.own || rc.uses > 1 || rc.tx != nil }
 
@@ -144,8 +120,5 @@ func (rc *routedConn) giveUp() {
 		store.Drop(rc.pinned) // locks, settings and an open transaction end here
 		rc.pinned = nil
 	}
-	if rc.set != "" && rc.uses == 1 && !rc.stream {
-		rc.c.tellLost(rc.set)
-	}
-	rc.uses, rc.own, rc.set, rc.last, rc.bound = 0, false, "", lastWrite{}, bound{}
+	rc.uses, rc.own, rc.last, rc.bound = 0, false, lastWrite{}, bound{}
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
@@ -179,6 +178,9 @@ func TestConnHoldsSettings(t *testing.T) {
 				what := s.text + " on " + name
 				c, err := take()
 				require.NoError(t, err, what)
+				if name == "DB().Conn" { // see TestConnOfDBHoldsSettings
+					require.Equal(t, []string{"1"}, f.strings(c, "SELECT 1"))
+				}
 				_, err = c.ExecContext(f.ctx, s.text)
 				if name == "replica Conn" && err != nil { // the master says what a follower may set
 					require.NoError(t, c.Close())
@@ -203,10 +205,10 @@ func TestDBKeepsSettingsFromOthers(t *testing.T) {
 		for _, limit := range []int{0, 1} {
 			f.m.DB().SetMaxOpenConns(limit)
 			for _, s := range settings[engine] {
-				f.m.DB().Exec(s.text)
-				if rows, err := f.m.DB().Query(s.text); err == nil {
-					require.NoError(t, rows.Close())
-				}
+				_, err := f.m.DB().Exec(s.text)
+				require.ErrorIs(t, err, ddb.ErrNotReplicable, s.text)
+				_, err = f.m.DB().Query(s.text)
+				require.ErrorIs(t, err, ddb.ErrNotReplicable, s.text)
 				f.untouched(s.text)
 			}
 		}
@@ -216,26 +218,21 @@ func TestDBKeepsSettingsFromOthers(t *testing.T) {
 	})
 }
 
-// The log tells, once, of a setting that nothing could follow on its connection, and of no other.
-func TestLostSettingsAreLogged(t *testing.T) {
+// On a Conn of DB a setting holds, but not as the first statement, which might be one on any connection.
+func TestConnOfDBHoldsSettings(t *testing.T) {
 	onEngines(t, func(t *testing.T, engine string) {
-		var log safeBuffer
-		f := newFixture(t, engine, 0)
-		f.tune = func(o *ddb.Options) { o.Logger = hclog.New(&hclog.LoggerOptions{Output: &log}) }
-		f.openAll()
-		used, lost := settings[engine][0], settings[engine][2]
+		f := openedForState(t, engine)
+		s := settings[engine][0]
 		c, err := f.m.DB().Conn(f.ctx)
 		require.NoError(t, err)
-		_, err = c.ExecContext(f.ctx, used.text)
+		_, err = c.ExecContext(f.ctx, s.text)
+		require.ErrorIs(t, err, ddb.ErrNotReplicable)
+		require.ErrorContains(t, err, "behind any other statement")
+		_, err = c.ExecContext(f.ctx, s.text)
 		require.NoError(t, err)
-		require.Equal(t, []string{used.want}, f.strings(c, used.probe))
+		require.Equal(t, []string{s.want}, f.strings(c, s.probe))
 		require.NoError(t, c.Close())
-		for range 3 {
-			_, err = f.m.DB().Exec(lost.text)
-			require.NoError(t, err)
-		}
-		require.Equal(t, 1, strings.Count(log.String(), lost.text), log.String())
-		require.NotContains(t, log.String(), used.text)
+		f.untouched(s.text)
 	})
 }
 

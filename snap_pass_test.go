@@ -45,7 +45,7 @@ func TestSnapTransactionsStayApart(t *testing.T) {
 		require.NoError(t, tx.Commit())
 	}
 	made(2)
-	pinned, err := a.DB().Conn(s.ctx)
+	pinned, err := a.Conn(s.ctx)
 	require.NoError(t, err)
 	defer pinned.Close()
 	_, err = pinned.ExecContext(s.ctx, "SET @x = 7")

@@ -16,11 +16,9 @@ import (
 // DB returns an *sql.DB with the same routing as the Cluster, for sqlx, gorm, ent, sqlc or a
 // migration tool. It is closed with the Cluster.
 //
-// What sets the state of a connection (SET, PRAGMA, LOCK TABLES) has its effect on the Conns and transactions of the *sql.DB.
-// By its own Exec and Query it has none, except for the rest of the same text, as the connection that it sets ends with it: a
-// driver is not told which of the two it is, so that ddb cannot refuse it there as the Cluster's verbs do. The
-// log tells of it. BEGIN in a text is refused where it may not be on a Conn: as the first statement of one that
-// was not got from Cluster.Conn.
+// What sets the state of a connection (SET, PRAGMA, LOCK TABLES) and BEGIN in a text are refused by its Exec and Query as by the
+// Cluster's, since they would have no effect on what follows. They have it on its Conns and transactions. A driver is not told whether a
+// statement is on a Conn, so on one that was not got from [Cluster.Conn] they must not be the first: send any other before, SELECT 1 for example.
 func (c *Cluster) DB() *sql.DB { return c.sqlDB }
 
 // Exec is [Cluster.ExecContext] with the background context.
