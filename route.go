@@ -101,15 +101,24 @@ const (
 	classifiedLong = 4 << 20 // nor these for the statement's own time
 )
 
-func (k *classified) of(d sqlclass.Dialect, text string) *classifiedText {
+// find returns what is kept of the text, nil if that is nothing, and where it is kept.
+func (k *classified) find(text string) (*classifiedText, *atomic.Pointer[classifiedText]) {
 	slot := &k.long
 	if len(text) <= classifiedMax {
 		slot = &k.slots[maphash.String(k.seed, text)%uint64(len(k.slots))]
 	}
 	if e := slot.Load(); e != nil && e.text == text {
+		return e, slot
+	}
+	return nil, slot
+}
+
+func (k *classified) of(d sqlclass.Dialect, text string) *classifiedText {
+	e, slot := k.find(text)
+	if e != nil {
 		return e
 	}
-	e := k.classify(d, text)
+	e = k.classify(d, text)
 	switch {
 	case len(text) <= classifiedMax:
 		e.text = strings.Clone(text)
@@ -130,11 +139,15 @@ func (k *classified) classify(d sqlclass.Dialect, text string) *classifiedText {
 	return e
 }
 
+// kindOf is the kind alone: of a long text that is only asked for that, as most reads are, no more is worked out.
 func (c *Cluster) kindOf(query string) sqlclass.Kind {
-	if len(query) > classifiedMax {
-		return sqlclass.Classify(c.class, query)
+	if len(query) <= classifiedMax {
+		return c.kinds.of(c.class, query).kind
 	}
-	return c.kinds.of(c.class, query).kind
+	if e, _ := c.kinds.find(query); e != nil {
+		return e.kind
+	}
+	return sqlclass.Classify(c.class, query)
 }
 
 // isRead reports whether any node may answer: it is plainly a read, and calls no function of the user's, which may write or take a
