@@ -178,12 +178,17 @@ func passGuards(ctx context.Context) remote.Header {
 	return remote.Header{Kill: wantsKill(ctx), MaxBytes: maxBytesOf(ctx)}
 }
 
-// guardLocal is how a follower heeds it on its own database.
-func (c *Cluster) guardLocal(ctx context.Context, h remote.Header, query string, conn *sql.Conn) (context.Context, func() bool, error) {
+// takeGuards asks on this node for what the context of the one that sent the statement asked for.
+func takeGuards(ctx context.Context, h remote.Header) context.Context {
 	if h.Kill {
 		ctx = WithKill(ctx)
 	}
-	ctx, limit := limitAnswer(WithMaxBytes(ctx, h.MaxBytes))
+	return WithMaxBytes(ctx, h.MaxBytes)
+}
+
+// guardLocal is how a follower heeds it on its own database.
+func (c *Cluster) guardLocal(ctx context.Context, h remote.Header, query string, conn *sql.Conn) (context.Context, func() bool, error) {
+	ctx, limit := limitAnswer(takeGuards(ctx, h))
 	release, err := c.guardOn(ctx, c.node.DB, conn, query)
 	if err != nil {
 		limit.end()
@@ -194,8 +199,5 @@ func (c *Cluster) guardLocal(ctx context.Context, h remote.Header, query string,
 
 // guardRouted is how a master heeds it: its statements run on a Cluster.
 func guardRouted(ctx context.Context, h remote.Header, _ string, _ *sql.Conn) (context.Context, func() bool, error) {
-	if h.Kill {
-		ctx = WithKill(ctx)
-	}
-	return WithMaxBytes(ctx, h.MaxBytes), func() bool { return false }, nil
+	return takeGuards(ctx, h), func() bool { return false }, nil
 }

@@ -186,7 +186,7 @@ func (m *master) forgetStranger(f *sender) {
 func (m *master) freeNumber(ctx context.Context, c *sql.Conn) (number int64, of string, err error) {
 	reg := &m.seq.registry
 	if number = max(reg.highest+1, keys.FirstSnap); number < reg.limit {
-		if float64(number) > warnAt*float64(reg.limit) {
+		if float64(number) > keys.WarnAt*float64(reg.limit) {
 			m.seq.node.Log.Warn("the ranges of keys for snaps are running out; forget snaps that will not come back", "used", number, "of", reg.limit)
 		}
 		return number, "", nil

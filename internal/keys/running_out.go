@@ -12,8 +12,8 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
-// warnedAt is the share of its keys from which on a node warns of a column.
-const warnedAt = 0.8
+// WarnAt is the share of keys, or of the ranges of them, that may be used before a node warns.
+const WarnAt = 0.8
 
 // How often a node looks whether the keys that its database hands out are running out.
 var (
@@ -61,7 +61,7 @@ func checkKeys(ctx context.Context, n *store.Store, q dialect.Querier, tables []
 		if err != nil {
 			return err
 		}
-		if used >= warnedAt {
+		if used >= WarnAt {
 			warned[name] = true
 			n.Log.Warn("keys are running out; give the column a larger type, or new rows keys of your own",
 				"table", name, "column", column, "used", fmt.Sprintf("%.0f %%", used*100))
