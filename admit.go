@@ -35,11 +35,11 @@ func (m *master) authenticate(h link.Hello, proves func(key []byte) bool) (key [
 		return nil, fmt.Errorf("%w: %q is the master's own id; give the follower another", ErrDuplicateID, h.ID)
 	}
 	access := m.access.Load()
-	n, ok := access.node(h.ID)
+	n, ok := access.Of(h.ID)
 	if !ok || n.Role != "" && n.Role != h.Role {
 		return nil, fmt.Errorf("%w: %s %q is not in Options.Nodes of the master", ErrUnknownNode, h.Role, h.ID)
 	}
-	keys := access.keys(n)
+	keys := access.KeysOf(n)
 	for _, k := range keys {
 		if proves(k) {
 			return k, nil

@@ -8,30 +8,44 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ddb-project/ddb/conflict"
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/journal"
 )
 
-// Conflict is one row of the conflicts table: what a snap wrote and what it met.
-type Conflict struct {
-	ID       string
-	At       time.Time
-	Database string
-	Table    string
-	Key      string // JSON object: column name to value
-	// Base, Local and Remote tell what they leave out for want of room in a member "$left out"; the values that lost, which
-	// RetryConflict writes, are always there in full.
-	Base    string // JSON object: the row that the snap had changed; "" if there was none
-	Local   string // JSON object: the row as the snap wrote it; "" if it deleted it
-	Remote  string // JSON object: the master's row at that moment; "" if there was none
-	Origin  string // id of the snap
-	Batch   uint64 // its batch number
-	Policy  string
-	Outcome string // "master", "snap", "merged", "function" or "refused": whose values stand
-	Reason  string
-	State   string // "open", "retried" or "dismissed"
+// What is told of conflicts, and what decides them, stands in package conflict, where each type has its documentation and methods.
+type (
+	// Conflict is one row of the conflicts table: what a snap wrote and what it met. See [conflict.Conflict].
+	Conflict = conflict.Conflict
+	// Policy says what becomes of a row that a snap has changed when the master's row is no longer the one
+	// that the snap had seen. It is set per table in Options.Conflicts of the master. See [conflict.Policy].
+	Policy = conflict.Policy
+	// Collision is what a [PolicyFunc] decides on. See [conflict.Collision].
+	Collision = conflict.Collision
+)
+
+// The policies. Whatever loses is kept in the conflicts table; see [Cluster.Conflicts].
+var (
+	// MasterWins refuses the snap's whole transaction if one of its rows conflicts. The zero Policy is this one.
+	MasterWins = conflict.MasterWins
+	// SnapWins writes the snap's row.
+	SnapWins = conflict.SnapWins
+	// NewestWins writes the row that was changed last. See [conflict.NewestWins].
+	NewestWins = conflict.NewestWins
+	// MergeColumns takes each column from the side that changed it. Where both did, or one
+	// side deleted the row, the master's stands.
+	MergeColumns = conflict.MergeColumns
+)
+
+// PolicyFunc returns a policy that asks resolve which row to store. See [conflict.PolicyFunc].
+func PolicyFunc(name string, resolve func(Collision) (map[string]any, error)) Policy {
+	return conflict.PolicyFunc(name, resolve)
 }
+
+// ParsePolicy returns the policy of that name: "master", "snap", "newest" or "merge". Another one is ErrOptions.
+func ParsePolicy(name string) (Policy, error) { return conflict.ParsePolicy(name) }
 
 // conflictRow is a conflict that is about to be stored.
 type conflictRow struct {
@@ -48,7 +62,7 @@ type conflictRow struct {
 }
 
 // maxConflictBytes limits the images of a conflict: it travels in one message.
-const maxConflictBytes = frameBytes * 3 / 4
+const maxConflictBytes = link.FrameBytes * 3 / 4
 
 // images returns the rows of the conflict as JSON. One that is larger than most, or for which there is no room, is left out
 // if it did not lose; if it did there is an error: what is lost must be found again.
@@ -238,7 +252,7 @@ func (c *Cluster) rewrite(ctx context.Context, tx *sql.Tx, k Conflict, lost stri
 		_, err := tx.ExecContext(ctx, "DELETE FROM "+table+condition, whereArgs...)
 		return err
 	}
-	row, changed, err := k.losers(t, lost)
+	row, changed, err := losersOf(k, t, lost)
 	if err != nil {
 		return err
 	}

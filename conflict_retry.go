@@ -12,8 +12,8 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 )
 
-// losers returns the row that lost, as far as the table still has its columns, and those of its fields that the loser had changed.
-func (k Conflict) losers(t *dialect.Table, lost string) (row, changed []rowField, err error) {
+// losersOf returns the row that lost, as far as the table still has its columns, and those of its fields that the loser had changed.
+func losersOf(k Conflict, t *dialect.Table, lost string) (row, changed []rowField, err error) {
 	if row, err = parseRow(lost); err != nil {
 		return nil, nil, err
 	}

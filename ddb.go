@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/remote"
@@ -26,7 +27,7 @@ import (
 // the master, reads to a healthy node. It is safe for concurrent use.
 type Cluster struct {
 	opts    Options
-	access  *atomic.Pointer[Access] // in place of opts.Key, opts.OldKey and opts.Nodes, which SetAccess does not change
+	access  *atomic.Pointer[access.Rules] // in place of opts.Key, opts.OldKey and opts.Nodes, which SetAccess does not change
 	log     hclog.Logger
 	node    *store.Store // nil in a Cluster made by Wrap
 	own     health.Self  // what Options.HealthChecker says
@@ -114,7 +115,7 @@ func given(db *sql.DB, by string) error {
 }
 
 func newCluster(o Options, log hclog.Logger) *Cluster {
-	c := &Cluster{opts: o, access: new(atomic.Pointer[Access]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
+	c := &Cluster{opts: o, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
 	c.kinds.seed = maphash.MakeSeed()
 	c.sqlDB, c.streams = sql.OpenDB(routed{c: c}), sql.OpenDB(routed{c: c, streams: true})
 	c.view.Store(&view{})

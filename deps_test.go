@@ -49,14 +49,16 @@ var mysqlGround = []string{"dialect", "internal/mysql/lang", "internal/mysql/cod
 var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
-		own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/keys", "internal/link", "internal/memory", "internal/mysql", "internal/remote", "internal/rights",
+		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/fault", "internal/keys", "internal/link", "internal/memory", "internal/mysql", "internal/remote", "internal/rights",
 			"internal/schema", "internal/sqlclass", "internal/sqlite", "internal/store", "internal/watch", "internal/wire", "internal/write"},
 		modules: []string{cborModule, compressModule, hclogModule, mysqlModule, sqliteModule, syncModule, timeModule},
 	},
 
 	// Words that all parts share; they know nobody above them.
-	"health":  {own: []string{"internal/watch", "journal"}},
-	"journal": {own: []string{"dialect", "internal/fault", "internal/watch", "internal/wire"}},
+	"access":   {own: []string{"health", "journal"}},
+	"conflict": {own: []string{"internal/fault", "journal"}},
+	"health":   {own: []string{"internal/watch", "journal"}},
+	"journal":  {own: []string{"dialect", "internal/fault", "internal/watch", "internal/wire"}},
 
 	// Bytes between nodes.
 	"transport":               {},

@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
@@ -91,7 +92,7 @@ func (e EvilMaster) serve(conn net.Conn) {
 }
 
 // Admits reports whether a node may come in that has proved a key.
-func Admits(a Access, id string, r Role, proved []byte) bool { return a.admits(id, r, proved) }
+func Admits(a access.Rules, id string, r Role, proved []byte) bool { return a.Admits(id, r, proved) }
 
 // Linked reports whether a follower is connected.
 func Linked(c *Cluster) bool { return c.f.linked() }

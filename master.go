@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/keys"
@@ -23,7 +24,7 @@ import (
 
 // master owns the sequencer, the listener and one sender per follower.
 type master struct {
-	access   *atomic.Pointer[Access]
+	access   *atomic.Pointer[access.Rules]
 	health   *health.Self
 	seq      *sequencer
 	writer   *write.Group // nil where the database has many writers
@@ -51,7 +52,7 @@ type master struct {
 }
 
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
-func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[Access], own *health.Self, connect func(*master)) (*master, error) {
+func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[access.Rules], own *health.Self, connect func(*master)) (*master, error) {
 	s := &sequencer{opts: o, node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	s.in.jobs = make(chan *job, maxJobs)
 	s.in.commits.Store(1) // so that the first pass looks

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
@@ -18,7 +19,6 @@ const (
 	maxFollowers  = 1024             // connections a master serves at once
 	sendBytes     = 4 << 20          // journal bytes read at once by a sender
 	inboxBytes    = 4 << 20          // received bytes that may wait for a follower's applier
-	frameBytes    = 256 << 20        // largest message: one part with one huge row
 	maxBackoff    = 15 * time.Second // between a follower's attempts to connect
 	closeTimeout  = 5 * time.Second  // for telling the other side goodbye
 	commitTimeout = 30 * time.Minute // for collecting what a transaction has changed, which may be millions of rows
@@ -51,7 +51,7 @@ type Options struct {
 	// OldKey is accepted and proved too, while Key is being replaced.
 	OldKey []byte
 	// Nodes lists the nodes that a master lets in, by id; "" stands for every other one. Nil: any node that proves Key.
-	Nodes map[string]NodeAccess
+	Nodes map[string]access.Node
 	// AllowInsecure lets a master listen where others than this machine can connect (see [transport.Exposure]) although somebody
 	// may come in without proving a key. It logs a warning. Without it Open returns ErrOptions there.
 	AllowInsecure bool
@@ -221,3 +221,9 @@ func setDefault[T ~int64](v *T, d T) {
 func (o Options) node() store.Config {
 	return store.Config{ID: o.ID, Role: o.Role, Dialect: o.Dialect, Databases: o.Databases, Guard: o.guards(), Journal: o.Journal, Logger: o.Logger}
 }
+
+// acceptsSnaps reports whether a master lets snaps in.
+func (o Options) acceptsSnaps() bool { return o.Listen != "" && o.access().Snaps() }
+
+// guards reports whether the user's triggers stay still while the node itself writes.
+func (o Options) guards() bool { return o.Role == Snap || o.Role == Master && o.acceptsSnaps() }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/keys"
@@ -37,7 +38,7 @@ import (
 //	R4  Reads are served only from the end of a snapshot's Through on, never while one is loaded.
 type follower struct {
 	opts     Options
-	access   *atomic.Pointer[Access]
+	access   *atomic.Pointer[access.Rules]
 	health   *health.Self
 	node     *store.Store
 	cancel   context.CancelFunc
@@ -73,7 +74,7 @@ func (u *upstream) write(kind uint8, msg any) error {
 	return u.w.Write(kind, msg)
 }
 
-func openFollower(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[Access], own *health.Self) (*follower, error) {
+func openFollower(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[access.Rules], own *health.Self) (*follower, error) {
 	f := &follower{opts: o, access: access, health: own, node: n, changed: func() {}, anew: make(chan struct{}, 1)}
 	role, known, err := n.Meta(ctx, n.DB, store.MetaRole)
 	if err != nil {
@@ -270,7 +271,7 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g, w, err := link.Introduce(conn, f.access.Load().own(), func(g link.Greeting) (link.Hello, error) { return f.hello(ctx, g, from) })
+	g, w, err := link.Introduce(conn, f.access.Load().OwnKeys(), func(g link.Greeting) (link.Hello, error) { return f.hello(ctx, g, from) })
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.node.ID, f.opts.Master, err)
 	}
@@ -287,7 +288,7 @@ func (f *follower) once(ctx context.Context) error {
 		return err
 	}
 	up := &upstream{session: session, every: f.opts.Heartbeat, prompt: w.Prompt}
-	up.w = wire.NewConn(link.HeardConn{Conn: stream, Heard: func() { up.read.Store(time.Now().UnixNano()) }}, frameBytes)
+	up.w = wire.NewConn(link.HeardConn{Conn: stream, Heard: func() { up.read.Store(time.Now().UnixNano()) }}, link.FrameBytes)
 	if f.node.ClusterID != g.Cluster {
 		from = nil
 	}

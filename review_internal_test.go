@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	_ "modernc.org/sqlite"
 
+	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/sqlite"
@@ -68,7 +69,7 @@ func TestFailedIsNoTrap(t *testing.T) {
 func TestFailedOutlivesTheLink(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	m := &master{seq: &sequencer{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}}, access: new(atomic.Pointer[Access]), changed: func() {}, followers: make(map[string]*sender)}
+	m := &master{seq: &sequencer{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}}, access: new(atomic.Pointer[access.Rules]), changed: func() {}, followers: make(map[string]*sender)}
 	m.access.Store(opts.access())
 	reason := func() string { f := m.followers["r1"]; return string(f.status.State) + " " + f.status.Reason }
 	connect := func(w link.Welcome) (*sender, *connection) {

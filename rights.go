@@ -10,39 +10,6 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 )
 
-// Rights say what the statements that another node sends to the master may do there. They are checked where a statement
-// runs, whatever the node that sends it thinks of it. Combine them with |.
-type Rights uint8
-
-// The rights of a node's statements on the master.
-const (
-	// ReadRows is to read the program's tables and views, and to set what ends with the sender's own connection, such as its
-	// time zone.
-	ReadRows Rights = 1 << iota
-	// ChangeRows is to insert, update and delete rows of the program's tables, to lock them, and to call functions of
-	// the program's own, by a view too.
-	ChangeRows
-	// ChangeSchema is to create, alter and drop what belongs to the program's databases. What runs with its maker's rights,
-	// a procedure or a trigger of MariaDB, can only be dropped by it.
-	ChangeSchema
-	// Administer is everything else that is not ddb's own: accounts, settings of a server, other databases, files, procedures,
-	// PRAGMA, ATTACH, and each statement, function and setting that ddb does not know to be less.
-	Administer
-	// NoRights takes all away where 0 would mean the role's default.
-	NoRights Rights = 0x80
-)
-
-// Nobody has the right to write to ddb's own tables: nodes would differ for ever.
-
-// roleRights are a node's rights where Options.Nodes says nothing: a replica forwards its program's
-// reads and changes of rows, a snap sends batches, which need no statements.
-func roleRights(r Role) Rights {
-	if r == Replica {
-		return ReadRows | ChangeRows
-	}
-	return NoRights
-}
-
 // Allow reports whether a sender with these rights may run the query, or each of several statements in one text,
 // through this Cluster: nil, or ErrNotAllowed with the right that is missing. It looks at the text only
 // and runs nothing. Where a text can be read in several ways, as settings of a server have it, the worst counts.
@@ -156,7 +123,7 @@ func settleStatement(table string) string {
 
 // allowNode is asked before a statement of another node's runs here.
 func (c *Cluster) allowNode(id string, role Role, query string) error {
-	r := c.access.Load().rights(id, role)
+	r := c.access.Load().RightsOf(id, role)
 	if err := mayAsk(id, role, r); err != nil {
 		return err
 	}
@@ -168,7 +135,7 @@ func (c *Cluster) allowNode(id string, role Role, query string) error {
 
 // allowBegin is asked before another node begins a transaction here: one that may write keeps others waiting.
 func (c *Cluster) allowBegin(id string, role Role, readOnly bool) error {
-	r := c.access.Load().rights(id, role)
+	r := c.access.Load().RightsOf(id, role)
 	if err := mayAsk(id, role, r); err != nil {
 		return err
 	}
@@ -184,21 +151,4 @@ func mayAsk(id string, role Role, r Rights) error {
 		return nil
 	}
 	return fmt.Errorf("%w: the master takes no statements from %s %s: there, give it ReadRows in Options.Nodes[%q].SQL", ErrNotAllowed, role, id, id)
-}
-
-// String lists the rights by their names.
-func (r Rights) String() string {
-	var names []string
-	for _, right := range []struct {
-		bit  Rights
-		name string
-	}{{ReadRows, "ReadRows"}, {ChangeRows, "ChangeRows"}, {ChangeSchema, "ChangeSchema"}, {Administer, "Administer"}} {
-		if r&right.bit != 0 && r&NoRights == 0 {
-			names = append(names, right.name)
-		}
-	}
-	if len(names) == 0 {
-		return "NoRights"
-	}
-	return strings.Join(names, "|")
 }

@@ -71,7 +71,7 @@ func (m *master) enlist(h link.Hello, w link.Welcome, proved []byte, address str
 	f := m.follower(h.ID)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !m.access.Load().admits(h.ID, h.Role, proved) { // it has been replaced since
+	if !m.access.Load().Admits(h.ID, h.Role, proved) { // it has been replaced since
 		return nil, nil, errTurnedOut
 	}
 	if f.link != nil {
@@ -219,7 +219,7 @@ func (f *sender) run(ctx context.Context, session *wire.Session, l *connection, 
 	}
 	f.mu.Lock()
 	replaced, ended := f.link != l, l.ended
-	l.session, l.stream, l.w, l.cancel = session, stream, wire.NewConn(link.HeardConn{Conn: stream, Heard: heard}, frameBytes), cancel
+	l.session, l.stream, l.w, l.cancel = session, stream, wire.NewConn(link.HeardConn{Conn: stream, Heard: heard}, link.FrameBytes), cancel
 	f.mu.Unlock()
 	if replaced {
 		return ErrDuplicateID

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -40,7 +41,7 @@ type batchChange struct {
 }
 
 // maxBatchBytes limits one transaction of a snap: a batch travels in one message. Tests set it lower.
-var maxBatchBytes = frameBytes / 2
+var maxBatchBytes = link.FrameBytes / 2
 
 const (
 	hasBase = 1 << iota
@@ -240,3 +241,6 @@ func (h *hybrid) next(now time.Time) int64 {
 }
 
 func (h *hybrid) heard(at int64) { h.last = max(h.last, at) }
+
+// clockSkew is how far a snap's clock may be from the master's before its times are shifted.
+const clockSkew = int64(5 * time.Second)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ddb-project/ddb/conflict"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -106,7 +107,7 @@ func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *
 	}
 	o.base, o.local, o.values = base, local, remote
 	cr.theirs, cr.columns, cr.keyAt, cr.remote, cr.base, cr.local = sh.t.Stored, sh.t.Stored, sh.t.Key, remote, base, local
-	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.s.m.access.Load().mayWrite(a.snap, name, opOf(base, local))
+	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.s.m.access.Load().MayWrite(a.snap, name, opOf(base, local))
 	if why == "" {
 		why = sh.astray(st, c, r)
 	}
@@ -119,13 +120,13 @@ func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *
 		cr.base, cr.local, cr.columns, cr.keyAt = r.Base, r.Values, c.Columns, c.Key
 		o.conflict = cr
 	case equalRows(remote, local):
-		if p := st.s.m.seq.opts.policy(name); p.is(MasterWins) && !sh.t.Own && !equalRows(remote, base) {
+		if p := conflict.Policies(st.s.m.seq.opts.Conflicts).Of(name); p.Is(MasterWins) && !sh.t.Own && !equalRows(remote, base) {
 			cr.policy, cr.outcome, cr.reason = p.String(), "master", clashReason(base, local, remote)+" in the same way"
 			o.met = cr
 		}
 	case equalRows(remote, base):
 		o.values = local
-		o.stamp = st.s.m.seq.opts.policy(name).is(NewestWins)
+		o.stamp = conflict.Policies(st.s.m.seq.opts.Conflicts).Of(name).Is(NewestWins)
 	case sh.t.Own:
 		if remote != nil { // a person has settled it, and the rest is not the snap's to write
 			at := slices.Index(sh.t.Stored, "state")
@@ -166,7 +167,7 @@ func opOf(base, local []any) Ops {
 
 // clash settles a row that both sides have changed.
 func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
-	p := st.s.m.seq.opts.policy(cr.table)
+	p := conflict.Policies(st.s.m.seq.opts.Conflicts).Of(cr.table)
 	cr.policy = p.String()
 	cr.reason = clashReason(cr.base, cr.local, cr.remote)
 	built, err := st.builtOn(a, cr)
@@ -177,11 +178,11 @@ func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
 		cr.reason = fmt.Sprintf("built on batch %d, which was refused; %s", built, cr.reason)
 	}
 	switch {
-	case p.resolve != nil:
+	case p.Asks():
 		return st.ask(a, o, cr, p)
-	case p.is(SnapWins):
+	case p.Is(SnapWins):
 		o.values, cr.outcome = o.local, "snap"
-	case p.is(NewestWins):
+	case p.Is(NewestWins):
 		at, node, err := st.changedAt(a, o)
 		if err != nil {
 			return err
@@ -191,13 +192,13 @@ func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
 		} else {
 			cr.outcome = "master"
 		}
-	case p.is(MergeColumns):
+	case p.Is(MergeColumns):
 		st.merge(o, cr)
 	default:
 		a.refused = true
 		cr.outcome = "master"
 	}
-	if cr.outcome == "snap" && !st.s.m.access.Load().mayWrite(a.snap, cr.table, opOf(cr.remote, o.local)) {
+	if cr.outcome == "snap" && !st.s.m.access.Load().MayWrite(a.snap, cr.table, opOf(cr.remote, o.local)) {
 		a.refused = true // an insert that is to win over a row which is there is no mere insert
 		cr.reason += "; " + st.mayNot(a, cr.table)
 	}
@@ -253,28 +254,18 @@ func (st *settlement) merge(o *outcome, cr *conflictRow) {
 
 // ask lets the program's function settle the row.
 func (st *settlement) ask(a *arrived, o *outcome, cr *conflictRow, p Policy) error {
-	row, err := p.call(Collision{Database: cr.table.Database, Table: cr.table.Table, Base: rowMap(o.t, o.base),
+	row, err := p.Resolve(Collision{Database: cr.table.Database, Table: cr.table.Table, Base: rowMap(o.t, o.base),
 		Local: rowMap(o.t, o.local), Remote: rowMap(o.t, o.state.values), Origin: a.snap, At: time.Unix(0, a.at)})
 	var values []any
 	if err == nil {
 		values, err = rowValues(o.t, row, o.state.key)
 	}
 	if err != nil {
-		a.refused, cr.reason = true, fmt.Sprintf("the function %q: %v", p.name, err)
+		a.refused, cr.reason = true, fmt.Sprintf("the function %q: %v", p.String(), err)
 		return nil
 	}
 	o.values, cr.outcome = values, "function"
 	return nil
-}
-
-// call runs the program's function. A panic of its is an error: it must not end in the middle of the master's transaction.
-func (p Policy) call(c Collision) (row map[string]any, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			row, err = nil, fmt.Errorf("it panicked: %v", r)
-		}
-	}()
-	return p.resolve(c)
 }
 
 func rowMap(t *dialect.Table, values []any) map[string]any {
@@ -331,7 +322,7 @@ func (st *settlement) refuse(a *arrived, list []*outcome) {
 		}
 		cr.outcome = "refused"
 		if cr.policy == "" {
-			cr.policy = st.s.m.seq.opts.policy(cr.table).String()
+			cr.policy = conflict.Policies(st.s.m.seq.opts.Conflicts).Of(cr.table).String()
 		}
 		if cr.reason == "" {
 			cr.reason = a.reason

@@ -205,9 +205,6 @@ func (f *sender) receiveBatch(ctx context.Context, l *connection, payload []byte
 	}
 }
 
-// clockSkew is how far a snap's clock may be from the master's before its times are shifted.
-const clockSkew = int64(5 * time.Second)
-
 // corrected turns a time by the snap's clock into one by the master's, never later than now.
 func corrected(at, snapNow, now int64) int64 {
 	if off := now - snapNow; off > clockSkew || off < -clockSkew {

@@ -22,6 +22,9 @@ import (
 // protocolVersion rises when a node could misread another's messages.
 const protocolVersion = 3
 
+// FrameBytes is the largest message: one part with one huge row.
+const FrameBytes = 256 << 20
+
 // Kinds of messages.
 const (
 	MsgGreeting uint8 = iota + 1

@@ -1,10 +1,11 @@
-package ddb
+package conflict
 
 import (
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -60,7 +61,7 @@ func ParsePolicy(name string) (Policy, error) {
 			return p, nil
 		}
 	}
-	return Policy{}, fmt.Errorf("%w: policy %q is none of master, snap, newest, merge", ErrOptions, name)
+	return Policy{}, fmt.Errorf("%w: policy %q is none of master, snap, newest, merge", fault.ErrOptions, name)
 }
 
 // String returns the policy's name.
@@ -71,62 +72,31 @@ func (p Policy) String() string {
 	return p.name
 }
 
-func (p Policy) is(o Policy) bool { return p.resolve == nil && p.String() == o.name }
+// Is reports whether it is the policy o, one of those that have a name of ours.
+func (p Policy) Is(o Policy) bool { return p.resolve == nil && p.String() == o.name }
 
-// policy returns the policy of a table.
-func (o Options) policy(n journal.TableName) Policy {
+// Asks reports whether the policy was made by [PolicyFunc].
+func (p Policy) Asks() bool { return p.resolve != nil }
+
+// Resolve runs the program's function. A panic of its is an error: it must not end in the middle of the master's transaction.
+func (p Policy) Resolve(c Collision) (row map[string]any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			row, err = nil, fmt.Errorf("it panicked: %v", r)
+		}
+	}()
+	return p.resolve(c)
+}
+
+// Policies are those of tables, by "table" or "database.table"; "" is for all others.
+type Policies map[string]Policy
+
+// Of returns the policy of a table: [MasterWins] where nothing is said.
+func (p Policies) Of(n journal.TableName) Policy {
 	for _, key := range []string{n.String(), n.Table, ""} {
-		if p, ok := o.Conflicts[key]; ok {
-			return p
+		if policy, ok := p[key]; ok {
+			return policy
 		}
 	}
 	return MasterWins
 }
-
-// Ops is a set of operations.
-type Ops uint8
-
-// The operations that a snap can be allowed on a table.
-const (
-	Insert Ops = 1 << iota
-	Update
-	Delete
-	AllOps = Insert | Update | Delete
-)
-
-// NodeAccess says how a node proves who it is, and what it may do.
-type NodeAccess struct {
-	// Role is the only one in which the node is let in. Empty: any.
-	Role Role
-	// Key is the node's own secret. Empty: it proves Options.Key like the others.
-	Key []byte
-	// OldKey is accepted too, while Key is being replaced.
-	OldKey []byte
-	// SQL is what the node's statements may do on the master. Default: ReadRows and ChangeRows for a replica, which
-	// forwards its program's writes; none for a snap, which sends batches, so that its Strong reads, and those of tables
-	// that stay on the master, return ErrNotAllowed.
-	SQL Rights
-	// Tables lists what a snap's batches may do, by "table" or "database.table"; "" stands for all
-	// other tables. Nil: everything. A batch that does more is refused and kept as a conflict, also where
-	// its rows would win over others: to insert does not include to overwrite.
-	Tables map[string]Ops
-}
-
-// allows reports whether the snap may do that to the table.
-func (a NodeAccess) allows(n journal.TableName, op Ops) bool {
-	if a.Tables == nil {
-		return true
-	}
-	for _, key := range []string{n.String(), n.Table, ""} {
-		if ops, ok := a.Tables[key]; ok {
-			return ops&op == op
-		}
-	}
-	return false
-}
-
-// acceptsSnaps reports whether a master lets snaps in.
-func (o Options) acceptsSnaps() bool { return o.Listen != "" && o.access().snaps() }
-
-// guards reports whether the user's triggers stay still while the node itself writes.
-func (o Options) guards() bool { return o.Role == Snap || o.Role == Master && o.acceptsSnaps() }
