@@ -11,6 +11,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -281,7 +282,7 @@ func (a *applier) batches(ctx context.Context, bodies []*journal.Body) error {
 	if a.opts.Role == Snap {
 		return nil
 	}
-	return setReceived(ctx, a.node, a.node.Quick(a.conn), received)
+	return a.node.SetReceived(ctx, a.node.Quick(a.conn), received)
 }
 
 // file puts parts whose rows are in the database into a journal that is not, as soon as
@@ -380,7 +381,7 @@ func (a *applier) rows(ctx context.Context, bodies []*journal.Body) error {
 			if err := c.SameColumns(t); err != nil {
 				return fmt.Errorf("ddb: node %s: %w", a.node.ID, err)
 			}
-			if err := a.rememberNext(ctx, t, c); err != nil {
+			if err := keys.RememberNext(ctx, a.node, a.conn, t, c.Next); err != nil {
 				return err
 			}
 			err := c.Each(func(r dialect.Row) error {

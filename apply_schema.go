@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
@@ -61,7 +62,7 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 				done++ // the statement had run, its entry had not been recorded
 			}
 		}
-		if err := raiseCountersOf(ctx, a.node, a.conn); err != nil {
+		if err := keys.RaiseCounters(ctx, a.node, a.conn); err != nil {
 			return err
 		}
 	}

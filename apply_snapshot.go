@@ -260,7 +260,7 @@ func decodeRows(payload []byte) *decodedRows {
 	if r.SnapshotRows, r.err = wire.DecodeChecked[link.SnapshotRows](payload); r.err != nil {
 		return r
 	}
-	r.rows = make([]dialect.Row, 0, min(r.Change.Present, chunkRows))
+	r.rows = make([]dialect.Row, 0, min(r.Change.Present, link.ChunkRows))
 	r.err = r.Change.Each(func(row dialect.Row) error { r.rows = append(r.rows, row); return nil })
 	return r
 }

@@ -12,6 +12,8 @@ type (
 	NodeStatus = health.Status
 	// Report is what a HealthChecker found out about a node. See [health.Report].
 	Report = health.Report
+	// Progress tells how far a snapshot has come. See [health.Progress].
+	Progress = health.Progress
 	// HealthChecker finds out how a node is. See [health.Checker].
 	HealthChecker = health.Checker
 	// PingChecker takes a node that answers to have no lag. See [health.PingChecker].

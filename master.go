@@ -263,7 +263,7 @@ func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *store.Catalog
 // handed out, and creates the triggers that it has kept back. A promotion that was cut off
 // may have made some of them already.
 func (m *master) makeDeferred(ctx context.Context, c *sql.Conn) error {
-	if err := raiseCountersOf(ctx, m.seq.node, c); err != nil {
+	if err := keys.RaiseCounters(ctx, m.seq.node, c); err != nil {
 		return err
 	}
 	objects, err := deferredObjects(ctx, m.seq.node, c)

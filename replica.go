@@ -165,7 +165,7 @@ func (f *follower) begin() {
 // retain keeps the follower's journal within the limits: it serves nobody until the node is promoted.
 func (f *follower) retain(ctx context.Context) {
 	for watch.Sleep(ctx, max(10*f.opts.Heartbeat, 5*time.Second)) == nil {
-		if err := trimJournal(ctx, f.node, f.opts, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
+		if err := f.node.TrimJournal(ctx, f.opts.JournalMaxAge, f.opts.JournalMaxBytes, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
 			f.node.Log.Warn("the journal could not be trimmed", "error", err)
 		}
 	}

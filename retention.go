@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 )
 
@@ -19,7 +18,7 @@ func (m *master) retain(ctx context.Context) {
 
 // trim forgets entries beyond the limits of age and size, but none that a connected follower needs.
 func (m *master) trim(ctx context.Context) error {
-	return trimJournal(ctx, m.seq.node, m.seq.opts, func(through LSN) LSN {
+	return m.seq.node.TrimJournal(ctx, m.seq.opts.JournalMaxAge, m.seq.opts.JournalMaxBytes, func(through LSN) LSN {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for _, f := range m.followers {
@@ -29,46 +28,4 @@ func (m *master) trim(ctx context.Context) error {
 		}
 		return through
 	})
-}
-
-// trimJournal forgets entries beyond the limits of age and size, up to what needed lets go.
-func trimJournal(ctx context.Context, n *store.Store, o Options, needed func(LSN) LSN) error {
-	sizer, ok := n.Journal.(JournalSizer)
-	if !ok {
-		return nil
-	}
-	through, err := sizer.Before(ctx, time.Now().Add(-o.JournalMaxAge))
-	if err != nil {
-		return err
-	}
-	first, last, err := n.Journal.Bounds(ctx)
-	if err != nil {
-		return err
-	}
-	through = max(through, first.LSN)
-	above := last.LSN
-	// As a rule there is room, and each look at the size reads all that lies behind.
-	if _, bytes, _, err := sizer.Size(ctx, through); err != nil {
-		return err
-	} else if bytes <= o.JournalMaxBytes {
-		above = through
-	}
-	// The smallest LSN behind which no more than the limit lies.
-	for through < above {
-		middle := through + (above-through)/2
-		_, bytes, _, err := sizer.Size(ctx, middle)
-		switch {
-		case err != nil:
-			return err
-		case bytes <= o.JournalMaxBytes:
-			above = middle
-		default:
-			through = middle + 1
-		}
-	}
-	if through = needed(through); through <= first.LSN {
-		return nil
-	}
-	n.Log.Debug("journal trimmed", "through", through)
-	return n.Journal.Trim(ctx, through)
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/link"
-	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -89,26 +88,6 @@ func (s *sequencer) listed(r *passResult) {
 	}
 }
 
-// received returns the number of the last batch that the master has from a snap's queue.
-func (m *master) received(ctx context.Context, q dialect.Querier, queue string) (uint64, error) {
-	var number int64
-	err := dialect.ScanOne(ctx, q, []any{&number}, "SELECT number FROM "+m.seq.node.Engine.Own("received")+" WHERE snap = ?", queue)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("ddb: node %s: read received batches: %w", m.seq.node.ID, err)
-	}
-	return uint64(number), nil
-}
-
-// setReceived stores the numbers of the last batches that this node has from snaps.
-func setReceived(ctx context.Context, n *store.Store, q dialect.Querier, numbers map[string]uint64) error {
-	for queue, number := range numbers {
-		if _, err := q.ExecContext(ctx, "REPLACE INTO "+n.Engine.Own("received")+" (snap, number) VALUES (?, ?)", queue, int64(number)); err != nil {
-			return fmt.Errorf("ddb: node %s: note received batches: %w", n.ID, err)
-		}
-	}
-	return nil
-}
-
 // judgeSnap tells a snap what the master has of it, and its small number if it has one already.
 func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (link.Welcome, error) {
 	if h.Role != Snap {
@@ -120,7 +99,7 @@ func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (l
 	queue := link.QueueName(h.ID, h.Queue)
 	err := m.seq.exclusive(ctx, func(c *sql.Conn) (err error) {
 		w.Node = m.seq.registry.known[h.ID].number
-		if w.Number, err = m.received(ctx, c, queue); err != nil {
+		if w.Number, err = m.seq.node.Received(ctx, c, queue); err != nil {
 			return err
 		}
 		if h.Number <= w.Number {
@@ -408,7 +387,7 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		for _, a := range fresh {
 			through[a.job.l.queue] = a.number
 		}
-		if err := errors.Join(setReceived(ctx, s.m.seq.node, c, through), s.m.setLast(ctx, c, fresh)); err != nil {
+		if err := errors.Join(s.m.seq.node.SetReceived(ctx, c, through), s.m.setLast(ctx, c, fresh)); err != nil {
 			return err
 		}
 		s.m.seq.in.commits.Add(1)
@@ -447,7 +426,7 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 		queue := a.job.l.queue
 		number, ok := have[queue]
 		if !ok {
-			if number, err = s.m.received(ctx, c, queue); err != nil {
+			if number, err = s.m.seq.node.Received(ctx, c, queue); err != nil {
 				return nil, nil, err
 			}
 			number = max(number, a.job.l.left)

@@ -154,8 +154,6 @@ func (f *sender) resumable(ctx context.Context, from *link.Cursor, rec schema.Re
 	return err == nil && stood == from.Base
 }
 
-const chunkRows = 20_000 // rows of a snapshot that are read at once, and that are sent at once if partBytes does not end them first
-
 // sendTable copies one table from behind the key.
 func (f *sender) sendTable(ctx context.Context, l *connection, t *dialect.Table, after []any) error {
 	chunk := newChunk(f.m.seq.node, t)
@@ -176,14 +174,14 @@ func (f *sender) sendTable(ctx context.Context, l *connection, t *dialect.Table,
 		}
 		var err error
 		read := 0
-		more, err = f.m.seq.node.Engine.Scan(ctx, f.m.seq.node.DB, t, after, chunkRows, func(values []any) error {
+		more, err = f.m.seq.node.Engine.Scan(ctx, f.m.seq.node.DB, t, after, link.ChunkRows, func(values []any) error {
 			chunk.Rows = wire.AppendRow(chunk.Rows, values)
 			chunk.Present++
 			for i, c := range t.Key {
 				last[i] = values[c]
 			}
 			read++
-			if len(chunk.Rows) >= journal.PartBytes || chunk.Present >= chunkRows {
+			if len(chunk.Rows) >= journal.PartBytes || chunk.Present >= link.ChunkRows {
 				after = cloneValues(last)
 				return flush()
 			}

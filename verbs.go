@@ -465,7 +465,7 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 		err = keys.Install(ctx, n, n.DB, nil, 0)
 	}
 	if err == nil {
-		err = settleCounters(ctx, n)
+		err = keys.SettleCounters(ctx, n)
 	}
 	if err == nil {
 		err = n.Engine.RemoveCapture(ctx, n.DB)

@@ -143,6 +143,9 @@ type SnapshotHead struct {
 	File    bool             `cbor:"5,keyasint,omitempty"` // the rows come as a file of the database
 }
 
+// ChunkRows is how many rows of a snapshot are read at once, and sent at once if journal.PartBytes does not end them first.
+const ChunkRows = 20_000
+
 // SnapshotRows is a chunk of a snapshot.
 type SnapshotRows struct {
 	Change *journal.Change `cbor:"1,keyasint"`
