@@ -15,11 +15,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-
+	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/rights"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/watch"
 )
 
@@ -355,39 +355,19 @@ func (c *Cluster) failed(m *member, err error) {
 
 // nodeFailed tells a node that does not work from a statement that is wrong.
 func nodeFailed(err error) bool {
-	var my *mysql.MySQLError
-	if errors.As(err, &my) {
-		switch my.Number {
-		case 1040, 1053, 1077, 1158, 1159, 1160, 1161, 1927: // too many connections, shutdown, aborted, killed
-			return true
-		}
-		return false
+	if down, said := mysql.Down(err); down || said {
+		return down
 	}
 	var netErr net.Error
-	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) || errors.Is(err, remote.ErrUnknownOutcome) ||
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, remote.ErrUnknownOutcome) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &netErr) ||
-		errors.Is(err, ErrNoMaster) || errors.Is(err, ErrStale) || errors.Is(err, ErrClosed) || errors.Is(err, remote.ErrServerClosed) {
-		return true
-	}
-	var coded interface{ Code() int }
-	if errors.As(err, &coded) {
-		switch coded.Code() & 0xff {
-		case 10, 11, 14, 26: // SQLITE_IOERR, CORRUPT, CANTOPEN, NOTADB
-			return true
-		}
-	}
-	return false
+		errors.Is(err, ErrNoMaster) || errors.Is(err, ErrStale) || errors.Is(err, ErrClosed) || errors.Is(err, remote.ErrServerClosed) || sqlite.Down(err)
 }
 
 // unknownThere tells the error of a node that does not have a table, a view's table or a database.
 func unknownThere(err error) bool {
-	var my *mysql.MySQLError
-	if errors.As(err, &my) {
-		switch my.Number {
-		case 1049, 1146, 1356: // unknown database, no such table, a view without its tables
-			return true
-		}
-		return false
+	if unknown, said := mysql.Unknown(err); said {
+		return unknown
 	}
-	return err != nil && strings.Contains(err.Error(), "no such table: ")
+	return sqlite.Unknown(err)
 }

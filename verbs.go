@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/internal/keys"
+	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -490,18 +492,7 @@ func (c *Cluster) explain(err error) error {
 }
 
 // isFull recognises the errors of a database that cannot grow.
-func isFull(err error) bool {
-	var coded interface{ Code() int }
-	if errors.As(err, &coded) && coded.Code()&0xff == 13 { // SQLITE_FULL
-		return true
-	}
-	for _, text := range []string{"Error 1021", "Error 1114", "errno: 28", "No space left on device"} {
-		if strings.Contains(err.Error(), text) {
-			return true
-		}
-	}
-	return false
-}
+func isFull(err error) bool { return sqlite.Full(err) || mysql.Full(err) }
 
 // wrapError adds what was being done, once.
 func wrapError(verb string, err error) error {

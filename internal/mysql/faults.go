@@ -28,6 +28,16 @@ func LockLost(err error) bool { return lang.LockLost(err) }
 // statement: room, memory, time, or leave to write at all.
 func Unable(err error) bool { return lang.Unable(err) }
 
+// Down reports whether an error says that the server does not work, or that the connection to it is lost, rather than that the
+// statement is wrong. said reports whether a server has said it, so that nothing else in the error counts.
+func Down(err error) (down, said bool) { return lang.Down(err) }
+
+// Unknown reports whether the server does not have a database, a table, or one that a view is of. said is that of Down.
+func Unknown(err error) (unknown, said bool) { return lang.Unknown(err) }
+
+// Full reports whether the server has no room to write to, as far as the text of the error, which is not nil, tells.
+func Full(err error) bool { return lang.Full(err) }
+
 // Unfit reports whether the server may have refused a row for one of its values by itself.
 func Unfit(err error) bool { return lang.Unfit(err) }
 

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"database/sql"
-	"errors"
 	"strings"
 
 	driver "modernc.org/sqlite"
@@ -38,10 +37,4 @@ func LimitValues(c *sql.Conn, query string, row int64) (restore func()) {
 		return func() {}
 	}
 	return func() { _, _ = driver.Limit(c, lib.SQLITE_LIMIT_LENGTH, before) }
-}
-
-// TooLong reports whether an error is SQLITE_TOOBIG.
-func TooLong(err error) bool {
-	var coded interface{ Code() int } // it may have come over a stream
-	return errors.As(err, &coded) && coded.Code() == lib.SQLITE_TOOBIG
 }

@@ -3,6 +3,7 @@ package lang
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 	driver "github.com/go-sql-driver/mysql"
@@ -64,6 +65,39 @@ func Unable(err error) bool {
 	switch Errno(err) {
 	case 3, 1021, 1026, 1037, 1038, 1041, 1047, 1114, 1180, 1181, 1203, 1226, 1290, 1317, 1836:
 		return true
+	}
+	return false
+}
+
+// Down reports whether an error says that the server does not work, or that the connection to it is lost, rather than that the
+// statement is wrong. said reports whether a server has said it, so that nothing else in the error counts.
+func Down(err error) (down, said bool) {
+	switch Errno(err) {
+	case 0:
+		return errors.Is(err, driver.ErrInvalidConn), false
+	case 1040, 1053, 1077, 1158, 1159, 1160, 1161, 1927: // too many connections, shutdown, aborted, killed
+		return true, true
+	}
+	return false, true
+}
+
+// Unknown reports whether the server does not have a database, a table, or one that a view is of. said is that of Down.
+func Unknown(err error) (unknown, said bool) {
+	switch Errno(err) {
+	case 0:
+		return false, false
+	case ErBadDB, ErNoSuchTable, ErViewInvalid:
+		return true, true
+	}
+	return false, true
+}
+
+// Full reports whether the server has no room to write to. The text tells, since an error may have come by another node.
+func Full(err error) bool {
+	for _, text := range []string{"Error 1021", "Error 1114", "errno: 28", "No space left on device"} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
 	}
 	return false
 }
