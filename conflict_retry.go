@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -25,7 +26,7 @@ func losersOf(k Conflict, t *dialect.Table, lost string) (row, changed []rowFiel
 		}
 	}
 	for _, f := range row {
-		if !slices.ContainsFunc(base, func(b rowField) bool { return b.name == f.name && equalValues(b.value, f.value) }) {
+		if !slices.ContainsFunc(base, func(b rowField) bool { return b.name == f.name && batch.EqualValues(b.value, f.value) }) {
 			changed = append(changed, f)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -89,27 +90,27 @@ func FuzzEntry(f *testing.F) {
 
 // Nor does a batch of a snap: on the master, where rows are also compared, nor on the snap, whose disk may have damaged it.
 func FuzzBatch(f *testing.F) {
-	c := &batchChange{Table: "t", Columns: []string{"id", "v", "w"}, Key: []int{0, 2}}
-	c.add(dialect.Row{Key: []any{int64(1), "x"}, Values: []any{int64(1), nil, "x"}})
-	c.add(dialect.Row{Key: []any{int64(1), "x"}, Base: []any{int64(1), nil, "x"}, Values: []any{int64(1), 1.5, "x"}})
-	c.add(dialect.Row{Key: []any{int64(1), "x"}, Base: []any{int64(1), nil, "x"}})
-	f.Add(seed(f, &batch{Clock: 1, Seen: 2, Changes: []*batchChange{c}, Wall: 3, Heard: 4}))
-	f.Add(seed(f, &batch{Changes: []*batchChange{nil}}))
-	f.Add(seed(f, &batch{Changes: []*batchChange{{Table: "t", Columns: []string{"id"}, Key: []int{-1}, Count: 1 << 62}}}))
-	f.Add(seed(f, &batch{Changes: []*batchChange{{Table: "t", Columns: []string{"id"}, Key: []int{0}, Count: -1}}}))
-	f.Add(seed(f, &batch{Clock: -1 << 63, Wall: 1<<63 - 1, Heard: 1<<63 - 1}))
+	c := &batch.Change{Table: "t", Columns: []string{"id", "v", "w"}, Key: []int{0, 2}}
+	c.Add(dialect.Row{Key: []any{int64(1), "x"}, Values: []any{int64(1), nil, "x"}})
+	c.Add(dialect.Row{Key: []any{int64(1), "x"}, Base: []any{int64(1), nil, "x"}, Values: []any{int64(1), 1.5, "x"}})
+	c.Add(dialect.Row{Key: []any{int64(1), "x"}, Base: []any{int64(1), nil, "x"}})
+	f.Add(seed(f, &batch.Batch{Clock: 1, Seen: 2, Changes: []*batch.Change{c}, Wall: 3, Heard: 4}))
+	f.Add(seed(f, &batch.Batch{Changes: []*batch.Change{nil}}))
+	f.Add(seed(f, &batch.Batch{Changes: []*batch.Change{{Table: "t", Columns: []string{"id"}, Key: []int{-1}, Count: 1 << 62}}}))
+	f.Add(seed(f, &batch.Batch{Changes: []*batch.Change{{Table: "t", Columns: []string{"id"}, Key: []int{0}, Count: -1}}}))
+	f.Add(seed(f, &batch.Batch{Clock: -1 << 63, Wall: 1<<63 - 1, Heard: 1<<63 - 1}))
 	t := &dialect.Table{Name: "t", Stored: []string{"v", "w", "id", "new"}, Key: []int{2, 1}, ExactKey: true}
 	f.Fuzz(func(tt *testing.T, payload []byte) {
-		b, err := wire.DecodeChecked[batch](payload)
+		b, err := wire.DecodeChecked[batch.Batch](payload)
 		if refusedWell(tt, err) {
 			return
 		}
-		corrected(b.madeAt(), b.Clock, time.Now().UnixNano())
+		corrected(b.MadeAt(), b.Clock, time.Now().UnixNano())
 		if err := make(pendingKeys).add(&b, 1); err != nil {
 			tt.Fatal(err) // it has been checked
 		}
 		for _, c := range b.Changes {
-			list := rowsOf(tt, len(payload), c.each, len(c.Columns), len(c.Key))
+			list := rowsOf(tt, len(payload), c.Each, len(c.Columns), len(c.Key))
 			sh, why := new(settlement).shapeOf(c, t)
 			if why != "" {
 				continue

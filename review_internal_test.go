@@ -16,6 +16,7 @@ import (
 
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/store"
@@ -109,7 +110,7 @@ func TestClockYearsOff(t *testing.T) {
 		snapNow := now.Add(off)
 		made := snapNow.Add(-time.Minute)
 		at := time.Unix(0, corrected(made.UnixNano(), snapNow.UnixNano(), now.UnixNano()))
-		require.WithinDuration(t, now.Add(-time.Minute), at, time.Duration(clockSkew), "a clock that is off by %v", off)
+		require.WithinDuration(t, now.Add(-time.Minute), at, time.Duration(batch.ClockSkew), "a clock that is off by %v", off)
 	}
 	// It was set right between the write and the exchange.
 	ahead := now.Add(20 * 365 * 24 * time.Hour)

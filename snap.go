@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
@@ -60,7 +61,7 @@ type snapSide struct {
 	// numbering: batches get their number when they are made. It begins when the master has told which it has
 	// and nothing waits without a number, and it ends with the process.
 	numbering bool
-	clock     hybrid
+	clock     batch.Clock
 	keys      pendingKeys
 	// withheld has the master's rows that were left out for pending ones (N4), as far as this process has seen them
 	// or has recalled them.
@@ -84,7 +85,7 @@ type madeBatch struct {
 	at     int64
 	bytes  int64
 	number uint64 // 0: none yet
-	batch  *batch
+	batch  *batch.Batch
 }
 
 // snapPool is how many connections a snap with many writers may need at once: for the lock, a pass, an entry, the pass
@@ -211,7 +212,7 @@ func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
 		if s.oldest == 0 {
 			s.oldest = m.at
 		}
-		s.clock.heard(m.at)
+		s.clock.Heard(m.at)
 	}
 	return nil
 }
@@ -239,7 +240,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 		if through > 0 && (!number.Valid || uint64(number.Int64) > through) {
 			break // where there is one writer, numbers rise with ids, and have no index
 		}
-		b, err := wire.DecodeChecked[batch](payload)
+		b, err := wire.DecodeChecked[batch.Batch](payload)
 		if err == nil {
 			err = keys.add(&b, m.id)
 		}
@@ -421,7 +422,7 @@ func (s *snapSide) number(ctx context.Context) (uint64, error) {
 // pendingKeys holds, by table and key, the last batch that has changed the row.
 type pendingKeys map[journal.TableName]map[string]int64
 
-func (p pendingKeys) add(b *batch, id int64) error {
+func (p pendingKeys) add(b *batch.Batch, id int64) error {
 	var buf []byte
 	for _, c := range b.Changes {
 		name := journal.TableName{Database: c.Database, Table: c.Table}
@@ -430,7 +431,7 @@ func (p pendingKeys) add(b *batch, id int64) error {
 			rows = make(map[string]int64)
 			p[name] = rows
 		}
-		err := c.each(func(r dialect.Row) error {
+		err := c.Each(func(r dialect.Row) error {
 			buf = wire.AppendRow(buf[:0], r.Key)
 			rows[string(buf)] = max(rows[string(buf)], id)
 			return nil

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
@@ -235,7 +236,7 @@ func (s *snapSide) differing(ctx context.Context, q dialect.Querier, t *dialect.
 	same := make(map[int]bool, len(keys))
 	n := 0
 	err := s.f.node.Engine.Lookup(ctx, q, t, keys, func(r dialect.Row) error {
-		same[at[n]] = equalRows(r.Values, rows[at[n]].Values)
+		same[at[n]] = batch.EqualRows(r.Values, rows[at[n]].Values)
 		n++
 		return nil
 	})
@@ -346,7 +347,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 
 // gatherPending adds a batch's new states where the table is still as it was then.
 func (s *snapSide) gatherPending(payload []byte, into *coalescer) error {
-	b, err := wire.DecodeChecked[batch](payload)
+	b, err := wire.DecodeChecked[batch.Batch](payload)
 	if err != nil {
 		return err
 	}
@@ -357,7 +358,7 @@ func (s *snapSide) gatherPending(payload []byte, into *coalescer) error {
 		if t == nil || same.SameColumns(t) != nil {
 			continue
 		}
-		err := c.each(func(r dialect.Row) error {
+		err := c.Each(func(r dialect.Row) error {
 			r.Base = nil
 			into.n = 0 // no limit: these rows are in the queue, which has one
 			into.put(t, r)

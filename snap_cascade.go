@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -61,7 +62,7 @@ func (st *settlement) writeExactly() error {
 	for _, row := range taken {
 		same := false
 		err := st.s.m.seq.node.Engine.Lookup(st.ctx, st.c, row.t, [][]any{row.key}, func(r dialect.Row) error {
-			same = equalRows(r.Values, row.values)
+			same = batch.EqualRows(r.Values, row.values)
 			return nil
 		})
 		if err != nil {
@@ -81,7 +82,7 @@ func (st *settlement) takes(t *dialect.Table) error {
 // replaces reports whether a row that is there is deleted or changed.
 func (st *settlement) replaces() bool {
 	for _, states := range st.tables {
-		if slices.ContainsFunc(states.order, func(r *rowState) bool { return r.was != nil && !equalRows(r.was, r.values) }) {
+		if slices.ContainsFunc(states.order, func(r *rowState) bool { return r.was != nil && !batch.EqualRows(r.was, r.values) }) {
 			return true
 		}
 	}
@@ -96,7 +97,7 @@ func (st *settlement) accounted(t *dialect.Table, r dialect.Row) bool {
 	}
 	state := states.rows[string(wire.AppendRow(nil, r.Key))]
 	if state == nil && !t.ExactKey { // the snap may have written it in another way
-		is := func(values []any) bool { return values != nil && equalRows(journal.Pick(values, t.Key), r.Key) }
+		is := func(values []any) bool { return values != nil && batch.EqualRows(journal.Pick(values, t.Key), r.Key) }
 		if i := slices.IndexFunc(states.order, func(s *rowState) bool { return is(s.was) || is(s.values) }); i >= 0 {
 			state = states.order[i]
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -138,7 +139,7 @@ func (s *snapSide) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Tabl
 		if err := list.Scan(&payload); err != nil {
 			return nil, nil, err
 		}
-		b, err := wire.DecodeChecked[batch](payload)
+		b, err := wire.DecodeChecked[batch.Batch](payload)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -147,7 +148,7 @@ func (s *snapSide) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Tabl
 			if (journal.TableName{Database: change.Database, Table: change.Table}) != name || same.SameColumns(t) != nil {
 				continue
 			}
-			err := change.each(func(r dialect.Row) error {
+			err := change.Each(func(r dialect.Row) error {
 				buf = wire.AppendRow(buf[:0], r.Key)
 				if was, ok := rows[string(buf)]; ok {
 					r.Base = was.Base

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -69,9 +70,9 @@ func SetMaxStamps(n int) (undo func()) {
 
 // SetMaxBatch changes how large a batch of a snap may be, and returns what undoes that. No snap may be open.
 func SetMaxBatch(n int) (undo func()) {
-	was := maxBatchBytes
-	maxBatchBytes = n
-	return func() { maxBatchBytes = was }
+	was := batch.MaxBytes
+	batch.MaxBytes = n
+	return func() { batch.MaxBytes = was }
 }
 
 // SetCommitPatience changes how long masters try a commit again, and returns what undoes that. No master may be open.
@@ -90,7 +91,7 @@ func SetKeyWatch(every, tick time.Duration) (undo func()) {
 
 // BackdateBatch makes the last batch that waits in a snap's SQLite database one whose clock on the wall was behind by d.
 func BackdateBatch(db *sql.DB, d time.Duration) error {
-	return rewriteBatch(db, func(b *batch) error {
+	return rewriteBatch(db, func(b *batch.Batch) error {
 		b.Clock, b.Wall = b.Clock-int64(d), b.Wall-int64(d)
 		return nil
 	})
@@ -98,12 +99,12 @@ func BackdateBatch(db *sql.DB, d time.Duration) error {
 
 // RewriteBatch passes every row of the last batch that waits in a snap's SQLite database through change.
 func RewriteBatch(db *sql.DB, change func(r *dialect.Row)) error {
-	return rewriteBatch(db, func(b *batch) error {
+	return rewriteBatch(db, func(b *batch.Batch) error {
 		for i, c := range b.Changes {
-			is := &batchChange{Database: c.Database, Table: c.Table, Columns: c.Columns, Key: c.Key}
-			err := c.each(func(r dialect.Row) error {
+			is := &batch.Change{Database: c.Database, Table: c.Table, Columns: c.Columns, Key: c.Key}
+			err := c.Each(func(r dialect.Row) error {
 				change(&r)
-				is.add(r)
+				is.Add(r)
 				return nil
 			})
 			if err != nil {
@@ -115,13 +116,13 @@ func RewriteBatch(db *sql.DB, change func(r *dialect.Row)) error {
 	})
 }
 
-func rewriteBatch(db *sql.DB, change func(b *batch) error) error {
+func rewriteBatch(db *sql.DB, change func(b *batch.Batch) error) error {
 	var id int64
 	var payload []byte
 	if err := db.QueryRow("SELECT id, payload FROM _ddb_batches ORDER BY id DESC LIMIT 1").Scan(&id, &payload); err != nil {
 		return err
 	}
-	b, err := wire.Decode[batch](payload)
+	b, err := wire.Decode[batch.Batch](payload)
 	if err == nil {
 		err = change(&b)
 	}
@@ -137,7 +138,7 @@ func rewriteBatch(db *sql.DB, change func(b *batch) error) error {
 
 // DamageBatch makes the last batch that waits in a snap's SQLite database tell of a row more than it has.
 func DamageBatch(db *sql.DB) error {
-	return rewriteBatch(db, func(b *batch) error {
+	return rewriteBatch(db, func(b *batch.Batch) error {
 		b.Changes[0].Count++
 		return nil
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/internal/write"
@@ -151,9 +152,9 @@ func (s *snapSide) gatherMarks(ctx context.Context, q dialect.Querier) error {
 			return err
 		}
 	}
-	list := make([]*batch, len(m.ends))
+	list := make([]*batch.Batch, len(m.ends))
 	for i := range list {
-		list[i] = new(batch)
+		list[i] = new(batch.Batch)
 	}
 	for i, t := range m.tables {
 		if m.ends[last][i] == 0 {
@@ -161,7 +162,7 @@ func (s *snapSide) gatherMarks(ctx context.Context, q dialect.Querier) error {
 		}
 		var err error
 		if last == 0 && m.ends[last][i] > manyNotes || !t.ExactKey { // all of them are the last one's
-			err = gatherTable(ctx, s.f.node, q, t, func(t *dialect.Table, r dialect.Row) error { return list[last].add(s.f.node, t, r) })
+			err = batch.GatherTable(ctx, s.f.node, q, t, func(t *dialect.Table, r dialect.Row) error { return list[last].Add(s.f.node, t, r) })
 		} else {
 			err = s.gatherNotes(ctx, q, i, list)
 		}
@@ -180,7 +181,7 @@ type rowImages struct {
 }
 
 // gatherNotes distributes the notes of a table over the batches of the statements that made them.
-func (s *snapSide) gatherNotes(ctx context.Context, q dialect.Querier, table int, list []*batch) error {
+func (s *snapSide) gatherNotes(ctx context.Context, q dialect.Querier, table int, list []*batch.Batch) error {
 	t := s.marks.tables[table]
 	latest := make(map[string]*rowImages)
 	var rows []*rowImages
@@ -209,22 +210,22 @@ func (s *snapSide) gatherNotes(ctx context.Context, q dialect.Querier, table int
 		return fmt.Errorf("ddb: read changes of table %s: %w", s.f.node.Name(t), err)
 	}
 	for _, r := range rows {
-		if err := list[r.at].add(s.f.node, t, r.Row); err != nil {
+		if err := list[r.at].Add(s.f.node, t, r.Row); err != nil {
 			return err
 		}
 	}
-	return clearNotes(ctx, s.f.node, q, notes)
+	return batch.ClearNotes(ctx, s.f.node, q, notes)
 }
 
 // make stores a batch of what q's transaction has changed; none if nothing has. What has been committed by clients
 // that bypass ddb cannot be refused any more: what is too large for one batch makes several.
 func (s *snapSide) make(ctx context.Context, q dialect.Querier, committed bool) ([]*madeBatch, error) {
-	list := []*batch{new(batch)}
+	list := []*batch.Batch{new(batch.Batch)}
 	most := math.MaxInt
 	if committed {
-		most = maxBatchBytes
+		most = batch.MaxBytes
 	}
-	err := gatherNotes(ctx, s.f.node, q, func(t *dialect.Table, r dialect.Row) error { return s.addPart(&list, t, r, most) })
+	err := batch.Gather(ctx, s.f.node, q, func(t *dialect.Table, r dialect.Row) error { return s.addPart(&list, t, r, most) })
 	if err != nil {
 		return nil, err
 	}
@@ -232,14 +233,14 @@ func (s *snapSide) make(ctx context.Context, q dialect.Querier, committed bool) 
 }
 
 // addPart adds a row to the last of the batches of a transaction, or to another if that would be larger than most.
-func (s *snapSide) addPart(list *[]*batch, t *dialect.Table, r dialect.Row, most int) error {
+func (s *snapSide) addPart(list *[]*batch.Batch, t *dialect.Table, r dialect.Row, most int) error {
 	b := (*list)[len(*list)-1]
-	if b.records > 0 && b.outgrows(r, most) {
-		s.f.node.Log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.size)
-		b = new(batch)
+	if b.Records() > 0 && b.Outgrows(r, most) {
+		s.f.node.Log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.Size())
+		b = new(batch.Batch)
 		*list = append(*list, b)
 	}
-	return b.add(s.f.node, t, r)
+	return b.Add(s.f.node, t, r)
 }
 
 // How many batches one statement stores at most, where it is kept compiled and where it is not, and how many bytes if
@@ -252,7 +253,7 @@ const (
 
 // store puts the batches that hold anything into the queue.
 // Those before stand in the same transaction.
-func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, before ...*madeBatch) ([]*madeBatch, error) {
+func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch.Batch, before ...*madeBatch) ([]*madeBatch, error) {
 	var made []*madeBatch
 	var args []any
 	st := s.f.state.Load()
@@ -267,9 +268,9 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 		number, id = max(number, m.number), max(id, m.id)
 	}
 	for _, b := range list {
-		if b.records > 0 {
+		if b.Records() > 0 {
 			id++
-			m := &madeBatch{batch: b, id: id, at: s.clock.next(now)}
+			m := &madeBatch{batch: b, id: id, at: s.clock.Next(now)}
 			if number++; s.numbering {
 				m.number = number
 			}
@@ -288,7 +289,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch, 
 		if m.number > 0 {
 			number = int64(m.number)
 		}
-		args = append(args, m.id, number, m.at, m.batch.records, m.bytes, payload)
+		args = append(args, m.id, number, m.at, m.batch.Records(), m.bytes, payload)
 	}
 	const perBatch = 6
 	for left := made; len(left) > 0; {

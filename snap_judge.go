@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/conflict"
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -41,7 +42,7 @@ func (st *settlement) judge(a *arrived, forced error) error {
 		if why != "" {
 			a.refused, a.reason = true, why
 		}
-		err := c.each(func(r dialect.Row) error {
+		err := c.Each(func(r dialect.Row) error {
 			o, err := st.outcome(a, name, sh, c, r)
 			if err != nil {
 				return err
@@ -77,7 +78,7 @@ func (st *settlement) judge(a *arrived, forced error) error {
 func half(list []*outcome) bool {
 	changes, met := false, false
 	for _, o := range list {
-		changes = changes || !equalRows(o.values, o.state.values)
+		changes = changes || !batch.EqualRows(o.values, o.state.values)
 		met = met || o.met != nil
 	}
 	if !changes || !met {
@@ -92,7 +93,7 @@ func half(list []*outcome) bool {
 }
 
 // outcome decides on one row, and may refuse the whole batch.
-func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *batchChange, r dialect.Row) (*outcome, error) {
+func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *batch.Change, r dialect.Row) (*outcome, error) {
 	o := &outcome{t: sh.t}
 	cr := &conflictRow{a: a, table: name, columns: c.Columns, key: r.Key, keyAt: c.Key, base: r.Base, local: r.Values, outcome: "refused"}
 	if sh.t == nil {
@@ -119,12 +120,12 @@ func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *
 		a.refused, a.reason = true, why
 		cr.base, cr.local, cr.columns, cr.keyAt = r.Base, r.Values, c.Columns, c.Key
 		o.conflict = cr
-	case equalRows(remote, local):
-		if p := conflict.Policies(st.s.m.seq.opts.Conflicts).Of(name); p.Is(MasterWins) && !sh.t.Own && !equalRows(remote, base) {
+	case batch.EqualRows(remote, local):
+		if p := conflict.Policies(st.s.m.seq.opts.Conflicts).Of(name); p.Is(MasterWins) && !sh.t.Own && !batch.EqualRows(remote, base) {
 			cr.policy, cr.outcome, cr.reason = p.String(), "master", clashReason(base, local, remote)+" in the same way"
 			o.met = cr
 		}
-	case equalRows(remote, base):
+	case batch.EqualRows(remote, base):
 		o.values = local
 		o.stamp = conflict.Policies(st.s.m.seq.opts.Conflicts).Of(name).Is(NewestWins)
 	case sh.t.Own:
@@ -148,7 +149,7 @@ func settles(t *dialect.Table, base, local []any) bool {
 		return false
 	}
 	for i, column := range t.Stored {
-		if column != "state" && !equalValues(base[i], local[i]) {
+		if column != "state" && !batch.EqualValues(base[i], local[i]) {
 			return false
 		}
 	}
@@ -237,8 +238,8 @@ func (st *settlement) merge(o *outcome, cr *conflictRow) {
 	var both []string
 	for i := range merged {
 		switch {
-		case equalValues(o.local[i], o.base[i]) || equalValues(o.local[i], remote[i]):
-		case equalValues(remote[i], o.base[i]):
+		case batch.EqualValues(o.local[i], o.base[i]) || batch.EqualValues(o.local[i], remote[i]):
+		case batch.EqualValues(remote[i], o.base[i]):
 			merged[i] = o.local[i]
 		default:
 			both = append(both, o.t.Stored[i])
@@ -301,7 +302,7 @@ func rowValues(t *dialect.Table, m map[string]any, key []any) ([]any, error) {
 		}
 		values[i] = v
 	}
-	if !equalRows(journal.Pick(values, t.Key), key) {
+	if !batch.EqualRows(journal.Pick(values, t.Key), key) {
 		return nil, errors.New("it changed the key")
 	}
 	return values, nil

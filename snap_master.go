@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -138,7 +139,7 @@ type arrived struct {
 	job    *job
 	snap   string
 	number uint64
-	batch  batch
+	batch  batch.Batch
 	at     int64  // when it was made, by the master's clock
 	sum    []byte // sumBatch
 
@@ -164,7 +165,7 @@ func (f *sender) receiveBatch(ctx context.Context, l *connection, payload []byte
 			err = fmt.Errorf("batch %d of snap %s: %w", a.number, f.id, err)
 			return errors.Join(err, l.write(link.MsgRefusal, link.RefusalOf(err)))
 		}
-		a.at = min(max(corrected(a.batch.madeAt(), msg.Now, now), a.batch.Heard+1), f.m.clock(now))
+		a.at = min(max(corrected(a.batch.MadeAt(), msg.Now, now), a.batch.Heard+1), f.m.clock(now))
 		j.list = append(j.list, a)
 	}
 	j.msg.Bodies = nil
@@ -186,7 +187,7 @@ func (f *sender) receiveBatch(ctx context.Context, l *connection, payload []byte
 
 // corrected turns a time by the snap's clock into one by the master's, never later than now.
 func corrected(at, snapNow, now int64) int64 {
-	if off := now - snapNow; off > clockSkew || off < -clockSkew {
+	if off := now - snapNow; off > batch.ClockSkew || off < -batch.ClockSkew {
 		at += off
 	}
 	return min(at, now)
@@ -195,7 +196,7 @@ func corrected(at, snapNow, now int64) int64 {
 // clock returns the time by the master's hybrid clock: later than the entries of the master before it, whose clock may have
 // been ahead of this one's, but not by more than clockSkew ahead of now.
 func (m *master) clock(now int64) int64 {
-	if m.heard >= now && m.heard-now <= clockSkew {
+	if m.heard >= now && m.heard-now <= batch.ClockSkew {
 		return m.heard + 1
 	}
 	return now

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/write"
@@ -203,14 +204,14 @@ func (t *snapTx) rollback() error {
 // weigh refuses a transaction that is too large for a batch before it is committed.
 func (s *snapSide) weigh(ctx context.Context, c *sql.Conn) error {
 	noted, err := s.f.node.Engine.Noted(ctx, c, s.f.node.Tables.Load().Replicated())
-	b := new(batch)
+	b := new(batch.Batch)
 	for _, t := range noted {
 		if err == nil {
 			_, err = s.f.node.Engine.CollectImages(ctx, c, t, func(r dialect.Row) error {
-				if b.outgrows(r, s.mostBatch()) {
+				if b.Outgrows(r, s.mostBatch()) {
 					return fmt.Errorf("%w: one transaction of this snap may change at most %d MiB of rows; split it, or raise max_allowed_packet", ErrNotReplicable, s.mostBatch()>>20)
 				}
-				return b.add(s.f.node, t, r)
+				return b.Add(s.f.node, t, r)
 			})
 		}
 	}

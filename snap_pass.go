@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/internal/write"
@@ -139,7 +140,7 @@ func (s *snapSide) pass(ctx context.Context) error {
 }
 
 // passOn is pass for its owner. It returns the batches made.
-func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch, err error) {
+func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch.Batch, err error) {
 	var made []*madeBatch
 	err = s.f.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
 		made, err = s.gatherTransactions(ctx, c)
@@ -161,7 +162,7 @@ func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch, err 
 
 // passAside is a pass for who has the turn alone, if any of the tables has notes: a transaction of its own, which sees
 // nothing of the one that is being applied.
-func (s *snapSide) passAside(ctx context.Context, tables []*dialect.Table) (made []*batch, err error) {
+func (s *snapSide) passAside(ctx context.Context, tables []*dialect.Table) (made []*batch.Batch, err error) {
 	err = s.batcher.aside.With(ctx, s.f.node, func(c *sql.Conn) error {
 		noted, err := s.f.node.Engine.Noted(ctx, c, tables)
 		if err != nil || len(noted) == 0 {
@@ -190,7 +191,7 @@ func (s *snapSide) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table,
 			if (journal.TableName{Database: change.Database, Table: change.Table}) != s.f.node.Name(t) {
 				continue
 			}
-			err := change.each(func(r dialect.Row) error {
+			err := change.Each(func(r dialect.Row) error {
 				latest[string(wire.AppendRow(nil, r.Key))] = dialect.Row{Key: r.Key, Values: r.Values}
 				return nil
 			})
@@ -222,23 +223,23 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 		if noted, err = s.f.node.Engine.Noted(ctx, q, s.f.node.Tables.Load().Replicated()); err != nil || len(noted) == 0 {
 			return made, err
 		}
-		var list [][]*batch // by transaction
+		var list [][]*batch.Batch // by transaction
 		var notes []dialect.Notes
 		notes, more, err = s.batcher.transactions.CollectTransactions(ctx, q, noted, passNotes, func(tx int, t *dialect.Table, r dialect.Row) error {
 			for len(list) <= tx {
-				list = append(list, []*batch{new(batch)})
+				list = append(list, []*batch.Batch{new(batch.Batch)})
 			}
 			return s.addPart(&list[tx], t, r, s.mostBatch())
 		})
 		for _, n := range notes {
 			if err == nil {
-				err = clearNotes(ctx, s.f.node, q, n)
+				err = batch.ClearNotes(ctx, s.f.node, q, n)
 			}
 		}
 		if err != nil {
 			return made, fmt.Errorf("ddb: node %s: read local changes: %w", s.f.node.ID, err)
 		}
-		var batches []*batch
+		var batches []*batch.Batch
 		for _, parts := range list {
 			batches = append(batches, parts...)
 		}
@@ -252,4 +253,4 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 }
 
 // mostBatch is how large a batch may be.
-func (s *snapSide) mostBatch() int { return min(maxBatchBytes, s.batcher.transactions.MostBytes()) }
+func (s *snapSide) mostBatch() int { return min(batch.MaxBytes, s.batcher.transactions.MostBytes()) }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -113,8 +114,8 @@ func (s *rowState) set(o *outcome) {
 		s.given = make([]bool, len(o.values))
 	}
 	for i, v := range o.values {
-		if s.values == nil || !equalValues(v, s.values[i]) { // else an earlier batch may have chosen it
-			s.given[i] = o.base == nil || !equalValues(v, o.base[i])
+		if s.values == nil || !batch.EqualValues(v, s.values[i]) { // else an earlier batch may have chosen it
+			s.given[i] = o.base == nil || !batch.EqualValues(v, o.base[i])
 		}
 	}
 	s.values = o.values
@@ -174,7 +175,7 @@ func (st *settlement) lookup(list []*arrived) error {
 			if len(c.Key) != len(t.Key) {
 				continue
 			}
-			err := c.each(func(r dialect.Row) error {
+			err := c.Each(func(r dialect.Row) error {
 				buf = wire.AppendRow(buf[:0], r.Key)
 				if states.rows[string(buf)] == nil {
 					state := &rowState{key: r.Key}
@@ -236,7 +237,7 @@ func (st *settlement) write() error {
 		var touch [][]any
 		for _, r := range states.order {
 			switch {
-			case equalRows(r.was, r.values):
+			case batch.EqualRows(r.was, r.values):
 				touch = append(touch, r.key)
 			case r.values == nil:
 				del = append(del, dialect.Row{Key: r.key})

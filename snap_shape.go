@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -18,7 +19,7 @@ type shape struct {
 }
 
 // shapeOf compares a batch's columns with the table's; why says that they have no key in common.
-func (st *settlement) shapeOf(c *batchChange, t *dialect.Table) (sh *shape, why string) {
+func (st *settlement) shapeOf(c *batch.Change, t *dialect.Table) (sh *shape, why string) {
 	name := journal.TableName{Database: c.Database, Table: c.Table}
 	switch {
 	case t == nil:
@@ -58,7 +59,7 @@ func (sh *shape) fit(st *settlement, r dialect.Row, remote []any) (base, local [
 		return r.Base, r.Values, "", nil
 	}
 	for _, i := range sh.gone {
-		if r.Values != nil && (r.Base == nil && r.Values[i] != nil || r.Base != nil && !equalValues(r.Base[i], r.Values[i])) {
+		if r.Values != nil && (r.Base == nil && r.Values[i] != nil || r.Base != nil && !batch.EqualValues(r.Base[i], r.Values[i])) {
 			return nil, nil, fmt.Sprintf("the snap wrote column %s of table %s, which has been dropped since", sh.columns[i], st.s.m.seq.node.Name(sh.t)), nil
 		}
 	}
@@ -90,12 +91,12 @@ func (sh *shape) fit(st *settlement, r dialect.Row, remote []any) (base, local [
 
 // astray says if a row's images are not those of the row that its key names: what a batch may do is judged by the key. Where
 // only the database compares keys, it is asked once the row is written (written).
-func (sh *shape) astray(st *settlement, c *batchChange, r dialect.Row) string {
+func (sh *shape) astray(st *settlement, c *batch.Change, r dialect.Row) string {
 	if !sh.t.ExactKey {
 		return ""
 	}
 	for _, image := range [][]any{r.Base, r.Values} {
-		if image != nil && !equalRows(journal.Pick(image, c.Key), r.Key) {
+		if image != nil && !batch.EqualRows(journal.Pick(image, c.Key), r.Key) {
 			return fmt.Sprintf("a row of table %s in the batch has another key than the one that it is filed under", st.s.m.seq.node.Name(sh.t))
 		}
 	}
@@ -111,12 +112,12 @@ func (st *settlement) written() error {
 				continue
 			}
 			key := journal.Pick(s.values, t.Key)
-			if equalRows(key, s.key) {
+			if batch.EqualRows(key, s.key) {
 				continue
 			}
 			same := false
 			err := st.s.m.seq.node.Engine.Lookup(st.ctx, st.c, t, [][]any{s.key}, func(r dialect.Row) error {
-				same = r.Values != nil && equalRows(journal.Pick(r.Values, t.Key), key)
+				same = r.Values != nil && batch.EqualRows(journal.Pick(r.Values, t.Key), key)
 				return nil
 			})
 			if err != nil {

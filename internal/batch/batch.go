@@ -1,4 +1,6 @@
-package ddb
+// Package batch has a snap's batch, which is a local transaction as rows before and after, what a node notes of such rows, and the
+// hybrid clock that tells when. A batch is made on a snap and settled on the master; both read and compare its rows here.
+package batch
 
 import (
 	"bytes"
@@ -15,13 +17,13 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
-// batch is a local transaction of a snap: for each row its key, the row before and the row after.
-type batch struct {
-	Clock   int64          `cbor:"1,keyasint"` // hybrid logical clock, nanoseconds
-	Seen    LSN            `cbor:"2,keyasint"` // the snap's position when it was made
-	Changes []*batchChange `cbor:"3,keyasint"`
-	Wall    int64          `cbor:"4,keyasint,omitempty"` // what the clock on the wall showed, nanoseconds
-	Heard   int64          `cbor:"5,keyasint,omitempty"` // when entry Seen was made, by the master's clock: the batch is later
+// Batch is a local transaction of a snap: for each row its key, the row before and the row after.
+type Batch struct {
+	Clock   int64       `cbor:"1,keyasint"` // hybrid logical clock, nanoseconds
+	Seen    journal.LSN `cbor:"2,keyasint"` // the snap's position when it was made
+	Changes []*Change   `cbor:"3,keyasint"`
+	Wall    int64       `cbor:"4,keyasint,omitempty"` // what the clock on the wall showed, nanoseconds
+	Heard   int64       `cbor:"5,keyasint,omitempty"` // when entry Seen was made, by the master's clock: the batch is later
 
 	// While it is made:
 	table   *dialect.Table // of the last change
@@ -29,9 +31,9 @@ type batch struct {
 	size    int
 }
 
-// batchChange holds a batch's rows of one table, one after another: the key, which of the two
+// Change holds a batch's rows of one table, one after another: the key, which of the two
 // images follow, and the images.
-type batchChange struct {
+type Change struct {
 	Database string   `cbor:"1,keyasint,omitempty"`
 	Table    string   `cbor:"2,keyasint"`
 	Columns  []string `cbor:"3,keyasint"`
@@ -40,16 +42,22 @@ type batchChange struct {
 	Rows     []byte   `cbor:"6,keyasint"`
 }
 
-// maxBatchBytes limits one transaction of a snap: a batch travels in one message. Tests set it lower.
-var maxBatchBytes = link.FrameBytes / 2
+// Records returns how many rows were added to a batch that is being made.
+func (b *Batch) Records() int { return b.records }
+
+// Size returns how many bytes the rows take that were added to a batch that is being made.
+func (b *Batch) Size() int { return b.size }
+
+// MaxBytes limits one transaction of a snap: a batch travels in one message. Tests set it lower.
+var MaxBytes = link.FrameBytes / 2
 
 const (
 	hasBase = 1 << iota
 	hasNew
 )
 
-// add appends a row.
-func (c *batchChange) add(r dialect.Row) {
+// Add appends a row.
+func (c *Change) Add(r dialect.Row) {
 	c.Count++
 	flags := int64(0)
 	if r.Base != nil {
@@ -64,8 +72,8 @@ func (c *batchChange) add(r dialect.Row) {
 	c.Rows = wire.AppendRow(c.Rows, r.Values)
 }
 
-// each calls f for every row. The row's slices are f's to keep.
-func (c *batchChange) each(f func(dialect.Row) error) error {
+// Each calls f for every row. The row's slices are f's to keep.
+func (c *Change) Each(f func(dialect.Row) error) error {
 	rest := c.Rows
 	read := func(n int) (values []any, err error) {
 		values = make([]any, n)
@@ -92,7 +100,7 @@ func (c *batchChange) each(f func(dialect.Row) error) error {
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("%w: batch: rows of %s: %w", ErrDamaged, c.Table, err)
+			return fmt.Errorf("%w: batch: rows of %s: %w", fault.ErrDamaged, c.Table, err)
 		}
 		if err := f(r); err != nil {
 			return err
@@ -104,17 +112,17 @@ func (c *batchChange) each(f func(dialect.Row) error) error {
 	return nil
 }
 
-// madeAt returns when the batch was made by the snap's clock. The hybrid clock does not go back when the one on the wall,
+// MadeAt returns when the batch was made by the snap's clock. The hybrid clock does not go back when the one on the wall,
 // which was far ahead once, is put right.
-func (b *batch) madeAt() int64 {
-	if b.Wall != 0 && b.Clock-b.Wall > clockSkew {
+func (b *Batch) MadeAt() int64 {
+	if b.Wall != 0 && b.Clock-b.Wall > ClockSkew {
 		return b.Wall
 	}
 	return b.Clock
 }
 
-// check finds what no snap sends: one malformed batch must not stop those of others that are settled with it.
-func (b *batch) Check() error {
+// Check finds what no snap sends: one malformed batch must not stop those of others that are settled with it.
+func (b *Batch) Check() error {
 	for _, c := range b.Changes {
 		if c == nil || c.Count < 0 {
 			return fault.Damaged("batch: changes of no table, or fewer than none")
@@ -122,41 +130,41 @@ func (b *batch) Check() error {
 		if err := journal.CheckKey(c.Table, c.Key, c.Columns); err != nil {
 			return err
 		}
-		if err := c.each(func(dialect.Row) error { return nil }); err != nil {
+		if err := c.Each(func(dialect.Row) error { return nil }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// add appends a row, unless it was changed and changed back.
-func (b *batch) add(n *store.Store, t *dialect.Table, r dialect.Row) error {
-	if equalRows(r.Base, r.Values) {
+// Add appends a row, unless it was changed and changed back.
+func (b *Batch) Add(n *store.Store, t *dialect.Table, r dialect.Row) error {
+	if EqualRows(r.Base, r.Values) {
 		return nil
 	}
 	if b.table != t {
 		name := n.Name(t)
 		b.table = t
-		b.Changes = append(b.Changes, &batchChange{Database: name.Database, Table: name.Table, Columns: t.Stored, Key: t.Key})
+		b.Changes = append(b.Changes, &Change{Database: name.Database, Table: name.Table, Columns: t.Stored, Key: t.Key})
 	}
 	c := b.Changes[len(b.Changes)-1]
 	before := len(c.Rows)
-	c.add(r)
+	c.Add(r)
 	b.records++
 	b.size += len(c.Rows) - before
 	switch {
-	case b.size <= maxBatchBytes:
+	case b.size <= MaxBytes:
 	case b.records == 1:
 		return fmt.Errorf("%w: a change of one row of table %s, with what it was before, takes more than %d MiB; make the row smaller, or delete it, "+
-			"and nothing has to be exchanged of what it was meanwhile", ErrNotReplicable, n.Name(t), maxBatchBytes>>20)
+			"and nothing has to be exchanged of what it was meanwhile", fault.ErrNotReplicable, n.Name(t), MaxBytes>>20)
 	default:
-		return fmt.Errorf("%w: one transaction of a snap may change at most %d MiB of rows; split it", ErrNotReplicable, maxBatchBytes>>20)
+		return fmt.Errorf("%w: one transaction of a snap may change at most %d MiB of rows; split it", fault.ErrNotReplicable, MaxBytes>>20)
 	}
 	return nil
 }
 
-// outgrows reports whether the batch, which holds rows, would be larger than most with another.
-func (b *batch) outgrows(r dialect.Row, most int) bool {
+// Outgrows reports whether the batch, which holds rows, would be larger than most with another.
+func (b *Batch) Outgrows(r dialect.Row, most int) bool {
 	return b.size+sizeOf(r.Key)+sizeOf(r.Base)+sizeOf(r.Values) > most
 }
 
@@ -175,47 +183,48 @@ func sizeOf(values []any) int {
 }
 
 // gather reads what the connection's transaction has noted, and clears the notes.
-func gatherNotes(ctx context.Context, n *store.Store, q dialect.Querier, add func(*dialect.Table, dialect.Row) error) error {
+func Gather(ctx context.Context, n *store.Store, q dialect.Querier, add func(*dialect.Table, dialect.Row) error) error {
 	noted, err := n.Engine.Noted(ctx, q, n.Tables.Load().Replicated())
 	for _, t := range noted {
 		if err == nil {
-			err = gatherTable(ctx, n, q, t, add)
+			err = GatherTable(ctx, n, q, t, add)
 		}
 	}
 	return err
 }
 
-// gatherTable is gather for one table.
-func gatherTable(ctx context.Context, n *store.Store, q dialect.Querier, t *dialect.Table, add func(*dialect.Table, dialect.Row) error) error {
+// GatherTable is gather for one table.
+func GatherTable(ctx context.Context, n *store.Store, q dialect.Querier, t *dialect.Table, add func(*dialect.Table, dialect.Row) error) error {
 	notes, err := n.Engine.CollectImages(ctx, q, t, func(r dialect.Row) error { return add(t, r) })
 	if err != nil {
 		return fmt.Errorf("ddb: read changes of table %s: %w", n.Name(t), err)
 	}
-	return clearNotes(ctx, n, q, notes)
+	return ClearNotes(ctx, n, q, notes)
 }
 
-func clearNotes(ctx context.Context, n *store.Store, q dialect.Querier, notes dialect.Notes) error {
+// ClearNotes forgets what was noted of a table and has been read.
+func ClearNotes(ctx context.Context, n *store.Store, q dialect.Querier, notes dialect.Notes) error {
 	if err := n.Engine.Clear(ctx, q, notes); err != nil {
 		return fmt.Errorf("ddb: clear notes of table %s: %w", n.Name(notes.Table), err)
 	}
 	return nil
 }
 
-// equalRows compares two rows exactly; nil is a row that does not exist.
-func equalRows(a, b []any) bool {
+// EqualRows compares two rows exactly; nil is a row that does not exist.
+func EqualRows(a, b []any) bool {
 	if (a == nil) != (b == nil) || len(a) != len(b) {
 		return false
 	}
 	for i := range a {
-		if !equalValues(a[i], b[i]) {
+		if !EqualValues(a[i], b[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-// equalValues compares two values exactly: 1 is not 1.0, and NaN is itself.
-func equalValues(a, b any) bool {
+// EqualValues compares two values exactly: 1 is not 1.0, and NaN is itself.
+func EqualValues(a, b any) bool {
 	switch x := a.(type) {
 	case []byte:
 		y, ok := b.([]byte)
@@ -230,17 +239,19 @@ func equalValues(a, b any) bool {
 	return a == b
 }
 
-// hybrid is a hybrid logical clock: wall time that never goes back and never falls behind what was heard
+// Clock is a hybrid logical clock: wall time that never goes back and never falls behind what was heard
 // (Kulkarni et al., "Logical Physical Clocks", 2014). What a snap hears from others are entries; it tells the master of
 // the last one (batch.Heard), whose clock they are by, rather than have its own follow one that may be years off.
-type hybrid struct{ last int64 }
+type Clock struct{ last int64 }
 
-func (h *hybrid) next(now time.Time) int64 {
+// Next returns the time of what happens now.
+func (h *Clock) Next(now time.Time) int64 {
 	h.last = max(h.last+1, now.UnixNano())
 	return h.last
 }
 
-func (h *hybrid) heard(at int64) { h.last = max(h.last, at) }
+// Heard tells the clock of a time that another has given.
+func (h *Clock) Heard(at int64) { h.last = max(h.last, at) }
 
-// clockSkew is how far a snap's clock may be from the master's before its times are shifted.
-const clockSkew = int64(5 * time.Second)
+// ClockSkew is how far a snap's clock may be from the master's before its times are shifted.
+const ClockSkew = int64(5 * time.Second)
