@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/write"
 )
@@ -83,7 +84,7 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 	if rc.c.node != nil && rc.c.hidesSchema(query) && (rc.tx != nil || rc.pinned != nil || rc.pins(query)) {
 		return rc.c.oneByOne(query, args, amongSchema, func(s string) (sql.Result, error) { return rc.exec(ctx, s, nil) })
 	}
-	if rc.tx != nil && rc.c.isSchema(query) && !temporary(rc.c.class, query) {
+	if rc.tx != nil && rc.c.isSchema(query) && !sqlclass.Temporary(rc.c.class, query) {
 		return rc.tx.exec(ctx, query, args) // which no KILL may meet
 	}
 	if rc.tx != nil {
@@ -96,7 +97,7 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 		rc.remember(query, res)
 		return res, err
 	}
-	if rc.pinned != nil && rc.c.isSchema(query) && !temporary(rc.c.class, query) {
+	if rc.pinned != nil && rc.c.isSchema(query) && !sqlclass.Temporary(rc.c.class, query) {
 		rc.c.writesN.Add(1)
 		return rc.c.writes.schema(ctx, rc.pinned, query, args)
 	}
@@ -216,7 +217,7 @@ func (rc *routedConn) refuse(ctx context.Context, query string) error {
 // What sets or reads the state of a connection (SET, user variables, locks,
 // LAST_INSERT_ID and their kin) binds this connection to one of the master's.
 func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) {
-	if rc.c.isSchema(query) && !temporary(rc.c.class, query) {
+	if rc.c.isSchema(query) && !sqlclass.Temporary(rc.c.class, query) {
 		return nil, nil
 	}
 	if rc.pinned != nil {
@@ -320,11 +321,11 @@ func (t *pinnedTx) exec(ctx context.Context, query string, args []any) (sql.Resu
 	if t.c.m == nil {
 		return t.plainTx.exec(ctx, query, args)
 	}
-	hidden, err := hides(ctx, t.c.node, t.conn, query)
+	hidden, err := schema.Hides(ctx, t.c.node, t.conn, query)
 	switch {
 	case err != nil:
 		return nil, err
-	case hidden, temporary(t.c.class, query):
+	case hidden, sqlclass.Temporary(t.c.class, query):
 		return t.tx.ExecContext(ctx, query, args...)
 	}
 	return nil, fmt.Errorf("%w: a transaction on a connection that has a state of its own takes no schema statements; run it outside: %s", ErrNotReplicable, sqlclass.Brief(query))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/schema"
 )
 
 // Dialect returns the name of the kind of database: "sqlite" or "mysql" for those that ddb brings.
@@ -51,11 +52,9 @@ func answered(ctx context.Context, id string) {
 	}
 }
 
-type surroundingsKey struct{}
-
 // WithSurroundings returns a context whose schema statements run in the surroundings that s
 // gives (its SQL is not looked at), as a file of SQL asks for with USE and SET. References to tables that do not exist yet
 // are accepted, because such a file may name them in any order.
 func WithSurroundings(ctx context.Context, s dialect.Statement) context.Context {
-	return context.WithValue(ctx, surroundingsKey{}, s)
+	return schema.WithSurroundings(ctx, s)
 }

@@ -63,7 +63,7 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	}
 	switch c.kindOf(query) {
 	case sqlclass.Schema:
-		if temporary(c.class, query) {
+		if sqlclass.Temporary(c.class, query) {
 			return nil, fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
 		}
 		c.writesN.Add(1)
@@ -120,7 +120,7 @@ func (c *Cluster) refuseHidden(query string) error {
 // hidesSchema reports whether one of several statements in a text changes the schema.
 func (c *Cluster) hidesSchema(text string) bool {
 	return c.kindOf(text) == sqlclass.Write && c.anyOf(text, func(s sqlclass.Statement) bool {
-		return s.Kind == sqlclass.Schema && !temporary(c.class, s.SQL)
+		return s.Kind == sqlclass.Schema && !sqlclass.Temporary(c.class, s.SQL)
 	})
 }
 
@@ -172,11 +172,6 @@ func (c *Cluster) oneByOne(query string, args []any, refusal string, exec func(s
 		}
 	}
 	return res, nil
-}
-
-func temporary(d sqlclass.Dialect, query string) bool {
-	info, err := sqlclass.ParseSchema(d, query)
-	return err == nil && info.Temporary
 }
 
 // Query is [Cluster.QueryContext] with the background context.

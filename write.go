@@ -13,6 +13,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/keys"
+	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/write"
@@ -207,7 +208,7 @@ func (g *groupedWrites) exec(ctx context.Context, query string, args []any) (sql
 
 func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
 	if on != nil {
-		hidden, err := hides(ctx, g.w.Node, on, query)
+		hidden, err := schema.Hides(ctx, g.w.Node, on, query)
 		if err != nil {
 			return nil, err
 		}
@@ -215,7 +216,7 @@ func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, query string, 
 			return on.ExecContext(ctx, query, args...)
 		}
 		if g.settle != nil { // it will not be refused anyway, as elsewhere than on a master
-			if err := refuseOpen(ctx, g.w.Node, on, query); err != nil {
+			if err := schema.RefuseOpen(ctx, g.w.Node, on, query); err != nil {
 				return nil, err
 			}
 		}
@@ -334,7 +335,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if t.lost != nil {
 		return nil, t.lost
 	}
-	if temporary(t.g.c.class, query) {
+	if sqlclass.Temporary(t.g.c.class, query) {
 		return nil, fmt.Errorf("%w: a temporary object would be one of all that write here; create it on a connection got from Cluster.Conn, and begin the transaction there", ErrNotReplicable)
 	}
 	if t.g.c.isSchema(query) && t.g.settle == nil {

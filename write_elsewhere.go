@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -53,7 +54,7 @@ func (t *plainTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if t.readOnly && !t.c.isRead(query) {
 		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
 	}
-	if t.c.isSchema(query) && !temporary(t.c.class, query) {
+	if t.c.isSchema(query) && !sqlclass.Temporary(t.c.class, query) {
 		return nil, t.c.notMaster(query)
 	}
 	return t.tx.ExecContext(ctx, query, args...)

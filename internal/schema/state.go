@@ -1,6 +1,6 @@
 // Package schema finds out what of a schema followers must be told. State is the schema as the database shows it, Record the schema as followers
 // know it, and Compare, which looks at nothing but these two, their Difference. What is kept on the master, and is no
-// part of either, stands in kept.go.
+// part of either, stands in kept.go, and what the session of a schema statement has to do with it in session.go.
 package schema
 
 import (

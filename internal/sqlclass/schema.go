@@ -408,3 +408,9 @@ func startsSelect(lx *lexer, t, next token, depth int) bool {
 	}
 	return lx.isWord(t, "WITH") && !lx.isWord(next, "SYSTEM")
 }
+
+// Temporary reports whether a schema statement is about a temporary object, which belongs to one connection.
+func Temporary(d Dialect, query string) bool {
+	info, err := ParseSchema(d, query)
+	return err == nil && info.Temporary
+}

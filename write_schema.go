@@ -1,0 +1,92 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// changeSchema runs a schema statement on the master: on the program's connection on, or if that is nil on any. Like a
+// write it is seen by this Cluster's reads from then on, and waits for as many replicas as were asked for.
+func (c *Cluster) changeSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
+	err := c.m.runSchema(ctx, on, query, args)
+	pos := c.m.seq.state.Load().pos
+	c.session.sees(uint64(pos.LSN)) // part of it may stand even after an error
+	if err != nil || c.opts.WaitReplicas == 0 {
+		return err
+	}
+	return c.m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
+}
+
+// schema runs a schema statement on a transaction's connection as the server would: what it can read it commits the
+// transaction for, before and after; what it cannot read leaves the transaction open.
+func (t *poolTx) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
+	m := t.p.m
+	if sqlclass.Temporary(t.p.c.class, query) {
+		return t.inPlace(ctx, query, args)
+	}
+	if err := m.plainSchema(ctx, query, args); err != nil {
+		return nil, err
+	}
+	if err := m.inReplicated(ctx, t.conn, query); err != nil {
+		return nil, err
+	}
+	if info, err := sqlclass.ParseSchema(t.p.c.class, query); err == nil {
+		if err := m.seq.node.RefuseDatabase(info); err != nil {
+			return nil, err
+		}
+	}
+	stmt, err := t.conn.PrepareContext(ctx, query)
+	if err != nil && !mysql.Unpreparable(err) {
+		return t.inPlace(ctx, query, nil)
+	}
+	if err == nil {
+		stmt.Close()
+	}
+	if err := t.tx.Commit(); err != nil {
+		t.p.c.noted() // it may stand all the same
+		return nil, err
+	}
+	if err = t.p.c.wrote(context.WithoutCancel(t.ctx)); err == nil {
+		err = t.p.c.changeSchema(ctx, t.conn, query, nil)
+		if errors.Is(err, ErrNotReplicable) {
+			err = fmt.Errorf("%w; what the transaction had done before it stands, as the server commits at a schema statement", err)
+		}
+	}
+	return noResult{}, errors.Join(err, t.again())
+}
+
+// inPlace runs a statement of which only the server can tell whether it commits the transaction: a savepoint is gone then.
+func (t *poolTx) inPlace(ctx context.Context, query string, args []any) (sql.Result, error) {
+	const savepoint = "SAVEPOINT ddb_schema"
+	if _, err := t.tx.ExecContext(ctx, savepoint); err != nil {
+		return nil, err
+	}
+	t.left = true
+	res, err := t.tx.ExecContext(ctx, query, args...)
+	if _, gone := t.tx.ExecContext(context.WithoutCancel(ctx), "RELEASE "+savepoint); gone == nil {
+		return res, err
+	}
+	if e := t.tx.Commit(); e != nil {
+		t.p.c.noted()
+		return res, errors.Join(err, e)
+	}
+	err = errors.Join(err, t.p.c.wrote(context.WithoutCancel(t.ctx)))
+	if err == nil {
+		err = t.p.m.seq.lookAgain(ctx) // it may have changed what it seemed not to be able to
+	}
+	return res, errors.Join(err, t.again())
+}
+
+// again begins the transaction that follows one that a schema statement has committed.
+func (t *poolTx) again() error {
+	tx, err := t.conn.BeginTx(t.ctx, t.opts)
+	if err == nil {
+		t.tx = tx
+	}
+	return err
+}
