@@ -251,7 +251,7 @@ func (c *Cluster) ownConn(ctx context.Context) (*sql.Conn, error) {
 	case *pooledWrites:
 		own, err = w.m.writeConn(ctx)
 	case *snapWrites:
-		own, err = w.conn(ctx, true)
+		own, err = w.s.Conn(ctx, true)
 	default:
 		return c.masterDB().Conn(ctx)
 	}
@@ -264,7 +264,7 @@ func (c *Cluster) markPinned(ctx context.Context, conn *sql.Conn) error {
 	if !ok {
 		return nil
 	}
-	_, err := conn.ExecContext(ctx, w.s.batcher.transactions.Mark(true))
+	_, err := conn.ExecContext(ctx, w.s.Mark())
 	return err
 }
 

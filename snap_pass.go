@@ -49,8 +49,8 @@ const (
 	offlineRest = 400 * time.Millisecond
 )
 
-// noted counts a local write that may have been committed, and asks for a pass.
-func (s *snapSide) noted() {
+// Noted counts a local write that may have been committed, and asks for a pass.
+func (s *snapSide) Noted() {
 	s.batcher.written.Add(1)
 	watch.Signal(s.batcher.wake)
 }
@@ -216,7 +216,7 @@ func (s *snapSide) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table,
 }
 
 // gatherTransactions stores a batch of each transaction whose notes q sees, and clears the notes. What is too large for
-// one batch makes several: only a client that bypasses ddb, or a user's trigger, can have committed it; see weigh.
+// one batch makes several: only a client that bypasses ddb, or a user's trigger, can have committed it; see Weigh.
 func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (made []*madeBatch, err error) {
 	for more := true; more; {
 		var noted []*dialect.Table

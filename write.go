@@ -237,7 +237,7 @@ func queryAlone(ctx context.Context, w writePath, query string, args []any) (dri
 	}
 	release := func() bool { return false }
 	if s, ok := t.(*snapTx); ok {
-		if release, err = s.w.c.killOn(ctx, s.w.s.f.node.DB, s.tx); err != nil {
+		if release, err = s.w.c.killOn(ctx, s.w.c.node.DB, s.tx); err != nil {
 			return nil, errors.Join(err, t.rollback())
 		}
 	}

@@ -1,0 +1,168 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+
+	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/internal/write"
+)
+
+// snapWrites writes on a snap whose database has many writers. A write is a plain statement on a connection of
+// the pool; the notes that its triggers leave say whose it is, and a pass makes a batch of them (N1).
+type snapWrites struct {
+	c *Cluster
+	s manyWriters
+}
+
+// manyWriters is a snap whose database has many writers.
+type manyWriters interface {
+	// Turn waits for the turn of a write, which ends with done. It refuses one where there is no room or nothing to write to.
+	Turn(ctx context.Context) (done func(), err error)
+	// Conn takes a connection whose handed-out keys are this node's and whose notes will tell the
+	// transaction that is to begin, or the statements that are to run by themselves.
+	Conn(ctx context.Context, transaction bool) (write.Conn, error)
+	// Mark returns the statement that a connection got by Conn runs before another transaction of its own; "" if there is no need.
+	Mark() string
+	// Weigh refuses a transaction that is too large for a batch before it is committed.
+	Weigh(ctx context.Context, c *sql.Conn) error
+	// Noted counts a local write that may have been committed, and asks for a batch of it.
+	Noted()
+}
+
+func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	done, err := w.s.Turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	spelt := sqlclass.SpellsRows(w.c.class, query)
+	c, err := w.s.Conn(ctx, !spelt)
+	if err != nil {
+		return nil, err
+	}
+	release, err := w.c.killOn(ctx, w.c.node.DB, c)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	defer giveBack(c.Conn, release)
+	if spelt {
+		defer w.s.Noted() // even after an error it may stand
+		return c.Exec(ctx, query, args)
+	}
+	if w.c.leaves(query) {
+		defer store.Drop(c.Conn)
+	}
+	tx, err := c.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	t := &snapTx{w: w, ctx: ctx, conn: c.Conn, tx: tx, done: func() {}}
+	res, err := c.Exec(ctx, query, args) // ctx ends the transaction and the statement: it cannot come after it
+	if err != nil {
+		return res, errors.Join(err, t.rollback())
+	}
+	t.count(res)
+	return res, t.commit()
+}
+
+func (w *snapWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
+	return queryAlone(ctx, w, query, args)
+}
+
+func (w *snapWrites) schema(_ context.Context, _ *sql.Conn, query string, _ []any) (sql.Result, error) {
+	return nil, w.c.notMaster(query)
+}
+
+func (w *snapWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
+	done, err := w.s.Turn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := w.s.Conn(ctx, true)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	tx, err := c.BeginTx(ctx, opts)
+	if err != nil {
+		done()
+		return nil, errors.Join(err, c.Close())
+	}
+	t := &snapTx{w: w, ctx: ctx, conn: c.Conn, tx: tx}
+	t.done = func() {
+		if t.left {
+			store.Drop(c.Conn)
+		}
+		c.Close()
+		done()
+	}
+	return t, nil
+}
+
+// snapTx is a transaction of snapWrites.
+type snapTx struct {
+	w       *snapWrites
+	ctx     context.Context
+	conn    *sql.Conn
+	tx      *sql.Tx
+	done    func()
+	changed int64 // rows, at least unweighedRows where that is not known
+	over    bool
+	left    bool // conn may be other than it was
+}
+
+// unweighedRows is how many rows a transaction may change without a look at what they hold before its commit.
+const unweighedRows = 100
+
+func (t *snapTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if t.w.c.isSchema(query) {
+		return nil, t.w.c.notMaster(query)
+	}
+	t.left = t.left || t.w.c.leaves(query)
+	res, err := t.tx.ExecContext(ctx, query, args...)
+	if err == nil {
+		t.count(res)
+	}
+	return res, err
+}
+
+func (t *snapTx) count(res sql.Result) {
+	n, _ := res.RowsAffected()
+	t.changed += n
+}
+
+func (t *snapTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	t.left = t.left || t.w.c.leaves(query)
+	if !t.w.c.isRead(query) {
+		t.changed += unweighedRows
+	}
+	return t.tx.QueryContext(ctx, query, args...)
+}
+
+func (t *snapTx) commit() error {
+	if t.over {
+		return sql.ErrTxDone
+	}
+	t.over = true
+	defer t.done()
+	if t.changed >= unweighedRows {
+		if err := t.w.s.Weigh(context.WithoutCancel(t.ctx), t.conn); err != nil {
+			return errors.Join(err, t.tx.Rollback())
+		}
+	}
+	defer t.w.s.Noted() // even after an error it may stand
+	return t.tx.Commit()
+}
+
+func (t *snapTx) rollback() error {
+	if t.over {
+		return sql.ErrTxDone
+	}
+	t.over = true
+	defer t.done()
+	return t.tx.Rollback()
+}
