@@ -182,7 +182,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 	}
 	f.node.Log.Info("the snapshot is loaded", append([]any{"epoch", f.apply.pos.Epoch, "lsn", f.apply.pos.LSN}, size...)...)
 	f.setStatus(func(s *following) {
-		s.pos, s.through = f.apply.pos, end.Through
+		s.loaded(f.apply.pos, end.Through)
 		f.settle(s)
 	})
 	return up.write(link.MsgAck, link.Ack{LSN: f.apply.pos.LSN})

@@ -98,6 +98,15 @@ func (f *follower) checkedUp() {
 	})
 }
 
+// loaded notes the end of a snapshot. Where the master had no more when it was last heard, the node lacked nothing at that
+// time: the age of the first entry that comes then is known, and the node stays active while it applies it.
+func (s *following) loaded(pos Position, through LSN) {
+	s.pos, s.through = pos, through
+	if s.master.LSN <= pos.LSN {
+		s.level = s.heard
+	}
+}
+
 // loading marks that a snapshot is being loaded, so that nothing may be read yet.
 const loading = ^LSN(0)
 
