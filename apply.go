@@ -10,57 +10,43 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
-	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
 
+// ApplyConfig is what an applier needs to know of its node.
+type ApplyConfig struct {
+	// Role is Replica or Snap. A replica keeps triggers back until it is promoted: they act at the origin only.
+	Role health.Role
+	// Rejoin lets a snapshot take the node back to an earlier state.
+	Rejoin bool
+	// OnProgress is told how far a snapshot has come, at most 10 times a second. Nil: nobody is.
+	OnProgress func(health.Progress)
+	// Rebuilds is told that tables are about to be made anew, which shows until entry lsn is applied. Nil: nobody is.
+	Rebuilds func(lsn LSN)
+}
+
 // applier writes entries and snapshots into a follower's database. One goroutine uses it (R3).
 type applier struct {
-	opts Options
-	node *store.Store
-	pos  Position // the journal's end
-	prev Part     // the last part seen, for the chain
+	cfg   ApplyConfig
+	node  *store.Store
+	local ApplyLocal
+	pos   Position // the journal's end
+	prev  Part     // the last part seen, for the chain
 	// Where the journal is not in the database: the last entry whose rows are, and the parts
 	// that the journal does not have yet.
 	applied LSN
 	unfiled []Part
 	conn    *sql.Conn
+	stay    Stay // nil between two stays. A schema entry that takes more than a transaction has one all the same
 	open    bool // a transaction holds the first parts of an entry
 	// through is the LSN from which the rows are consistent: until then they are a
 	// snapshot's, read at different moments, and may clash with what entries state. 0: they are.
 	through LSN
-
-	// enter is called before each transaction, and what it returns after it; opened is
-	// called inside it, first. A schema entry that takes more than a transaction has one turn all the
-	// same: nothing may be written to tables that have no triggers yet. Nil: no interest.
-	enter  func(ctx context.Context) (leave func(committed bool), err error)
-	opened func(ctx context.Context, c *sql.Conn) error
-	leave  func(committed bool)
-	// emptied is told when the node has given its data up for a snapshot. Nil: no interest.
-	emptied func()
-	queue   *applying // what the transaction does to a snap's queue
-
-	// mine leaves out rows that must not be overwritten, since a later local change
-	// of theirs is pending (snaps), and tells whether local changes are. Nil: none.
-	mine func(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error)
-	// loosely applies rows that may clash with local changes. It is set where mine is.
-	loosely func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error
-	// wrote is told, inside the transaction, which rows have been written. Nil: no interest.
-	wrote func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error
-	// includes is told, inside the transaction, which batches of snaps an entry holds. Nil: no interest.
-	includes func(ctx context.Context, q dialect.Querier, batches map[string]uint64) error
-	// schemaRuns is told, inside a transaction, that schema statements are about to be run. Nil: no interest.
-	schemaRuns func(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error
-	// schemaRan is told when schema statements have been run. Nil: no interest.
-	schemaRan func(ctx context.Context, c *sql.Conn) error
-	// rebuilds is told that tables are about to be made anew, which shows until the entry is applied. Nil: no interest.
-	rebuilds func(lsn LSN)
-	// restored is told, inside the transaction, when tables have been filled anew. Nil: no interest.
-	restored func(ctx context.Context, c *sql.Conn, snapshot bool) error
 
 	taking   bool // a snapshot comes over this connection
 	filed    bool // as a file
@@ -72,10 +58,23 @@ type applier struct {
 	reported time.Time
 }
 
-func newApplier(ctx context.Context, n *store.Store, o Options) (*applier, error) {
-	a := &applier{opts: o, node: n}
+// newApplier returns an applier for a node that does nothing in its database itself; see use.
+func newApplier(ctx context.Context, n *store.Store, cfg ApplyConfig) (*applier, error) {
+	a := &applier{cfg: cfg, node: n, local: passive{n}}
 	return a, a.reload(ctx)
 }
+
+// use names the node's own doing in its database, which the applier heeds from the next transaction on.
+func (a *applier) use(local ApplyLocal) { a.local = local }
+
+// position is the end of the node's history.
+func (a *applier) position() Position { return a.pos }
+
+// consistentFrom is the entry from which on the rows are a state that the master had; 0 if they are.
+func (a *applier) consistentFrom() LSN { return a.through }
+
+// taken returns how many rows the snapshot has brought, of which a file's are not counted, and how many bytes over this connection.
+func (a *applier) taken() (rows, bytes int64) { return a.loaded, a.received }
 
 // reload reads where the node stands: after an error a commit may have taken place all the same.
 func (a *applier) reload(ctx context.Context) error {
@@ -209,13 +208,13 @@ func (a *applier) some(ctx context.Context, parts []Part, bodies []*journal.Body
 		}
 	}
 	if len(schema) > 0 {
-		if bodies[0].Rebuild && a.rebuilds != nil && !a.node.Engine.Transactional() {
-			a.rebuilds(parts[0].LSN)
+		if bodies[0].Rebuild && a.cfg.Rebuilds != nil && !a.node.Engine.Transactional() {
+			a.cfg.Rebuilds(parts[0].LSN)
 		}
-		if err := a.beforeSchema(ctx, schema); err != nil {
+		if err := a.enter(ctx); err != nil {
 			return err
 		}
-		if err := a.schema(ctx, parts[0].LSN, schema); err != nil {
+		if err := a.stay.Schema(ctx, a.conn, schema, func() error { return a.schema(ctx, parts[0].LSN, schema) }); err != nil {
 			return err
 		}
 		if !a.open {
@@ -230,8 +229,8 @@ func (a *applier) some(ctx context.Context, parts []Part, bodies []*journal.Body
 	if err := a.rows(ctx, bodies); err != nil {
 		return err
 	}
-	if len(schema) > 0 && a.restored != nil {
-		if err := a.restored(ctx, a.conn, false); err != nil {
+	if len(schema) > 0 {
+		if err := a.stay.Restored(ctx, a.conn, false); err != nil {
 			return err
 		}
 	}
@@ -267,22 +266,16 @@ func (a *applier) some(ctx context.Context, parts []Part, bodies []*journal.Body
 	return nil
 }
 
-// batches notes which batches of snaps the bodies hold: a replica that is promoted must know as well as the
-// master before it which it has.
+// batches tells which batches of snaps the bodies hold.
 func (a *applier) batches(ctx context.Context, bodies []*journal.Body) error {
 	received := make(map[string]uint64)
 	for _, b := range bodies {
-		if a.includes != nil && len(b.Batches) > 0 {
-			if err := a.includes(ctx, a.conn, b.Batches); err != nil {
-				return err
-			}
-		}
 		maps.Copy(received, b.Batches)
 	}
-	if a.opts.Role == Snap {
+	if len(received) == 0 {
 		return nil
 	}
-	return a.node.SetReceived(ctx, a.node.Quick(a.conn), received)
+	return a.stay.Includes(ctx, a.conn, received)
 }
 
 // file puts parts whose rows are in the database into a journal that is not, as soon as
@@ -304,30 +297,32 @@ func (a *applier) file(ctx context.Context, parts []Part) error {
 	return nil
 }
 
-func (a *applier) begin(ctx context.Context) (err error) {
-	if a.enter != nil && a.leave == nil {
-		if a.leave, err = a.enter(ctx); err != nil {
-			return err
-		}
+// enter begins a stay, unless there is one.
+func (a *applier) enter(ctx context.Context) (err error) {
+	if a.stay == nil {
+		a.stay, err = a.local.Enter(ctx)
+	}
+	return err
+}
+
+func (a *applier) begin(ctx context.Context) error {
+	if err := a.enter(ctx); err != nil {
+		return err
 	}
 	if err := a.node.Engine.Begin(ctx, a.conn, dialect.Replay); err != nil {
 		a.closed(false)
 		return fmt.Errorf("ddb: node %s: apply: %w", a.node.ID, err)
 	}
 	a.open = true
-	if a.opened != nil {
-		return a.opened(ctx, a.conn)
-	}
-	return nil
+	return a.stay.Opened(ctx, a.conn)
 }
 
-// closed notes that the transaction has ended, and the turn with it.
+// closed notes that the transaction has ended, and the stay with it.
 func (a *applier) closed(committed bool) {
 	a.open = false
-	if a.leave != nil {
-		leave := a.leave
-		a.leave = nil
-		leave(committed)
+	if stay := a.stay; stay != nil {
+		a.stay = nil
+		stay.Leave(committed)
 	}
 }
 
@@ -368,7 +363,7 @@ func (a *applier) record(ctx context.Context, parts []Part, bodies []*journal.Bo
 // wait together are written once, the last one.
 func (a *applier) rows(ctx context.Context, bodies []*journal.Body) error {
 	cat := a.node.Tables.Load()
-	pending := newCoalescer()
+	pending := newCoalescer(coalesceRows)
 	mixed := a.through > 0
 	for _, b := range bodies {
 		mixed = mixed || b.Mixed
@@ -415,87 +410,10 @@ func (a *applier) flush(ctx context.Context, c *coalescer, mixed bool) error {
 	if mixed {
 		mode = dialect.Replace
 	}
-	for _, t := range c.order {
-		rows := c.rows[t].list
-		write := func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
-			return a.node.Engine.Apply(ctx, c, t, rows, mode)
-		}
-		if a.mine != nil {
-			var err error
-			var loose bool
-			if rows, loose, err = a.mine(ctx, a.conn, t, rows); err != nil {
-				return err
-			}
-			if loose {
-				write = a.loosely
-			}
-		}
-		if len(rows) == 0 {
-			continue
-		}
-		if err := write(ctx, a.conn, t, rows, mode); err != nil {
+	return c.each(func(t *dialect.Table, rows []dialect.Row) error {
+		if err := a.stay.Write(ctx, a.conn, t, rows, mode); err != nil {
 			return fmt.Errorf("ddb: node %s: apply to table %s: %w", a.node.ID, t.Name, err)
 		}
-		if a.wrote != nil {
-			if err := a.wrote(ctx, a.conn, t, rows); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// coalescer gathers row states by table, the last one of each key. Where the
-// database may find keys equal that differ in Go, it gathers one entry only.
-type coalescer struct {
-	order []*dialect.Table
-	rows  map[*dialect.Table]*tableRows
-	n     int
-	exact bool
-	key   []byte
-}
-
-type tableRows struct {
-	list []dialect.Row
-	at   map[string]int // nil where keys are not exact
-}
-
-const coalesceRows = 50_000 // rows gathered before they are written
-
-func newCoalescer() *coalescer {
-	return &coalescer{rows: make(map[*dialect.Table]*tableRows), exact: true}
-}
-
-func (c *coalescer) reset() {
-	c.order, c.n, c.exact = nil, 0, true
-	clear(c.rows)
-}
-
-// put adds a state, or reports that the coalescer is full.
-func (c *coalescer) put(t *dialect.Table, r dialect.Row) bool {
-	if c.n >= coalesceRows {
-		return false
-	}
-	rows := c.rows[t]
-	if rows == nil {
-		rows = new(tableRows)
-		if t.ExactKey {
-			rows.at = make(map[string]int)
-		} else {
-			c.exact = false
-		}
-		c.rows[t] = rows
-		c.order = append(c.order, t)
-	}
-	if rows.at != nil {
-		c.key = wire.AppendRow(c.key[:0], r.Key)
-		if i, ok := rows.at[string(c.key)]; ok {
-			rows.list[i] = r
-			return true
-		}
-		rows.at[string(c.key)] = len(rows.list)
-	}
-	rows.list = append(rows.list, r)
-	c.n++
-	return true
+		return nil
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
@@ -19,28 +20,6 @@ type intent struct {
 	LSN  LSN    `cbor:"1,keyasint"`
 	Step int    `cbor:"2,keyasint"` // statements known to have run
 	Mark string `cbor:"3,keyasint"` // of the schema before the statement at Step
-}
-
-// beforeSchema lets schemaRuns prepare the rows, in the entry's transaction or, where schema statements are in none, in
-// its own. The turn goes on until the entry's is over.
-func (a *applier) beforeSchema(ctx context.Context, statements []dialect.Statement) error {
-	if a.schemaRuns == nil {
-		return nil
-	}
-	if a.open {
-		return a.schemaRuns(ctx, a.conn, statements)
-	}
-	if err := a.begin(ctx); err != nil {
-		return err
-	}
-	if err := a.schemaRuns(ctx, a.conn, statements); err != nil {
-		return err
-	}
-	if err := a.node.Engine.Commit(ctx, a.conn, dialect.Replay); err != nil {
-		return fmt.Errorf("ddb: node %s: prepare for schema statements: %w", a.node.ID, err)
-	}
-	a.open = false
-	return nil
 }
 
 // schema runs the statements of an entry.
@@ -81,13 +60,8 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 		}
 	}
 	a.node.Log.Info("schema changed", "epoch", a.pos.Epoch, "lsn", lsn, "statement", sqlclass.Brief(statements[len(statements)-1].SQL), "statements", len(statements))
-	if _, err := a.node.LoadTables(ctx, a.conn); err != nil {
-		return err
-	}
-	if a.schemaRan != nil {
-		return a.schemaRan(ctx, a.conn)
-	}
-	return nil
+	_, err := a.node.LoadTables(ctx, a.conn)
+	return err
 }
 
 // schemaMark tells two states of the schema apart by their text and by the tables' incarnations: unlike the dialect's
@@ -114,7 +88,7 @@ func (a *applier) schemaMark(ctx context.Context) (string, error) {
 // runSchema runs one statement, or keeps it back: triggers act at the origin only.
 func (a *applier) runSchema(ctx context.Context, s dialect.Statement) error {
 	info, err := sqlclass.ParseSchema(store.ClassOf(a.node.Dialect.Name()), s.SQL)
-	if err == nil && info.Object == "TRIGGER" && a.opts.Role == Replica {
+	if err == nil && info.Object == "TRIGGER" && a.cfg.Role == health.Replica {
 		return a.keepBack(ctx, s, info)
 	}
 	if err == nil && info.Object == "DATABASE" && info.Verb == "DROP" {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
@@ -14,9 +15,12 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
+// loading marks that a snapshot is being loaded, so that nothing may be read yet.
+const loading = ^LSN(0)
+
 // refuseOlder keeps a master, whoever it is, from taking the node back to an earlier state without Rejoin.
 func (a *applier) refuseOlder(head link.SnapshotHead) error {
-	if at, to := a.pos, head.Base; at.LSN > 0 && !head.Resume && !a.opts.Rejoin && (to.Epoch < at.Epoch || to.LSN < at.LSN) {
+	if at, to := a.pos, head.Base; at.LSN > 0 && !head.Resume && !a.cfg.Rejoin && (to.Epoch < at.Epoch || to.LSN < at.LSN) {
 		return fmt.Errorf("%w: the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between; set Rejoin on it to replace its data", ErrForked, to, a.node.ID, at)
 	}
 	return nil
@@ -61,6 +65,14 @@ func (a *applier) beginSnapshot(ctx context.Context, head link.SnapshotHead) (er
 	return err
 }
 
+// forget gives up the node's history, and what is in it.
+func (a *applier) forget(ctx context.Context) error {
+	if err := a.connect(ctx); err != nil {
+		return err
+	}
+	return a.clearJournal(ctx)
+}
+
 // clearJournal forgets the node's history, which a snapshot is about to replace.
 func (a *applier) clearJournal(ctx context.Context) error {
 	if err := a.begin(ctx); err != nil {
@@ -84,8 +96,8 @@ func (a *applier) clearJournal(ctx context.Context) error {
 		}
 	}
 	err := a.node.Engine.Commit(ctx, a.conn, dialect.Replay)
-	if err == nil && a.emptied != nil {
-		a.emptied()
+	if err == nil {
+		a.local.Emptied()
 	}
 	a.closed(err == nil)
 	if err != nil {
@@ -97,7 +109,7 @@ func (a *applier) clearJournal(ctx context.Context) error {
 }
 
 func (a *applier) makeObject(ctx context.Context, o dialect.Object) error {
-	if o.Kind == "trigger" && a.opts.Role == Replica {
+	if o.Kind == "trigger" && a.cfg.Role == health.Replica {
 		_, err := a.conn.ExecContext(ctx, "INSERT INTO "+a.node.Engine.Own("deferred")+" (kind, db, name, body) VALUES (?, ?, ?, ?)", o.Kind, o.Database, o.Name, o.SQL)
 		return err
 	}
@@ -123,7 +135,7 @@ func (a *applier) snapshotRows(ctx context.Context, r *decodedRows) error {
 	if err := c.SameColumns(t); err != nil {
 		return fmt.Errorf("ddb: node %s: %w", a.node.ID, err)
 	}
-	rows := r.rows
+	rows := r.List
 	next := link.Cursor{Base: a.cursor.Base, Table: name.String(), After: r.After, Rows: a.loaded + int64(len(rows))}
 	err := a.tx(ctx, func() error {
 		if err := a.node.Engine.Apply(ctx, a.conn, t, rows, dialect.Replace); err != nil {
@@ -140,11 +152,11 @@ func (a *applier) snapshotRows(ctx context.Context, r *decodedRows) error {
 }
 
 func (a *applier) progress(table string, done bool) {
-	if a.opts.OnProgress == nil || !done && time.Since(a.reported) < 100*time.Millisecond {
+	if a.cfg.OnProgress == nil || !done && time.Since(a.reported) < 100*time.Millisecond {
 		return
 	}
 	a.reported = time.Now()
-	a.opts.OnProgress(Progress{Table: table, Rows: a.loaded, Total: max(a.total, 0), Bytes: a.received, Done: done})
+	a.cfg.OnProgress(health.Progress{Table: table, Rows: a.loaded, Total: max(a.total, 0), Bytes: a.received, Done: done})
 }
 
 // expects checks that the rows of a snapshot, or its file, are what comes now.
@@ -167,16 +179,14 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 	anchor.Records = -1 // an anchor holds no rows: it only gives the chain a start
 	anchor.Payload = []byte{}
 	anchor.At = time.Now().UnixNano()
-	if a.schemaRan != nil && !a.node.Engine.Transactional() {
-		if err := a.schemaRan(ctx, a.conn); err != nil {
+	if !a.node.Engine.Transactional() {
+		if err := a.local.TablesMade(ctx, a.conn); err != nil {
 			return err
 		}
 	}
 	finish := func() error {
-		if a.restored != nil {
-			if err := a.restored(ctx, a.conn, true); err != nil {
-				return err
-			}
+		if err := a.stay.Restored(ctx, a.conn, true); err != nil {
+			return err
 		}
 		if err := a.node.SetMeta(ctx, a.conn, store.MetaCursor, nil); err != nil {
 			return err
@@ -199,7 +209,10 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 		}
 	}
 	if a.copy != nil {
-		err = a.loadFile(ctx, finish)
+		if err = a.enter(ctx); err == nil {
+			err = a.loadFile(ctx, finish)
+		}
+		a.closed(err == nil)
 	} else {
 		err = a.tx(ctx, finish)
 	}
@@ -215,52 +228,20 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 
 // decodedRows is a message with rows of a snapshot, taken apart.
 type decodedRows struct {
-	link.SnapshotRows
-	rows []dialect.Row
-	err  error
+	Change *Change       // of which table the rows are
+	After  []any         // the key of the last of them
+	List   []dialect.Row // the rows
 }
 
-// decoder takes the next message with rows apart while the database is busy with the one before.
-type decoder struct {
-	payload []byte // of the message that is being taken apart, or was; nil if there is none
-	done    chan *decodedRows
-}
-
-// begin starts on a message if it is one with rows.
-func (d *decoder) begin(it item) {
-	if it.kind != link.MsgRows {
-		return
+// decodeRows takes a message apart. Its errors are ErrDamaged.
+func decodeRows(payload []byte) (*decodedRows, error) {
+	msg, err := wire.DecodeChecked[link.SnapshotRows](payload)
+	if err != nil {
+		return nil, err
 	}
-	d.payload, d.done = it.payload, make(chan *decodedRows, 1)
-	done := d.done
-	go func() { done <- decodeRows(it.payload) }() // wait waits for it
-}
-
-// rows returns the message's rows.
-func (d *decoder) rows(it item) (*decodedRows, error) {
-	var r *decodedRows
-	if len(it.payload) > 0 && len(d.payload) > 0 && &d.payload[0] == &it.payload[0] {
-		r = <-d.done
-		d.payload = nil
-	} else {
-		r = decodeRows(it.payload)
+	r := &decodedRows{Change: msg.Change, After: msg.After, List: make([]dialect.Row, 0, min(msg.Change.Present, link.ChunkRows))}
+	if err := r.Change.Each(func(row dialect.Row) error { r.List = append(r.List, row); return nil }); err != nil {
+		return nil, err
 	}
-	return r, r.err
-}
-
-// wait waits for what is under way.
-func (d *decoder) wait() {
-	if d.payload != nil {
-		<-d.done
-	}
-}
-
-func decodeRows(payload []byte) *decodedRows {
-	r := new(decodedRows)
-	if r.SnapshotRows, r.err = wire.DecodeChecked[link.SnapshotRows](payload); r.err != nil {
-		return r
-	}
-	r.rows = make([]dialect.Row, 0, min(r.Change.Present, link.ChunkRows))
-	r.err = r.Change.Each(func(row dialect.Row) error { r.rows = append(r.rows, row); return nil })
-	return r
+	return r, nil
 }

@@ -76,7 +76,7 @@ func FuzzEntry(f *testing.F) {
 		}
 		_, err = journal.Describe(nil, p)
 		refusedWell(tt, err)
-		pending := newCoalescer()
+		pending := newCoalescer(coalesceRows)
 		for _, c := range b.Changes {
 			list := rowsOf(tt, len(payload), c.Each, len(c.Columns), len(c.Key))
 			if c.SameColumns(t) == nil {
@@ -189,9 +189,9 @@ func FuzzMessage(f *testing.F) {
 		case link.MsgSnapshot:
 			_, err = wire.DecodeChecked[link.SnapshotHead](payload)
 		case link.MsgRows:
-			r := decodeRows(payload)
-			if err = r.err; err == nil && (len(r.rows) != r.Change.Present || slices.ContainsFunc(r.rows, func(r dialect.Row) bool { return r.Values == nil })) {
-				t.Errorf("%d rows of %d", len(r.rows), r.Change.Present)
+			var r *decodedRows
+			if r, err = decodeRows(payload); err == nil && (len(r.List) != r.Change.Present || slices.ContainsFunc(r.List, func(r dialect.Row) bool { return r.Values == nil })) {
+				t.Errorf("%d rows of %d", len(r.List), r.Change.Present)
 			}
 		case link.MsgSnapshotEnd:
 			_, err = wire.DecodeChecked[link.SnapshotEnd](payload)

@@ -18,7 +18,7 @@ import (
 // What a master sends at a moment at which none sends it is refused, and ends nothing.
 func TestUnexpectedPieces(t *testing.T) {
 	rows := func(a *applier) error {
-		return a.snapshotRows(t.Context(), &decodedRows{SnapshotRows: link.SnapshotRows{Change: twoRows()}})
+		return a.snapshotRows(t.Context(), &decodedRows{Change: twoRows()})
 	}
 	file := func(a *applier) error { return a.fileChunk([]byte("SQLite format 3")) }
 	end := func(a *applier) error { return a.endSnapshot(t.Context(), 3) }
@@ -46,7 +46,7 @@ func TestUnexpectedPieces(t *testing.T) {
 			c, err := Open(t.Context(), db, Options{ID: "r"})
 			require.NoError(t, err)
 			defer c.Close()
-			a, err := newApplier(t.Context(), c.node, c.opts)
+			a, err := newApplier(t.Context(), c.node, ApplyConfig{Role: Master})
 			require.NoError(t, err)
 			defer a.close()
 			for i, send := range messages {
@@ -84,7 +84,7 @@ func TestDamagedMessages(t *testing.T) {
 			return decode(payload)
 		}
 	}
-	rows := func(payload []byte) error { return decodeRows(payload).err }
+	rows := func(payload []byte) error { _, err := decodeRows(payload); return err }
 	for name, decode := range map[string]func() error{
 		"key below zero":             entry(func(c *Change) { c.Key = []int{-1} }),
 		"key beyond the columns":     entry(func(c *Change) { c.Key = []int{3} }),

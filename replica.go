@@ -99,14 +99,13 @@ func openFollower(ctx context.Context, n *store.Store, o Options, access *atomic
 			return nil, err
 		}
 	}
-	if f.apply, err = newApplier(ctx, n, o); err != nil {
+	if f.apply, err = newApplier(ctx, n, ApplyConfig{Role: o.Role, Rejoin: o.Rejoin, OnProgress: o.OnProgress, Rebuilds: func(lsn LSN) {
+		f.setStatus(func(s *following) { s.through = max(s.through, lsn); f.settle(s) })
+	}}); err != nil {
 		return nil, err
 	}
-	f.apply.rebuilds = func(lsn LSN) {
-		f.setStatus(func(s *following) { s.through = max(s.through, lsn); f.settle(s) })
-	}
 	f.setStatus(func(s *following) {
-		s.pos, s.through = f.apply.pos, f.apply.through
+		s.pos, s.through = f.apply.position(), f.apply.consistentFrom()
 		s.status.State, s.status.Reason, s.status.Since = Inactive, "not connected yet", time.Now()
 	})
 	if known && was == Master {
@@ -129,11 +128,8 @@ func (f *follower) abdicate(ctx context.Context) error {
 	if err := f.node.Engine.RemoveCapture(ctx, f.node.DB); err != nil {
 		return fmt.Errorf("ddb: node %s: remove triggers: %w", f.node.ID, err)
 	}
-	if err := f.apply.connect(ctx); err != nil {
-		return err
-	}
 	defer f.apply.close()
-	return f.apply.clearJournal(ctx)
+	return f.apply.forget(ctx)
 }
 
 // refuseForeignData keeps a snapshot from replacing data that ddb did not put there.
@@ -255,7 +251,7 @@ func (f *follower) once(ctx context.Context) error {
 		return err
 	}
 	// The last connection may have ended between a commit and its being noted here.
-	f.setStatus(func(s *following) { s.pos, s.through = f.apply.pos, f.apply.through })
+	f.setStatus(func(s *following) { s.pos, s.through = f.apply.position(), f.apply.consistentFrom() })
 	dial, cancelDial := context.WithTimeout(ctx, link.HelloTimeout)
 	conn, err := f.opts.Transport.Dial(dial, f.opts.Master)
 	cancelDial()
@@ -386,12 +382,12 @@ func (f *follower) interrupted(ctx context.Context) (*link.Cursor, error) {
 
 // hello tells the master who this is and where its history ends.
 func (f *follower) hello(ctx context.Context, g link.Greeting, from *link.Cursor) (h link.Hello, err error) {
-	h = link.Hello{Cluster: f.node.ClusterID, ID: f.node.ID, Role: f.opts.Role, Dialect: f.node.Dialect.Name(), Position: f.apply.pos, Rejoin: f.opts.Rejoin}
+	h = link.Hello{Cluster: f.node.ClusterID, ID: f.node.ID, Role: f.opts.Role, Dialect: f.node.Dialect.Name(), Position: f.apply.position(), Rejoin: f.opts.Rejoin}
 	if from != nil {
 		h.Position = Position{}
 	}
-	if f.apply.pos.Epoch > g.Epoch && g.Cluster == f.node.ClusterID {
-		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", ErrOldEpoch, g.Master, g.Epoch, f.apply.pos.Epoch)
+	if f.apply.position().Epoch > g.Epoch && g.Cluster == f.node.ClusterID {
+		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", ErrOldEpoch, g.Master, g.Epoch, f.apply.position().Epoch)
 	}
 	if f.snap != nil {
 		h.Queue = f.snap.queue

@@ -103,16 +103,16 @@ const fewItems = 64
 
 // applyParts applies parts and acknowledges the entries that they complete.
 func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) error {
-	before := f.apply.pos
+	before := f.apply.position()
 	if err := f.apply.parts(ctx, parts); err != nil {
 		return err
 	}
-	if f.apply.pos == before {
+	if f.apply.position() == before {
 		return nil // in the middle of an entry
 	}
 	last := parts[len(parts)-1]
 	f.setStatus(func(s *following) {
-		s.pos, s.applied = f.apply.pos, last.Time()
+		s.pos, s.applied = f.apply.position(), last.Time()
 		if s.master.LSN <= s.pos.LSN {
 			s.master, s.level = s.pos, s.applied
 		}
@@ -121,7 +121,7 @@ func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) e
 		}
 		f.settle(s)
 	})
-	return up.write(link.MsgAck, link.Ack{LSN: f.apply.pos.LSN})
+	return up.write(link.MsgAck, link.Ack{LSN: f.apply.position().LSN})
 }
 
 // load handles the first of the messages, which is one of a snapshot, or a snap's number.
@@ -176,14 +176,15 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 	if f.snap != nil {
 		f.snap.ended()
 	}
-	size := []any{"bytes", f.apply.received}
-	if f.apply.loaded > 0 { // a file's are not counted
-		size = append(size, "rows", f.apply.loaded)
+	rows, bytes := f.apply.taken()
+	size := []any{"bytes", bytes}
+	if rows > 0 { // a file's are not counted
+		size = append(size, "rows", rows)
 	}
-	f.node.Log.Info("the snapshot is loaded", append([]any{"epoch", f.apply.pos.Epoch, "lsn", f.apply.pos.LSN}, size...)...)
+	f.node.Log.Info("the snapshot is loaded", append([]any{"epoch", f.apply.position().Epoch, "lsn", f.apply.position().LSN}, size...)...)
 	f.setStatus(func(s *following) {
-		s.loaded(f.apply.pos, end.Through)
+		s.loaded(f.apply.position(), end.Through)
 		f.settle(s)
 	})
-	return up.write(link.MsgAck, link.Ack{LSN: f.apply.pos.LSN})
+	return up.write(link.MsgAck, link.Ack{LSN: f.apply.position().LSN})
 }

@@ -107,9 +107,6 @@ func (s *following) loaded(pos Position, through LSN) {
 	}
 }
 
-// loading marks that a snapshot is being loaded, so that nothing may be read yet.
-const loading = ^LSN(0)
-
 // lag estimates how far behind the master the node is, from what it has heard.
 func (s *following) lag() time.Duration {
 	if s.heard.IsZero() {

@@ -49,7 +49,6 @@ var mayEmbed = map[string]string{
 	"Conn":         "connState",
 	"outsider":     "member",
 	"pinnedTx":     "plainTx",
-	"decodedRows":  "snapshotRows",
 	"job":          "request",
 	"result":       "done",
 	"lexer":        "reading",

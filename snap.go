@@ -101,19 +101,13 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
 		return err
 	}
-	if f.apply.pos.LSN > 0 {
+	if f.apply.position().LSN > 0 {
 		if err := s.capture(ctx, c.node.DB); err != nil {
 			return err
 		}
 	}
-	s.empty.Store(f.apply.pos.LSN == 0)
-	f.apply.enter, f.apply.opened = s.enter, s.opened
-	f.apply.emptied = func() { s.empty.Store(true) }
-	f.apply.includes, f.apply.mine, f.apply.loosely = s.includes, s.mine, s.loosely
-	f.apply.wrote = func(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error {
-		return s.overtaken(ctx, c, t, rows, rows)
-	}
-	f.apply.schemaRuns, f.apply.schemaRan, f.apply.restored = s.schemaRuns, s.schemaRan, s.restored
+	s.empty.Store(f.apply.position().LSN == 0)
+	f.apply.use(s)
 	f.snap = s
 	if !c.node.SingleWriter() {
 		var ok bool
@@ -164,7 +158,7 @@ func (s *snapSide) load(ctx context.Context) error {
 	}
 	s.found = s.lastID
 	var anchor bool
-	if s.stood, anchor, err = s.f.node.EntryTime(ctx, s.f.apply.pos.LSN); err != nil {
+	if s.stood, anchor, err = s.f.node.EntryTime(ctx, s.f.apply.position().LSN); err != nil {
 		return err
 	}
 	if !anchor {
@@ -175,7 +169,7 @@ func (s *snapSide) load(ctx context.Context) error {
 		s.queue = string(queue)
 		return err
 	}
-	if s.f.apply.pos.LSN == 0 && s.last == 0 && s.count == 0 {
+	if s.f.apply.position().LSN == 0 && s.last == 0 && s.count == 0 {
 		s.queue = rand.Text()
 	}
 	return s.f.node.SetMeta(ctx, s.f.node.DB, store.MetaQueue, []byte(s.queue))
@@ -361,14 +355,14 @@ func (s *snapSide) queued(list []*madeBatch) {
 // tx runs f in a transaction of the snap's own, in turn with local writes; what was noted
 // before it becomes a batch in it.
 func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) error {
-	leave, err := s.enter(ctx)
+	stay, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	committed := false
-	defer func() { leave(committed) }()
+	defer func() { stay.Leave(committed) }()
 	err = s.f.node.WithTx(ctx, dialect.Replay, func(c *sql.Conn) error {
-		if err := s.opened(ctx, c); err != nil {
+		if err := stay.Opened(ctx, c); err != nil {
 			return err
 		}
 		return f(c)

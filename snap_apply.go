@@ -19,11 +19,15 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
-// What a snap adds to the applier. All of it runs between enter and leave (N6), so
-// nothing else changes the queue meanwhile.
+// What a snap does while entries are applied. All of it runs during a stay (N6), so nothing else changes the queue meanwhile.
 
-// applying is what the applier's open transaction has done to the queue.
-type applying struct {
+// snapStay is a time in which the snap itself writes nothing, and what the transaction in it has done to the queue.
+type snapStay struct {
+	s       *snapSide
+	ctx     context.Context
+	release func()           // ends the turn
+	was     *store.Catalogue // before it
+
 	made    []*madeBatch
 	dropped []*madeBatch
 	removed []removedKey
@@ -40,8 +44,17 @@ type removedKey struct {
 	id   int64
 }
 
-// enter waits until no local write is under way and holds them off until leave is called.
-func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err error) {
+// Enter waits until no local write is under way and holds them off until the stay is left.
+func (s *snapSide) Enter(ctx context.Context) (Stay, error) {
+	st, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
+// enter is Enter for the snap itself.
+func (s *snapSide) enter(ctx context.Context) (*snapStay, error) {
 	release, err := s.takeTurn(ctx)
 	if err != nil {
 		return nil, err
@@ -53,20 +66,25 @@ func (s *snapSide) enter(ctx context.Context) (leave func(committed bool), err e
 		release()
 		return nil, err
 	}
-	s.f.apply.queue = &applying{written: s.batcher.written.Load()}
-	was := s.f.node.Tables.Load()
-	return func(committed bool) {
-		if !committed && s.f.node.Engine.Transactional() {
-			s.f.node.Tables.Store(was) // a schema statement, if there was one, is undone
-		}
-		s.settleQueue(committed)
-		if !committed && s.halfway.Load() {
-			s.halt(ctx)
-		}
-		release()
-		watch.Signal(s.more)
-	}, nil
+	return &snapStay{s: s, ctx: ctx, release: release, was: s.f.node.Tables.Load(), written: s.batcher.written.Load()}, nil
 }
+
+// Leave lets local writes go on.
+func (st *snapStay) Leave(committed bool) {
+	s := st.s
+	if !committed && s.f.node.Engine.Transactional() {
+		s.f.node.Tables.Store(st.was) // a schema statement, if there was one, is undone
+	}
+	st.settleQueue(committed)
+	if !committed && s.halfway.Load() {
+		s.halt(st.ctx)
+	}
+	st.release()
+	watch.Signal(s.more)
+}
+
+// Emptied notes that there are no rows of anybody's any more.
+func (s *snapSide) Emptied() { s.empty.Store(true) }
 
 // halt gives the tables their triggers as they stand after schema statements of which not all have been run. Without them
 // there are no local writes until they have.
@@ -108,24 +126,23 @@ func (s *snapSide) takeTurn(ctx context.Context) (release func(), err error) {
 }
 
 // settleQueue makes what the transaction did to the queue count, or undoes it.
-func (s *snapSide) settleQueue(committed bool) {
+func (st *snapStay) settleQueue(committed bool) {
+	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q := s.f.apply.queue
-	s.f.apply.queue = nil
 	if !committed {
-		for _, r := range q.removed {
+		for _, r := range st.removed {
 			r.rows[r.key] = r.id
 		}
 		if s.f.node.Engine.Transactional() {
-			maps.Copy(s.withheld, q.withheld)
+			maps.Copy(s.withheld, st.withheld)
 		}
-		s.stale = s.stale || len(q.made)+len(q.dropped) > 0
+		s.stale = s.stale || len(st.made)+len(st.dropped) > 0
 		return
 	}
-	s.queued(q.made)
-	s.batcher.covered.Store(q.written)
-	for _, m := range q.dropped {
+	s.queued(st.made)
+	s.batcher.covered.Store(st.written)
+	for _, m := range st.dropped {
 		s.count--
 		s.bytes -= m.bytes
 		s.oldest = max(s.oldest, m.at) // those that stay were made later
@@ -135,9 +152,10 @@ func (s *snapSide) settleQueue(committed bool) {
 	}
 }
 
-// opened makes batches of what was written before the transaction and is in none yet, so that no
+// Opened makes batches of what was written before the transaction and is in none yet, so that no
 // entry overwrites it unseen.
-func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
+func (st *snapStay) Opened(ctx context.Context, c *sql.Conn) error {
+	s := st.s
 	if s.empty.Load() {
 		return nil // a snapshot is being loaded: there is nothing of anybody's
 	}
@@ -146,21 +164,22 @@ func (s *snapSide) opened(ctx context.Context, c *sql.Conn) error {
 		return err
 	}
 	made, err := s.make(ctx, s.f.node.Quick(c), true)
-	s.f.apply.queue.made = append(s.f.apply.queue.made, made...)
+	st.made = append(st.made, made...)
 	return err
 }
 
-// includes drops this snap's batches that an entry includes (N3).
-func (s *snapSide) includes(ctx context.Context, q dialect.Querier, batches map[string]uint64) error {
-	through, ok := batches[link.QueueName(s.f.node.ID, s.queue)]
+// Includes drops this snap's batches that an entry includes (N3).
+func (st *snapStay) Includes(ctx context.Context, c *sql.Conn, batches map[string]uint64) error {
+	through, ok := batches[link.QueueName(st.s.f.node.ID, st.s.queue)]
 	if !ok {
 		return nil
 	}
-	return s.drop(ctx, q, through)
+	return st.drop(ctx, c, through)
 }
 
 // drop removes the batches up to a number from the queue.
-func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) error {
+func (st *snapStay) drop(ctx context.Context, q dialect.Querier, through uint64) error {
+	s := st.s
 	if through == 0 {
 		return nil
 	}
@@ -184,13 +203,13 @@ func (s *snapSide) drop(ctx context.Context, q dialect.Querier, through uint64) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.f.apply.queue.dropped = append(s.f.apply.queue.dropped, list...)
-	s.f.apply.queue.own = append(s.f.apply.queue.own, keys)
+	st.dropped = append(st.dropped, list...)
+	st.own = append(st.own, keys)
 	for name, dropped := range keys {
 		rows := s.keys[name]
 		for key, id := range dropped {
 			if rows[key] == id {
-				s.f.apply.queue.removed = append(s.f.apply.queue.removed, removedKey{rows, key, id})
+				st.removed = append(st.removed, removedKey{rows, key, id})
 				delete(rows, key)
 				delete(s.withheld[name], key)
 			}
@@ -207,18 +226,36 @@ func idsOf(list []*madeBatch) []int64 {
 	return ids
 }
 
+// Write applies rows of entries, except those that a batch which stays has changed.
+func (st *snapStay) Write(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
+	rows, loose, err := st.mine(ctx, c, t, rows)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	if loose {
+		err = st.s.loosely(ctx, c, t, rows, mode)
+	} else {
+		err = st.s.f.node.Engine.Apply(ctx, c, t, rows, mode)
+	}
+	if err != nil {
+		return err
+	}
+	return st.overtaken(ctx, c, t, rows, rows)
+}
+
 // mine leaves out the rows that a batch which stays has changed (N4). loose says that local
 // changes may stand where others' rows belong, so that a clash is no damage.
-func (s *snapSide) mine(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
-	if rest, loose, err = s.settled(t, rows); err == nil && s.w == nil {
-		rest, err = s.differing(ctx, q, t, rest)
+func (st *snapStay) mine(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
+	if rest, loose, err = st.settled(t, rows); err == nil && st.s.w == nil {
+		rest, err = st.differing(ctx, q, t, rest)
 	}
 	return rest, loose, err
 }
 
 // differing leaves out the rows that this snap has made itself and that are here as the master has them, which is
 // the rule: for a server to find that out takes less than to write them, with triggers that have nothing to note.
-func (s *snapSide) differing(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) ([]dialect.Row, error) {
+func (st *snapStay) differing(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) ([]dialect.Row, error) {
+	s := st.s
 	name := s.f.node.Name(t)
 	var at []int
 	var keys [][]any
@@ -226,7 +263,7 @@ func (s *snapSide) differing(ctx context.Context, q dialect.Querier, t *dialect.
 	for i, r := range rows {
 		buf = wire.AppendRow(buf[:0], r.Key)
 		own := func(p pendingKeys) bool { return p[name][string(buf)] != 0 }
-		if slices.ContainsFunc(s.f.apply.queue.own, own) {
+		if slices.ContainsFunc(st.own, own) {
 			at, keys = append(at, i), append(keys, r.Key)
 		}
 	}
@@ -253,13 +290,14 @@ func (s *snapSide) differing(ctx context.Context, q dialect.Querier, t *dialect.
 }
 
 // settled leaves out the rows of batches that stay.
-func (s *snapSide) settled(t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
+func (st *snapStay) settled(t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
+	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	loose = s.count > 0 || len(s.f.apply.queue.made) > 0
+	loose = s.count > 0 || len(st.made) > 0
 	pending := s.keys[s.f.node.Name(t)]
 	made := make(pendingKeys)
-	for _, m := range s.f.apply.queue.made {
+	for _, m := range st.made {
 		if err := made.add(m.batch, m.id); err != nil {
 			return nil, false, err
 		}
@@ -284,8 +322,38 @@ func (s *snapSide) settled(t *dialect.Table, rows []dialect.Row) (rest []dialect
 	return rest, loose, nil
 }
 
-// schemaRan brings the triggers in line with the tables.
-func (s *snapSide) schemaRan(ctx context.Context, c *sql.Conn) error {
+// Schema makes the rows those that the statements have been run on, and what the statements leave the snap's own again.
+func (st *snapStay) Schema(ctx context.Context, c *sql.Conn, statements []dialect.Statement, run func() error) (err error) {
+	node := st.s.f.node
+	if node.Engine.Transactional() {
+		err = st.schemaRuns(ctx, c, statements)
+	} else if err = node.TxOn(ctx, c, dialect.Replay, func() error {
+		if err := st.Opened(ctx, c); err != nil {
+			return err
+		}
+		return st.schemaRuns(ctx, c, statements)
+	}); err != nil {
+		err = fmt.Errorf("ddb: node %s: prepare for schema statements: %w", node.ID, err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := run(); err != nil {
+		return err
+	}
+	return st.schemaRan(ctx, c)
+}
+
+// schemaRan brings what the snap adds to tables in line with them.
+func (st *snapStay) schemaRan(ctx context.Context, c *sql.Conn) error {
+	if err := st.s.TablesMade(ctx, c); err != nil {
+		return err
+	}
+	return st.afresh(ctx, c)
+}
+
+// TablesMade brings the triggers in line with the tables.
+func (s *snapSide) TablesMade(ctx context.Context, c *sql.Conn) error {
 	if s.w != nil {
 		s.w.ForgetStatements() // its goroutine waits for us (N6)
 	}
@@ -293,22 +361,23 @@ func (s *snapSide) schemaRan(ctx context.Context, c *sql.Conn) error {
 		return err
 	}
 	s.halfway.Store(false)
-	return s.afresh(ctx, c)
+	return nil
 }
 
-// restored makes the local changes that are still pending show again, after a snapshot or
+// Restored makes the local changes that are still pending show again, after a snapshot or
 // a schema statement has put the master's rows in place.
-func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) error {
+func (st *snapStay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) error {
+	s := st.s
 	if snapshot {
 		if s.f.node.Engine.Transactional() {
-			if err := s.schemaRan(ctx, c); err != nil {
+			if err := st.schemaRan(ctx, c); err != nil {
 				return err
 			}
 		}
 		s.mu.Lock()
 		through := s.welcome.Number
 		s.mu.Unlock()
-		if err := s.drop(ctx, c, through); err != nil {
+		if err := st.drop(ctx, c, through); err != nil {
 			return err
 		}
 	}
@@ -316,7 +385,7 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
-	gathered := newCoalescer()
+	gathered := newCoalescer(0) // these rows are in the queue, which has a limit
 	err = func() error {
 		defer rows.Close()
 		for rows.Next() {
@@ -333,16 +402,16 @@ func (s *snapSide) restored(ctx context.Context, c *sql.Conn, snapshot bool) err
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
-	for _, t := range gathered.order {
-		err := s.show(ctx, c, t, gathered.rows[t].list)
+	return gathered.each(func(t *dialect.Table, rows []dialect.Row) error {
+		err := s.show(ctx, c, t, rows)
 		if err == nil {
-			err = s.overtaken(ctx, c, t, gathered.rows[t].list, nil)
+			err = st.overtaken(ctx, c, t, rows, nil)
 		}
 		if err != nil {
 			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.f.node.ID, s.f.node.Name(t), err)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // gatherPending adds a batch's new states where the table is still as it was then.
@@ -360,7 +429,6 @@ func (s *snapSide) gatherPending(payload []byte, into *coalescer) error {
 		}
 		err := c.Each(func(r dialect.Row) error {
 			r.Base = nil
-			into.n = 0 // no limit: these rows are in the queue, which has one
 			into.put(t, r)
 			return nil
 		})

@@ -92,9 +92,10 @@ func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) e
 // schemaRuns puts the master's rows in the place of pending ones in the tables that the statements name: it is those
 // that the statements have been run on, and local changes may stand in their way. What is still pending of a table
 // that keeps its name and columns is shown again after it (restored); the rest is bound to be refused.
-func (s *snapSide) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
+func (st *snapStay) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
+	s := st.s
 	s.halfway.Store(!s.f.node.Engine.Transactional())
-	if s.empty.Load() || s.pending() == 0 && len(s.f.apply.queue.made) == 0 {
+	if s.empty.Load() || s.pending() == 0 && len(st.made) == 0 {
 		return nil
 	}
 	if err := s.recall(ctx, c); err != nil {
@@ -104,7 +105,7 @@ func (s *snapSide) schemaRuns(ctx context.Context, c *sql.Conn, statements []dia
 		if t.Own || !mentioned(t.Name, statements) {
 			continue
 		}
-		s.f.apply.queue.mentioned = append(s.f.apply.queue.mentioned, s.f.node.Name(t))
+		st.mentioned = append(st.mentioned, s.f.node.Name(t))
 		pending, order, err := s.pendingRows(ctx, c, t)
 		if err != nil {
 			return err

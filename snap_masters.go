@@ -37,12 +37,10 @@ func mentioned(name string, statements []dialect.Statement) bool {
 
 // afresh notes what schema statements have made of the master's rows, which schemaRuns had put in the place of
 // pending ones. The entry's own rows, of a table that is made anew, are yet to come.
-func (s *snapSide) afresh(ctx context.Context, c *sql.Conn) error {
-	if s.f.apply.queue == nil { // a snapshot
-		return nil
-	}
+func (st *snapStay) afresh(ctx context.Context, c *sql.Conn) error {
+	s := st.s
 	cat := s.f.node.Tables.Load()
-	for _, name := range s.f.apply.queue.mentioned {
+	for _, name := range st.mentioned {
 		now := make(map[string][]any)
 		if t := cat.ByName[name]; t != nil && t.Refusal == "" {
 			pending, order, err := s.pendingRows(ctx, c, t)
@@ -64,10 +62,10 @@ func (s *snapSide) afresh(ctx context.Context, c *sql.Conn) error {
 			}
 		}
 		s.mu.Lock()
-		if s.f.apply.queue.withheld == nil {
-			s.f.apply.queue.withheld = make(map[journal.TableName]map[string][]any)
+		if st.withheld == nil {
+			st.withheld = make(map[journal.TableName]map[string][]any)
 		}
-		s.f.apply.queue.withheld[name] = s.withheld[name]
+		st.withheld[name] = s.withheld[name]
 		s.withheld[name] = now
 		s.mu.Unlock()
 	}

@@ -177,7 +177,8 @@ func (s *snapSide) passAside(ctx context.Context, tables []*dialect.Table) (made
 // overtaken shows those of rows again that clients which bypass ddb have changed before they were written, seen by no
 // pass (N6). To write a row is to lock it: who comes later waits, and notes what he found then. master are the
 // rows if they are the master's (N4), nil if they are local changes.
-func (s *snapSide) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table, rows, master []dialect.Row) error {
+func (st *snapStay) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table, rows, master []dialect.Row) error {
+	s := st.s
 	if s.w != nil || len(rows) == 0 || s.empty.Load() {
 		return nil
 	}
@@ -200,7 +201,7 @@ func (s *snapSide) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table,
 			}
 		}
 	}
-	if _, _, err := s.settled(t, master); err != nil { // notes what is withheld
+	if _, _, err := st.settled(t, master); err != nil { // notes what is withheld
 		return err
 	}
 	var again []dialect.Row

@@ -181,15 +181,15 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	leave, err := s.enter(ctx)
+	stay, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { leave(err == nil) }()
+	defer func() { stay.Leave(err == nil) }()
 	var last uint64
 	all := false
 	err = s.f.node.WithTx(ctx, dialect.Replay, func(c *sql.Conn) error {
-		if err := s.opened(ctx, c); err != nil {
+		if err := stay.Opened(ctx, c); err != nil {
 			return err
 		}
 		runs, err := s.unnumbered(ctx, c)
