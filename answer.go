@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/memory"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/sqlclass"
@@ -40,16 +41,21 @@ type answerLimit struct {
 	max  int64
 	ctx  context.Context
 	stop func()
+	// fault says what the errors of a database mean that makes no values beyond the limit; nil for others
+	fault func(error) dialect.Fault
 }
 
 // limitAnswer begins what WithMaxBytes asks for; the statement runs under the context that it returns.
-func limitAnswer(ctx context.Context) (context.Context, answerLimit) {
+func (c *Cluster) limitAnswer(ctx context.Context) (context.Context, answerLimit) {
 	n := maxBytesOf(ctx)
 	if n <= 0 {
 		return ctx, answerLimit{}
 	}
 	l := answerLimit{max: n}
 	l.ctx, l.stop = memory.Watch(ctx, maxGrowth)
+	if c.class == sqlclass.SQLite {
+		l.fault = c.fault
+	}
 	return l.ctx, l
 }
 
@@ -90,7 +96,7 @@ func (l answerLimit) explain(err error) error {
 		return err
 	case errors.Is(context.Cause(l.ctx), memory.ErrGrown), errors.Is(err, memory.ErrGrown):
 		return fmt.Errorf("%w: the statement was ended, for %w; ask for less at once", ErrTooLarge, memory.ErrGrown)
-	case sqlite.TooLong(err), errors.Is(err, remote.ErrTooLarge):
+	case l.fault != nil && l.fault(err).Is(dialect.TooLarge), errors.Is(err, remote.ErrTooLarge):
 		return fmt.Errorf("%w: rows of at most %d bytes are allowed, and wide ones only shorter values; ask for fewer columns or a part of the value: %w", ErrTooLarge, l.max, err)
 	}
 	return err

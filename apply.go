@@ -132,7 +132,7 @@ func (a *applier) close() {
 // abort gives up a transaction that holds part of an entry.
 func (a *applier) abort() {
 	if a.open {
-		store.Rollback(a.conn)
+		a.node.Rollback(a.conn)
 	}
 	a.closed(false)
 	a.prev, a.unfiled = a.pos.Anchor(), nil

@@ -35,7 +35,8 @@ func losersOf(k Conflict, t *dialect.Table, lost string) (row, changed []rowFiel
 
 // rewriting writes a row that lost.
 type rewriting struct {
-	database, name   string // of the table; the database is "" for the current one
+	fault            func(error) dialect.Fault // what an error of the database means
+	database, name   string                    // of the table; the database is "" for the current one
 	table, condition string
 	key              []any      // arguments of the condition
 	there            bool       // it is an update
@@ -56,7 +57,7 @@ func (w *rewriting) run(ctx context.Context, tx *sql.Tx) error {
 		query, args = "UPDATE "+w.table+" SET "+strings.Join(set, ", ")+w.condition, append(args, w.key...)
 	}
 	_, refused := tx.ExecContext(ctx, query, args...)
-	if !mysql.Unfit(refused) {
+	if !w.fault(refused).Is(dialect.Unfit) {
 		return refused
 	}
 	if _, err := tx.ExecContext(ctx, mysql.Unjudged+query, args...); err != nil {

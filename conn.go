@@ -68,7 +68,7 @@ func plainArgs(named []driver.NamedValue) []any {
 
 func (rc *routedConn) ExecContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Result, error) {
 	rc.uses++
-	ctx, limit := limitAnswer(ctx)
+	ctx, limit := rc.c.limitAnswer(ctx)
 	defer limit.end()
 	res, err := rc.exec(ctx, query, plainArgs(named))
 	return res, limit.explain(rc.c.explain(ended(ctx, err)))
@@ -124,7 +124,7 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 
 func (rc *routedConn) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
 	rc.uses++
-	ctx, limit := limitAnswer(ctx)
+	ctx, limit := rc.c.limitAnswer(ctx)
 	rows, err := rc.query(ctx, query, plainArgs(named))
 	return limit.rows(rows, rc.c.explain(ended(ctx, err)))
 }

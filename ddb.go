@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/ddb-project/ddb/access"
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/remote"
@@ -34,6 +35,7 @@ type Cluster struct {
 	m       *master
 	f       *follower
 	class   sqlclass.Dialect
+	dialect dialect.Dialect // nil in a Cluster made by Wrap, if none knows the driver
 	kinds   classified
 	writes  writePath
 	session session
@@ -92,7 +94,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	c := newCluster(o, n.Log)
 	c.access.Store(o.access())
 	warnAccess(n.Log, o, c.access.Load())
-	c.node, c.class = n, store.ClassOf(n.Dialect.Name())
+	c.node, c.dialect, c.class = n, n.Dialect, store.ClassOf(n.Dialect.Name())
 	c.knowOwn()
 	if o.Role == Master {
 		err = c.openMaster(ctx)

@@ -89,7 +89,7 @@ var importRules = map[string]importRule{
 	"internal/batch":  {own: []string{"dialect", "journal", "internal/fault", "internal/link", "internal/store", "internal/wire"}},
 	"internal/keys":   {own: []string{"dialect", "health", "journal", "internal/fault", "internal/sqlclass", "internal/store", "internal/watch"}},
 	"internal/link":   {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire"}, modules: []string{hclogModule}},
-	"internal/write":  {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/mysql", "internal/sqlclass", "internal/store"}},
+	"internal/write":  {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/sqlclass", "internal/store"}},
 	"internal/schema": {own: []string{"dialect", "journal", "internal/fault", "internal/sqlclass", "internal/store"}},
 	"internal/store": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/mysql", "internal/rights", "internal/sqlclass",
 		"internal/sqlite", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},

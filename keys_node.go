@@ -61,7 +61,7 @@ func (c *Cluster) execPinned(ctx context.Context, conn dialect.Querier, query st
 	if !keyed {
 		return conn.ExecContext(ctx, query, args...)
 	}
-	err = keys.PinnedRun(ctx, conn, query, func() error {
+	err = keys.PinnedRun(ctx, c.node, conn, query, func() error {
 		r, err = keys.Exec(ctx, c.node, conn, c.keyNumber(), query, args)
 		return err
 	})
@@ -82,7 +82,7 @@ func (c *Cluster) rowsPinned(ctx context.Context, conn dialect.Querier, query st
 	if hidden {
 		return bufferQuery(ctx, conn, query, args)
 	}
-	err = keys.PinnedRun(ctx, conn, query, func() error {
+	err = keys.PinnedRun(ctx, c.node, conn, query, func() error {
 		rows, err = rowsKeyed(ctx, c.node, conn, c.node.Tables.Load().Replicated(), c.keyNumber(), query, args, true)
 		return err
 	})

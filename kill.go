@@ -95,7 +95,7 @@ func (c *Cluster) readGuarded(ctx context.Context, query string, args []any) (ro
 	rows, err = streamRows(conn.QueryContext(ctx, query, args...))
 	if err != nil {
 		err = errors.Join(err, giveBack(conn, release))
-		if !m.local && ctx.Err() == nil && nodeFailed(err) {
+		if !m.local && ctx.Err() == nil && c.nodeFailed(err) {
 			c.failed(m, err)
 			return nil, false, nil
 		}
@@ -188,7 +188,7 @@ func takeGuards(ctx context.Context, h remote.Header) context.Context {
 
 // guardLocal is how a follower heeds it on its own database.
 func (c *Cluster) guardLocal(ctx context.Context, h remote.Header, query string, conn *sql.Conn) (context.Context, func() bool, error) {
-	ctx, limit := limitAnswer(takeGuards(ctx, h))
+	ctx, limit := c.limitAnswer(takeGuards(ctx, h))
 	release, err := c.guardOn(ctx, c.node.DB, conn, query)
 	if err != nil {
 		limit.end()

@@ -3,23 +3,20 @@ package ddb
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/rights"
 	"github.com/ddb-project/ddb/internal/sqlclass"
-	"github.com/ddb-project/ddb/internal/sqlite"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 )
 
@@ -302,12 +299,12 @@ func (c *Cluster) read(ctx context.Context, query string, args []any) (*sql.Rows
 	}
 	if master := c.knows(m, err); master != nil {
 		rows, masterErr := c.readOn(ctx, master, query, args)
-		if masterErr != nil && (nodeFailed(masterErr) || errors.Is(masterErr, ErrNotAllowed)) {
+		if masterErr != nil && (c.nodeFailed(masterErr) || errors.Is(masterErr, ErrNotAllowed)) {
 			return nil, errors.Join(err, masterErr)
 		}
 		return rows, masterErr
 	}
-	if !nodeFailed(err) {
+	if !c.nodeFailed(err) {
 		return nil, err
 	}
 	c.failed(m, err)
@@ -321,7 +318,7 @@ func (c *Cluster) read(ctx context.Context, query string, args []any) (*sql.Rows
 // knows returns the master, if it may have what a read that failed on the node m did not find there.
 // Where somebody else replicates, every node has all tables.
 func (c *Cluster) knows(m *member, err error) *member {
-	if err == nil || m.master || c.node == nil || !unknownThere(err) {
+	if err == nil || m.master || c.node == nil || !c.fault(err).Is(dialect.NoTable) {
 		return nil
 	}
 	return c.view.Load().master
@@ -353,21 +350,22 @@ func (c *Cluster) failed(m *member, err error) {
 	c.refresh()
 }
 
-// nodeFailed tells a node that does not work from a statement that is wrong.
-func nodeFailed(err error) bool {
-	if down, said := mysql.Down(err); down || said {
-		return down
+// nodeFailed tells a node that does not work from a statement that is wrong. f is what the error means to the dialect.
+func nodeFailed(f dialect.Fault, err error) bool {
+	if f.Is(dialect.Answer) {
+		return false
 	}
-	var netErr net.Error
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, remote.ErrUnknownOutcome) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &netErr) ||
-		errors.Is(err, ErrNoMaster) || errors.Is(err, ErrStale) || errors.Is(err, ErrClosed) || errors.Is(err, remote.ErrServerClosed) || sqlite.Down(err)
+	return store.Down(f, err) || errors.Is(err, remote.ErrUnknownOutcome) || errors.Is(err, remote.ErrServerClosed) ||
+		errors.Is(err, ErrNoMaster) || errors.Is(err, ErrStale) || errors.Is(err, ErrClosed)
 }
 
-// unknownThere tells the error of a node that does not have a table, a view's table or a database.
-func unknownThere(err error) bool {
-	if unknown, said := mysql.Unknown(err); said {
-		return unknown
+// fault says what an error of a node's database means; 0 in a Cluster made by Wrap on databases that no dialect knows.
+func (c *Cluster) fault(err error) dialect.Fault {
+	if c.dialect == nil {
+		return 0
 	}
-	return sqlite.Unknown(err)
+	return c.dialect.Fault(err)
 }
+
+// nodeFailed is [nodeFailed] for an error of this cluster's databases.
+func (c *Cluster) nodeFailed(err error) bool { return nodeFailed(c.fault(err), err) }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
@@ -79,7 +78,7 @@ func (s *sequencer) runAll(ctx context.Context, on *sql.Conn, statements []diale
 		}()
 	}
 	for i := range statements {
-		if err := s.node.Run(ctx, on, &statements[i]); mysql.LockLost(err) {
+		if err := s.node.Run(ctx, on, &statements[i]); !s.node.SingleWriter() && s.node.Fault(err).Is(dialect.Busy) {
 			return fmt.Errorf("%w: %w", errTableBusy, err)
 		} else if err != nil {
 			return err

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
@@ -55,7 +54,7 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			defer own.Close()
 			on = own.Conn
 		}
-		if _, err := on.ExecContext(ctx, "DO (SELECT 1 FROM "+m.seq.node.Engine.Own("meta")+" LIMIT 1)"); mysql.NotLocked(err) {
+		if _, err := on.ExecContext(ctx, "DO (SELECT 1 FROM "+m.seq.node.Engine.Own("meta")+" LIMIT 1)"); m.seq.node.Fault(err).Is(dialect.NotLocked) {
 			return fmt.Errorf("%w: the session holds LOCK TABLES, which keeps triggers off them; run UNLOCK TABLES first", ErrNotReplicable)
 		}
 		if err := m.inReplicated(ctx, on, query); err != nil {

@@ -22,7 +22,7 @@ func (s *snapSide) loosely(ctx context.Context, c *sql.Conn, t *dialect.Table, r
 		return nil
 	}
 	err := savepoint(ctx, c, "ddb_loose", func() error { return s.f.node.Engine.Apply(ctx, c, t, rows, mode) })
-	if err == nil && mode == dialect.Strict || err != nil && !refusable(err) {
+	if err == nil && mode == dialect.Strict || err != nil && !s.f.node.Refusable(err) {
 		return err
 	}
 	if err != nil {
@@ -43,8 +43,8 @@ const putBackMost = 10_000
 // show applies rows as far as nothing that is there stands in their way.
 func (s *snapSide) show(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error {
 	err := savepoint(ctx, c, "ddb_show", func() error { return s.f.node.Engine.Apply(ctx, c, t, rows, dialect.Strict) })
-	if err == nil || !refusable(err) || len(rows) == 1 {
-		if err != nil && refusable(err) {
+	if err == nil || !s.f.node.Refusable(err) || len(rows) == 1 {
+		if err != nil && s.f.node.Refusable(err) {
 			s.f.node.Log.Warn("a pending change does not show until it is exchanged", "table", s.f.node.Name(t), "error", err)
 			return nil
 		}

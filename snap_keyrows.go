@@ -67,7 +67,7 @@ func (in *keyedInsert) look(ctx context.Context, n *store.Store, q dialect.Queri
 // statements may ask for the last key.
 func rowsKeyed(ctx context.Context, n *store.Store, c dialect.Querier, tables []*dialect.Table, number int64, query string, args []any, lasting bool) (rows driver.Rows, err error) {
 	in := returning(tables, number, query)
-	err = keys.Within.Run(ctx, c, func() error {
+	err = keys.Within.Run(ctx, n, c, func() error {
 		if err := in.look(ctx, n, c); err != nil {
 			return err
 		}

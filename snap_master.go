@@ -339,7 +339,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 			}
 		}
 		return repeated, nil
-	case !refusable(err) || s.passing(err):
+	case !s.m.seq.node.Refusable(err) || s.passing(err):
 		return nil, err
 	case len(list) == 1 && (list[0].refused || s.forced != nil):
 		// Even the refusal cannot be written. The snap keeps the batch; the others go on.

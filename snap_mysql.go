@@ -16,7 +16,7 @@ import (
 // Conn takes a connection whose handed-out keys are this node's and whose notes will tell the
 // transaction that is to begin, or the statements that are to run by themselves.
 func (s *snapSide) Conn(ctx context.Context, transaction bool) (write.Conn, error) {
-	c, err := s.own.Conn(ctx, s.f.node.DB, s.numberOfNode.Load())
+	c, err := s.own.Conn(ctx, s.f.node, s.numberOfNode.Load())
 	mark := s.batcher.transactions.Mark(transaction)
 	if err != nil || mark == "" || !transaction && c.Single {
 		return c, err

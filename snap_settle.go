@@ -11,10 +11,8 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
-	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
-	"github.com/ddb-project/ddb/internal/write"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -48,7 +46,7 @@ func (s *settler) try(ctx context.Context, c *sql.Conn, list []*arrived) error {
 	if forced == nil {
 		err := savepoint(ctx, c, "ddb_settle", func() error { return s.attempt(ctx, c, list, nil) })
 		switch {
-		case err == nil || !refusable(err):
+		case err == nil || !s.m.seq.node.Refusable(err):
 			return err
 		case len(list) > 1:
 			if err := s.try(ctx, c, list[:len(list)/2]); err != nil {
@@ -268,7 +266,7 @@ func (st *settlement) write() error {
 			return st.apply(order) // the caller undoes it
 		}
 		err = savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply(order) })
-		if err == nil || !refusable(err) {
+		if err == nil || !st.s.m.seq.node.Refusable(err) {
 			return err
 		}
 	}
@@ -306,7 +304,7 @@ func (st *settlement) rowByRow(list []tableWrite) error {
 		var last error
 		for _, w := range left {
 			err := savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply([]tableWrite{w}) })
-			if err != nil && !refusable(err) {
+			if err != nil && !st.s.m.seq.node.Refusable(err) {
 				return err
 			}
 			if err != nil {
@@ -348,7 +346,7 @@ var errCommit = errors.New("ddb: commit")
 // passing reports whether the error is that of a commit, or of the journal, which as a rule has nothing to do with what the
 // batches hold, and may not come back.
 func (s *settler) passing(err error) bool {
-	if !errors.Is(err, errCommit) || aboutRows(err) {
+	if !errors.Is(err, errCommit) || s.aboutRows(err) {
 		return false
 	}
 	if s.failing.IsZero() {
@@ -357,24 +355,8 @@ func (s *settler) passing(err error) bool {
 	return time.Since(s.failing) < commitPatience
 }
 
-// aboutRows reports whether SQLite has found only then that rows are too large, or break a constraint.
-func aboutRows(err error) bool {
-	var coded interface{ Code() int }
-	return errors.As(err, &coded) && (coded.Code()&0xff == 18 || coded.Code()&0xff == 19) // SQLITE_TOOBIG, CONSTRAINT
-}
-
-// refusable tells a statement that the database refuses from a database that does not work.
-func refusable(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrBusy) || errors.Is(err, ErrClosed) || nodeFailed(err) || write.IsBusy(err) {
-		return false
-	}
-	var coded interface{ Code() int }
-	if errors.As(err, &coded) {
-		switch coded.Code() & 0xff {
-		case 3, 7, 8, 9, 13: // SQLITE_PERM, NOMEM, READONLY, INTERRUPT, FULL
-			return false
-		}
-		return true
-	}
-	return !mysql.LockLost(err) && !mysql.Unable(err)
+// aboutRows reports whether a database that judges some of a transaction only when that ends has found only then that rows are too large,
+// or break a constraint. One with many writers judges each row as it is written.
+func (s *settler) aboutRows(err error) bool {
+	return s.m.seq.node.SingleWriter() && s.m.seq.node.Fault(err).Is(dialect.TooLarge|dialect.Constraint)
 }

@@ -8,10 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/keys"
-	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/sqlclass"
-	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -325,7 +324,7 @@ func (c *Cluster) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, erro
 	}
 	m.reads.Add(1)
 	tx, err := begin(m)
-	if err != nil && nodeFailed(err) && rule.node == "" {
+	if err != nil && c.nodeFailed(err) && rule.node == "" {
 		c.failed(m, err)
 		if m, err = c.choose(rule, m); err == nil {
 			tx, err = begin(m)
@@ -478,16 +477,13 @@ func (c *Cluster) explain(err error) error {
 	switch {
 	case err == nil || errors.Is(err, ErrDiskFull):
 		return err
-	case c.class == sqlclass.MySQL && c.sharesKeys() && keys.UsedUp(err):
+	case c.fault(err).Is(dialect.KeysUsedUp) && c.sharesKeys():
 		return fmt.Errorf("node %s has used up its keys of an AUTO_INCREMENT column, one in %d of those of its type: give it a larger type, or new rows keys of your own: %w", c.opts.ID, keys.Step, err)
-	case !isFull(err):
+	case !c.fault(err).Is(dialect.Full):
 		return err
 	}
 	return fmt.Errorf("%w: node %s: make room where its database is, and write again: %w", ErrDiskFull, c.opts.ID, err)
 }
-
-// isFull recognises the errors of a database that cannot grow.
-func isFull(err error) bool { return sqlite.Full(err) || mysql.Full(err) }
 
 // wrapError adds what was being done, once.
 func wrapError(verb string, err error) error {

@@ -52,7 +52,7 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 	}
 	c := newCluster(o, o.Logger.With("node", o.ID))
 	if d, err := store.DialectOf(master); err == nil {
-		c.class = store.ClassOf(d.Name())
+		c.dialect, c.class = d, store.ClassOf(d.Name())
 	} else {
 		c.class = store.ClassOf("mysql")
 	}

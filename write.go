@@ -303,7 +303,7 @@ func (t *leaseTx) serve(c *sql.Conn) error {
 	case end := <-t.end:
 		return end(c)
 	case <-grace.C:
-		return errors.Join(fmt.Errorf("%w: the transaction was rolled back", ErrClosed), store.Rollback(c))
+		return errors.Join(fmt.Errorf("%w: the transaction was rolled back", ErrClosed), t.g.w.Node.Rollback(c))
 	}
 }
 
@@ -455,7 +455,7 @@ func (t *leaseTx) commit() error {
 			err = t.g.w.Node.Engine.Commit(ctx, c, dialect.Write)
 		}
 		if err != nil {
-			return errors.Join(err, store.Rollback(c))
+			return errors.Join(err, t.g.w.Node.Rollback(c))
 		}
 		pos = committed()
 		return nil
@@ -467,7 +467,7 @@ func (t *leaseTx) commit() error {
 }
 
 func (t *leaseTx) rollback() error {
-	return t.finish(func(c *sql.Conn) error { return store.Rollback(c) })
+	return t.finish(func(c *sql.Conn) error { return t.g.w.Node.Rollback(c) })
 }
 
 func (t *leaseTx) finish(f func(c *sql.Conn) error) error {
@@ -492,5 +492,5 @@ func (m *master) writeConn(ctx context.Context) (write.Conn, error) {
 	if m.seq.sharesKeys() {
 		number = keys.FirstSnap - 1
 	}
-	return m.own.Conn(ctx, m.seq.node.DB, number)
+	return m.own.Conn(ctx, m.seq.node, number)
 }

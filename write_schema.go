@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
@@ -41,7 +41,7 @@ func (t *poolTx) schema(ctx context.Context, query string, args []any) (sql.Resu
 		}
 	}
 	stmt, err := t.conn.PrepareContext(ctx, query)
-	if err != nil && !mysql.Unpreparable(err) {
+	if err != nil && !t.p.c.fault(err).Is(dialect.Unpreparable) {
 		return t.inPlace(ctx, query, nil)
 	}
 	if err == nil {

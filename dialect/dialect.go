@@ -48,6 +48,8 @@ type Dialect interface {
 	// Bind checks that db is usable for ddb (settings, privileges, version) and
 	// returns its engine. It changes nothing in the database.
 	Bind(ctx context.Context, db *sql.DB, cfg Config) (Engine, error)
+	// Fault says what an error of the database or its driver means. It knows those that are wrapped, and 0 for nil.
+	Fault(err error) Fault
 }
 
 // Config says what part of the database is replicated.

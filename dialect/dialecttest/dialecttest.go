@@ -77,6 +77,7 @@ func Test(t *testing.T, h Harness) {
 		{"Values", testValues},
 		{"Large", testLarge},
 		{"Sessions", testSessions},
+		{"Fault", testFault},
 		{"Wipe", testWipe},
 		{"Lock", testLock},
 		{"Convergence", testConvergence},

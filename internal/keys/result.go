@@ -143,7 +143,7 @@ func Exec(ctx context.Context, n *store.Store, c dialect.Querier, number int64, 
 		return nil
 	}
 	if watch.on {
-		err = Within.Run(ctx, c, run)
+		err = Within.Run(ctx, n, c, run)
 	} else {
 		err = run()
 	}
@@ -191,14 +191,14 @@ var (
 )
 
 // Run runs f and undoes what it did if it fails with a Refused. What a statement of the user's leaves behind when it fails stands.
-func (s scope) Run(ctx context.Context, c dialect.Querier, f func() error) error {
+func (s scope) Run(ctx context.Context, n *store.Store, c dialect.Querier, f func() error) error {
 	if _, err := c.ExecContext(ctx, s.begin); err != nil {
 		return err
 	}
-	return s.finish(ctx, c, f())
+	return s.finish(ctx, n, c, f())
 }
 
-func (s scope) finish(ctx context.Context, c dialect.Querier, err error) error {
+func (s scope) finish(ctx context.Context, n *store.Store, c dialect.Querier, err error) error {
 	ctx = context.WithoutCancel(ctx)
 	var refused Refused
 	if errors.As(err, &refused) {
@@ -207,21 +207,21 @@ func (s scope) finish(ctx context.Context, c dialect.Querier, err error) error {
 		}
 	}
 	if _, e := c.ExecContext(ctx, s.end); e != nil && err == nil {
-		store.Rollback(c)
+		n.Rollback(c)
 		err = e
 	}
 	return err
 }
 
 // PinnedRun runs f on a connection of the program's own, so that nobody writes between what it reads and what it writes.
-func PinnedRun(ctx context.Context, c dialect.Querier, query string, f func() error) error {
+func PinnedRun(ctx context.Context, n *store.Store, c dialect.Querier, query string, f func() error) error {
 	switch _, err := c.ExecContext(ctx, immediate.begin); {
 	case err == nil:
-		return immediate.finish(ctx, c, f())
-	case !strings.Contains(err.Error(), "within a transaction"):
+		return immediate.finish(ctx, n, c, f())
+	case !n.Fault(err).Is(dialect.InTx):
 		return err
 	}
-	return Within.Run(ctx, c, func() error {
+	return Within.Run(ctx, n, c, func() error {
 		if !sqlclass.AsksConnection(sqlclass.SQLite, query) { // it would ask for this statement's changes, and others have run before
 			if _, err := c.ExecContext(ctx, `DELETE FROM main."_ddb_last"`); err != nil { // for the lock: it is empty
 				return err

@@ -101,9 +101,6 @@ func WarnNarrow(n *store.Store, tables []*dialect.Table) {
 	}
 }
 
-// UsedUp recognises MariaDB's error for an AUTO_INCREMENT column whose type has no further value.
-func UsedUp(err error) bool { return strings.Contains(err.Error(), "Error 167 ") }
-
 // AutoIncrement returns the AUTO_INCREMENT column of a table, or "".
 func AutoIncrement(t *dialect.Table) string {
 	for _, c := range t.Columns {

@@ -10,7 +10,6 @@ import (
 
 const (
 	erUnknownVariable  = 1193
-	erNoSuchSavepoint  = 1305
 	transactionProbe   = "SAVEPOINT ddb_probe"
 	transactionRelease = "RELEASE SAVEPOINT ddb_probe"
 )
@@ -24,7 +23,7 @@ func InTransaction(ctx context.Context, q dialect.Querier) (open bool, err error
 		if _, err = q.ExecContext(ctx, transactionProbe); err == nil {
 			_, err = q.ExecContext(ctx, transactionRelease)
 		}
-		if lang.Errno(err) == erNoSuchSavepoint {
+		if lang.Errno(err) == lang.ErNoSuchSavepoint {
 			return false, nil
 		}
 		return err == nil, err

@@ -4,8 +4,36 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/ddb-project/ddb/dialect"
 	lib "modernc.org/sqlite/lib"
 )
+
+// faults are what SQLite's primary result codes mean (https://sqlite.org/rescode.html).
+var faults = map[int]dialect.Fault{
+	lib.SQLITE_BUSY:       dialect.Busy,
+	lib.SQLITE_LOCKED:     dialect.Busy,
+	lib.SQLITE_PERM:       dialect.Unable,
+	lib.SQLITE_NOMEM:      dialect.Unable,
+	lib.SQLITE_READONLY:   dialect.Unable,
+	lib.SQLITE_INTERRUPT:  dialect.Unable,
+	lib.SQLITE_FULL:       dialect.Unable | dialect.Full,
+	lib.SQLITE_IOERR:      dialect.NodeDown,
+	lib.SQLITE_CORRUPT:    dialect.NodeDown,
+	lib.SQLITE_CANTOPEN:   dialect.NodeDown,
+	lib.SQLITE_NOTADB:     dialect.NodeDown,
+	lib.SQLITE_TOOBIG:     dialect.TooLarge,
+	lib.SQLITE_CONSTRAINT: dialect.Constraint,
+}
+
+// faultTexts are what SQLite says where its code, SQLITE_ERROR, tells nothing.
+var faultTexts = []struct {
+	text  string
+	means dialect.Fault
+}{
+	{"no such table: ", dialect.NoTable},
+	{"within a transaction", dialect.InTx},
+	{"no transaction is active", dialect.NotInTx},
+}
 
 // code returns the number of an error of SQLite's, also of one that has come from another node; 0 for any other.
 func code(err error) int {
@@ -16,20 +44,17 @@ func code(err error) int {
 	return 0
 }
 
-// TooLong reports whether an error is SQLITE_TOOBIG.
-func TooLong(err error) bool { return code(err) == lib.SQLITE_TOOBIG }
-
-// Down reports whether an error says that the database's file does not work, rather than that the statement is wrong.
-func Down(err error) bool {
-	switch code(err) & 0xff {
-	case lib.SQLITE_IOERR, lib.SQLITE_CORRUPT, lib.SQLITE_CANTOPEN, lib.SQLITE_NOTADB:
-		return true
+// Fault says what an error of SQLite means, also of one that has come over a stream.
+func (Dialect) Fault(err error) (f dialect.Fault) {
+	if err == nil {
+		return 0
 	}
-	return false
+	f = faults[code(err)&0xff]
+	text := err.Error()
+	for _, t := range faultTexts {
+		if strings.Contains(text, t.text) {
+			f |= t.means
+		}
+	}
+	return f
 }
-
-// Full reports whether the database's disk, or what it may take of that, is full.
-func Full(err error) bool { return code(err)&0xff == lib.SQLITE_FULL }
-
-// Unknown reports whether the database does not have a table, or one that a view is of.
-func Unknown(err error) bool { return err != nil && strings.Contains(err.Error(), "no such table: ") }

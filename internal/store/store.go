@@ -187,7 +187,7 @@ func (n *Store) TxOn(ctx context.Context, c *sql.Conn, p dialect.Purpose, f func
 		return err
 	}
 	if err := f(); err != nil {
-		return errors.Join(err, Rollback(c))
+		return errors.Join(err, n.Rollback(c))
 	}
 	if err := n.Engine.Commit(ctx, c, p); err != nil {
 		return err
@@ -198,12 +198,12 @@ func (n *Store) TxOn(ctx context.Context, c *sql.Conn, p dialect.Purpose, f func
 // rollbackTimeout bounds the end of a transaction that is given up.
 const rollbackTimeout = 5 * time.Second
 
-// Rollback ends the transaction even if the caller's context is over.
-func Rollback(c dialect.Querier) error {
+// Rollback ends the transaction on a connection, if there is one, even if the caller's context is over.
+func (n *Store) Rollback(c dialect.Querier) error {
 	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
 	defer cancel()
 	_, err := c.ExecContext(ctx, "ROLLBACK")
-	if err != nil && (strings.Contains(err.Error(), "no transaction is active") || errors.Is(err, sql.ErrConnDone)) {
+	if n.Fault(err).Is(dialect.NotInTx) || errors.Is(err, sql.ErrConnDone) {
 		return nil
 	}
 	return err

@@ -5,7 +5,6 @@ package write
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -130,7 +129,7 @@ func (w *Group) atOnce(r *writeRequest) bool {
 		return true
 	}
 	var spoiled bool
-	if spoiled, r.err = w.statement(r); IsBusy(r.err) {
+	if spoiled, r.err = w.statement(r); w.locked(r.err) {
 		r.err = errOtherWriter(r.err)
 	}
 	if r.err == nil || spoiled {
@@ -286,7 +285,7 @@ func (w *Group) connect(ctx context.Context) error {
 func (w *Group) usable() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
 	defer cancel()
-	return w.conn.PingContext(ctx) == nil && store.Rollback(w.conn) == nil
+	return w.conn.PingContext(ctx) == nil && w.Node.Rollback(w.conn) == nil
 }
 
 func (w *Group) drop() {
@@ -325,11 +324,11 @@ func (w *Group) group(first *writeRequest, more func(have int) *writeRequest) {
 	w.lone.Store(len(members) == 1 && len(w.requests) == 0)
 	switch {
 	case lost:
-		store.Rollback(w.conn)
+		w.Node.Rollback(w.conn)
 		w.again(members)
 	default:
 		if err := w.commit(members); err != nil {
-			store.Rollback(w.conn)
+			w.Node.Rollback(w.conn)
 			w.again(members)
 		}
 	}
@@ -364,7 +363,7 @@ func (w *Group) Begin(ctx context.Context) error {
 	}
 	// The database's own busy timeout limits the wait.
 	if err := w.Node.Engine.Begin(context.WithoutCancel(ctx), w.conn, dialect.Write); err != nil {
-		if IsBusy(err) {
+		if w.locked(err) {
 			return errOtherWriter(err)
 		}
 		return err
@@ -378,10 +377,10 @@ func (w *Group) InTransaction() bool {
 	defer cancel()
 	_, err := w.conn.ExecContext(ctx, "BEGIN")
 	if err == nil {
-		store.Rollback(w.conn)
+		w.Node.Rollback(w.conn)
 		return false
 	}
-	return strings.Contains(err.Error(), "within a transaction")
+	return w.Node.Fault(err).Is(dialect.InTx)
 }
 
 // commit ends the group's transaction and tells its members.
@@ -415,26 +414,17 @@ func (w *Group) again(members []*writeRequest) {
 			continue
 		}
 		if _, err := w.statement(r); err != nil {
-			store.Rollback(w.conn)
+			w.Node.Rollback(w.conn)
 			r.finish(err)
 			continue
 		}
 		if err := w.commit([]*writeRequest{r}); err != nil {
-			store.Rollback(w.conn)
+			w.Node.Rollback(w.conn)
 			r.res = nil
 			r.finish(err)
 		}
 	}
 }
 
-// IsBusy recognises the errors of a database that another connection has locked.
-func IsBusy(err error) bool {
-	var coded interface{ Code() int }
-	if errors.As(err, &coded) {
-		switch coded.Code() & 0xff {
-		case 5, 6: // SQLITE_BUSY, SQLITE_LOCKED
-			return true
-		}
-	}
-	return false
-}
+// locked recognises the errors of a database that another connection has locked.
+func (w *Group) locked(err error) bool { return w.Node.Fault(err).Is(dialect.Busy) }

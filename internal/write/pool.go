@@ -9,8 +9,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/keys"
-	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -47,11 +47,12 @@ type compiledStmt struct {
 type Conn struct {
 	*sql.Conn
 	*connState
+	node *store.Store
 }
 
-// Conn takes a connection from the pool whose handed-out keys are the node's. number is 0 while it has none.
-func (o *Pool) Conn(ctx context.Context, db *sql.DB, number int64) (Conn, error) {
-	c, err := db.Conn(ctx)
+// Conn takes a connection from the node's pool whose handed-out keys are the node's. number is 0 while it has none.
+func (o *Pool) Conn(ctx context.Context, n *store.Store, number int64) (Conn, error) {
+	c, err := n.DB.Conn(ctx)
 	if err != nil {
 		return Conn{}, err
 	}
@@ -65,7 +66,7 @@ func (o *Pool) Conn(ctx context.Context, db *sql.DB, number int64) (Conn, error)
 		if o.known == nil || len(o.known) >= maxKnown {
 			o.known = make(map[any]*connState)
 		}
-		s = &connState{compiles: db.Stats().OpenConnections <= compiledConns}
+		s = &connState{compiles: n.DB.Stats().OpenConnections <= compiledConns}
 		o.known[dc] = s
 		return nil
 	})
@@ -77,7 +78,7 @@ func (o *Pool) Conn(ctx context.Context, db *sql.DB, number int64) (Conn, error)
 		store.Drop(c) // it counts as told
 		return Conn{}, err
 	}
-	return Conn{c, s}, nil
+	return Conn{c, s, n}, nil
 }
 
 // Exec is ExecContext with a statement that stays compiled.
@@ -96,7 +97,7 @@ func (c Conn) Exec(ctx context.Context, query string, args []any) (res sql.Resul
 			return nil
 		}
 		res, err = stmt.(driver.StmtExecContext).ExecContext(ctx, values)
-		if ran = !mysql.StatementLost(err); !ran {
+		if ran = !c.node.Fault(err).Is(dialect.StatementLost); !ran {
 			c.forget(query)
 		}
 		return err

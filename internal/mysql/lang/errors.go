@@ -3,6 +3,7 @@ package lang
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -13,36 +14,38 @@ import (
 var ErrTrust = fmt.Errorf("mysql: the server writes a binary log and then lets only users with SUPER create triggers: "+
 	"SET GLOBAL log_bin_trust_function_creators=1 (and in the server's configuration): %w", dialect.ErrPrivilege)
 
+// fitting are the numbers with which the server never refuses a row for one of its values by itself.
+var fitting = []uint16{0, ErDupEntry, ErRowReferenced, ErNoReferenced, ErNoSuchTable, ErBadField, ErValueCount, erLockWait, erDeadlock}
+
 // Unfit reports whether the server may have refused a row for one of its values by itself.
-func Unfit(err error) bool {
-	switch Errno(err) {
-	case 0, ErDupEntry, ErRowReferenced, ErNoReferenced, ErNoSuchTable, ErBadField, ErValueCount:
-		return false
-	}
-	return !LockLost(err) && !Unable(err)
+func Unfit(err error) bool { return unfit(Errno(err)) }
+
+func unfit(number uint16) bool {
+	return !slices.Contains(fitting, number) && !slices.Contains(unable, number)
 }
 
 // Numbers of server errors that mean something to ddb.
 const (
-	ErDupEntry      = 1062
-	ErNoSuchTable   = 1146
-	ErViewInvalid   = 1356
-	ErBadDB         = 1049
-	ErBadField      = 1054
-	ErValueCount    = 1136
-	erNoTrust       = 1419
-	ErSpecific      = 1227
-	ErRowReferenced = 1451
-	ErNoReferenced  = 1452
-	ErCheckMaria    = 4025
-	ErCheckMySQL    = 3819
-	ErNoSuchThread  = 1094
-	erLockWait      = 1205
-	erDeadlock      = 1213
-	ErNeedReprepare = 1615
-	ErUnknownStmt   = 1243
-	ErUnpreparable  = 1295
-	ErNotLocked     = 1100
+	ErDupEntry        = 1062
+	ErNoSuchTable     = 1146
+	ErViewInvalid     = 1356
+	ErBadDB           = 1049
+	ErBadField        = 1054
+	ErValueCount      = 1136
+	erNoTrust         = 1419
+	ErSpecific        = 1227
+	ErRowReferenced   = 1451
+	ErNoReferenced    = 1452
+	ErCheckMaria      = 4025
+	ErCheckMySQL      = 3819
+	ErNoSuchThread    = 1094
+	ErNoSuchSavepoint = 1305
+	erLockWait        = 1205
+	erDeadlock        = 1213
+	ErNeedReprepare   = 1615
+	ErUnknownStmt     = 1243
+	ErUnpreparable    = 1295
+	ErNotLocked       = 1100
 )
 
 // Errno returns the number of a server's error, 0 for one that is not the server's.
@@ -59,47 +62,88 @@ func LockLost(err error) bool {
 	return n == erDeadlock || n == erLockWait
 }
 
-// Unable reports whether the server could not do what was asked for want of something that has nothing to do with the
-// statement: room, memory, time, or leave to write at all (https://mariadb.com/kb/en/mariadb-error-code-reference/).
-func Unable(err error) bool {
-	switch Errno(err) {
-	case 3, 1021, 1026, 1037, 1038, 1041, 1047, 1114, 1180, 1181, 1203, 1226, 1290, 1317, 1836:
-		return true
-	}
-	return false
+// unable are the numbers of a server that lacks room, memory, time, or leave to write at all
+// (https://mariadb.com/kb/en/mariadb-error-code-reference/).
+var unable = []uint16{3, 1021, 1026, 1037, 1038, 1041, 1047, 1114, 1180, 1181, 1203, 1226, 1290, 1317, 1836}
+
+// Unable reports whether the server could not do what was asked for want of something that has nothing to do with the statement.
+func Unable(err error) bool { return slices.Contains(unable, Errno(err)) }
+
+// down are the numbers of a server that serves nobody, or has dropped the connection: too many connections, a shutdown, a network error,
+// a KILL (https://mariadb.com/kb/en/mariadb-error-code-reference/).
+var down = []uint16{1040, 1053, 1077, 1158, 1159, 1160, 1161, 1927}
+
+// faults are what other numbers mean, beside that the server has answered.
+var faults = map[uint16]dialect.Fault{
+	erLockWait:        dialect.Busy,
+	erDeadlock:        dialect.Busy,
+	1021:              dialect.Full,
+	1114:              dialect.Full,
+	ErBadDB:           dialect.NoTable,
+	ErNoSuchTable:     dialect.NoTable,
+	ErViewInvalid:     dialect.NoTable,
+	1153:              dialect.TooLarge, // than max_allowed_packet
+	ErDupEntry:        dialect.Constraint,
+	1048:              dialect.Constraint, // NOT NULL
+	1216:              dialect.Constraint, // FOREIGN KEY, to a user who may not know more
+	1217:              dialect.Constraint,
+	1586:              dialect.Constraint, // a duplicate entry, with the key's name
+	ErRowReferenced:   dialect.Constraint,
+	ErNoReferenced:    dialect.Constraint,
+	ErCheckMaria:      dialect.Constraint,
+	ErCheckMySQL:      dialect.Constraint,
+	167:               dialect.KeysUsedUp,
+	ErNoSuchSavepoint: dialect.NotInTx,
+	ErNotLocked:       dialect.NotLocked,
+	ErUnpreparable:    dialect.Unpreparable,
+	ErNeedReprepare:   dialect.StatementLost,
+	ErUnknownStmt:     dialect.StatementLost,
 }
 
-// Down reports whether an error says that the server does not work, or that the connection to it is lost, rather than that the
-// statement is wrong. said reports whether a server has said it, so that nothing else in the error counts.
-func Down(err error) (down, said bool) {
-	switch Errno(err) {
-	case 0:
-		return errors.Is(err, driver.ErrInvalidConn), false
-	case 1040, 1053, 1077, 1158, 1159, 1160, 1161, 1927: // too many connections, shutdown, aborted, killed
-		return true, true
+// faultOf says what a number means.
+func faultOf(number uint16) dialect.Fault {
+	if slices.Contains(down, number) {
+		return dialect.NodeDown
 	}
-	return false, true
+	f := dialect.Answer | faults[number]
+	if slices.Contains(unable, number) {
+		f |= dialect.Unable
+	}
+	if unfit(number) {
+		f |= dialect.Unfit
+	}
+	return f
 }
 
-// Unknown reports whether the server does not have a database, a table, or one that a view is of. said is that of Down.
-func Unknown(err error) (unknown, said bool) {
-	switch Errno(err) {
-	case 0:
-		return false, false
-	case ErBadDB, ErNoSuchTable, ErViewInvalid:
-		return true, true
-	}
-	return false, true
+// faultTexts are what the server says in the text of errors that have another number, or have lost it on the way.
+var faultTexts = []struct {
+	text  string
+	means dialect.Fault
+}{
+	{"Error 1021", dialect.Full},
+	{"Error 1114", dialect.Full},
+	{"errno: 28", dialect.Full},
+	{"No space left on device", dialect.Full},
+	{"Error 167 ", dialect.KeysUsedUp},
 }
 
-// Full reports whether the server has no room to write to. The text tells, since an error may have come by another node.
-func Full(err error) bool {
-	for _, text := range []string{"Error 1021", "Error 1114", "errno: 28", "No space left on device"} {
-		if strings.Contains(err.Error(), text) {
-			return true
+// Fault says what an error of the server or of its driver means.
+func Fault(err error) (f dialect.Fault) {
+	if err == nil {
+		return 0
+	}
+	if number := Errno(err); number != 0 {
+		f = faultOf(number)
+	} else if errors.Is(err, driver.ErrInvalidConn) {
+		f = dialect.NodeDown
+	}
+	text := err.Error()
+	for _, t := range faultTexts {
+		if strings.Contains(text, t.text) {
+			f |= t.means
 		}
 	}
-	return false
+	return f
 }
 
 // Wrap adds dialect.ErrPrivilege to errors of the server that say so.
