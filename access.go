@@ -125,7 +125,7 @@ func (m *master) turnOut() {
 	for _, f := range m.followers {
 		f.mu.Lock()
 		if l := f.link; l != nil && !access.Admits(f.id, f.role, l.proved) {
-			m.seq.node.Log.Warn("a follower is let in no more", "id", f.id, "from", l.address)
+			m.node.Log.Warn("a follower is let in no more", "id", f.id, "from", l.address)
 			l.ended = errTurnedOut
 			l.close(errTurnedOut)
 		}

@@ -9,16 +9,16 @@ import (
 
 // judge decides whether a follower that has shown who it is may come in, and whether it needs a snapshot.
 func (m *master) judge(ctx context.Context, h link.Hello) (link.Welcome, error) {
-	w := link.Welcome{Prompt: m.seq.opts.WaitReplicas > 0}
-	if h.Dialect != m.seq.node.Dialect.Name() {
-		return w, fmt.Errorf("%w: node %s keeps its data in %s, the master in %s; all nodes of a cluster need the same kind of database", ErrOptions, h.ID, h.Dialect, m.seq.node.Dialect.Name())
+	w := link.Welcome{Prompt: m.opts.WaitReplicas > 0}
+	if h.Dialect != m.node.Dialect.Name() {
+		return w, fmt.Errorf("%w: node %s keeps its data in %s, the master in %s; all nodes of a cluster need the same kind of database", ErrOptions, h.ID, h.Dialect, m.node.Dialect.Name())
 	}
 	switch {
 	case h.Cluster == "":
 		w.Snapshot = true
-	case h.Cluster != m.seq.node.ClusterID && !h.Rejoin:
-		return w, fmt.Errorf("%w: node %s belongs to cluster %s, this is %s; set Rejoin to replace its data", ErrOtherCluster, h.ID, h.Cluster, m.seq.node.ClusterID)
-	case h.Cluster != m.seq.node.ClusterID:
+	case h.Cluster != m.node.ClusterID && !h.Rejoin:
+		return w, fmt.Errorf("%w: node %s belongs to cluster %s, this is %s; set Rejoin to replace its data", ErrOtherCluster, h.ID, h.Cluster, m.node.ClusterID)
+	case h.Cluster != m.node.ClusterID:
 		w.Snapshot = true
 	default:
 		var err error
@@ -31,7 +31,7 @@ func (m *master) judge(ctx context.Context, h link.Hello) (link.Welcome, error) 
 
 // authenticate returns the key that the follower has proved, nil if it need not prove one.
 func (m *master) authenticate(h link.Hello, proves func(key []byte) bool) (key []byte, err error) {
-	if h.ID == m.seq.node.ID {
+	if h.ID == m.node.ID {
 		return nil, fmt.Errorf("%w: %q is the master's own id; give the follower another", ErrDuplicateID, h.ID)
 	}
 	access := m.access.Load()
@@ -54,7 +54,7 @@ func (m *master) authenticate(h link.Hello, proves func(key []byte) bool) (key [
 // needsSnapshot compares histories: a follower that is on ours and within the journal goes on
 // from where it stands.
 func (m *master) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) {
-	first, last, err := m.seq.node.Journal.Bounds(ctx)
+	first, last, err := m.node.Journal.Bounds(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -73,7 +73,7 @@ func (m *master) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) 
 	case h.Position.LSN > last.LSN:
 		return fork(fmt.Sprintf("the master's journal ends at %v", last))
 	case h.Position.LSN < first.LSN:
-		m.seq.node.Log.Info("a follower has been away for longer than the journal reaches", "id", h.ID, "lsn", h.Position.LSN, "first", first.LSN)
+		m.node.Log.Info("a follower has been away for longer than the journal reaches", "id", h.ID, "lsn", h.Position.LSN, "first", first.LSN)
 		return true, nil
 	}
 	at, err := m.at(ctx, h.Position.LSN)
@@ -90,7 +90,7 @@ func (m *master) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) 
 func (m *master) at(ctx context.Context, lsn LSN) (Position, error) {
 	index := -1
 	for {
-		parts, err := m.seq.node.Journal.Read(ctx, lsn, index, sendBytes)
+		parts, err := m.node.Journal.Read(ctx, lsn, index, sendBytes)
 		if err != nil {
 			return Position{}, err
 		}

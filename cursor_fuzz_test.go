@@ -44,7 +44,7 @@ func FuzzCursor(f *testing.F) {
 	f.Add(seed(f, link.Cursor{Base: Position{LSN: loading}, Table: "i"}))
 	f.Add(seed(f, link.Cursor{Base: Position{LSN: 1 << 43}}))
 	s := &sender{m: c.m}
-	cat := c.m.seq.node.Tables.Load()
+	cat := c.m.node.Tables.Load()
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		from, err := wire.DecodeChecked[link.Cursor](payload)
 		if refusedWell(t, err) {
@@ -56,16 +56,16 @@ func FuzzCursor(f *testing.F) {
 			return
 		}
 		for _, tab := range cat.Replicated() {
-			if c.m.seq.node.Name(tab).String() != from.Table {
+			if c.m.node.Name(tab).String() != from.Table {
 				continue
 			}
-			_, _ = c.m.seq.node.Engine.Scan(ctx, c.m.seq.node.DB, tab, from.After, 10, func(values []any) error {
+			_, _ = c.m.node.Engine.Scan(ctx, c.m.node.DB, tab, from.After, 10, func(values []any) error {
 				if len(values) != len(tab.Stored) {
 					t.Fatalf("a row of %d values", len(values))
 				}
 				return nil
 			})
-			_ = c.m.seq.node.Engine.Lookup(ctx, c.m.seq.node.DB, tab, [][]any{from.After}, func(dialect.Row) error { return nil })
+			_ = c.m.node.Engine.Lookup(ctx, c.m.node.DB, tab, [][]any{from.After}, func(dialect.Row) error { return nil })
 		}
 	})
 }

@@ -96,11 +96,3 @@ func (c *Cluster) rowsPinned(ctx context.Context, conn dialect.Querier, query st
 func (s *snapSide) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
 	return keys.Install(ctx, s.f.node, q, tables, s.numberOfNode.Load())
 }
-
-// installKeys keeps the master's keys out of the ranges of the snaps.
-func (s *sequencer) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
-	if !s.sharesKeys() {
-		return keys.Install(ctx, s.node, q, nil, 0)
-	}
-	return keys.Install(ctx, s.node, q, tables, keys.FirstSnap-1)
-}

@@ -24,6 +24,8 @@ import (
 
 // master owns the sequencer, the listener and one sender per follower.
 type master struct {
+	opts     Options
+	node     *store.Store
 	access   *atomic.Pointer[access.Rules]
 	health   *health.Self
 	seq      *sequencer
@@ -36,7 +38,9 @@ type master struct {
 	serveSQL func(ctx context.Context, conn net.Conn, id string, role Role) // answers a follower's SQL; set by the Cluster
 	changed  func()                                                         // called when a follower comes, goes or changes; set by the Cluster
 
-	settles bool // batches of snaps
+	settles  bool      // batches of snaps
+	jobs     chan *job // messages with batches, which wait to be settled
+	registry registry
 
 	passes write.PassConn // with many writers: what exclusive holds
 
@@ -53,12 +57,10 @@ type master struct {
 
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
 func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[access.Rules], own *health.Self, connect func(*master)) (*master, error) {
-	s := &sequencer{opts: o, node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
-	s.in.jobs = make(chan *job, maxJobs)
-	s.in.commits.Store(1) // so that the first pass looks
-	m := &master{access: access, health: own, seq: s, passes: write.NewPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
+	s := newSequencer(n)
+	m := &master{opts: o, node: n, access: access, health: own, seq: s, jobs: make(chan *job, maxJobs), passes: write.NewPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
 		door: link.NewDoor(n.Log), places: make(chan struct{}, maxFollowers)}
-	s.followed = m.anyConnected
+	s.cfg = sequencing{PollInterval: o.PollInterval, Heartbeat: o.Heartbeat, Followed: m.anyConnected}
 	connect(m)
 	run, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
@@ -80,7 +82,7 @@ func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.P
 	m.start(func() { s.run(run) })
 	if m.settles = o.acceptsSnaps(); m.settles {
 		m.start(func() { m.settle(run) })
-		m.start(func() { keys.Watch(run, m.seq.node, func() int64 { return keys.FirstSnap - 1 }, m.seq.sharesKeys) })
+		m.start(func() { keys.Watch(run, m.node, func() int64 { return keys.FirstSnap - 1 }, m.seq.sharesKeys) })
 	}
 	m.start(func() { m.retain(run) })
 	n.Log.Info("master is up", "cluster", n.ClusterID, "lsn", s.state.Load().pos.LSN,
@@ -104,13 +106,13 @@ func (m *master) stop() error {
 	}
 	m.mu.Unlock()
 	m.tasks.Wait()
-	m.passes.Close(m.seq.node)
+	m.passes.Close(m.node)
 	return err
 }
 
 // alone is exclusive where the database has many writers.
 func (m *master) alone(ctx context.Context, f func(c *sql.Conn) error) error {
-	return m.passes.With(ctx, m.seq.node, f)
+	return m.passes.With(ctx, m.node, f)
 }
 
 // beforeCommit is the writer's hook: the entry is part of the transaction that it describes (W3).
@@ -128,27 +130,27 @@ func (m *master) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position
 
 // reign makes the database a master's, or finds that it is one.
 func (m *master) reign(ctx context.Context) error {
-	role, known, err := m.seq.node.Meta(ctx, m.seq.node.DB, store.MetaRole)
+	role, known, err := m.node.Meta(ctx, m.node.DB, store.MetaRole)
 	if err != nil {
 		return err
 	}
-	_, last, err := m.seq.node.Journal.Bounds(ctx)
+	_, last, err := m.node.Journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
-	epoch, _, err := store.Value[uint64](ctx, m.seq.node, m.seq.node.DB, store.MetaEpoch)
+	epoch, _, err := store.Value[uint64](ctx, m.node, m.node.DB, store.MetaEpoch)
 	if err != nil {
 		return err
 	}
 	switch {
 	case !known:
 		epoch = 1
-		m.seq.node.ClusterID = store.NewClusterID()
+		m.node.ClusterID = store.NewClusterID()
 	case Role(role) == Snap:
 		return fmt.Errorf("%w: it is a snap's; open it with Role Snap, or Detach it first", ErrWrongRole)
 	case Role(role) == Replica:
 		for _, key := range []string{store.MetaCursor, store.MetaThrough} {
-			if _, unfinished, err := m.seq.node.Meta(ctx, m.seq.node.DB, key); err != nil {
+			if _, unfinished, err := m.node.Meta(ctx, m.node.DB, key); err != nil {
 				return err
 			} else if unfinished || last.LSN == 0 {
 				return fmt.Errorf("%w: it is a replica's whose snapshot is incomplete, so it cannot become the master", ErrWrongRole)
@@ -157,8 +159,8 @@ func (m *master) reign(ctx context.Context) error {
 		epoch = last.Epoch + 1
 	}
 	m.seq.epoch = epoch
-	m.seq.node.Log = m.seq.node.Log.With("epoch", epoch)
-	if m.heard, _, err = m.seq.node.EntryTime(ctx, last.LSN); err != nil {
+	m.node.Log = m.node.Log.With("epoch", epoch)
+	if m.heard, _, err = m.node.EntryTime(ctx, last.LSN); err != nil {
 		return err
 	}
 	m.seq.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
@@ -171,31 +173,31 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		if err := m.makeDeferred(ctx, c); err != nil {
 			return err
 		}
-		m.seq.node.Log.Warn("a replica becomes the master", "lsn", m.seq.state.Load().pos.LSN)
+		m.node.Log.Warn("a replica becomes the master", "lsn", m.seq.state.Load().pos.LSN)
 	}
-	old, _, err := m.seq.node.Meta(ctx, c, store.MetaNode)
+	old, _, err := m.node.Meta(ctx, c, store.MetaNode)
 	if err != nil {
 		return err
 	}
-	cat, err := m.seq.node.LoadTables(ctx, c)
+	cat, err := m.node.LoadTables(ctx, c)
 	if err != nil {
 		return err
 	}
 	if err := m.forgetBare(ctx, c, cat); err != nil {
 		return err
 	}
-	if err := m.seq.node.Engine.InstallCapture(ctx, c, cat.Replicated(), dialect.Keys); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.ID, err)
+	if err := m.node.Engine.InstallCapture(ctx, c, cat.Replicated(), dialect.Keys); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", m.node.ID, err)
 	}
 	if err := m.loadFollowers(ctx, c); err != nil {
 		return err
 	}
-	st, err := schema.Read(ctx, m.seq.node, c)
+	st, err := schema.Read(ctx, m.node, c)
 	if err != nil {
 		return err
 	}
-	if err := m.seq.node.Engine.InstallCapture(ctx, c, st.Cat.Replicated(), dialect.Keys); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", m.seq.node.ID, err)
+	if err := m.node.Engine.InstallCapture(ctx, c, st.Cat.Replicated(), dialect.Keys); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", m.node.ID, err)
 	}
 	if err := m.seq.installKeys(ctx, c, st.Cat.Replicated()); err != nil {
 		return err
@@ -203,14 +205,14 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 	if err := m.seq.refuse(ctx, c, nil, st, nil); err != nil {
 		return err
 	}
-	rec, recorded, err := store.Value[schema.Record](ctx, m.seq.node, c, store.MetaSchema)
+	rec, recorded, err := store.Value[schema.Record](ctx, m.node, c, store.MetaSchema)
 	if err != nil {
 		return err
 	}
 	var done *passResult
-	err = m.seq.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
+	err = m.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
 		if !recorded {
-			if err = m.seq.node.SetValue(ctx, c, store.MetaSchema, st.Record(0)); err != nil {
+			if err = m.node.SetValue(ctx, c, store.MetaSchema, st.Record(0)); err != nil {
 				return err
 			}
 			if was == Replica {
@@ -224,8 +226,8 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 				return err
 			}
 		}
-		return errors.Join(m.seq.node.SetMeta(ctx, c, store.MetaCluster, []byte(m.seq.node.ClusterID)), m.seq.node.SetMeta(ctx, c, store.MetaRole, []byte(Master)),
-			m.seq.node.SetMeta(ctx, c, store.MetaNode, []byte(m.seq.node.ID)), m.seq.node.SetValue(ctx, c, store.MetaEpoch, m.seq.epoch))
+		return errors.Join(m.node.SetMeta(ctx, c, store.MetaCluster, []byte(m.node.ClusterID)), m.node.SetMeta(ctx, c, store.MetaRole, []byte(Master)),
+			m.node.SetMeta(ctx, c, store.MetaNode, []byte(m.node.ID)), m.node.SetValue(ctx, c, store.MetaEpoch, m.seq.epoch))
 	})
 	if err != nil {
 		return err
@@ -243,44 +245,44 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 // forgetBare takes tables that have lost their capture out of the record, so that they are
 // shipped whole, before capturing them again hides the loss.
 func (m *master) forgetBare(ctx context.Context, c *sql.Conn, cat *store.Catalogue) error {
-	rec, recorded, err := store.Value[schema.Record](ctx, m.seq.node, c, store.MetaSchema)
+	rec, recorded, err := store.Value[schema.Record](ctx, m.node, c, store.MetaSchema)
 	if err != nil || !recorded {
 		return err
 	}
 	before := len(rec.Tables)
 	for _, t := range cat.Replicated() {
 		if t.Bare {
-			delete(rec.Tables, m.seq.node.Name(t).Key())
+			delete(rec.Tables, m.node.Name(t).Key())
 		}
 	}
 	if len(rec.Tables) == before {
 		return nil
 	}
-	return m.seq.node.SetValue(ctx, c, store.MetaSchema, rec)
+	return m.node.SetValue(ctx, c, store.MetaSchema, rec)
 }
 
 // makeDeferred does what a replica has put off, now that it takes writes: it raises the counters of keys that others have
 // handed out, and creates the triggers that it has kept back. A promotion that was cut off
 // may have made some of them already.
 func (m *master) makeDeferred(ctx context.Context, c *sql.Conn) error {
-	if err := keys.RaiseCounters(ctx, m.seq.node, c); err != nil {
+	if err := keys.RaiseCounters(ctx, m.node, c); err != nil {
 		return err
 	}
-	objects, err := deferredObjects(ctx, m.seq.node, c)
+	objects, err := deferredObjects(ctx, m.node, c)
 	if err != nil {
 		return err
 	}
 	for _, o := range objects {
-		database := m.seq.node.Physical(o.Database)
+		database := m.node.Physical(o.Database)
 		if _, err := c.ExecContext(ctx, "DROP TRIGGER IF EXISTS "+store.QuoteName(database, o.Name)); err != nil {
-			return fmt.Errorf("ddb: node %s: replace trigger %s: %w", m.seq.node.ID, o.Name, err)
+			return fmt.Errorf("ddb: node %s: replace trigger %s: %w", m.node.ID, o.Name, err)
 		}
 		s := dialect.Statement{SQL: o.SQL, Database: database}
-		if err := m.seq.node.Engine.Run(ctx, c, &s); err != nil {
-			return fmt.Errorf("ddb: node %s: create %s %s: %w", m.seq.node.ID, o.Kind, o.Name, err)
+		if err := m.node.Engine.Run(ctx, c, &s); err != nil {
+			return fmt.Errorf("ddb: node %s: create %s %s: %w", m.node.ID, o.Kind, o.Name, err)
 		}
 	}
-	_, err = c.ExecContext(ctx, "DELETE FROM "+m.seq.node.Engine.Own("deferred"))
+	_, err = c.ExecContext(ctx, "DELETE FROM "+m.node.Engine.Own("deferred"))
 	return err
 }
 
@@ -304,12 +306,12 @@ func deferredObjects(ctx context.Context, n *store.Store, q dialect.Querier) ([]
 
 // listen accepts followers until the master stops.
 func (m *master) listen(ctx, run context.Context) error {
-	if m.seq.opts.Listen == "" {
+	if m.opts.Listen == "" {
 		return nil
 	}
-	l, err := m.seq.opts.Transport.Listen(ctx, m.seq.opts.Listen)
+	l, err := m.opts.Transport.Listen(ctx, m.opts.Listen)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: %w", m.seq.node.ID, err)
+		return fmt.Errorf("ddb: node %s: %w", m.node.ID, err)
 	}
 	m.listener = l
 	m.start(func() { m.accept(run) })
@@ -323,7 +325,7 @@ func (m *master) accept(run context.Context) {
 			if run.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return
 			}
-			m.seq.node.Log.Warn("cannot accept a follower", "error", err)
+			m.node.Log.Warn("cannot accept a follower", "error", err)
 			if watch.Sleep(run, time.Second) != nil {
 				return
 			}
@@ -350,7 +352,7 @@ func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 	var f *sender
 	var l *connection
 	known := false // it has shown who it is
-	h, w, err := link.Greet(conn, link.Greeting{Cluster: m.seq.node.ClusterID, Master: m.seq.node.ID, Epoch: m.seq.epoch},
+	h, w, err := link.Greet(conn, link.Greeting{Cluster: m.node.ClusterID, Master: m.node.ID, Epoch: m.seq.epoch},
 		func(h link.Hello, proves func(key []byte) bool) (link.Welcome, []byte, error) {
 			key, err := m.authenticate(h, proves)
 			if err != nil {
@@ -391,12 +393,12 @@ func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 		f.leave(l, err)
 		return
 	}
-	m.seq.node.Log.Info("a follower has connected", "id", h.ID, "follower", string(h.Role), "lsn", h.Position.LSN, "snapshot", w.Snapshot)
+	m.node.Log.Info("a follower has connected", "id", h.ID, "follower", string(h.Role), "lsn", h.Position.LSN, "snapshot", w.Snapshot)
 	err = f.run(run, session, l, h, w)
 	f.leave(l, err)
 	session.Close()
 	if run.Err() == nil {
-		m.seq.node.Log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", link.GoneReason(err))
+		m.node.Log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", link.GoneReason(err))
 	}
 }
 
@@ -405,7 +407,7 @@ func (m *master) refused(h link.Hello, known bool, from net.Addr, err error) {
 	who := link.Origin(from) + " " + link.RefusalOf(err).Code
 	switch {
 	case errors.Is(err, link.ErrHungUp): // as health checks do
-		m.seq.node.Log.Debug("a connection ended without a word", "from", from)
+		m.node.Log.Debug("a connection ended without a word", "from", from)
 	case known:
 		m.door.Warn("id "+h.ID, "a follower was not let in", "id", h.ID, "from", from, "error", err)
 	case h.ID != "":
@@ -417,7 +419,7 @@ func (m *master) refused(h link.Hello, known bool, from net.Addr, err error) {
 
 // confirmed waits until n replicas have the entry durably.
 func (m *master) confirmed(ctx context.Context, lsn LSN, n int) error {
-	limit, cancel := context.WithTimeout(ctx, m.seq.opts.WaitTimeout)
+	limit, cancel := context.WithTimeout(ctx, m.opts.WaitTimeout)
 	defer cancel()
 	for {
 		_, changed := m.acked.Watch()
@@ -445,7 +447,7 @@ func (m *master) notConfirmed(ctx context.Context, stands string) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %s: %w", ErrNotConfirmed, stands, ctx.Err())
 	}
-	return fmt.Errorf("%w: %s after %v", ErrNotConfirmed, stands, m.seq.opts.WaitTimeout)
+	return fmt.Errorf("%w: %s after %v", ErrNotConfirmed, stands, m.opts.WaitTimeout)
 }
 
 // anyConnected reports whether a follower is connected.
@@ -458,4 +460,20 @@ func (m *master) anyConnected() bool {
 		}
 	}
 	return false
+}
+
+// settleTx is settleSchema for a transaction of the program's own that has run schema
+// statements, before its commit; what it returns is called after.
+func (m *master) settleTx(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() Position, error) {
+	covered := m.seq.written.Load()
+	res, err := m.seq.settleSchema(ctx, c, statements, true)
+	if err != nil {
+		m.seq.unsettle()
+		return nil, err
+	}
+	m.writer.ForgetStatements()
+	return func() Position {
+		m.seq.publish(res, covered)
+		return m.seq.state.Load().pos
+	}, nil
 }

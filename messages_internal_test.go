@@ -152,6 +152,6 @@ func TestHostileCursor(t *testing.T) {
 		{link.Cursor{Base: Position{LSN: loading}}, false},
 		{link.Cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN}}, false},
 	} {
-		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.Cursor, schema.Record{}, c.m.seq.node.Tables.Load()), "%+v", from)
+		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.Cursor, schema.Record{}, c.m.node.Tables.Load()), "%+v", from)
 	}
 }

@@ -33,23 +33,23 @@ func refuseKind(n *store.Store, query string) error {
 // refuseKeyless refuses, before it is sent, to make a table whose text shows that it would have no primary key: the server
 // would commit the transaction that it is in, and then it would be undone. An IF NOT EXISTS may find the table there, and one that
 // is the master's own already may be replaced.
-func (m *master) refuseKeyless(ctx context.Context, query string) error {
-	if m.seq.node.Dialect.Name() == sqlclass.SQLite.String() || !sqlclass.Keyless(query) {
+func refuseKeyless(ctx context.Context, n *store.Store, query string) error {
+	if n.Dialect.Name() == sqlclass.SQLite.String() || !sqlclass.Keyless(query) {
 		return nil
 	}
 	info, err := sqlclass.ParseSchema(sqlclass.MySQL, query)
 	if err != nil {
 		return nil // the database words it better
 	}
-	replicated := slices.ContainsFunc(m.seq.node.Tables.Load().List, func(t *dialect.Table) bool { return strings.EqualFold(t.Name, info.Name) && t.Refusal == "" })
+	replicated := slices.ContainsFunc(n.Tables.Load().List, func(t *dialect.Table) bool { return strings.EqualFold(t.Name, info.Name) && t.Refusal == "" })
 	if info.IfNotExists || info.OrReplace && !replicated {
 		var one int
-		if err := dialect.ScanOne(ctx, m.seq.node.DB, []any{&one}, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = ? LIMIT 1", info.Name); !errors.Is(err, sql.ErrNoRows) {
+		if err := dialect.ScanOne(ctx, n.DB, []any{&one}, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = ? LIMIT 1", info.Name); !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
 	}
 	var name, value string // of what makes MySQL give such a table a key of its own
-	if err := dialect.ScanOne(ctx, m.seq.node.DB, []any{&name, &value}, "SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'"); !errors.Is(err, sql.ErrNoRows) {
+	if err := dialect.ScanOne(ctx, n.DB, []any{&name, &value}, "SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'"); !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	return fmt.Errorf("%w: table %s has no primary key: declare the columns that identify a row PRIMARY KEY, or add a column id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY; "+

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -17,11 +16,6 @@ import (
 // the table followers, which is replicated: a replica that becomes the master knows who is missing,
 // and which keys each snap hands out.
 type registry struct {
-	// shared is set when the first snap comes: from then on the keys that the master
-	// hands out are its own ones. Until then they are what they would be without ddb.
-	// A transaction of MariaDB's that is open at that moment may still hand out any key.
-	shared atomic.Bool
-
 	// Owned by exclusive:
 	known   map[string]registered
 	highest int64 // number that a snap has
@@ -34,9 +28,6 @@ type registered struct {
 	number int64 // of a snap, for the keys that it hands out; else 0
 }
 
-// sharesKeys reports whether the master's handed-out keys must keep clear of those of snaps.
-func (s *sequencer) sharesKeys() bool { return s.registry.shared.Load() }
-
 // sharesKeys reports whether this node hands out one part of the keys.
 func (c *Cluster) sharesKeys() bool {
 	return c.m != nil && c.m.seq.sharesKeys() || c.f != nil && c.f.snap != nil && c.f.snap.numberOfNode.Load() != 0
@@ -44,21 +35,21 @@ func (c *Cluster) sharesKeys() bool {
 
 // loadFollowers reads the registry. A follower that has not come back yet is listed as inactive.
 func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
-	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+m.seq.node.Engine.Own("followers"))
+	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+m.node.Engine.Own("followers"))
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
+		return fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
 	}
 	defer rows.Close()
-	m.seq.registry.known, m.seq.registry.limit = make(map[string]registered), keys.MaxNodes(m.seq.node.Dialect.Name())
+	m.registry.known, m.registry.limit = make(map[string]registered), keys.MaxNodes(m.node.Dialect.Name())
 	for rows.Next() {
 		var id string
 		var r registered
 		if err := rows.Scan(&id, &r.role, &r.number); err != nil {
-			return fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
+			return fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
 		}
-		m.seq.registry.known[id] = r
-		m.seq.registry.highest = max(m.seq.registry.highest, r.number)
-		if r.role != "" && id != m.seq.node.ID {
+		m.registry.known[id] = r
+		m.registry.highest = max(m.registry.highest, r.number)
+		if r.role != "" && id != m.node.ID {
 			m.mu.Lock()
 			f := m.follower(id)
 			f.role, f.unheard, f.noted = r.role, true, true
@@ -66,22 +57,22 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 			m.mu.Unlock()
 		}
 	}
-	if m.seq.registry.highest > 0 {
-		m.seq.registry.shared.Store(true)
+	if m.registry.highest > 0 {
+		m.seq.shared.Store(true)
 	}
 	return rows.Err()
 }
 
 // retire takes the id that this node had as a follower off the list, now that it is the master: nobody will come back by it.
 func (m *master) retire(ctx context.Context, q dialect.Querier, old string) error {
-	if old == m.seq.node.ID {
+	if old == m.node.ID {
 		return nil
 	}
-	if _, err := q.ExecContext(ctx, "UPDATE "+m.seq.node.Engine.Own("followers")+" SET role = '' WHERE id = ?", old); err != nil {
-		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", m.seq.node.ID, old, err)
+	if _, err := q.ExecContext(ctx, "UPDATE "+m.node.Engine.Own("followers")+" SET role = '' WHERE id = ?", old); err != nil {
+		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", m.node.ID, old, err)
 	}
-	if r, ok := m.seq.registry.known[old]; ok {
-		m.seq.registry.known[old] = registered{number: r.number}
+	if r, ok := m.registry.known[old]; ok {
+		m.registry.known[old] = registered{number: r.number}
 	}
 	m.mu.Lock()
 	delete(m.followers, old)
@@ -111,12 +102,12 @@ func (f *sender) note(ctx context.Context, l *connection) error {
 func (m *master) register(ctx context.Context, id string, role Role, proved bool) (number int64, err error) {
 	noted := true
 	err = m.seq.exclusive(ctx, func(c *sql.Conn) error {
-		was, ok := m.seq.registry.known[id]
+		was, ok := m.registry.known[id]
 		is := registered{role: role, number: was.number}
 		number = is.number
-		if !ok && !proved && len(m.seq.registry.known) >= maxUnproved {
+		if !ok && !proved && len(m.registry.known) >= maxUnproved {
 			if role == Snap {
-				return fmt.Errorf("%w: the cluster knows %d nodes, the most that it takes without keys; forget those that will not come back (Cluster.Forget)", ErrOptions, len(m.seq.registry.known))
+				return fmt.Errorf("%w: the cluster knows %d nodes, the most that it takes without keys; forget those that will not come back (Cluster.Forget)", ErrOptions, len(m.registry.known))
 			}
 			noted = false
 			return nil
@@ -133,11 +124,11 @@ func (m *master) register(ctx context.Context, id string, role Role, proved bool
 		}
 		first := is.number > 0 && !m.seq.sharesKeys()
 		if first {
-			m.seq.registry.shared.Store(true)
+			m.seq.shared.Store(true)
 		}
 		if err := m.write(ctx, c, id, is, of, first); err != nil {
 			if first {
-				m.seq.registry.shared.Store(false)
+				m.seq.shared.Store(false)
 			}
 			return err
 		}
@@ -184,29 +175,29 @@ func (m *master) forgetStranger(f *sender) {
 // table. Those that stand only in conflicts which are not settled would meet its rows, so their number is not free.
 // The caller is inside exclusive.
 func (m *master) freeNumber(ctx context.Context, c *sql.Conn) (number int64, of string, err error) {
-	reg := &m.seq.registry
+	reg := &m.registry
 	if number = max(reg.highest+1, keys.FirstSnap); number < reg.limit {
 		if float64(number) > keys.WarnAt*float64(reg.limit) {
-			m.seq.node.Log.Warn("the ranges of keys for snaps are running out; forget snaps that will not come back", "used", number, "of", reg.limit)
+			m.node.Log.Warn("the ranges of keys for snaps are running out; forget snaps that will not come back", "used", number, "of", reg.limit)
 		}
 		return number, "", nil
 	}
-	rows, err := c.QueryContext(ctx, "SELECT id, number FROM "+m.seq.node.Engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
-		m.seq.node.Engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
+	rows, err := c.QueryContext(ctx, "SELECT id, number FROM "+m.node.Engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
+		m.node.Engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
 	if err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		if err := rows.Scan(&of, &number); err != nil {
-			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
+			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
 		}
 		if !m.isConnected(of) { // else it is about to be noted again
 			return number, of, nil
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.seq.node.ID, err)
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
 	}
 	return 0, "", fmt.Errorf("%w: the cluster has had %d snaps, as many as there are ranges of keys; forget those that will not come back (Cluster.Forget), and settle their conflicts", ErrOptions, reg.limit-keys.FirstSnap)
 }
@@ -222,7 +213,7 @@ func (m *master) isConnected(id string) bool {
 // write stores a row of the registry, takes its number away from the forgotten snap of the id of, if there is one, and makes
 // tables hand out the master's own keys if the row is the first snap's. The caller is inside exclusive.
 func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered, of string, first bool) error {
-	table := m.seq.node.Engine.Own("followers")
+	table := m.node.Engine.Own("followers")
 	store := func(c *sql.Conn) error {
 		var err error
 		if r == (registered{}) {
@@ -234,10 +225,10 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 			_, err = c.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", of)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.seq.node.ID, id, err)
+			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.node.ID, id, err)
 		}
 		if first {
-			keys.WarnNarrow(m.seq.node, m.seq.node.Tables.Load().Replicated())
+			keys.WarnNarrow(m.node, m.node.Tables.Load().Replicated())
 		}
 		return nil
 	}
@@ -245,28 +236,28 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 	if first && m.writer != nil {
 		err = m.shareKeys(ctx, c, store)
 	} else if m.writer != nil {
-		err = m.seq.node.TxOn(ctx, c, dialect.Batch, func() error { return store(c) })
+		err = m.node.TxOn(ctx, c, dialect.Batch, func() error { return store(c) })
 	} else {
-		err = m.seq.node.WithTx(ctx, dialect.Batch, store)
+		err = m.node.WithTx(ctx, dialect.Batch, store)
 	}
 	if err != nil {
 		return err
 	}
-	delete(m.seq.registry.known, of)
-	if m.seq.registry.known[id] = r; r == (registered{}) {
-		delete(m.seq.registry.known, id)
+	delete(m.registry.known, of)
+	if m.registry.known[id] = r; r == (registered{}) {
+		delete(m.registry.known, id)
 	}
-	m.seq.registry.highest = max(m.seq.registry.highest, r.number)
+	m.registry.highest = max(m.registry.highest, r.number)
 	return nil
 }
 
 // shareKeys runs store in a transaction that also makes tables hand out the master's own keys. The triggers for that count in
 // the schema's version, and have been made by nobody else. The caller is inside exclusive.
 func (m *master) shareKeys(ctx context.Context, c *sql.Conn, store func(*sql.Conn) error) error {
-	cat := *m.seq.node.Tables.Load()
+	cat := *m.node.Tables.Load()
 	var before, after string
-	err := m.seq.node.TxOn(ctx, c, dialect.Batch, func() (err error) {
-		if before, err = m.seq.node.Engine.Version(ctx, c); err != nil {
+	err := m.node.TxOn(ctx, c, dialect.Batch, func() (err error) {
+		if before, err = m.node.Engine.Version(ctx, c); err != nil {
 			return err
 		}
 		if err := store(c); err != nil {
@@ -275,7 +266,7 @@ func (m *master) shareKeys(ctx context.Context, c *sql.Conn, store func(*sql.Con
 		if err := m.seq.installKeys(ctx, c, cat.Replicated()); err != nil {
 			return err
 		}
-		after, err = m.seq.node.Engine.Version(ctx, c)
+		after, err = m.node.Engine.Version(ctx, c)
 		return err
 	})
 	if err != nil || before != cat.Version {
@@ -283,7 +274,7 @@ func (m *master) shareKeys(ctx context.Context, c *sql.Conn, store func(*sql.Con
 		return err
 	}
 	cat.Version = after
-	m.seq.node.Tables.Store(&cat)
+	m.node.Tables.Store(&cat)
 	return nil
 }
 
@@ -309,7 +300,7 @@ func (m *master) forget(ctx context.Context, id string) error {
 		return fmt.Errorf("%w: follower %q is connected; stop it first", ErrBusy, id)
 	}
 	err := m.seq.exclusive(ctx, func(c *sql.Conn) error {
-		return m.write(ctx, c, id, registered{number: m.seq.registry.known[id].number}, "", false)
+		return m.write(ctx, c, id, registered{number: m.registry.known[id].number}, "", false)
 	})
 	if err != nil {
 		return err

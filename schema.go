@@ -207,22 +207,6 @@ func (s *sequencer) shipSchema(ctx context.Context, c *sql.Conn, rec schema.Reco
 	return res, s.node.SetValue(ctx, c, store.MetaSchema, st.Record(lsn))
 }
 
-// settleTx is settleSchema for a transaction of the program's own that has run schema
-// statements, before its commit; what it returns is called after.
-func (m *master) settleTx(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() Position, error) {
-	covered := m.seq.written.Load()
-	res, err := m.seq.settleSchema(ctx, c, statements, true)
-	if err != nil {
-		m.seq.unsettle()
-		return nil, err
-	}
-	m.writer.ForgetStatements()
-	return func() Position {
-		m.seq.publish(res, covered)
-		return m.seq.state.Load().pos
-	}, nil
-}
-
 // repeatable reports whether followers may run the statements themselves, where nothing else can have come between.
 func (s *sequencer) repeatable(before, after *store.Catalogue, statements []dialect.Statement) bool {
 	for _, st := range statements {

@@ -40,7 +40,7 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			return err
 		}
 		if m.writer != nil {
-			if err := schema.RefuseSettings(ctx, m.seq.node, on, c, query); err != nil {
+			if err := schema.RefuseSettings(ctx, m.node, on, c, query); err != nil {
 				return err
 			}
 			m.writer.ForgetStatements()
@@ -54,14 +54,14 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			defer own.Close()
 			on = own.Conn
 		}
-		if _, err := on.ExecContext(ctx, "DO (SELECT 1 FROM "+m.seq.node.Engine.Own("meta")+" LIMIT 1)"); m.seq.node.Fault(err).Is(dialect.NotLocked) {
+		if _, err := on.ExecContext(ctx, "DO (SELECT 1 FROM "+m.node.Engine.Own("meta")+" LIMIT 1)"); m.node.Fault(err).Is(dialect.NotLocked) {
 			return fmt.Errorf("%w: the session holds LOCK TABLES, which keeps triggers off them; run UNLOCK TABLES first", ErrNotReplicable)
 		}
 		if err := m.inReplicated(ctx, on, query); err != nil {
 			return err
 		}
 		return m.surround(ctx, on, query, func(s dialect.Statement) error {
-			hidden, err := schema.Hides(ctx, m.seq.node, on, query)
+			hidden, err := schema.Hides(ctx, m.node, on, query)
 			if err != nil {
 				return err
 			}
@@ -75,13 +75,13 @@ func (m *master) plainSchema(ctx context.Context, query string, args []any) erro
 	if len(args) > 0 {
 		return fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 	}
-	if sqlclass.Temporary(store.ClassOf(m.seq.node.Dialect.Name()), query) {
+	if sqlclass.Temporary(store.ClassOf(m.node.Dialect.Name()), query) {
 		return fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
 	}
-	if err := refuseKind(m.seq.node, query); err != nil {
+	if err := refuseKind(m.node, query); err != nil {
 		return err
 	}
-	return m.refuseKeyless(ctx, query)
+	return refuseKeyless(ctx, m.node, query)
 }
 
 // surround runs f with the statement as it is to run in ctx; see WithSurroundings.
@@ -108,7 +108,7 @@ func (m *master) surround(ctx context.Context, on *sql.Conn, query string, f fun
 // inReplicated refuses a statement about what is in no replicated database because the session has gone to another.
 // What the statement names itself is node.run's to judge.
 func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) error {
-	info, err := sqlclass.ParseSchema(store.ClassOf(m.seq.node.Dialect.Name()), query)
+	info, err := sqlclass.ParseSchema(store.ClassOf(m.node.Dialect.Name()), query)
 	inside := []string{"TABLE", "INDEX", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION"}
 	if err != nil || info.Database != "" || info.On.Database != "" || !slices.Contains(inside, info.Object) {
 		return nil
@@ -122,7 +122,7 @@ func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) e
 			return err
 		}
 	}
-	if !database.Valid || m.seq.node.Replicates(database.String) {
+	if !database.Valid || m.node.Replicates(database.String) {
 		return nil
 	}
 	return fmt.Errorf("%w: the session is in database %s, which is not among those that are replicated; run %s without ddb, or name the database in Options.Databases",

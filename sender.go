@@ -75,7 +75,7 @@ func (m *master) enlist(h link.Hello, w link.Welcome, proved []byte, address str
 		return nil, nil, errTurnedOut
 	}
 	if f.link != nil {
-		if time.Since(f.heard) < 3*m.seq.opts.Heartbeat {
+		if time.Since(f.heard) < 3*m.opts.Heartbeat {
 			return nil, nil, fmt.Errorf("%w: %q, from %s; give each node an id of its own", ErrDuplicateID, h.ID, f.link.address)
 		}
 		f.link.close(ErrDuplicateID)
@@ -389,7 +389,7 @@ func (f *sender) receive(ctx context.Context, l *connection) error {
 			f.stopped = r.Text
 			f.setState(Failed, r.Text)
 			f.mu.Unlock()
-			f.m.seq.node.Log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
+			f.m.node.Log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
 			return r.Err()
 		default:
 			return fmt.Errorf("ddb: message of kind %d from follower %s", kind, f.id)
@@ -430,10 +430,10 @@ func (f *sender) judgeLag() {
 	was := f.status.State
 	switch {
 	case f.link == nil || was == Failed || was == Joining:
-	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.m.seq.opts.Heartbeat && lag > f.m.seq.opts.MaxLag/2):
+	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.m.opts.Heartbeat && lag > f.m.opts.MaxLag/2):
 	case lag == LagUnknown:
 		f.setState(f.unwell.Worse(Lagging, "how far behind is not known at present"))
-	case lag > f.m.seq.opts.MaxLag:
+	case lag > f.m.opts.MaxLag:
 		f.setState(f.unwell.Worse(Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))))
 	default:
 		f.setState(f.unwell.Worse(Active, "level with the master"))
@@ -450,7 +450,7 @@ func (f *sender) lag() time.Duration {
 	st := f.m.seq.state.Load()
 	at := LSN(f.acked.Load())
 	f.mu.Lock()
-	silent := time.Since(f.heard) > 3*max(f.every, f.m.seq.opts.Heartbeat)
+	silent := time.Since(f.heard) > 3*max(f.every, f.m.opts.Heartbeat)
 	base, silent := f.base, silent || f.unheard
 	f.mu.Unlock()
 	switch {
@@ -470,9 +470,9 @@ func (f *sender) lag() time.Duration {
 
 // beat tells the follower that the master lives, and what the cluster looks like.
 func (f *sender) beat(ctx context.Context, l *connection) error {
-	return link.Beats(ctx, f.m.seq.opts.Heartbeat, func() error {
+	return link.Beats(ctx, f.m.opts.Heartbeat, func() error {
 		f.mu.Lock()
-		every := max(f.every, f.m.seq.opts.Heartbeat)
+		every := max(f.every, f.m.opts.Heartbeat)
 		silent := time.Since(f.heard)
 		f.mu.Unlock()
 		if silent > 3*every {
@@ -480,14 +480,14 @@ func (f *sender) beat(ctx context.Context, l *connection) error {
 		}
 		f.judgeLag()
 		return l.write(link.MsgBeat, link.Beat{Position: f.m.seq.state.Load().pos, At: time.Now().UnixNano(),
-			Nodes: f.m.peers(), Every: int64(f.m.seq.opts.Heartbeat)})
+			Nodes: f.m.peers(), Every: int64(f.m.opts.Heartbeat)})
 	})
 }
 
 // newQueue makes the pending queue of a follower.
 func (m *master) newQueue(id string, acked LSN) PendingQueue {
-	if m.seq.opts.Queue != nil {
-		return m.seq.opts.Queue(id, m.seq.node.Journal, acked)
+	if m.opts.Queue != nil {
+		return m.opts.Queue(id, m.node.Journal, acked)
 	}
-	return journal.NewRecentQueue(m.seq.node.Journal, acked, &m.seq.recent, func() LSN { return m.seq.state.Load().pos.LSN })
+	return journal.NewRecentQueue(m.node.Journal, acked, &m.seq.recent, func() LSN { return m.seq.state.Load().pos.LSN })
 }

@@ -16,7 +16,7 @@ func (m *master) nodes() []NodeStatus {
 	}
 	m.mu.Unlock()
 	st := m.seq.state.Load()
-	self := NodeStatus{ID: m.seq.node.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.seq.epoch, LSN: st.pos.LSN, Address: m.seq.opts.Listen}
+	self := NodeStatus{ID: m.node.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.seq.epoch, LSN: st.pos.LSN, Address: m.opts.Listen}
 	if well := m.health.Found(); st.err != nil {
 		self.State, self.Reason = Failed, st.err.Error()
 	} else if well.State != "" {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/journal"
@@ -23,25 +24,37 @@ import (
 //	S4  state.covered never exceeds the number of writes whose commit the last snapshot saw.
 //	S5  An entry is made only at the end of the journal that this master has written: one by another hand stops it.
 type sequencer struct {
-	opts  Options
+	cfg   sequencing
 	node  *store.Store
 	epoch uint64
 	// exclusive runs f alone, on the connection that passes use (S1).
 	exclusive func(ctx context.Context, f func(c *sql.Conn) error) error
-	followed  func() bool // reports whether any follower is connected
-	looked    time.Time   // when the schema version was last read; owned by exclusive
-	unsure    []Position  // of entries that were made and may stand, though nobody was told; owned by exclusive
-	lockSeen  uint64      // of lockState.again, when the journal's end was last known to be ours; owned by exclusive
-	over      error       // why there is no pass any more, nil while there is; owned by exclusive
+	looked    time.Time  // when the schema version was last read; owned by exclusive
+	unsure    []Position // of entries that were made and may stand, though nobody was told; owned by exclusive
+	lockSeen  uint64     // of lockState.again, when the journal's end was last known to be ours; owned by exclusive
+	over      error      // why there is no pass any more, nil while there is; owned by exclusive
 
-	written  atomic.Uint64 // writes whose entry is not made with them, counted after their commit
-	wake     chan struct{} // capacity 1: a wake-up is never waited for
-	hurry    chan struct{} // capacity 1: somebody waits for a pass, so that it must not be put off
-	state    watch.Value[sequenced]
-	recent   journal.Recent
-	entries  atomic.Uint64
-	registry registry
-	in       incoming
+	written atomic.Uint64 // writes whose entry is not made with them, counted after their commit
+	wake    chan struct{} // capacity 1: a wake-up is never waited for
+	hurry   chan struct{} // capacity 1: somebody waits for a pass, so that it must not be put off
+	state   watch.Value[sequenced]
+	recent  journal.Recent
+	entries atomic.Uint64
+	ledger  ledger
+	// shared is set when the first snap comes: from then on the keys that the master
+	// hands out are its own ones. Until then they are what they would be without ddb.
+	// A transaction of MariaDB's that is open at that moment may still hand out any key.
+	shared atomic.Bool
+}
+
+// sequencing is how often a sequencer works.
+type sequencing struct {
+	// PollInterval is how often it looks for the changes of clients that bypass ddb.
+	PollInterval time.Duration
+	// Heartbeat bounds the pause after a pass that has failed.
+	Heartbeat time.Duration
+	// Followed reports whether any follower is connected: while none is, passes are rarer under load.
+	Followed func() bool
 }
 
 // sequenced is how far the sequencer has come.
@@ -50,6 +63,13 @@ type sequenced struct {
 	covered uint64    // writes up to this number are in pos
 	at      time.Time // when the snapshot of pos was taken
 	err     error     // why passes fail at present; nil when they do not
+}
+
+// newSequencer returns a sequencer that has yet to be told how it is alone, where history stands, and how often it works.
+func newSequencer(n *store.Store) *sequencer {
+	s := &sequencer{node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	s.ledger.raise() // so that the first pass looks
+	return s
 }
 
 // wakeUp asks for a pass. It never blocks.
@@ -63,7 +83,7 @@ func (s *sequencer) wakeUp() {
 // run makes passes until ctx ends: when woken, and every PollInterval for
 // the sake of clients that bypass ddb.
 func (s *sequencer) run(ctx context.Context) {
-	tick := time.NewTicker(s.opts.PollInterval)
+	tick := time.NewTicker(s.cfg.PollInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -75,7 +95,7 @@ func (s *sequencer) run(ctx context.Context) {
 		start := time.Now()
 		if err := s.pass(ctx); err != nil && ctx.Err() == nil {
 			s.fail(err)
-			if watch.Sleep(ctx, min(s.opts.Heartbeat, time.Second)) != nil {
+			if watch.Sleep(ctx, min(s.cfg.Heartbeat, time.Second)) != nil {
 				return
 			}
 		}
@@ -97,7 +117,7 @@ func (s *sequencer) rest(ctx context.Context, took time.Duration) {
 	}
 	rest := min(4*took, mostRest)
 	switch {
-	case !s.followed():
+	case !s.cfg.Followed():
 		rest = loneRest
 	case s.node.SingleWriter():
 		rest = mostRest // who writes waits for the pass
@@ -152,7 +172,7 @@ func (s *sequencer) passOn(ctx context.Context, c *sql.Conn) error {
 		return err
 	}
 	before := s.written.Load()
-	if st := s.state.Load(); st.covered >= before && st.err == nil && !s.in.unlisted() {
+	if st := s.state.Load(); st.covered >= before && st.err == nil && !s.ledger.unlisted() {
 		// Nothing is known to have been written: a glance is cheaper than a transaction.
 		noted, err := s.node.Engine.Noted(ctx, s.node.Quick(c), s.node.Tables.Load().Replicated())
 		if err != nil {
@@ -163,7 +183,7 @@ func (s *sequencer) passOn(ctx context.Context, c *sql.Conn) error {
 		}
 		before = s.written.Load()
 	}
-	s.in.look()
+	s.ledger.look()
 	var done *passResult
 	err := s.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
 		done, err = s.collectTx(ctx, c)
@@ -228,7 +248,7 @@ type passResult struct {
 	any   bool
 
 	batches map[string]uint64 // of snaps, listed in the entry
-	mark    uint64            // see incoming
+	mark    uint64            // see ledger
 }
 
 // extra is what an entry holds beside noted rows.
@@ -418,3 +438,14 @@ func (s *sequencer) covers(ctx context.Context, write uint64) (Position, error) 
 		}
 	}
 }
+
+// installKeys keeps the master's keys out of the ranges of the snaps.
+func (s *sequencer) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
+	if !s.sharesKeys() {
+		return keys.Install(ctx, s.node, q, nil, 0)
+	}
+	return keys.Install(ctx, s.node, q, tables, keys.FirstSnap-1)
+}
+
+// sharesKeys reports whether the master's handed-out keys must keep clear of those of snaps.
+func (s *sequencer) sharesKeys() bool { return s.shared.Load() }

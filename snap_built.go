@@ -49,9 +49,9 @@ func (st *settlement) builtOn(a *arrived, cr *conflictRow) (uint64, error) {
 // recallRefused reads which rows have been refused before this settler began: of each the last time. Those that it has
 // refused itself are later.
 func (st *settlement) recallRefused() error {
-	rows, err := st.c.QueryContext(st.ctx, "SELECT at, db, tbl, rowkey, local, origin, batch FROM "+st.s.m.seq.node.Engine.Own("conflicts")+" WHERE outcome = 'refused'")
+	rows, err := st.c.QueryContext(st.ctx, "SELECT at, db, tbl, rowkey, local, origin, batch FROM "+st.s.m.node.Engine.Own("conflicts")+" WHERE outcome = 'refused'")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.m.seq.node.ID, err)
+		return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.m.node.ID, err)
 	}
 	defer rows.Close()
 	for rows.Next() && len(st.s.built) < maxBuilt {
@@ -60,7 +60,7 @@ func (st *settlement) recallRefused() error {
 		var key, local, origin string
 		var batch int64
 		if err := rows.Scan(&r.at, &t.Database, &t.Table, &key, &local, &origin, &batch); err != nil {
-			return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.m.seq.node.ID, err)
+			return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.m.node.ID, err)
 		}
 		was, ok := st.s.built[builtKey(origin, t, key)]
 		if ok && (was.at == 0 || was.at > r.at || was.at == r.at && was.number > uint64(batch)) {

@@ -54,16 +54,16 @@ func (m *master) setLast(ctx context.Context, c *sql.Conn, list []*arrived) erro
 		}
 		args = append(args, metaLast(queue), v)
 	}
-	_, err := c.ExecContext(ctx, "REPLACE INTO "+m.seq.node.Engine.Own("meta")+" (k, v) VALUES (?, ?)"+strings.Repeat(", (?, ?)", len(last)-1), args...)
+	_, err := c.ExecContext(ctx, "REPLACE INTO "+m.node.Engine.Own("meta")+" (k, v) VALUES (?, ?)"+strings.Repeat(", (?, ?)", len(last)-1), args...)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: note the last batches: %w", m.seq.node.ID, err)
+		return fmt.Errorf("ddb: node %s: note the last batches: %w", m.node.ID, err)
 	}
 	return nil
 }
 
 // last returns the sum of the batch of that number, nil if this node did not settle it, or has settled others since.
 func (m *master) last(ctx context.Context, q dialect.Querier, queue string, number uint64) ([]byte, error) {
-	b, _, err := store.Value[lastBatch](ctx, m.seq.node, q, metaLast(queue))
+	b, _, err := store.Value[lastBatch](ctx, m.node, q, metaLast(queue))
 	if err != nil || b.Number != number {
 		return nil, err
 	}

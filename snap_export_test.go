@@ -58,7 +58,7 @@ func WaitLSN(ctx context.Context, c, master *Cluster) error {
 
 // ForgetJournal trims all entries but the last.
 func ForgetJournal(ctx context.Context, c *Cluster) error {
-	return c.m.seq.node.Journal.Trim(ctx, c.m.seq.state.Load().pos.LSN)
+	return c.m.node.Journal.Trim(ctx, c.m.seq.state.Load().pos.LSN)
 }
 
 // SetMaxStamps changes how many stamps a master keeps, and returns what undoes that. No master may be open.

@@ -121,13 +121,13 @@ func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *
 		cr.base, cr.local, cr.columns, cr.keyAt = r.Base, r.Values, c.Columns, c.Key
 		o.conflict = cr
 	case batch.EqualRows(remote, local):
-		if p := conflict.Policies(st.s.m.seq.opts.Conflicts).Of(name); p.Is(MasterWins) && !sh.t.Own && !batch.EqualRows(remote, base) {
+		if p := conflict.Policies(st.s.m.opts.Conflicts).Of(name); p.Is(MasterWins) && !sh.t.Own && !batch.EqualRows(remote, base) {
 			cr.policy, cr.outcome, cr.reason = p.String(), "master", clashReason(base, local, remote)+" in the same way"
 			o.met = cr
 		}
 	case batch.EqualRows(remote, base):
 		o.values = local
-		o.stamp = conflict.Policies(st.s.m.seq.opts.Conflicts).Of(name).Is(NewestWins)
+		o.stamp = conflict.Policies(st.s.m.opts.Conflicts).Of(name).Is(NewestWins)
 	case sh.t.Own:
 		if remote != nil { // a person has settled it, and the rest is not the snap's to write
 			at := slices.Index(sh.t.Stored, "state")
@@ -168,7 +168,7 @@ func opOf(base, local []any) Ops {
 
 // clash settles a row that both sides have changed.
 func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
-	p := conflict.Policies(st.s.m.seq.opts.Conflicts).Of(cr.table)
+	p := conflict.Policies(st.s.m.opts.Conflicts).Of(cr.table)
 	cr.policy = p.String()
 	cr.reason = clashReason(cr.base, cr.local, cr.remote)
 	built, err := st.builtOn(a, cr)
@@ -319,11 +319,11 @@ func (st *settlement) refuse(a *arrived, list []*outcome) {
 		}
 		cr := o.conflict
 		if cr == nil {
-			cr = &conflictRow{a: a, table: st.s.m.seq.node.Name(o.t), columns: o.t.Stored, theirs: o.t.Stored, key: o.state.key, keyAt: o.t.Key, base: o.base, local: o.local, remote: o.state.values}
+			cr = &conflictRow{a: a, table: st.s.m.node.Name(o.t), columns: o.t.Stored, theirs: o.t.Stored, key: o.state.key, keyAt: o.t.Key, base: o.base, local: o.local, remote: o.state.values}
 		}
 		cr.outcome = "refused"
 		if cr.policy == "" {
-			cr.policy = conflict.Policies(st.s.m.seq.opts.Conflicts).Of(cr.table).String()
+			cr.policy = conflict.Policies(st.s.m.opts.Conflicts).Of(cr.table).String()
 		}
 		if cr.reason == "" {
 			cr.reason = a.reason

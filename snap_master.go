@@ -5,9 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -23,72 +21,6 @@ const (
 	settleBytes = 8 << 20 // bytes of batches that share a transaction
 )
 
-// incoming is what the sequencer knows of the batches of snaps. How far each snap's have come
-// stands in the table received; an entry lists what has changed there since the last one.
-type incoming struct {
-	jobs chan *job
-
-	// commits is raised before a transaction that changes received commits, so that a snapshot that
-	// sees it is known to, and again after, so that one that does not is followed by another.
-	commits atomic.Uint64
-	// committing counts such transactions from the first of the two to the second: a snapshot that is opened meanwhile
-	// may see one that another, which counts as listed, did not.
-	committing atomic.Int64
-	// Owned by exclusive:
-	before uint64            // commits before the pass's snapshot was opened
-	done   uint64            // commits that are listed
-	known  map[string]uint64 // the numbers that are listed; empty after a start, so that all are listed once
-}
-
-// unlisted reports whether received may have changed since the last entry.
-func (in *incoming) unlisted() bool {
-	return in.committing.Load() > 0 || in.commits.Load() != in.done
-}
-
-// look notes what a snapshot that is about to be opened will see.
-func (in *incoming) look() { in.before = in.commits.Load() }
-
-// list finds the numbers that the entry must list.
-func (s *sequencer) list(ctx context.Context, q dialect.Querier, res *passResult) error {
-	res.mark = s.in.before
-	if s.node.SingleWriter() {
-		res.mark = s.in.commits.Load()
-	}
-	if !s.in.unlisted() {
-		return nil
-	}
-	rows, err := q.QueryContext(ctx, "SELECT snap, number FROM "+s.node.Engine.Own("received"))
-	if err != nil {
-		return fmt.Errorf("ddb: pass: read received batches: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		var number int64
-		if err := rows.Scan(&id, &number); err != nil {
-			return fmt.Errorf("ddb: pass: read received batches: %w", err)
-		}
-		if s.in.known[id] < uint64(number) {
-			if res.batches == nil {
-				res.batches = make(map[string]uint64)
-			}
-			res.batches[id] = uint64(number)
-		}
-	}
-	return rows.Err()
-}
-
-// listed notes that an entry is committed.
-func (s *sequencer) listed(r *passResult) {
-	s.in.done = max(s.in.done, r.mark)
-	if len(r.batches) > 0 {
-		if s.in.known == nil {
-			s.in.known = make(map[string]uint64)
-		}
-		maps.Copy(s.in.known, r.batches)
-	}
-}
-
 // judgeSnap tells a snap what the master has of it, and its small number if it has one already.
 func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (link.Welcome, error) {
 	if h.Role != Snap {
@@ -99,8 +31,8 @@ func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (l
 	}
 	queue := link.QueueName(h.ID, h.Queue)
 	err := m.seq.exclusive(ctx, func(c *sql.Conn) (err error) {
-		w.Node = m.seq.registry.known[h.ID].number
-		if w.Number, err = m.seq.node.Received(ctx, c, queue); err != nil {
+		w.Node = m.registry.known[h.ID].number
+		if w.Number, err = m.node.Received(ctx, c, queue); err != nil {
 			return err
 		}
 		if h.Number <= w.Number {
@@ -108,7 +40,7 @@ func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (l
 			return err
 		}
 		// A master before this one had accepted more, in entries that were lost with it: the snap's queue begins behind them.
-		m.seq.node.Log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
+		m.node.Log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
 		w.Number = h.Number
 		return nil
 	})
@@ -118,8 +50,7 @@ func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (l
 // listAll makes the next entry list how far every snap's batches have come, for a follower that knows none of it.
 func (m *master) listAll(ctx context.Context) error {
 	return m.seq.exclusive(ctx, func(*sql.Conn) error {
-		clear(m.seq.in.known)
-		m.seq.in.commits.Add(1)
+		m.seq.ledger.relist()
 		return nil
 	})
 }
@@ -169,11 +100,11 @@ func (f *sender) receiveBatch(ctx context.Context, l *connection, payload []byte
 		j.list = append(j.list, a)
 	}
 	j.msg.Bodies = nil
-	alive := time.NewTicker(f.m.seq.opts.Heartbeat)
+	alive := time.NewTicker(f.m.opts.Heartbeat)
 	defer alive.Stop()
 	for {
 		select {
-		case f.m.seq.in.jobs <- j:
+		case f.m.jobs <- j:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -222,7 +153,7 @@ func (m *master) settle(ctx context.Context) {
 			jobs, count, bytes, next = []*job{next}, len(next.list), next.bytes, nil
 		} else {
 			select {
-			case j := <-m.seq.in.jobs:
+			case j := <-m.jobs:
 				add(j)
 			case <-ctx.Done():
 				return
@@ -230,7 +161,7 @@ func (m *master) settle(ctx context.Context) {
 		}
 		for more := true; more; {
 			select {
-			case j := <-m.seq.in.jobs:
+			case j := <-m.jobs:
 				more = add(j)
 			default:
 				more = false
@@ -244,7 +175,7 @@ func (m *master) settle(ctx context.Context) {
 
 // settleJobs settles until it succeeds; false when ctx is over.
 func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
-	pause := m.seq.opts.Heartbeat / 10
+	pause := m.opts.Heartbeat / 10
 	for {
 		err := s.jobs(ctx, jobs)
 		if err == nil {
@@ -253,7 +184,7 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		m.seq.node.Log.Warn("batches of snaps cannot be settled at present", "error", err)
+		m.node.Log.Warn("batches of snaps cannot be settled at present", "error", err)
 		if watch.Sleep(ctx, pause) != nil {
 			return false
 		}
@@ -274,7 +205,7 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 		v := link.Verdict{Through: j.list[len(j.list)-1].number, Refused: j.refused}
 		m.start(func() {
 			if err := j.l.write(link.MsgVerdict, &v); err != nil {
-				m.seq.node.Log.Debug("a verdict was not delivered", "id", j.f.id, "error", err)
+				m.node.Log.Debug("a verdict was not delivered", "id", j.f.id, "error", err)
 			}
 		})
 	}
@@ -305,10 +236,7 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 	}
 	slices.Sort(relist)
 	return s.m.seq.exclusive(ctx, func(c *sql.Conn) error {
-		for _, id := range relist {
-			delete(s.m.seq.in.known, id)
-		}
-		s.m.seq.in.commits.Add(1)
+		s.m.seq.ledger.relist(relist...)
 		return s.m.seq.passOn(ctx, c)
 	})
 }
@@ -323,7 +251,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 		})
 	} else {
 		if s.conn == nil {
-			if s.conn, err = s.m.seq.node.Engine.Conn(ctx, dialect.Batch); err != nil {
+			if s.conn, err = s.m.node.Engine.Conn(ctx, dialect.Batch); err != nil {
 				return nil, err
 			}
 		}
@@ -345,7 +273,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 		// Even the refusal cannot be written. The snap keeps the batch; the others go on.
 		a := list[0]
 		a.job.l.unsettled = fmt.Errorf("%w: batch %d cannot be settled, nor kept as a conflict: %w", ErrUnsettled, a.number, err)
-		s.m.seq.node.Log.Error("a batch of a snap cannot be settled, nor kept as a conflict", "id", a.snap, "batch", a.number, "error", err)
+		s.m.node.Log.Error("a batch of a snap cannot be settled, nor kept as a conflict", "id", a.snap, "batch", a.number, "error", err)
 		return nil, nil
 	case len(list) == 1:
 		s.forced = err
@@ -363,7 +291,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 // release gives the settler's connection back.
 func (s *settler) release() {
 	if s.conn != nil {
-		s.m.seq.node.Engine.Release(s.conn)
+		s.m.node.Engine.Release(s.conn)
 		s.conn = nil
 	}
 }
@@ -373,7 +301,7 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 	var done *passResult
 	var covered uint64
 	committing, written := false, false
-	err = s.m.seq.node.TxOn(ctx, c, dialect.Batch, func() error {
+	err = s.m.node.TxOn(ctx, c, dialect.Batch, func() error {
 		covered = s.m.seq.written.Load() // before anything is read (S4)
 		fresh, again, err := s.fresh(ctx, c, list)
 		if err != nil {
@@ -388,21 +316,20 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		for _, a := range fresh {
 			through[a.job.l.queue] = a.number
 		}
-		if err := errors.Join(s.m.seq.node.SetReceived(ctx, c, through), s.m.setLast(ctx, c, fresh)); err != nil {
+		if err := errors.Join(s.m.node.SetReceived(ctx, c, through), s.m.setLast(ctx, c, fresh)); err != nil {
 			return err
 		}
-		s.m.seq.in.commits.Add(1)
 		if s.m.writer != nil {
+			s.m.seq.ledger.raise()
 			done, err = s.m.seq.collect(ctx, c, nil)
 			return err
 		}
-		s.m.seq.in.committing.Add(1)
+		s.m.seq.ledger.open()
 		committing = true
 		return nil
 	})
 	if committing { // and perhaps committed, even after an error
-		s.m.seq.in.commits.Add(1)
-		s.m.seq.in.committing.Add(-1)
+		s.m.seq.ledger.close()
 	}
 	if err != nil && written {
 		return nil, fmt.Errorf("%w: %w", errCommit, err)
@@ -427,7 +354,7 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 		queue := a.job.l.queue
 		number, ok := have[queue]
 		if !ok {
-			if number, err = s.m.seq.node.Received(ctx, c, queue); err != nil {
+			if number, err = s.m.node.Received(ctx, c, queue); err != nil {
 				return nil, nil, err
 			}
 			number = max(number, a.job.l.left)

@@ -121,7 +121,7 @@ func (s *rowState) set(o *outcome) {
 
 // attempt judges the batches in order and writes the outcome. With forced, the only batch is refused.
 func (s *settler) attempt(ctx context.Context, c *sql.Conn, list []*arrived, forced error) error {
-	st := &settlement{s: s, ctx: ctx, c: c, cat: s.m.seq.node.Tables.Load(), alone: len(list) == 1,
+	st := &settlement{s: s, ctx: ctx, c: c, cat: s.m.node.Tables.Load(), alone: len(list) == 1,
 		tables: make(map[*dialect.Table]*tableStates), stamps: make(map[string]stamp)}
 	if err := st.lookup(list); err != nil {
 		return err
@@ -200,7 +200,7 @@ func (st *settlement) lookupTable(t *dialect.Table, keys [][]any) error {
 	states := st.tables[t]
 	if t.ExactKey {
 		var buf []byte
-		return st.s.m.seq.node.Engine.Lookup(st.ctx, st.c, t, keys, func(r dialect.Row) error {
+		return st.s.m.node.Engine.Lookup(st.ctx, st.c, t, keys, func(r dialect.Row) error {
 			buf = wire.AppendRow(buf[:0], r.Key)
 			if state := states.rows[string(buf)]; state != nil {
 				state.was = cloneValues(r.Values)
@@ -210,7 +210,7 @@ func (st *settlement) lookupTable(t *dialect.Table, keys [][]any) error {
 		})
 	}
 	for _, state := range states.order { // one by one: the key that comes back may be written in another way
-		err := st.s.m.seq.node.Engine.Lookup(st.ctx, st.c, t, [][]any{state.key}, func(r dialect.Row) error {
+		err := st.s.m.node.Engine.Lookup(st.ctx, st.c, t, [][]any{state.key}, func(r dialect.Row) error {
 			state.was = cloneValues(r.Values)
 			state.values = state.was
 			return nil
@@ -244,7 +244,7 @@ func (st *settlement) write() error {
 			}
 		}
 		if len(touch) > 0 {
-			if err := st.s.m.seq.node.Engine.Touch(st.ctx, st.c, t, touch); err != nil {
+			if err := st.s.m.node.Engine.Touch(st.ctx, st.c, t, touch); err != nil {
 				return err
 			}
 		}
@@ -283,7 +283,7 @@ type tableWrite struct {
 
 func (st *settlement) apply(list []tableWrite) error {
 	for _, w := range list {
-		if err := st.s.m.seq.node.Engine.Apply(st.ctx, st.c, w.t, w.rows, dialect.Strict); err != nil {
+		if err := st.s.m.node.Engine.Apply(st.ctx, st.c, w.t, w.rows, dialect.Strict); err != nil {
 			return err
 		}
 	}
@@ -326,9 +326,9 @@ func (st *settlement) record() error {
 	}
 	t := st.cat.ByName[journal.TableName{Database: store.OwnDatabase, Table: "conflicts"}]
 	if t == nil || t.Refusal != "" {
-		return fmt.Errorf("ddb: node %s has no table of conflicts", st.s.m.seq.node.ID)
+		return fmt.Errorf("ddb: node %s has no table of conflicts", st.s.m.node.ID)
 	}
-	most := journal.MostValue(st.s.m.seq.node.Engine)
+	most := journal.MostValue(st.s.m.node.Engine)
 	rows := make([]dialect.Row, len(st.conflicts))
 	for i, c := range st.conflicts {
 		values, err := c.values(t, rand.Text(), time.Now().UnixNano(), most)
@@ -337,7 +337,7 @@ func (st *settlement) record() error {
 		}
 		rows[i] = dialect.Row{Key: journal.Pick(values, t.Key), Values: values}
 	}
-	return st.s.m.seq.node.Engine.Apply(st.ctx, st.c, t, rows, dialect.Strict)
+	return st.s.m.node.Engine.Apply(st.ctx, st.c, t, rows, dialect.Strict)
 }
 
 // errCommit: the rows of a settlement could be written, but it could not be made an entry or be committed.

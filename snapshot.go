@@ -34,18 +34,18 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 			return err
 		}
 		var err error
-		cat = m.seq.node.Tables.Load() // no schema statement runs between this and the objects
-		if rec, _, err = store.Value[schema.Record](ctx, m.seq.node, c, store.MetaSchema); err != nil {
+		cat = m.node.Tables.Load() // no schema statement runs between this and the objects
+		if rec, _, err = store.Value[schema.Record](ctx, m.node, c, store.MetaSchema); err != nil {
 			return err
 		}
 		head.Base = m.seq.state.Load().pos
 		if from != nil && f.resumable(ctx, from, rec, cat) {
 			head.Base, head.Resume = from.Base, true
-		} else if head.Objects, err = m.seq.node.Engine.Objects(ctx, c); err != nil {
+		} else if head.Objects, err = m.node.Engine.Objects(ctx, c); err != nil {
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
 		}
-		head.Objects, _ = schema.Shippable(m.seq.node, cat, head.Objects)
-		if e, ok := m.seq.node.Engine.(counters); ok && !head.Resume { // higher ones follow with the entries after base
+		head.Objects, _ = schema.Shippable(m.node, cat, head.Objects)
+		if e, ok := m.node.Engine.(counters); ok && !head.Resume { // higher ones follow with the entries after base
 			list, err := e.Counters(ctx, c)
 			if err != nil {
 				return fmt.Errorf("ddb: snapshot: %w", err)
@@ -72,7 +72,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 		head.File = true
 	}
 	if !head.File {
-		head.Total = estimateRows(ctx, m.seq.node, cat.Replicated())
+		head.Total = estimateRows(ctx, m.node, cat.Replicated())
 	}
 	if err := l.write(link.MsgSnapshot, &head); err != nil {
 		return 0, err
@@ -94,7 +94,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 	}
 	through := m.seq.state.Load().pos.LSN
 	// The copy is of one schema, which the record tells: ddb's own triggers count in the database's version.
-	now, _, err := store.Value[schema.Record](ctx, m.seq.node, m.seq.node.DB, store.MetaSchema)
+	now, _, err := store.Value[schema.Record](ctx, m.node, m.node.DB, store.MetaSchema)
 	if err != nil {
 		return 0, err
 	}
@@ -119,7 +119,7 @@ func (f *sender) sendTables(ctx context.Context, l *connection, cat *store.Catal
 	m := f.m
 	skip := from.Table != ""
 	for _, t := range cat.Replicated() {
-		name := m.seq.node.Name(t).String()
+		name := m.node.Name(t).String()
 		var after []any
 		if skip {
 			if name != from.Table {
@@ -141,13 +141,13 @@ func (f *sender) resumable(ctx context.Context, from *link.Cursor, rec schema.Re
 		return false
 	}
 	at := func(t *dialect.Table) bool {
-		return f.m.seq.node.Name(t).String() == from.Table && len(from.After) == len(t.Key)
+		return f.m.node.Name(t).String() == from.Table && len(from.After) == len(t.Key)
 	}
 	if from.Table != "" && !slices.ContainsFunc(cat.Replicated(), at) {
 		return false
 	}
 	if from.Base.LSN == 0 {
-		first, _, err := f.m.seq.node.Journal.Bounds(ctx)
+		first, _, err := f.m.node.Journal.Bounds(ctx)
 		return err == nil && first.LSN <= 1
 	}
 	stood, err := f.m.at(ctx, from.Base.LSN)
@@ -156,7 +156,7 @@ func (f *sender) resumable(ctx context.Context, from *link.Cursor, rec schema.Re
 
 // sendTable copies one table from behind the key.
 func (f *sender) sendTable(ctx context.Context, l *connection, t *dialect.Table, after []any) error {
-	chunk := newChunk(f.m.seq.node, t)
+	chunk := newChunk(f.m.node, t)
 	last := make([]any, len(t.Key)) // the key of the row read last
 	flush := func() error {
 		if chunk.Present == 0 {
@@ -174,7 +174,7 @@ func (f *sender) sendTable(ctx context.Context, l *connection, t *dialect.Table,
 		}
 		var err error
 		read := 0
-		more, err = f.m.seq.node.Engine.Scan(ctx, f.m.seq.node.DB, t, after, link.ChunkRows, func(values []any) error {
+		more, err = f.m.node.Engine.Scan(ctx, f.m.node.DB, t, after, link.ChunkRows, func(values []any) error {
 			chunk.Rows = wire.AppendRow(chunk.Rows, values)
 			chunk.Present++
 			for i, c := range t.Key {

@@ -81,7 +81,7 @@ func (p *pooledWrites) conn(ctx context.Context) (c write.Conn, release func() (
 	if c, err = p.m.writeConn(ctx); err != nil {
 		return c, nil, err
 	}
-	if release, err = p.c.killOn(ctx, p.m.seq.node.DB, c); err != nil {
+	if release, err = p.c.killOn(ctx, p.m.node.DB, c); err != nil {
 		return c, nil, errors.Join(err, c.Close())
 	}
 	return c, release, nil
@@ -492,5 +492,5 @@ func (m *master) writeConn(ctx context.Context) (write.Conn, error) {
 	if m.seq.sharesKeys() {
 		number = keys.FirstSnap - 1
 	}
-	return m.own.Conn(ctx, m.seq.node, number)
+	return m.own.Conn(ctx, m.node, number)
 }

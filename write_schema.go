@@ -36,7 +36,7 @@ func (t *poolTx) schema(ctx context.Context, query string, args []any) (sql.Resu
 		return nil, err
 	}
 	if info, err := sqlclass.ParseSchema(t.p.c.class, query); err == nil {
-		if err := m.seq.node.RefuseDatabase(info); err != nil {
+		if err := m.node.RefuseDatabase(info); err != nil {
 			return nil, err
 		}
 	}
