@@ -99,7 +99,7 @@ func Linked(c *Cluster) bool { return c.f.linked() }
 
 // LimitNumbers sets how many snaps a master has ranges of keys for.
 func LimitNumbers(ctx context.Context, c *Cluster, snaps int64) error {
-	return c.m.seq.exclusive(ctx, func(*sql.Conn) error {
+	return c.m.seq.do(ctx, func(*Turn) error {
 		c.m.registry.limit = keys.FirstSnap + snaps
 		return nil
 	})

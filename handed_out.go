@@ -10,21 +10,21 @@ import (
 )
 
 // addCounters adds the counters of tables, asked for after the snapshot of their rows was opened: none of these has a higher value.
-func (s *sequencer) addCounters(ctx context.Context, q dialect.Querier, b *journal.Entry, noted []*dialect.Table, x *extra) error {
-	e, ok := s.node.Engine.(keys.Counting)
+func (turn *Turn) addCounters(ctx context.Context, b *journal.Entry, noted []*dialect.Table, x *extra) error {
+	e, ok := turn.node.Engine.(keys.Counting)
 	if !ok {
 		return nil
 	}
 	tables := noted
 	all := x != nil && x.counters
 	if all {
-		tables = s.node.Tables.Load().Replicated()
+		tables = turn.node.Tables.Load().Replicated()
 	}
 	for _, t := range tables {
 		if !keys.Hidden(t) && !(all && keys.AutoIncrement(t) != "") {
 			continue
 		}
-		next, err := e.NextKey(ctx, q, t)
+		next, err := e.NextKey(ctx, turn.quick(), t)
 		if err != nil {
 			return fmt.Errorf("ddb: pass: read table %s: %w", t.Name, err)
 		}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"sync/atomic"
-
-	"github.com/ddb-project/ddb/dialect"
 )
 
 // ledger is what the sequencer knows of the batches of snaps. How far each snap's have come
@@ -18,30 +16,31 @@ type ledger struct {
 	// committing counts such transactions from the first of the two to the second: a snapshot that is opened meanwhile
 	// may see one that another, which counts as listed, did not.
 	committing atomic.Int64
-	// Owned by exclusive:
+}
+
+// listed is what a turn knows of the ledger.
+type listed struct {
 	before uint64            // commits before the pass's snapshot was opened
 	done   uint64            // commits that are listed
 	known  map[string]uint64 // the numbers that are listed; empty after a start, so that all are listed once
 }
 
 // unlisted reports whether received may have changed since the last entry.
-func (l *ledger) unlisted() bool {
-	return l.committing.Load() > 0 || l.commits.Load() != l.done
+func (turn *Turn) unlisted() bool {
+	l := &turn.s.ledger
+	return l.committing.Load() > 0 || l.commits.Load() != turn.listed.done
 }
 
-// look notes what a snapshot that is about to be opened will see.
-func (l *ledger) look() { l.before = l.commits.Load() }
-
 // list finds the numbers that the entry must list.
-func (s *sequencer) list(ctx context.Context, q dialect.Querier, res *passResult) error {
-	res.mark = s.ledger.before
-	if s.node.SingleWriter() {
-		res.mark = s.ledger.commits.Load()
+func (turn *Turn) list(ctx context.Context, res *passResult) error {
+	res.mark = turn.listed.before
+	if turn.node.SingleWriter() {
+		res.mark = turn.s.ledger.commits.Load()
 	}
-	if !s.ledger.unlisted() {
+	if !turn.unlisted() {
 		return nil
 	}
-	rows, err := q.QueryContext(ctx, "SELECT snap, number FROM "+s.node.Engine.Own("received"))
+	rows, err := turn.quick().QueryContext(ctx, "SELECT snap, number FROM "+turn.node.Engine.Own("received"))
 	if err != nil {
 		return fmt.Errorf("ddb: pass: read received batches: %w", err)
 	}
@@ -52,7 +51,7 @@ func (s *sequencer) list(ctx context.Context, q dialect.Querier, res *passResult
 		if err := rows.Scan(&id, &number); err != nil {
 			return fmt.Errorf("ddb: pass: read received batches: %w", err)
 		}
-		if s.ledger.known[id] < uint64(number) {
+		if turn.listed.known[id] < uint64(number) {
 			if res.batches == nil {
 				res.batches = make(map[string]uint64)
 			}
@@ -62,14 +61,14 @@ func (s *sequencer) list(ctx context.Context, q dialect.Querier, res *passResult
 	return rows.Err()
 }
 
-// listed notes that an entry is committed.
-func (s *sequencer) listed(r *passResult) {
-	s.ledger.done = max(s.ledger.done, r.mark)
+// noteListed notes that an entry is committed.
+func (turn *Turn) noteListed(r *passResult) {
+	turn.listed.done = max(turn.listed.done, r.mark)
 	if len(r.batches) > 0 {
-		if s.ledger.known == nil {
-			s.ledger.known = make(map[string]uint64)
+		if turn.listed.known == nil {
+			turn.listed.known = make(map[string]uint64)
 		}
-		maps.Copy(s.ledger.known, r.batches)
+		maps.Copy(turn.listed.known, r.batches)
 	}
 }
 
@@ -88,13 +87,13 @@ func (l *ledger) close() {
 }
 
 // relist makes the next entry list the numbers of these snaps again, or of all where none is named, for those who may not have heard
-// them. The caller is inside exclusive.
-func (l *ledger) relist(queues ...string) {
+// them.
+func (turn *Turn) relist(queues ...string) {
 	for _, id := range queues {
-		delete(l.known, id)
+		delete(turn.listed.known, id)
 	}
 	if len(queues) == 0 {
-		clear(l.known)
+		clear(turn.listed.known)
 	}
-	l.commits.Add(1)
+	turn.s.ledger.raise()
 }

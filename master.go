@@ -118,12 +118,13 @@ func (m *master) alone(ctx context.Context, f func(c *sql.Conn) error) error {
 // beforeCommit is the writer's hook: the entry is part of the transaction that it describes (W3).
 func (m *master) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position, error) {
 	covered := m.seq.written.Load()
-	res, err := m.seq.collectTx(ctx, c)
+	turn := m.seq.within(c)
+	res, err := turn.collectTx(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return func() Position {
-		m.seq.publish(res, covered)
+		turn.publish(res, covered)
 		return m.seq.state.Load().pos
 	}, nil
 }
@@ -164,11 +165,12 @@ func (m *master) reign(ctx context.Context) error {
 		return err
 	}
 	m.seq.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
-	return m.seq.exclusive(ctx, func(c *sql.Conn) error { return m.crown(ctx, c, known, Role(role)) })
+	return m.seq.do(ctx, func(turn *Turn) error { return m.crown(ctx, turn, known, Role(role)) })
 }
 
 // crown writes down who reigns, installs the capture and settles the schema.
-func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) error {
+func (m *master) crown(ctx context.Context, turn *Turn, known bool, was Role) error {
+	c := turn.conn
 	if was == Replica {
 		if err := m.makeDeferred(ctx, c); err != nil {
 			return err
@@ -199,10 +201,10 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 	if err := m.node.Engine.InstallCapture(ctx, c, st.Cat.Replicated(), dialect.Keys); err != nil {
 		return fmt.Errorf("ddb: node %s: install triggers: %w", m.node.ID, err)
 	}
-	if err := m.seq.installKeys(ctx, c, st.Cat.Replicated()); err != nil {
+	if err := turn.installKeys(ctx, st.Cat.Replicated()); err != nil {
 		return err
 	}
-	if err := m.seq.refuse(ctx, c, nil, st, nil); err != nil {
+	if err := turn.refuse(ctx, nil, st, nil); err != nil {
 		return err
 	}
 	rec, recorded, err := store.Value[schema.Record](ctx, m.node, c, store.MetaSchema)
@@ -222,7 +224,7 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 			}
 			// The first entry of a history, so that every position names one; the first of a
 			// reign, so that whoever has it follows no older master.
-			if done, err = m.seq.collect(ctx, c, &extra{first: m.seq.state.Load().pos.LSN == 0 || was == Replica}); err != nil {
+			if done, err = turn.collect(ctx, &extra{first: m.seq.state.Load().pos.LSN == 0 || was == Replica}); err != nil {
 				return err
 			}
 		}
@@ -233,11 +235,11 @@ func (m *master) crown(ctx context.Context, c *sql.Conn, known bool, was Role) e
 		return err
 	}
 	if !recorded {
-		m.seq.publish(done, 0)
+		turn.publish(done, 0)
 		return nil
 	}
 	if d := schema.Compare(rec, st, schema.Told{}); len(d.Statements)+len(d.Rebuild) > 0 {
-		return m.seq.reconcile(ctx, c)
+		return turn.reconcile(ctx)
 	}
 	return nil
 }
@@ -466,14 +468,15 @@ func (m *master) anyConnected() bool {
 // statements, before its commit; what it returns is called after.
 func (m *master) settleTx(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() Position, error) {
 	covered := m.seq.written.Load()
-	res, err := m.seq.settleSchema(ctx, c, statements, true)
+	turn := m.seq.within(c)
+	res, err := turn.settleSchema(ctx, statements, true)
 	if err != nil {
-		m.seq.unsettle()
+		turn.unsettle()
 		return nil, err
 	}
 	m.writer.ForgetStatements()
 	return func() Position {
-		m.seq.publish(res, covered)
+		turn.publish(res, covered)
 		return m.seq.state.Load().pos
 	}, nil
 }

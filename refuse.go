@@ -58,41 +58,41 @@ func refuseKeyless(ctx context.Context, n *store.Store, query string) error {
 
 // refuse undoes a statement that made a table which cannot be replicated, and no other table: only one that was not
 // there before is dropped. What was refused before may be changed as its owner likes.
-func (s *sequencer) refuse(ctx context.Context, c *sql.Conn, before *store.Catalogue, st *schema.State, statements []dialect.Statement) error {
+func (turn *Turn) refuse(ctx context.Context, before *store.Catalogue, st *schema.State, statements []dialect.Statement) error {
 	if len(statements) == 0 {
 		for _, t := range st.Cat.List {
 			if t.Refusal != "" {
-				s.node.Log.Warn("a table is not replicated", "table", s.node.Name(t), "reason", t.Refusal)
+				turn.node.Log.Warn("a table is not replicated", "table", turn.node.Name(t), "reason", t.Refusal)
 			}
 		}
 		return nil
 	}
-	same, err := sameName(ctx, s.node, c)
+	same, err := sameName(ctx, turn.node, turn.conn)
 	if err != nil {
 		return err
 	}
 	for i := range statements {
-		info, err := sqlclass.ParseSchema(store.ClassOf(s.node.Dialect.Name()), statements[i].SQL)
+		info, err := sqlclass.ParseSchema(store.ClassOf(turn.node.Dialect.Name()), statements[i].SQL)
 		if err != nil || info.Object != "TABLE" || info.Temporary || info.Verb == "DROP" {
 			continue
 		}
 		named := append([]sqlclass.Name{{Database: info.Database, Name: info.Name}}, info.More...)
 		if slices.ContainsFunc(named, func(n sqlclass.Name) bool {
-			t := s.named(before, statements[i].Database, n, same)
+			t := turn.s.named(before, statements[i].Database, n, same)
 			return t != nil && t.Refusal != ""
 		}) {
 			continue
 		}
 		for _, n := range named {
-			t := s.named(st.Cat, statements[i].Database, n, same)
+			t := turn.s.named(st.Cat, statements[i].Database, n, same)
 			if t == nil || t.Refusal == "" {
 				continue
 			}
 			refusal := fmt.Errorf("%w: table %s: %s", ErrNotReplicable, t.Name, t.Refusal)
 			switch {
-			case s.node.Engine.Transactional(): // it is rolled back
-			case info.Verb == "CREATE" && before.ByName[s.node.Name(t)] == nil:
-				refusal = errors.Join(refusal, dropNew(ctx, c, t, info))
+			case turn.node.Engine.Transactional(): // it is rolled back
+			case info.Verb == "CREATE" && before.ByName[turn.node.Name(t)] == nil:
+				refusal = errors.Join(refusal, dropNew(ctx, turn.conn, t, info))
 			default:
 				refusal = fmt.Errorf("%w; the statement has run, and until then the table is on the master only", refusal)
 			}

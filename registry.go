@@ -16,7 +16,7 @@ import (
 // the table followers, which is replicated: a replica that becomes the master knows who is missing,
 // and which keys each snap hands out.
 type registry struct {
-	// Owned by exclusive:
+	// Whoever has the turn:
 	known   map[string]registered
 	highest int64 // number that a snap has
 	limit   int64 // of numbers; it is not reached
@@ -101,7 +101,7 @@ func (f *sender) note(ctx context.Context, l *connection) error {
 // register notes a follower that is new, or that comes in another role, and returns its number.
 func (m *master) register(ctx context.Context, id string, role Role, proved bool) (number int64, err error) {
 	noted := true
-	err = m.seq.exclusive(ctx, func(c *sql.Conn) error {
+	err = m.seq.do(ctx, func(turn *Turn) error {
 		was, ok := m.registry.known[id]
 		is := registered{role: role, number: was.number}
 		number = is.number
@@ -114,7 +114,7 @@ func (m *master) register(ctx context.Context, id string, role Role, proved bool
 		}
 		var of string // who had the number before
 		if role == Snap && is.number == 0 {
-			if is.number, of, err = m.freeNumber(ctx, c); err != nil {
+			if is.number, of, err = m.freeNumber(ctx, turn); err != nil {
 				return err
 			}
 		}
@@ -126,7 +126,7 @@ func (m *master) register(ctx context.Context, id string, role Role, proved bool
 		if first {
 			m.seq.shared.Store(true)
 		}
-		if err := m.write(ctx, c, id, is, of, first); err != nil {
+		if err := m.write(ctx, turn, id, is, of, first); err != nil {
 			if first {
 				m.seq.shared.Store(false)
 			}
@@ -173,8 +173,7 @@ func (m *master) forgetStranger(f *sender) {
 // freeNumber returns a number for a new snap: one that no snap has had, as long as there is one, so that those of forgotten snaps
 // rest, and then the one that has rested longest, and whose it was. The new owner begins above all keys of it that stand in any
 // table. Those that stand only in conflicts which are not settled would meet its rows, so their number is not free.
-// The caller is inside exclusive.
-func (m *master) freeNumber(ctx context.Context, c *sql.Conn) (number int64, of string, err error) {
+func (m *master) freeNumber(ctx context.Context, turn *Turn) (number int64, of string, err error) {
 	reg := &m.registry
 	if number = max(reg.highest+1, keys.FirstSnap); number < reg.limit {
 		if float64(number) > keys.WarnAt*float64(reg.limit) {
@@ -182,7 +181,7 @@ func (m *master) freeNumber(ctx context.Context, c *sql.Conn) (number int64, of 
 		}
 		return number, "", nil
 	}
-	rows, err := c.QueryContext(ctx, "SELECT id, number FROM "+m.node.Engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
+	rows, err := turn.conn.QueryContext(ctx, "SELECT id, number FROM "+m.node.Engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
 		m.node.Engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
 	if err != nil {
 		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
@@ -211,8 +210,8 @@ func (m *master) isConnected(id string) bool {
 }
 
 // write stores a row of the registry, takes its number away from the forgotten snap of the id of, if there is one, and makes
-// tables hand out the master's own keys if the row is the first snap's. The caller is inside exclusive.
-func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered, of string, first bool) error {
+// tables hand out the master's own keys if the row is the first snap's.
+func (m *master) write(ctx context.Context, turn *Turn, id string, r registered, of string, first bool) error {
 	table := m.node.Engine.Own("followers")
 	store := func(c *sql.Conn) error {
 		var err error
@@ -234,9 +233,9 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 	}
 	var err error
 	if first && m.writer != nil {
-		err = m.shareKeys(ctx, c, store)
+		err = m.shareKeys(ctx, turn, store)
 	} else if m.writer != nil {
-		err = m.node.TxOn(ctx, c, dialect.Batch, func() error { return store(c) })
+		err = m.node.TxOn(ctx, turn.conn, dialect.Batch, func() error { return store(turn.conn) })
 	} else {
 		err = m.node.WithTx(ctx, dialect.Batch, store)
 	}
@@ -252,8 +251,9 @@ func (m *master) write(ctx context.Context, c *sql.Conn, id string, r registered
 }
 
 // shareKeys runs store in a transaction that also makes tables hand out the master's own keys. The triggers for that count in
-// the schema's version, and have been made by nobody else. The caller is inside exclusive.
-func (m *master) shareKeys(ctx context.Context, c *sql.Conn, store func(*sql.Conn) error) error {
+// the schema's version, and have been made by nobody else.
+func (m *master) shareKeys(ctx context.Context, turn *Turn, store func(*sql.Conn) error) error {
+	c := turn.conn
 	cat := *m.node.Tables.Load()
 	var before, after string
 	err := m.node.TxOn(ctx, c, dialect.Batch, func() (err error) {
@@ -263,14 +263,14 @@ func (m *master) shareKeys(ctx context.Context, c *sql.Conn, store func(*sql.Con
 		if err := store(c); err != nil {
 			return err
 		}
-		if err := m.seq.installKeys(ctx, c, cat.Replicated()); err != nil {
+		if err := turn.installKeys(ctx, cat.Replicated()); err != nil {
 			return err
 		}
 		after, err = m.node.Engine.Version(ctx, c)
 		return err
 	})
 	if err != nil || before != cat.Version {
-		m.seq.looked = time.Time{}
+		turn.lookSoon()
 		return err
 	}
 	cat.Version = after
@@ -299,8 +299,8 @@ func (m *master) forget(ctx context.Context, id string) error {
 	case f.connected():
 		return fmt.Errorf("%w: follower %q is connected; stop it first", ErrBusy, id)
 	}
-	err := m.seq.exclusive(ctx, func(c *sql.Conn) error {
-		return m.write(ctx, c, id, registered{number: m.registry.known[id].number}, "", false)
+	err := m.seq.do(ctx, func(turn *Turn) error {
+		return m.write(ctx, turn, id, registered{number: m.registry.known[id].number}, "", false)
 	})
 	if err != nil {
 		return err

@@ -35,16 +35,16 @@ func (m *master) runSchema(ctx context.Context, on *sql.Conn, query string, args
 }
 
 func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) error {
-	return m.seq.exclusive(ctx, func(c *sql.Conn) error {
-		if err := m.seq.lookAgainOn(ctx, c); err != nil {
+	return m.seq.do(ctx, func(turn *Turn) error {
+		if err := turn.lookAgain(ctx); err != nil {
 			return err
 		}
 		if m.writer != nil {
-			if err := schema.RefuseSettings(ctx, m.node, on, c, query); err != nil {
+			if err := schema.RefuseSettings(ctx, m.node, on, turn.conn, query); err != nil {
 				return err
 			}
 			m.writer.ForgetStatements()
-			return m.seq.changeSchema(ctx, c, c, false, dialect.Statement{SQL: query})
+			return turn.changeSchema(ctx, turn.conn, false, dialect.Statement{SQL: query})
 		}
 		if on == nil {
 			own, err := m.writeConn(ctx)
@@ -65,7 +65,7 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			if err != nil {
 				return err
 			}
-			return m.seq.changeSchema(ctx, c, on, hidden, s)
+			return turn.changeSchema(ctx, on, hidden, s)
 		})
 	})
 }

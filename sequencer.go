@@ -17,7 +17,7 @@ import (
 
 // sequencer turns noted keys into entries. Invariants:
 //
-//	S1  Passes are serial: whoever runs one is inside exclusive.
+//	S1  Passes are serial: whoever makes one has the turn, which there is once.
 //	S2  A pass reads notes and rows in one snapshot, and an entry holds exactly what it read.
 //	S3  The entry is in the journal no later than its notes are cleared (J2): by default
 //	    both are one transaction.
@@ -27,12 +27,8 @@ type sequencer struct {
 	cfg   sequencing
 	node  *store.Store
 	epoch uint64
-	// exclusive runs f alone, on the connection that passes use (S1).
+	// exclusive runs f alone, on the connection that passes use (S1); see do.
 	exclusive func(ctx context.Context, f func(c *sql.Conn) error) error
-	looked    time.Time  // when the schema version was last read; owned by exclusive
-	unsure    []Position // of entries that were made and may stand, though nobody was told; owned by exclusive
-	lockSeen  uint64     // of lockState.again, when the journal's end was last known to be ours; owned by exclusive
-	over      error      // why there is no pass any more, nil while there is; owned by exclusive
 
 	written atomic.Uint64 // writes whose entry is not made with them, counted after their commit
 	wake    chan struct{} // capacity 1: a wake-up is never waited for
@@ -41,6 +37,7 @@ type sequencer struct {
 	recent  journal.Recent
 	entries atomic.Uint64
 	ledger  ledger
+	turn    Turn
 	// shared is set when the first snap comes: from then on the keys that the master
 	// hands out are its own ones. Until then they are what they would be without ddb.
 	// A transaction of MariaDB's that is open at that moment may still hand out any key.
@@ -68,9 +65,41 @@ type sequenced struct {
 // newSequencer returns a sequencer that has yet to be told how it is alone, where history stands, and how often it works.
 func newSequencer(n *store.Store) *sequencer {
 	s := &sequencer{node: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	s.turn = Turn{s: s, node: n}
 	s.ledger.raise() // so that the first pass looks
 	return s
 }
+
+// Turn is the right to make entries, with the connection that they are made on. There is one, and whoever has it is alone with what it
+// holds. It ends with the function that was given it.
+type Turn struct {
+	s    *sequencer
+	node *store.Store
+	conn *sql.Conn
+
+	looked   time.Time  // when the schema version was last read
+	unsure   []Position // of entries that were made and may stand, though nobody was told
+	lockSeen uint64     // of store.Lock.Again, when the journal's end was last known to be ours
+	over     error      // why there is no pass any more, nil while there is
+	listed   listed
+}
+
+// do runs f when the turn is its (S1).
+func (s *sequencer) do(ctx context.Context, f func(*Turn) error) error {
+	return s.exclusive(ctx, func(c *sql.Conn) error { return f(s.within(c)) })
+}
+
+// within returns the turn to who has it without do: the writer's hooks, which run inside exclusive on its connection.
+func (s *sequencer) within(c *sql.Conn) *Turn {
+	s.turn.conn = c
+	return &s.turn
+}
+
+// quick is the turn's connection for statements that come again and again.
+func (turn *Turn) quick() dialect.Querier { return turn.node.Quick(turn.conn) }
+
+// lookSoon makes the next pass look for changed tables.
+func (turn *Turn) lookSoon() { turn.looked = time.Time{} }
 
 // wakeUp asks for a pass. It never blocks.
 func (s *sequencer) wakeUp() {
@@ -144,99 +173,99 @@ func (s *sequencer) fail(err error) {
 
 // pass makes the next entry if anything was noted.
 func (s *sequencer) pass(ctx context.Context) error {
-	return s.exclusive(ctx, func(c *sql.Conn) error {
-		if err := s.followSchema(ctx, c); err != nil {
+	return s.do(ctx, func(turn *Turn) error {
+		if err := turn.look(ctx); err != nil {
 			return err
 		}
-		return s.passOn(ctx, c)
+		return turn.pass(ctx)
 	})
 }
 
 // lookAgain is a pass that looks for changed tables too, however short ago that was done last.
 func (s *sequencer) lookAgain(ctx context.Context) error {
-	return s.exclusive(ctx, func(c *sql.Conn) error { return s.lookAgainOn(ctx, c) })
+	return s.do(ctx, func(turn *Turn) error { return turn.lookAgain(ctx) })
 }
 
-// lookAgainOn is lookAgain for a caller who is inside exclusive already.
-func (s *sequencer) lookAgainOn(ctx context.Context, c *sql.Conn) error {
-	s.looked = time.Time{}
-	if err := s.followSchema(ctx, c); err != nil {
+// lookAgain makes an entry of what was noted, and looks for changed tables before, however short ago that was done last.
+func (turn *Turn) lookAgain(ctx context.Context) error {
+	turn.lookSoon()
+	if err := turn.look(ctx); err != nil {
 		return err
 	}
-	return s.passOn(ctx, c)
+	return turn.pass(ctx)
 }
 
-// passOn is pass for a caller who is inside exclusive already.
-func (s *sequencer) passOn(ctx context.Context, c *sql.Conn) error {
-	if err := s.recall(ctx); err != nil {
+// pass makes the next entry if anything was noted.
+func (turn *Turn) pass(ctx context.Context) error {
+	if err := turn.recall(ctx); err != nil {
 		return err
 	}
-	before := s.written.Load()
-	if st := s.state.Load(); st.covered >= before && st.err == nil && !s.ledger.unlisted() {
+	before := turn.s.written.Load()
+	if st := turn.s.state.Load(); st.covered >= before && st.err == nil && !turn.unlisted() {
 		// Nothing is known to have been written: a glance is cheaper than a transaction.
-		noted, err := s.node.Engine.Noted(ctx, s.node.Quick(c), s.node.Tables.Load().Replicated())
+		noted, err := turn.node.Engine.Noted(ctx, turn.quick(), turn.node.Tables.Load().Replicated())
 		if err != nil {
 			return fmt.Errorf("ddb: pass: look for notes: %w", err)
 		}
 		if len(noted) == 0 {
 			return nil
 		}
-		before = s.written.Load()
+		before = turn.s.written.Load()
 	}
-	s.ledger.look()
+	turn.listed.before = turn.s.ledger.commits.Load()
 	var done *passResult
-	err := s.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
-		done, err = s.collectTx(ctx, c)
+	err := turn.node.TxOn(ctx, turn.conn, dialect.Pass, func() (err error) {
+		done, err = turn.collectTx(ctx)
 		return err
 	})
 	if err != nil {
-		s.looked = time.Time{} // a changed table is a likely cause
+		turn.lookSoon() // a changed table is a likely cause
 		return err
 	}
-	s.publish(done, before)
+	turn.publish(done, before)
 	return nil
 }
 
 // collectTx is collect for a transaction in which another client may have changed tables: where that is
 // part of what the transaction sees, it is part of the entry too.
-func (s *sequencer) collectTx(ctx context.Context, c *sql.Conn) (*passResult, error) {
-	if !s.node.Engine.Transactional() {
-		return s.collect(ctx, c, nil)
+func (turn *Turn) collectTx(ctx context.Context) (*passResult, error) {
+	if !turn.node.Engine.Transactional() {
+		return turn.collect(ctx, nil)
 	}
-	version, err := s.node.Engine.Version(ctx, s.node.Quick(c))
+	version, err := turn.node.Engine.Version(ctx, turn.quick())
 	if err != nil {
 		return nil, fmt.Errorf("ddb: pass: schema version: %w", err)
 	}
-	if version == s.node.Tables.Load().Version {
-		return s.collect(ctx, c, nil)
+	if version == turn.node.Tables.Load().Version {
+		return turn.collect(ctx, nil)
 	}
-	s.node.Log.Info("the schema has changed outside ddb; followers are brought level", "lsn", s.state.Load().pos.LSN)
-	res, err := s.settleSchema(ctx, c, nil, true)
+	turn.node.Log.Info("the schema has changed outside ddb; followers are brought level", "lsn", turn.s.state.Load().pos.LSN)
+	res, err := turn.settleSchema(ctx, nil, true)
 	if err != nil {
-		s.unsettle()
+		turn.unsettle()
 	}
 	return res, err
 }
 
-// followSchema notices what another client did to tables, now and then.
-func (s *sequencer) followSchema(ctx context.Context, c *sql.Conn) error {
-	if err := s.recall(ctx); err != nil {
+// look notices what another client did to tables, now and then.
+func (turn *Turn) look(ctx context.Context) error {
+	if err := turn.recall(ctx); err != nil {
 		return err // before anything is done to the triggers
 	}
 	now := time.Now()
-	if now.Sub(s.looked) < store.LookEvery {
+	if now.Sub(turn.looked) < store.LookEvery {
 		return nil
 	}
-	version, err := s.node.Engine.Version(ctx, c)
+	version, err := turn.node.Engine.Version(ctx, turn.conn)
 	if err != nil {
 		return fmt.Errorf("ddb: pass: schema version: %w", err)
 	}
-	if version != s.node.Tables.Load().Version {
-		if err := s.reconcile(ctx, c); err != nil {
+	if version != turn.node.Tables.Load().Version {
+		if err := turn.reconcile(ctx); err != nil {
 			return err
 		}
 	}
-	s.looked = now
+	turn.looked = now
 	return nil
 }
 
@@ -260,45 +289,45 @@ type extra struct {
 	counters bool             // those of all tables may have been set
 }
 
-// collect builds the next entry from the notes that q sees, appends it to the
-// journal and clears the notes, all in the transaction that q is in (S2, S3). The caller is inside exclusive.
-func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*passResult, error) {
-	if err := s.recall(ctx); err != nil {
+// collect builds the next entry from the notes that it sees, appends it to the
+// journal and clears the notes, all in the transaction that the turn's connection is in (S2, S3).
+func (turn *Turn) collect(ctx context.Context, x *extra) (*passResult, error) {
+	if err := turn.recall(ctx); err != nil {
 		return nil, err
 	}
-	q = s.node.Quick(q)
-	cat := s.node.Tables.Load()
-	last := s.state.Load().pos
+	q := turn.quick()
+	cat := turn.node.Tables.Load()
+	last := turn.s.state.Load().pos
 	res := &passResult{pos: last, at: time.Now()}
-	noted, err := s.node.Engine.Noted(ctx, q, cat.Replicated())
+	noted, err := turn.node.Engine.Noted(ctx, q, cat.Replicated())
 	if err != nil {
 		return nil, fmt.Errorf("ddb: pass: look for notes: %w", err)
 	}
 	var kept int
 	var external []Part
-	b := journal.Begin(s.node.Name, last, s.epoch, res.at, func(p Part) error {
+	b := journal.Begin(turn.node.Name, last, turn.s.epoch, res.at, func(p Part) error {
 		if p.Final {
-			s.mayStand(p.Position())
+			turn.mayStand(p.Position())
 		}
 		if kept += len(p.Payload); kept <= journal.MaxRecent {
 			res.parts = append(res.parts, p)
 		} else {
 			res.parts = nil
 		}
-		if j, ok := s.node.Journal.(journal.Transactional); ok {
+		if j, ok := turn.node.Journal.(journal.Transactional); ok {
 			return j.AppendIn(ctx, q, p)
 		}
 		external = append(external, p)
 		return nil
 	})
-	if err := s.list(ctx, q, res); err != nil {
+	if err := turn.list(ctx, res); err != nil {
 		return nil, err
 	}
 	b.Body.Batches = res.batches
-	if err := s.addExtra(ctx, q, b, x); err != nil {
+	if err := turn.addExtra(ctx, b, x); err != nil {
 		return nil, err
 	}
-	if err := s.addCounters(ctx, q, b, noted, x); err != nil {
+	if err := turn.addCounters(ctx, b, noted, x); err != nil {
 		return nil, err
 	}
 	for _, t := range noted {
@@ -306,11 +335,11 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 		if x != nil && slices.Contains(x.rebuild, t) {
 			emit = func(dialect.Row) error { return nil } // its rows are in the entry already
 		}
-		notes, err := s.node.Engine.Collect(ctx, q, t, emit)
+		notes, err := turn.node.Engine.Collect(ctx, q, t, emit)
 		if err != nil {
 			return nil, fmt.Errorf("ddb: pass: read table %s: %w", t.Name, err)
 		}
-		if err := s.node.Engine.Clear(ctx, q, notes); err != nil {
+		if err := turn.node.Engine.Clear(ctx, q, notes); err != nil {
 			return nil, fmt.Errorf("ddb: pass: clear notes of table %s: %w", t.Name, err)
 		}
 	}
@@ -321,7 +350,7 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 		return nil, err
 	}
 	if len(external) > 0 {
-		if err := s.node.Journal.Append(ctx, external...); err != nil {
+		if err := turn.node.Journal.Append(ctx, external...); err != nil {
 			return nil, err
 		}
 	}
@@ -333,55 +362,55 @@ func (s *sequencer) collect(ctx context.Context, q dialect.Querier, x *extra) (*
 const maxUnsure = 64
 
 // mayStand notes an entry whose transaction is about to be committed.
-func (s *sequencer) mayStand(pos Position) {
-	if len(s.unsure) == maxUnsure {
-		s.unsure = slices.Delete(s.unsure, 0, 1)
+func (turn *Turn) mayStand(pos Position) {
+	if len(turn.unsure) == maxUnsure {
+		turn.unsure = slices.Delete(turn.unsure, 0, 1)
 	}
-	s.unsure = append(s.unsure, pos)
+	turn.unsure = append(turn.unsure, pos)
 }
 
 // recall finds out what became of an entry whose transaction did not end well: a commit that
 // failed for its caller may have taken place all the same, and then its LSN is taken. An entry that is not ours is
 // another master's, which had the database while this one had lost its lock: this one is over (S5).
-func (s *sequencer) recall(ctx context.Context) error {
-	if s.over != nil {
-		return s.over
+func (turn *Turn) recall(ctx context.Context) error {
+	if turn.over != nil {
+		return turn.over
 	}
-	if err := s.node.HoldsLock(ctx); err != nil {
+	if err := turn.node.HoldsLock(ctx); err != nil {
 		return err
 	}
-	again := s.node.Lock.Again.Load()
-	if len(s.unsure) == 0 && again == s.lockSeen {
+	again := turn.node.Lock.Again.Load()
+	if len(turn.unsure) == 0 && again == turn.lockSeen {
 		return nil
 	}
-	_, last, err := s.node.Journal.Bounds(ctx)
+	_, last, err := turn.node.Journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
-	pos := s.state.Load().pos
+	pos := turn.s.state.Load().pos
 	switch {
-	case slices.Contains(s.unsure, last):
-		s.node.Log.Warn("an entry stands although its commit had failed", "lsn", last.LSN)
-		s.unsure = nil
-		s.recent.Add(nil, last)
-		s.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
-	case last.LSN > pos.LSN || again != s.lockSeen && last != pos:
-		s.over = fmt.Errorf("%w: node %s has made the entries up to %v, and the journal ends with %v by another hand; "+
-			"its writes are kept: close this node and open the one that is to be the master", ErrSecondMaster, s.node.ID, pos, last)
-		return s.over
+	case slices.Contains(turn.unsure, last):
+		turn.node.Log.Warn("an entry stands although its commit had failed", "lsn", last.LSN)
+		turn.unsure = nil
+		turn.s.recent.Add(nil, last)
+		turn.s.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
+	case last.LSN > pos.LSN || again != turn.lockSeen && last != pos:
+		turn.over = fmt.Errorf("%w: node %s has made the entries up to %v, and the journal ends with %v by another hand; "+
+			"its writes are kept: close this node and open the one that is to be the master", ErrSecondMaster, turn.node.ID, pos, last)
+		return turn.over
 	}
-	s.lockSeen = again
+	turn.lockSeen = again
 	return nil
 }
 
 // addExtra adds statements and whole tables.
-func (s *sequencer) addExtra(ctx context.Context, q dialect.Querier, b *journal.Entry, x *extra) error {
+func (turn *Turn) addExtra(ctx context.Context, b *journal.Entry, x *extra) error {
 	if x == nil {
 		return nil
 	}
 	b.Body.Schema, b.Body.Rebuild = x.schema, x.replaces
 	for _, t := range x.rebuild {
-		if err := s.addWhole(ctx, q, t, b); err != nil {
+		if err := turn.addWhole(ctx, t, b); err != nil {
 			return err
 		}
 	}
@@ -389,11 +418,11 @@ func (s *sequencer) addExtra(ctx context.Context, q dialect.Querier, b *journal.
 }
 
 // addWhole adds every row of the table.
-func (s *sequencer) addWhole(ctx context.Context, q dialect.Querier, t *dialect.Table, b *journal.Entry) error {
+func (turn *Turn) addWhole(ctx context.Context, t *dialect.Table, b *journal.Entry) error {
 	var after []any
 	for more := true; more; {
 		var err error
-		more, err = s.node.Engine.Scan(ctx, q, t, after, journal.ApplyRows, func(values []any) error {
+		more, err = turn.node.Engine.Scan(ctx, turn.quick(), t, after, journal.ApplyRows, func(values []any) error {
 			after = journal.Pick(values, t.Key)
 			return b.Add(t, dialect.Row{Key: after, Values: values})
 		})
@@ -406,14 +435,14 @@ func (s *sequencer) addWhole(ctx context.Context, q dialect.Querier, t *dialect.
 
 // publish tells everyone of an entry whose transaction has committed. covered is
 // the number of writes that were committed before its snapshot was opened.
-func (s *sequencer) publish(r *passResult, covered uint64) {
-	s.listed(r)
+func (turn *Turn) publish(r *passResult, covered uint64) {
+	turn.noteListed(r)
 	if r.any {
-		s.unsure = nil
-		s.recent.Add(r.parts, r.pos)
-		s.entries.Add(1)
+		turn.unsure = nil
+		turn.s.recent.Add(r.parts, r.pos)
+		turn.s.entries.Add(1)
 	}
-	s.state.Update(func(st sequenced) sequenced {
+	turn.s.state.Update(func(st sequenced) sequenced {
 		st.covered, st.err = max(st.covered, covered), nil
 		if r.any {
 			st.pos, st.at = r.pos, r.at
@@ -440,11 +469,11 @@ func (s *sequencer) covers(ctx context.Context, write uint64) (Position, error) 
 }
 
 // installKeys keeps the master's keys out of the ranges of the snaps.
-func (s *sequencer) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
-	if !s.sharesKeys() {
-		return keys.Install(ctx, s.node, q, nil, 0)
+func (turn *Turn) installKeys(ctx context.Context, tables []*dialect.Table) error {
+	if !turn.s.sharesKeys() {
+		return keys.Install(ctx, turn.node, turn.conn, nil, 0)
 	}
-	return keys.Install(ctx, s.node, q, tables, keys.FirstSnap-1)
+	return keys.Install(ctx, turn.node, turn.conn, tables, keys.FirstSnap-1)
 }
 
 // sharesKeys reports whether the master's handed-out keys must keep clear of those of snaps.

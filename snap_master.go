@@ -30,7 +30,8 @@ func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (l
 		return w, fmt.Errorf("%w: Options.Nodes of the master accepts none", ErrUnknownNode)
 	}
 	queue := link.QueueName(h.ID, h.Queue)
-	err := m.seq.exclusive(ctx, func(c *sql.Conn) (err error) {
+	err := m.seq.do(ctx, func(turn *Turn) (err error) {
+		c := turn.conn
 		w.Node = m.registry.known[h.ID].number
 		if w.Number, err = m.node.Received(ctx, c, queue); err != nil {
 			return err
@@ -49,8 +50,8 @@ func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (l
 
 // listAll makes the next entry list how far every snap's batches have come, for a follower that knows none of it.
 func (m *master) listAll(ctx context.Context) error {
-	return m.seq.exclusive(ctx, func(*sql.Conn) error {
-		m.seq.ledger.relist()
+	return m.seq.do(ctx, func(turn *Turn) error {
+		turn.relist()
 		return nil
 	})
 }
@@ -235,9 +236,9 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 		return nil
 	}
 	slices.Sort(relist)
-	return s.m.seq.exclusive(ctx, func(c *sql.Conn) error {
-		s.m.seq.ledger.relist(relist...)
-		return s.m.seq.passOn(ctx, c)
+	return s.m.seq.do(ctx, func(turn *Turn) error {
+		turn.relist(relist...)
+		return turn.pass(ctx)
 	})
 }
 
@@ -245,8 +246,8 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 // sent some again. If the transaction fails at its commit each half is tried by itself.
 func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []string, err error) {
 	if s.m.writer != nil {
-		err = s.m.writer.With(ctx, func(c *sql.Conn) (err error) {
-			repeated, err = s.tx(ctx, c, list)
+		err = s.m.seq.do(ctx, func(turn *Turn) (err error) {
+			repeated, err = s.tx(ctx, turn.conn, turn, list)
 			return err
 		})
 	} else {
@@ -255,7 +256,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 				return nil, err
 			}
 		}
-		if repeated, err = s.tx(ctx, s.conn, list); err != nil {
+		if repeated, err = s.tx(ctx, s.conn, nil, list); err != nil {
 			s.release()
 		}
 	}
@@ -267,7 +268,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 			}
 		}
 		return repeated, nil
-	case !s.m.seq.node.Refusable(err) || s.passing(err):
+	case !s.m.node.Refusable(err) || s.passing(err):
 		return nil, err
 	case len(list) == 1 && (list[0].refused || s.forced != nil):
 		// Even the refusal cannot be written. The snap keeps the batch; the others go on.
@@ -296,8 +297,9 @@ func (s *settler) release() {
 	}
 }
 
-// tx settles the batches in one transaction together with their numbers, so that each counts once.
-func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeated []string, err error) {
+// tx settles the batches in one transaction together with their numbers, so that each counts once. With the turn, which
+// who has a single writer has, the transaction makes the entry too.
+func (s *settler) tx(ctx context.Context, c *sql.Conn, turn *Turn, list []*arrived) (repeated []string, err error) {
 	var done *passResult
 	var covered uint64
 	committing, written := false, false
@@ -319,9 +321,9 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 		if err := errors.Join(s.m.node.SetReceived(ctx, c, through), s.m.setLast(ctx, c, fresh)); err != nil {
 			return err
 		}
-		if s.m.writer != nil {
+		if turn != nil {
 			s.m.seq.ledger.raise()
-			done, err = s.m.seq.collect(ctx, c, nil)
+			done, err = turn.collect(ctx, nil)
 			return err
 		}
 		s.m.seq.ledger.open()
@@ -337,8 +339,8 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, list []*arrived) (repeate
 	if err != nil {
 		return nil, err
 	}
-	if s.m.writer != nil {
-		s.m.seq.publish(done, covered)
+	if turn != nil {
+		turn.publish(done, covered)
 		return repeated, nil
 	}
 	s.m.seq.written.Add(1)

@@ -46,7 +46,7 @@ func (s *settler) try(ctx context.Context, c *sql.Conn, list []*arrived) error {
 	if forced == nil {
 		err := savepoint(ctx, c, "ddb_settle", func() error { return s.attempt(ctx, c, list, nil) })
 		switch {
-		case err == nil || !s.m.seq.node.Refusable(err):
+		case err == nil || !s.m.node.Refusable(err):
 			return err
 		case len(list) > 1:
 			if err := s.try(ctx, c, list[:len(list)/2]); err != nil {
@@ -266,7 +266,7 @@ func (st *settlement) write() error {
 			return st.apply(order) // the caller undoes it
 		}
 		err = savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply(order) })
-		if err == nil || !st.s.m.seq.node.Refusable(err) {
+		if err == nil || !st.s.m.node.Refusable(err) {
 			return err
 		}
 	}
@@ -304,7 +304,7 @@ func (st *settlement) rowByRow(list []tableWrite) error {
 		var last error
 		for _, w := range left {
 			err := savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply([]tableWrite{w}) })
-			if err != nil && !st.s.m.seq.node.Refusable(err) {
+			if err != nil && !st.s.m.node.Refusable(err) {
 				return err
 			}
 			if err != nil {
@@ -358,5 +358,5 @@ func (s *settler) passing(err error) bool {
 // aboutRows reports whether a database that judges some of a transaction only when that ends has found only then that rows are too large,
 // or break a constraint. One with many writers judges each row as it is written.
 func (s *settler) aboutRows(err error) bool {
-	return s.m.seq.node.SingleWriter() && s.m.seq.node.Fault(err).Is(dialect.TooLarge|dialect.Constraint)
+	return s.m.node.SingleWriter() && s.m.node.Fault(err).Is(dialect.TooLarge|dialect.Constraint)
 }

@@ -2,13 +2,11 @@ package ddb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/link"
@@ -27,10 +25,11 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 	var head link.SnapshotHead
 	var rec schema.Record
 	var cat *store.Catalogue
-	err := m.seq.exclusive(ctx, func(c *sql.Conn) error {
+	err := m.seq.do(ctx, func(turn *Turn) error {
+		c := turn.conn
 		// Make known what another client has just done to tables, or it would be sent twice.
-		m.seq.looked = time.Time{}
-		if err := m.seq.followSchema(ctx, c); err != nil {
+		turn.lookSoon()
+		if err := turn.look(ctx); err != nil {
 			return err
 		}
 		var err error
