@@ -1,4 +1,4 @@
-import { $, el, api, ask, fmt, session, toast } from './core.js';
+import { $, el, api, ask, fmt, session, toast, update } from './core.js';
 
 const SVG = 'http://www.w3.org/2000/svg';
 const svg = (tag, props = {}, ...children) => {
@@ -66,7 +66,7 @@ function table(list) {
   for (const n of list) {
     const kind = level(n), reads = (last().nodes[n.id] || { reads: 0 }).reads;
     const button = action(n, list);
-    const row = el('div', { class: 'n-row ' + kind, role: 'row', 'data-node': n.id, 'data-state': n.state },
+    const row = el('div', { class: 'n-row ' + kind, role: 'row', 'data-key': n.id, 'data-node': n.id, 'data-state': n.state },
       el('div', { class: 'id', role: 'cell' }, el('div', { class: 'name' }, n.id), el('div', { class: 'sub' }, n.role + (n.local ? ' · this node' : ''))),
       cell('State', '', el('span', { class: 'state ' + kind }, n.maintenance ? 'maintenance' : kind === 'away' ? 'offline' : n.state), el('div', { class: 'sub', 'data-since': n.since }, 'for ' + fmt.ago(n.since))),
       cell('Address', 'mono address', el('span', { title: n.address }, n.address || '–')),
@@ -78,8 +78,8 @@ function table(list) {
     if (n.reason && kind !== 'ok') row.append(el('div', { class: 'reason' }, n.reason));
     rows.push(row);
   }
-  $('nodes').replaceChildren(...rows);
-  if (held) { const b = $('nodes').querySelector('[data-node="' + CSS.escape(held) + '"] button'); if (b) b.focus(); }
+  update($('nodes'), ...rows);
+  if (held) { const b = $('nodes').querySelector('[data-node="' + CSS.escape(held) + '"] button'); if (b && b !== document.activeElement) b.focus(); }
 }
 function rates() {
   for (const e of document.querySelectorAll('[data-reads]')) e.textContent = fmt.rate((last().nodes[e.dataset.reads] || { reads: 0 }).reads);
@@ -89,11 +89,15 @@ function rates() {
 // replicas get reads that can be sent elsewhere.
 function action(n, list) {
   if (n.role === 'master' || session.access !== 'admin') return '';
-  const small = (props, text) => el('button', { class: 'small', ...props }, text);
-  if (gone(n) && list.some(m => m.local && m.role === 'master')) return small({ 'data-forget': n.id, title: 'Take it off the list: it will not come back', onclick: () => forget(n) }, 'Forget');
+  const small = (props, text) => el('button', { class: 'small', 'data-key': text, ...props }, text); // one that means something else is another
+  if (gone(n) && list.some(m => m.local && m.role === 'master')) return small({ 'data-forget': n.id, title: 'Take it off the list: it will not come back' }, 'Forget');
   if (n.role !== 'replica' || gone(n) && !n.maintenance) return '';
-  return small({ 'data-maintain': n.id, title: n.maintenance ? 'Send reads to it again' : 'Send it no reads', onclick: () => maintain(n) }, n.maintenance ? 'Let in' : 'Take out');
+  return small({ 'data-maintain': n.id, title: n.maintenance ? 'Send reads to it again' : 'Send it no reads' }, n.maintenance ? 'Let in' : 'Take out');
 }
+$('nodes').addEventListener('click', e => {
+  const pressed = e.target.closest('button')?.dataset, n = pressed && nodes().find(n => n.id === (pressed.forget || pressed.maintain));
+  if (n) (pressed.forget ? forget : maintain)(n);
+});
 async function forget(n) {
   const pending = n.role === 'snap' ? ' What it has not handed over yet counts if it comes back.' : '';
   if (!await ask('Forget ' + n.id + '?', 'It is taken off the list of nodes. If it comes back, it is let in as before.' + pending, '', 'Forget it')) return;

@@ -13,6 +13,26 @@ export function el(tag, props = {}, ...children) {
   return e;
 }
 
+// update makes the children of a box what they are to be, and keeps on the screen those that stay: what is pressed, focused or
+// selected is not drawn anew. Children with a data-key are known by it, others by their place. Who stays keeps the listeners that
+// it had: they must not depend on anything but its key.
+export function update(box, ...children) {
+  const key = e => e.dataset && e.dataset.key, old = [...box.childNodes], known = new Map(old.filter(key).map(e => [key(e), e]));
+  const kept = children.map((c, i) => {
+    const o = key(c) ? known.get(key(c)) : old[i];
+    if (!o || o.nodeName !== c.nodeName || key(o) !== key(c)) return c;
+    known.delete(key(c)); // a second one with this key is another
+    if (o.isEqualNode(c)) return o;
+    if (o.nodeType === Node.TEXT_NODE) { o.data = c.data; return o; }
+    for (const a of [...o.attributes]) if (!c.hasAttribute(a.name)) o.removeAttribute(a.name);
+    for (const a of c.attributes) if (o.getAttribute(a.name) !== a.value) o.setAttribute(a.name, a.value);
+    update(o, ...c.childNodes);
+    return o;
+  });
+  for (const o of old) if (!kept.includes(o)) o.remove();
+  kept.forEach((c, i) => { if (box.childNodes[i] !== c) box.insertBefore(c, box.childNodes[i] || null); });
+}
+
 export class APIError extends Error {
   constructor(status, body) { super(body.error || 'the answer has the status ' + status); this.status = status; this.body = body; }
 }

@@ -1,4 +1,4 @@
-import { $, el, api, ask, fmt, parse, session, tabs, toast, Big } from './core.js';
+import { $, el, api, ask, fmt, parse, session, tabs, toast, update, Big } from './core.js';
 import { grid, hex } from './table.js';
 
 const size = 200;
@@ -61,7 +61,7 @@ const table = (heads, body) => el('table', { class: 'list' }, el('thead', {}, el
 async function loadJournal() {
   try {
     const list = (await api('journal?n=200')).entries;
-    $('journal').replaceChildren(list.length ? panel(table([['LSN', 'num'], ['Time'], ['What changed'], ['From'], ['Size', 'num']], list.map(e => el('tr', {}, el('td', { class: 'num mono' }, fmt.count(e.lsn)), el('td', { class: 'nowrap muted' }, fmt.time(e.at)), el('td', {}, ...what(e)), el('td', { class: 'nowrap' }, from(e)), el('td', { class: 'num muted' }, fmt.bytes(e.bytes))))))
+    update($('journal'), list.length ? panel(table([['LSN', 'num'], ['Time'], ['What changed'], ['From'], ['Size', 'num']], list.map(e => el('tr', { 'data-key': e.lsn }, el('td', { class: 'num mono' }, fmt.count(e.lsn)), el('td', { class: 'nowrap muted' }, fmt.time(e.at)), el('td', {}, ...what(e)), el('td', { class: 'nowrap' }, from(e)), el('td', { class: 'num muted' }, fmt.bytes(e.bytes))))))
       : el('div', { class: 'empty' }, 'The journal is empty'));
   } catch (e) { $('journal').replaceChildren(el('div', { class: 'empty error' }, e.message)); }
 }
@@ -76,15 +76,12 @@ function what(e) {
 }
 const from = e => e.batches && Object.keys(e.batches).length ? Object.entries(e.batches).map(([id, n]) => `${id} #${n}`).join(', ') : 'master';
 
-let listed = '';
 async function loadConflicts() {
   try {
-    const list = (await api('conflicts')).conflicts, ids = list.map(c => c.id).join();
+    const list = (await api('conflicts')).conflicts;
     $('open-conflicts').hidden = !list.length; $('open-conflicts').textContent = String(list.length);
-    if (ids && ids === listed) return; // what is on the screen keeps its place and focus
-    listed = ids;
-    $('conflicts').replaceChildren(...(list.length ? list.map(conflict) : [el('div', { class: 'empty' }, 'No conflicts. What a snap wrote and another write overruled is kept here.')]));
-  } catch (e) { listed = ''; $('conflicts').replaceChildren(el('div', { class: 'empty' }, e.message)); }
+    update($('conflicts'), ...(list.length ? list.map(conflict) : [el('div', { class: 'empty' }, 'No conflicts. What a snap wrote and another write overruled is kept here.')]));
+  } catch (e) { $('conflicts').replaceChildren(el('div', { class: 'empty' }, e.message)); }
 }
 const row = text => { try { return text ? parse(text) : null; } catch { return { row: text }; } };
 const cell = v => v === undefined ? '' : v === null ? 'NULL' : v instanceof Big ? v.text : typeof v !== 'object' ? String(v)
@@ -104,14 +101,14 @@ function conflict(c) {
   };
   const key = Object.entries(row(c.key) || {}).map(([n, v]) => n + ' ' + cell(v)).join(', ');
   const may = c.state === 'open' && session.access !== 'read';
-  return el('div', { class: 'panel conflict', 'data-conflict': c.id }, el('div', { class: 'row' }, el('strong', {}, (c.database ? c.database + '.' : '') + c.table), el('span', { class: 'tag' }, key), el('span', { class: 'pill ' + (c.state === 'open' ? 'warn' : '') }, c.state === 'open' ? 'outcome: ' + c.outcome : c.state), el('span', { class: 'muted why' }, `${c.reason} · ${c.policy} · batch ${c.batch} · ${new Date(c.at).toLocaleString('en-GB')}`),
+  return el('div', { class: 'panel conflict', 'data-key': c.id, 'data-conflict': c.id }, el('div', { class: 'row' }, el('strong', {}, (c.database ? c.database + '.' : '') + c.table), el('span', { class: 'tag' }, key), el('span', { class: 'pill ' + (c.state === 'open' ? 'warn' : '') }, c.state === 'open' ? 'outcome: ' + c.outcome : c.state), el('span', { class: 'muted why' }, `${c.reason} · ${c.policy} · batch ${c.batch} · ${new Date(c.at).toLocaleString('en-GB')}`),
     el('span', { class: 'row buttons' }, may ? el('button', { class: 'small act', 'data-action': 'retry', title: 'Write what lost once more', onclick: () => settle('retry') }, 'Retry') : null, may ? el('button', { class: 'small', 'data-action': 'dismiss', title: 'Leave it as it is', onclick: () => settle('dismiss') }, 'Dismiss') : null)), el('div', { class: 'sides' }, ...parts));
 }
 
 async function loadStatements() {
   try {
     const list = (await api('log')).statements;
-    $('statements').replaceChildren(list.length ? panel(table([['Time'], ['Caller', 'hide-s'], ['Statement'], ['Node'], ['Rows', 'num'], ['Took', 'num']], list.map(s => el('tr', {}, el('td', { class: 'nowrap muted' }, fmt.time(s.at)), el('td', { class: 'nowrap hide-s' }, s.caller), el('td', { class: 'mono' }, s.sql, s.error ? el('div', { class: 'error' }, s.error) : null), el('td', { class: 'nowrap' }, s.node), el('td', { class: 'num' }, fmt.count(s.rows)), el('td', { class: 'num' }, fmt.ms(s.elapsedMs))))))
+    update($('statements'), list.length ? panel(table([['Time'], ['Caller', 'hide-s'], ['Statement'], ['Node'], ['Rows', 'num'], ['Took', 'num']], list.map(s => el('tr', { 'data-key': s.at }, el('td', { class: 'nowrap muted' }, fmt.time(s.at)), el('td', { class: 'nowrap hide-s' }, s.caller), el('td', { class: 'mono' }, s.sql, s.error ? el('div', { class: 'error' }, s.error) : null), el('td', { class: 'nowrap' }, s.node), el('td', { class: 'num' }, fmt.count(s.rows)), el('td', { class: 'num' }, fmt.ms(s.elapsedMs))))))
       : el('div', { class: 'empty' }, 'No statement has been run through this console yet'));
   } catch (e) { $('statements').replaceChildren(el('div', { class: 'empty error' }, e.message)); }
 }

@@ -76,8 +76,8 @@ func TestConflictPage(t *testing.T) {
 
 		click := func(id int, action string) {
 			t.Helper()
-			require.True(t, eval[bool](t, ctx, fmt.Sprintf(`(() => { const c = [...document.querySelectorAll('#conflicts .conflict')].find(c => c.querySelector('.tag').textContent.includes('%d')); c.querySelector('[data-action=%s]').id = 'now'; return true })()`, id, action)))
-			do(t, ctx, chromedp.Click("#now"))
+			conflict := eval[string](t, ctx, fmt.Sprintf(`[...document.querySelectorAll('#conflicts .conflict')].find(c => c.querySelector('.tag').textContent.includes('%d')).dataset.conflict`, id))
+			do(t, ctx, chromedp.Click(fmt.Sprintf(`[data-conflict="%s"] [data-action="%s"]`, conflict, action)))
 		}
 		left := `document.querySelectorAll('#conflicts .conflict').length === %d && document.getElementById('open-conflicts').textContent === '%[1]d'`
 		click(1, "retry")

@@ -60,8 +60,13 @@ func TestPage(t *testing.T) {
 		h.follow(ddb.Replica, "r2", r2db)
 		until(t, ctx, `document.querySelector('[data-node="r2"]')?.dataset.state === 'active' && document.querySelector('[data-link="r2"]').dataset.broken === 'false'`)
 
-		// Maintenance: no reads are sent to the node.
-		do(t, ctx, chromedp.Click(`[data-maintain="r1"]`))
+		// Maintenance: no reads are sent to the node. The button takes the press though the table is drawn anew meanwhile.
+		press(t, ctx, `[data-maintain="r1"]`, func() {
+			const lsn = `document.querySelector('[data-node="r1"] [data-label="LSN"]').textContent`
+			before := eval[string](t, ctx, lsn)
+			h.Exec("UPDATE customers SET city = 'Bath' WHERE id = 1")
+			until(t, ctx, lsn+` !== '`+before+`'`)
+		})
 		until(t, ctx, `document.querySelector('[data-node="r1"] .state').textContent === 'maintenance'`)
 		do(t, ctx, chromedp.Click(`[data-maintain="r1"]`))
 		until(t, ctx, `document.querySelector('[data-node="r1"] .state').textContent === 'active'`)
@@ -124,6 +129,21 @@ func TestPage(t *testing.T) {
 		testManyRows(t, ctx, h)
 		testKeys(t, ctx)
 	})
+}
+
+// press holds the mouse's button down on an element while f runs.
+func press(t *testing.T, ctx context.Context, element string, f func()) {
+	t.Helper()
+	at := eval[struct{ X, Y float64 }](t, ctx, `(() => { const r = document.querySelector('`+element+`').getBoundingClientRect(); return {x: r.x + r.width / 2, y: r.y + r.height / 2} })()`)
+	mouse := func(kind input.DispatchMouseEventType) chromedp.Action[chromedp.Void] {
+		return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+			_, err := cdp.Call(ctx, t, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: kind, X: at.X, Y: at.Y, Button: input.MouseButtonLeft, ClickCount: 1})
+			return err
+		})
+	}
+	do(t, ctx, mouse(chromedp.MousePressed))
+	f()
+	do(t, ctx, mouse(chromedp.MouseReleased))
 }
 
 // testHistory brings older statements back, by the list, the buttons and the keyboard.
