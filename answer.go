@@ -53,7 +53,7 @@ func (c *Cluster) limitAnswer(ctx context.Context) (context.Context, answerLimit
 	}
 	l := answerLimit{max: n}
 	l.ctx, l.stop = memory.Watch(ctx, maxGrowth)
-	if c.class == sqlclass.SQLite {
+	if c.texts.class == sqlclass.SQLite {
 		l.fault = c.fault
 	}
 	return l.ctx, l
@@ -129,7 +129,7 @@ func (c *Cluster) guards(ctx context.Context) bool { return c.kills(ctx, nil) ||
 func (c *Cluster) guardOn(ctx context.Context, db *sql.DB, conn *sql.Conn, query string) (release func() (killed bool), err error) {
 	killed, err := c.killOn(ctx, db, conn)
 	n := maxBytesOf(ctx)
-	if err != nil || n <= 0 || c.class != sqlclass.SQLite {
+	if err != nil || n <= 0 || c.texts.class != sqlclass.SQLite {
 		return killed, err
 	}
 	restore := sqlite.LimitValues(conn, query, n)

@@ -3,52 +3,29 @@ package ddb
 import (
 	"context"
 	"time"
+
+	"github.com/ddb-project/ddb/health"
 )
 
-// Consistency says how fresh a read must be.
-type Consistency int
+// Consistency says how fresh a read must be. See [health.Consistency].
+type Consistency = health.Consistency
 
+// How fresh reads may be asked for to be.
 const (
 	// Session reads see every write made earlier through the same Cluster. The default.
-	Session Consistency = iota
+	Session = health.Session
 	// Eventual reads may show any state that the master had within Options.MaxLag; on a replica that has lost its
 	// master, the last one that it has, however old.
-	Eventual
+	Eventual = health.Eventual
 	// Strong reads see every write that has returned anywhere: they go to the master.
-	Strong
+	Strong = health.Strong
 )
-
-// String returns the name in lower case.
-func (c Consistency) String() string {
-	switch c {
-	case Eventual:
-		return "eventual"
-	case Strong:
-		return "strong"
-	}
-	return "session"
-}
-
-// readRule is what a caller asked for through the context.
-type readRule struct {
-	consistency Consistency
-	set         bool
-	maxAge      time.Duration // bounded staleness; 0 for none
-	node        string        // the node that must answer; "" for any
-}
-
-type readRuleKey struct{}
-
-func ruleOf(ctx context.Context) readRule {
-	r, _ := ctx.Value(readRuleKey{}).(readRule)
-	return r
-}
 
 // WithConsistency returns a context whose reads are as fresh as c says.
 func WithConsistency(ctx context.Context, c Consistency) context.Context {
 	r := ruleOf(ctx)
 	r.consistency, r.set, r.maxAge = c, true, 0
-	return context.WithValue(ctx, readRuleKey{}, r)
+	return withRule(ctx, r)
 }
 
 // WithMaxStaleness returns a context whose reads show a state that the master had at most
@@ -59,7 +36,7 @@ func WithMaxStaleness(ctx context.Context, d time.Duration) context.Context {
 	}
 	r := ruleOf(ctx)
 	r.consistency, r.set, r.maxAge = Eventual, true, d
-	return context.WithValue(ctx, readRuleKey{}, r)
+	return withRule(ctx, r)
 }
 
 // WithNode returns a context whose reads are answered by the named node or fail, for
@@ -67,5 +44,5 @@ func WithMaxStaleness(ctx context.Context, d time.Duration) context.Context {
 func WithNode(ctx context.Context, id string) context.Context {
 	r := ruleOf(ctx)
 	r.node = id
-	return context.WithValue(ctx, readRuleKey{}, r)
+	return withRule(ctx, r)
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -34,11 +33,10 @@ type Cluster struct {
 	own     health.Self  // what Options.HealthChecker says
 	m       *master
 	f       *follower
-	class   sqlclass.Dialect
 	dialect dialect.Dialect // nil in a Cluster made by Wrap, if none knows the driver
-	kinds   classified
+	texts   *texts
+	route   *router
 	writes  writePath
-	session session
 	sqlDB   *sql.DB // the routing driver
 	streams *sql.DB // the same for what followers forward, whatever limits the program gives to DB
 	self    *member
@@ -47,13 +45,13 @@ type Cluster struct {
 	open    *openTxs
 	writesN atomic.Uint64
 
-	view   atomic.Pointer[view]
 	nudge  chan struct{} // capacity 1: asks for a new view
 	stop   context.CancelFunc
 	tasks  sync.WaitGroup
 	mu     sync.Mutex // guards what follows
 	remote map[string]*member
-	told   map[string]State // states last told to notices
+	served map[string]*sender // what serves those of remote that are followers
+	told   map[string]State   // states last told to notices
 	health watch.Value[[]NodeStatus]
 	// notices is how OnHealth is told
 	notices *notices
@@ -91,11 +89,10 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newCluster(o, n.Log)
+	c := newCluster(o, n.Log, n.Dialect, newTexts(store.ClassOf(n.Dialect.Name()), n, o.Databases, settleStatement(n.Engine.Own("conflicts"))))
 	c.access.Store(o.access())
 	warnAccess(n.Log, o, c.access.Load())
-	c.node, c.dialect, c.class = n, n.Dialect, store.ClassOf(n.Dialect.Name())
-	c.knowOwn()
+	c.node = n
 	if o.Role == Master {
 		err = c.openMaster(ctx)
 	} else {
@@ -108,6 +105,14 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	return c, nil
 }
 
+// fault says what an error of a node's database means; 0 in a Cluster made by Wrap on databases that no dialect knows.
+func (c *Cluster) fault(err error) dialect.Fault {
+	if c.dialect == nil {
+		return 0
+	}
+	return c.dialect.Fault(err)
+}
+
 // given refuses a database that is none.
 func given(db *sql.DB, by string) error {
 	if db == nil {
@@ -116,11 +121,11 @@ func given(db *sql.DB, by string) error {
 	return nil
 }
 
-func newCluster(o Options, log hclog.Logger) *Cluster {
-	c := &Cluster{opts: o, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
-	c.kinds.seed = maphash.MakeSeed()
+// newCluster returns a Cluster without nodes; d is nil where no dialect knows the databases.
+func newCluster(o Options, log hclog.Logger, d dialect.Dialect, texts *texts) *Cluster {
+	c := &Cluster{opts: o, dialect: d, texts: texts, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), served: make(map[string]*sender), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
+	c.route = newRouter(routeConfig{Consistency: o.Consistency, Floor: o.Floor, PreferLocal: *o.PreferLocal, Picker: o.Picker, Fault: c.fault, Log: log, Refresh: c.refresh}, texts)
 	c.sqlDB, c.streams = sql.OpenDB(routed{c: c}), sql.OpenDB(routed{c: c, streams: true})
-	c.view.Store(&view{})
 	return c
 }
 
@@ -176,6 +181,10 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		return err
 	}
 	c.m = m
+	c.route.session.covered = func() (uint64, LSN) {
+		st := m.seq.state.Load()
+		return st.covered, st.pos.LSN
+	}
 	st := func() NodeStatus { return m.nodes()[0] }
 	c.self = &member{id: c.opts.ID, db: c.node.DB, local: true, master: true, status: st,
 		lsn: func() LSN { return m.seq.state.Load().pos.LSN }, lag: func() time.Duration { return 0 }}
@@ -185,7 +194,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 	}
 	c.writes = &groupedWrites{c: c, w: m.writer, change: c.changeSchema, settle: m.settleTx,
 		wrote: func(ctx context.Context, pos Position) error {
-			c.session.sees(uint64(pos.LSN))
+			c.route.session.sees(uint64(pos.LSN))
 			if c.opts.WaitReplicas == 0 {
 				return nil
 			}
@@ -195,7 +204,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		return c.opts.WaitReplicas == 0 && !m.seq.sharesKeys() && m.seq.state.Load().err == nil
 	}
 	m.writer.Hooks.Wrote = func() {
-		c.session.wrote(m.seq.written.Add(1))
+		c.route.session.wrote(m.seq.written.Add(1))
 		m.seq.wakeUp()
 	}
 	return nil
@@ -221,7 +230,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 			return nil, fmt.Errorf("%w: the link from node %s to %s is lost: %w", ErrNoMaster, c.opts.ID, c.opts.Master, err)
 		}
 		return conn, nil
-	}, remote.Options{Header: passGuards, OnToken: c.session.sees}))
+	}, remote.Options{Header: passGuards, OnToken: c.route.session.sees}))
 	if c.opts.Role == Snap {
 		if err := c.openSnap(ctx); err != nil {
 			c.toMain.Close()
@@ -244,7 +253,7 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, rol
 			return WithConsistency(ctx, Strong), nil
 		},
 		After: func() uint64 {
-			if w := c.session.write.Load(); w > c.session.settled.Load() {
+			if w, ok := c.route.session.unsettled(); ok {
 				limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)
 				defer cancel()
 				pos, err := c.m.seq.covers(limit, w)
@@ -252,9 +261,9 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, rol
 					// The pass under way may have missed the write; the one after it cannot.
 					return uint64(pos.LSN) + 2
 				}
-				c.session.sees(uint64(pos.LSN))
+				c.route.session.sees(uint64(pos.LSN))
 			}
-			return c.session.lsn.Load()
+			return c.route.session.seen()
 		},
 	})
 	c.log.Trace("a follower's SQL stream has ended", "error", err)
@@ -266,7 +275,7 @@ func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
 		if !c.f.whole() {
 			return fmt.Errorf("%w to reads while it takes in whole tables: node %s", ErrClosed, c.opts.ID) // to be tried elsewhere
 		}
-		if !c.isRead(query) {
+		if !c.texts.isRead(query) {
 			return fmt.Errorf("%w: node %s answers reads only", ErrReadOnly, c.opts.ID)
 		}
 		return nil
@@ -299,7 +308,7 @@ func (c *Cluster) rebuild() {
 			v.alone = m
 		}
 	}
-	c.view.Store(v)
+	c.route.view.Store(v)
 	c.tell(statuses)
 }
 
@@ -329,8 +338,9 @@ func (c *Cluster) followerMembers() []*member {
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
 	for id, r := range c.remote {
-		if c.m.followers[id] != r.sender { // it was forgotten; should it come back, another sender serves it
+		if c.m.followers[id] != c.served[id] { // it was forgotten; should it come back, another sender serves it
 			delete(c.remote, id)
+			delete(c.served, id)
 			r.db.Close()
 		}
 	}
@@ -338,9 +348,9 @@ func (c *Cluster) followerMembers() []*member {
 	for id, f := range c.m.followers {
 		r := c.remote[id]
 		if r == nil {
-			r = &member{id: id, sender: f, status: f.snapshot, lag: f.lag, lsn: func() LSN { return LSN(f.acked.Load()) }}
+			r = &member{id: id, status: f.snapshot, lag: f.lag, lsn: func() LSN { return LSN(f.acked.Load()) }}
 			r.db = sql.OpenDB(remote.NewConnector(f.dialSQL, remote.Options{Header: passGuards}))
-			c.remote[id] = r
+			c.remote[id], c.served[id] = r, f
 		}
 		f.mu.Lock()
 		f.hold = r.hold.Load()

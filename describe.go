@@ -10,7 +10,7 @@ import (
 )
 
 // Dialect returns the name of the kind of database: "sqlite" or "mysql" for those that ddb brings.
-func (c *Cluster) Dialect() string { return c.class.String() }
+func (c *Cluster) Dialect() string { return c.texts.class.String() }
 
 // Objects lists the statements that make this node's whole schema in an empty database, in an
 // order in which they can run, without anything of ddb's.
@@ -37,19 +37,10 @@ func (c *Cluster) PingLocal(ctx context.Context) error {
 	return wrapError("ping", c.node.DB.PingContext(ctx))
 }
 
-type answerKey struct{}
-
 // WithAnswer returns a context whose reads store the id of the node that answered in node, for
 // diagnosis. One context serves one read at a time.
 func WithAnswer(ctx context.Context, node *string) context.Context {
-	return context.WithValue(ctx, answerKey{}, node)
-}
-
-// answered notes which node answers a read, for those who asked.
-func answered(ctx context.Context, id string) {
-	if node, ok := ctx.Value(answerKey{}).(*string); ok {
-		*node = id
-	}
+	return withAnswer(ctx, node)
 }
 
 // WithSurroundings returns a context whose schema statements run in the surroundings that s

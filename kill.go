@@ -47,12 +47,12 @@ func (c *Cluster) killOn(ctx context.Context, db *sql.DB, q dialect.Querier) (re
 // kills reports whether a statement on db is to be killed from here. A remote node does so by itself.
 func (c *Cluster) kills(ctx context.Context, db *sql.DB) bool {
 	remote := db != nil && db == c.toMain
-	return c.class == sqlclass.MySQL && ctx.Done() != nil && wantsKill(ctx) && !remote
+	return c.texts.class == sqlclass.MySQL && ctx.Done() != nil && wantsKill(ctx) && !remote
 }
 
 // giveBack is giveBack for a connection on which the query has run, and which is dropped if that may have left it another.
 func (c *Cluster) giveBack(conn *sql.Conn, release func() bool, query string) error {
-	if c.leaves(query) {
+	if c.texts.leaves(query) {
 		defer store.Drop(conn)
 		release()
 		return nil
@@ -75,7 +75,7 @@ func (c *Cluster) readGuarded(ctx context.Context, query string, args []any) (ro
 	if !c.guards(ctx) {
 		return nil, false, nil
 	}
-	m, err := c.choose(ruleOf(ctx), nil)
+	m, err := c.route.choose(ruleOf(ctx), nil)
 	if err != nil {
 		return nil, true, err
 	}
@@ -95,11 +95,11 @@ func (c *Cluster) readGuarded(ctx context.Context, query string, args []any) (ro
 	rows, err = streamRows(conn.QueryContext(ctx, query, args...))
 	if err != nil {
 		err = errors.Join(err, giveBack(conn, release))
-		if !m.local && ctx.Err() == nil && c.nodeFailed(err) {
-			c.failed(m, err)
+		if !m.local && ctx.Err() == nil && c.route.nodeFailed(err) {
+			c.route.failed(m, err)
 			return nil, false, nil
 		}
-		if ctx.Err() == nil && ruleOf(ctx).node == "" && c.knows(m, err) != nil {
+		if ctx.Err() == nil && ruleOf(ctx).node == "" && c.route.knows(m, err) != nil {
 			return nil, false, nil
 		}
 		return nil, true, err

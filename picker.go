@@ -3,22 +3,16 @@ package ddb
 import (
 	"math/rand/v2"
 	"sync/atomic"
-	"time"
+
+	"github.com/ddb-project/ddb/health"
 )
 
-// Candidate is what a Picker may know of a node that qualifies for a read.
-type Candidate struct {
-	ID      string
-	Local   bool          // on the caller's own machine
-	InUse   int           // reads in progress from this Cluster
-	Latency time.Duration // moving average of recent reads; 0 while unknown
-}
-
-// Picker chooses the node that serves a read. Pick is called with at least one
-// candidate, concurrently, and returns an index into them. It must not block.
-type Picker interface {
-	Pick(candidates []Candidate) int
-}
+type (
+	// Candidate is what a Picker may know of a node that qualifies for a read. See [health.Candidate].
+	Candidate = health.Candidate
+	// Picker chooses the node that serves a read. See [health.Picker].
+	Picker = health.Picker
+)
 
 // RoundRobin returns a Picker that takes turns. It is the default.
 func RoundRobin() Picker { return new(roundRobin) }

@@ -25,25 +25,18 @@ import (
 // pooledKey marks the context of a statement that may run on any connection.
 type pooledKey struct{}
 
-func (c *Cluster) stateOf(query string) sqlclass.State { return c.kinds.of(c.class, query).state }
-
 // refuseState refuses a text on a pool that sets the state of a connection.
 func (c *Cluster) refuseState(query string) error {
-	if c.stateOf(query)&sqlclass.Sets == 0 {
+	if c.texts.stateOf(query)&sqlclass.Sets == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: on a pool it changes one connection, which others use: run it on a connection got from Cluster.Conn, "+
 		"on one of Cluster.DB behind any other statement, or set it in the data source name: %s", ErrNotReplicable, sqlclass.Brief(query))
 }
 
-// leaves reports whether a text may leave its connection other than it was.
-func (c *Cluster) leaves(query string) bool {
-	return c.stateOf(query)&(sqlclass.Sets|sqlclass.Assigns|sqlclass.Hides|sqlclass.Spans) != 0
-}
-
 // leftOpen is the error for a text that has left a transaction open on a connection which is about to be dropped.
 func (c *Cluster) leftOpen(ctx context.Context, conn *sql.Conn, query string) error {
-	if c.class != sqlclass.MySQL || c.stateOf(query)&(sqlclass.Hides|sqlclass.Spans) == 0 {
+	if c.texts.class != sqlclass.MySQL || c.texts.stateOf(query)&(sqlclass.Hides|sqlclass.Spans) == 0 {
 		return nil
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
@@ -61,7 +54,7 @@ func (c *Cluster) leftOpen(ctx context.Context, conn *sql.Conn, query string) er
 
 // refuseDoubt refuses a text of which nobody knows what it is before the server reads it. ask runs a query where the text is to run.
 func (c *Cluster) refuseDoubt(ctx context.Context, query string, ask func(ctx context.Context, query string, args ...any) (*sql.Rows, error)) error {
-	state := c.stateOf(query)
+	state := c.texts.stateOf(query)
 	if state&sqlclass.Versioned != 0 {
 		return fmt.Errorf("%w: servers of different versions run different statements of it: write it without executable comments: %s",
 			ErrNotReplicable, sqlclass.Brief(query))
@@ -96,11 +89,11 @@ func (rc *routedConn) held() bool { return rc.own || rc.uses > 1 || rc.tx != nil
 
 // pins reports whether a statement needs a connection of its own for this one and those that follow.
 func (rc *routedConn) pins(query string) bool {
-	state := rc.c.stateOf(query)
+	state := rc.c.texts.stateOf(query)
 	if state&(sqlclass.Sets|sqlclass.Asks) != 0 {
 		return true
 	}
-	return rc.held() && (state&(sqlclass.Hides|sqlclass.Spans) != 0 || rc.c.kindOf(query) == sqlclass.TxControl)
+	return rc.held() && (state&(sqlclass.Hides|sqlclass.Spans) != 0 || rc.c.texts.kindOf(query) == sqlclass.TxControl)
 }
 
 // ask runs a query where the next statement will run.

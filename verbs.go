@@ -51,7 +51,7 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if c.closed.Load() {
 		return nil, ErrClosed
 	}
-	if c.blank(query) {
+	if c.texts.blank(query) {
 		return noResult{}, nil
 	}
 	if err := c.refuseHidden(query); err != nil {
@@ -60,9 +60,9 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if err := c.refuseDoubt(ctx, query, c.masterDB().QueryContext); err != nil {
 		return nil, err
 	}
-	switch c.kindOf(query) {
+	switch c.texts.kindOf(query) {
 	case sqlclass.Schema:
-		if sqlclass.Temporary(c.class, query) {
+		if c.texts.temporary(query) {
 			return nil, fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
 		}
 		c.writesN.Add(1)
@@ -73,7 +73,7 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if err := c.refuseState(query); err != nil {
 		return nil, err
 	}
-	switch c.kindOf(query) {
+	switch c.texts.kindOf(query) {
 	case sqlclass.Write:
 		if err := c.refuseForeignLast(query); err != nil {
 			return nil, err
@@ -89,59 +89,37 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	return c.writes.exec(ctx, query, args)
 }
 
-// blank reports whether a text holds nothing to run, for which the driver of SQLite has no result: one that panics when
-// it is asked. MariaDB has an error for it.
-func (c *Cluster) blank(query string) bool {
-	return c.class == sqlclass.SQLite && sqlclass.Blank(c.class, query)
-}
-
 // refuseHidden refuses, before any of it runs, a text that holds a schema statement elsewhere than on the master, and what
 // would change a snap's schema unseen: what a statement prepares or a compound one holds is known to the server only. Every
 // statement but a plain read comes by here, so it is also where those on ddb's own tables end.
 func (c *Cluster) refuseHidden(query string) error {
-	if err := c.refuseOwn(query); err != nil {
+	if err := c.texts.refuseOwn(query); err != nil {
 		return err
 	}
-	if err := c.kinds.of(c.class, query).unread; err != nil {
+	if err := c.texts.unread(query); err != nil {
 		return fmt.Errorf("%w: some of it would be run, and nobody knows what; end what is open, or leave it out: %w: %s", ErrNotReplicable, err, sqlclass.Brief(query))
 	}
 	switch {
 	case c.node == nil || c.opts.Role == Master:
-	case c.opts.Role == Snap && sqlclass.Dynamic(c.class, query):
+	case c.opts.Role == Snap && sqlclass.Dynamic(c.texts.class, query):
 		return fmt.Errorf("%w: a snap runs no prepared or compound statement in SQL, which may change the schema; send its statements one by one: %s",
 			ErrNotReplicable, sqlclass.Brief(query))
-	case c.hidesSchema(query):
+	case c.texts.hidesSchema(query):
 		return c.notMaster(query)
 	}
 	return nil
 }
 
-// hidesSchema reports whether one of several statements in a text changes the schema.
-func (c *Cluster) hidesSchema(text string) bool {
-	return c.kindOf(text) == sqlclass.Write && c.anyOf(text, func(s sqlclass.Statement) bool {
-		return s.Kind == sqlclass.Schema && !sqlclass.Temporary(c.class, s.SQL)
-	})
-}
-
-// anyOf reports whether f is true of one of several statements in a text.
-func (c *Cluster) anyOf(text string, f func(sqlclass.Statement) bool) bool {
-	if !strings.Contains(text, ";") {
-		return false
-	}
-	list, _ := sqlclass.Split(c.class, text)
-	return slices.ContainsFunc(list, f)
-}
-
 // execSeveral runs a text of several statements. Those that change the schema must be
 // run one by one, so that each becomes an entry of its own.
 func (c *Cluster) execSeveral(ctx context.Context, query string, args []any) (sql.Result, error) {
-	list, err := sqlclass.Split(c.class, query)
+	list, err := sqlclass.Split(c.texts.class, query)
 	if err != nil {
 		return c.writes.exec(ctx, query, args) // the database words it better
 	}
 	schema := slices.ContainsFunc(list, func(s sqlclass.Statement) bool { return s.Kind == sqlclass.Schema })
 	for _, s := range list {
-		if s.Kind == sqlclass.TxControl && (c.class == sqlclass.SQLite || schema) {
+		if s.Kind == sqlclass.TxControl && (c.texts.class == sqlclass.SQLite || schema) {
 			// It would end the transaction that ddb has put around the statements, and of others with them.
 			return nil, fmt.Errorf("%w: %s among several statements; use Begin", ErrNotReplicable, sqlclass.Brief(s.SQL))
 		}
@@ -160,7 +138,7 @@ func (c *Cluster) oneByOne(query string, args []any, refusal string, exec func(s
 	if len(args) > 0 {
 		return nil, fmt.Errorf("%w: %s", ErrNotReplicable, refusal)
 	}
-	list, err := sqlclass.Split(c.class, query)
+	list, err := sqlclass.Split(c.texts.class, query)
 	if err != nil {
 		return nil, err
 	}
@@ -185,10 +163,10 @@ func (c *Cluster) QueryContext(ctx context.Context, query string, args ...any) (
 	if c.closed.Load() {
 		return nil, ErrClosed
 	}
-	if !c.isRead(query) {
+	if !c.texts.isRead(query) {
 		return c.sqlDB.QueryContext(context.WithValue(ctx, pooledKey{}, true), query, args...)
 	}
-	read := c.read
+	read := c.route.read
 	if c.guards(ctx) { // which takes an end to be told of: see readGuarded
 		read = func(ctx context.Context, query string, args []any) (*sql.Rows, error) {
 			return c.sqlDB.QueryContext(ctx, query, args...)
@@ -209,24 +187,24 @@ func (c *Cluster) QueryRow(query string, args ...any) *sql.Row {
 // QueryRowContext executes a query that is expected to return at most one row, as
 // [sql.DB.QueryRowContext] does, routed like QueryContext.
 func (c *Cluster) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if !c.isRead(query) {
+	if !c.texts.isRead(query) {
 		ctx = context.WithValue(ctx, pooledKey{}, true)
 	} else if !c.closed.Load() && !c.guards(ctx) {
 		rule := ruleOf(ctx)
 		// The error of a row shows only in Scan, too late for another try: a local
 		// node, or the master, cannot be marked down, so its row is as good as its rows.
-		m, err := c.choose(rule, nil)
+		m, err := c.route.choose(rule, nil)
 		if err == nil && (m.local || m.master) {
 			m.reads.Add(1)
 			answered(ctx, m.id)
 			row := m.db.QueryRowContext(ctx, query, args...)
-			if rule.node == "" && c.knows(m, row.Err()) != nil {
-				return c.sqlDB.QueryRowContext(context.WithValue(ctx, chosenKey{}, m), query, args...)
+			if rule.node == "" && c.route.knows(m, row.Err()) != nil {
+				return c.sqlDB.QueryRowContext(withChosen(ctx, m), query, args...)
 			}
 			return row
 		}
 		if err == nil {
-			ctx = context.WithValue(ctx, chosenKey{}, m) // one read takes one turn of the picker
+			ctx = withChosen(ctx, m) // one read takes one turn of the picker
 		}
 	}
 	return c.sqlDB.QueryRowContext(ctx, query, args...)
@@ -312,21 +290,21 @@ func (c *Cluster) masterDB() *sql.DB {
 // beginRead opens a read-only transaction on one node.
 func (c *Cluster) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, error) {
 	rule := ruleOf(ctx)
-	m, err := c.choose(rule, nil)
+	m, err := c.route.choose(rule, nil)
 	if err != nil {
 		return nil, err
 	}
 	begin := func(m *member) (*sql.Tx, error) {
-		if c.class == sqlclass.SQLite && (m.local || c.node == nil) {
+		if c.texts.class == sqlclass.SQLite && (m.local || c.node == nil) {
 			return m.db.BeginTx(ctx, nil) // its driver knows no options; plainTx keeps the promise
 		}
 		return m.db.BeginTx(ctx, opts)
 	}
 	m.reads.Add(1)
 	tx, err := begin(m)
-	if err != nil && c.nodeFailed(err) && rule.node == "" {
-		c.failed(m, err)
-		if m, err = c.choose(rule, m); err == nil {
+	if err != nil && c.route.nodeFailed(err) && rule.node == "" {
+		c.route.failed(m, err)
+		if m, err = c.route.choose(rule, m); err == nil {
 			tx, err = begin(m)
 		}
 	}
@@ -428,7 +406,7 @@ func (c *Cluster) WaitLevel(ctx context.Context) error {
 // Maintain takes a node out of routing (no reads are sent to it from this Cluster), or
 // lets it back in. It goes on following.
 func (c *Cluster) Maintain(id string, out bool) error {
-	v := c.view.Load()
+	v := c.route.view.Load()
 	m := v.all[id]
 	if m == nil || m.master {
 		return fmt.Errorf("ddb: there is no replica %q to take out; known are %s", id, strings.Join(v.ids(), ", "))

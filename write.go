@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,12 +50,12 @@ type pooledWrites struct {
 func (c *Cluster) noted() uint64 {
 	if c.m == nil {
 		if c.outside != nil {
-			c.session.wroteAt(c)
+			c.route.session.wroteNow()
 		}
 		return 0
 	}
 	n := c.m.seq.written.Add(1)
-	c.session.wrote(n)
+	c.route.session.wrote(n)
 	c.m.seq.wakeUp()
 	return n
 }
@@ -150,15 +149,15 @@ type poolTx struct {
 }
 
 func (t *poolTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.p.c.isSchema(query) {
+	if t.p.c.texts.isSchema(query) {
 		return t.schema(ctx, query, args)
 	}
-	t.left = t.left || t.p.c.leaves(query)
+	t.left = t.left || t.p.c.texts.leaves(query)
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *poolTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	t.left = t.left || t.p.c.leaves(query)
+	t.left = t.left || t.p.c.texts.leaves(query)
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
@@ -335,13 +334,13 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if t.lost != nil {
 		return nil, t.lost
 	}
-	if sqlclass.Temporary(t.g.c.class, query) {
+	if t.g.c.texts.temporary(query) {
 		return nil, fmt.Errorf("%w: a temporary object would be one of all that write here; create it on a connection got from Cluster.Conn, and begin the transaction there", ErrNotReplicable)
 	}
-	if t.g.c.isSchema(query) && t.g.settle == nil {
+	if t.g.c.texts.isSchema(query) && t.g.settle == nil {
 		return nil, t.g.c.notMaster(query)
 	}
-	if t.g.c.isSchema(query) {
+	if t.g.c.texts.isSchema(query) {
 		if len(args) > 0 {
 			return nil, fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 		}
@@ -355,7 +354,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if err := t.refuseState(query); err != nil {
 		return nil, err
 	}
-	if t.g.c.endsTx(query) {
+	if t.g.c.texts.endsTx(query) {
 		return nil, fmt.Errorf("%w: %s in a transaction; use its Commit or Rollback", ErrNotReplicable, sqlclass.Brief(query))
 	}
 	t.dirty = true
@@ -366,7 +365,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	} else {
 		res, err = t.conn.ExecContext(ctx, query, args...)
 	}
-	if err != nil || t.g.c.kindOf(query) == sqlclass.TxControl || strings.Contains(query, ";") {
+	if err != nil || t.g.c.texts.kindOf(query) == sqlclass.TxControl || strings.Contains(query, ";") {
 		if lost := t.check(err); lost != nil && err == nil {
 			return nil, lost
 		}
@@ -376,26 +375,11 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 
 // refuseState refuses what would change the connection that all write through. What ends with the transaction may be set.
 func (t *leaseTx) refuseState(query string) error {
-	if state := t.g.c.stateOf(query); state&sqlclass.Sets == 0 || state&sqlclass.Transient != 0 {
+	if state := t.g.c.texts.stateOf(query); state&sqlclass.Sets == 0 || state&sqlclass.Transient != 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: all that write here use the connection of the transaction: set it on a connection got from Cluster.Conn, and begin the transaction there: %s",
 		ErrNotReplicable, sqlclass.Brief(query))
-}
-
-// endsTx reports whether a text ends the transaction that it is run in.
-func (c *Cluster) endsTx(text string) bool {
-	if kind := c.kindOf(text); kind != sqlclass.TxControl && !strings.Contains(text, ";") {
-		return false
-	}
-	list, _ := sqlclass.Split(c.class, text)
-	for _, s := range list {
-		words := strings.Fields(strings.ToUpper(s.SQL))
-		if s.Kind == sqlclass.TxControl && (words[0] == "COMMIT" || words[0] == "END" || words[0] == "ROLLBACK" && !slices.Contains(words, "TO")) {
-			return true
-		}
-	}
-	return false
 }
 
 func (t *leaseTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -51,21 +50,21 @@ type plainTx struct {
 }
 
 func (t *plainTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.readOnly && !t.c.isRead(query) {
+	if t.readOnly && !t.c.texts.isRead(query) {
 		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
 	}
-	if t.c.isSchema(query) && !sqlclass.Temporary(t.c.class, query) {
+	if t.c.texts.isSchema(query) && !t.c.texts.temporary(query) {
 		return nil, t.c.notMaster(query)
 	}
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *plainTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	if t.readOnly && !t.c.isRead(query) {
+	if t.readOnly && !t.c.texts.isRead(query) {
 		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
 	}
 	rows, err := t.tx.QueryContext(ctx, query, args...)
-	if t.on == nil || t.c.knows(t.on, err) == nil || ctx.Err() != nil || ruleOf(ctx).node != "" {
+	if t.on == nil || t.c.route.knows(t.on, err) == nil || ctx.Err() != nil || ruleOf(ctx).node != "" {
 		t.used = true
 		return rows, err
 	}
@@ -73,7 +72,7 @@ func (t *plainTx) query(ctx context.Context, query string, args []any) (*sql.Row
 	if t.used || t.c.kills(ctx, t.db) {
 		return nil, fmt.Errorf("%w; if it is not replicated, read it in a transaction on the master: begin it WithConsistency(ctx, Strong)", err)
 	}
-	if moveErr := t.move(t.c.knows(t.on, err)); moveErr != nil {
+	if moveErr := t.move(t.c.route.knows(t.on, err)); moveErr != nil {
 		return nil, errors.Join(err, moveErr)
 	}
 	return t.query(ctx, query, args)
@@ -105,8 +104,8 @@ type externalWrites struct {
 }
 
 func (e *externalWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	defer e.c.session.wroteAt(e.c) // after it: replicas cannot show it sooner
-	if !e.c.kills(ctx, e.db) && !e.c.leaves(query) {
+	defer e.c.route.session.wroteNow() // after it: replicas cannot show it sooner
+	if !e.c.kills(ctx, e.db) && !e.c.texts.leaves(query) {
 		return e.db.ExecContext(ctx, query, args...)
 	}
 	c, release, err := e.conn(ctx)
@@ -133,9 +132,9 @@ func (e *externalWrites) conn(ctx context.Context) (c *sql.Conn, release func() 
 }
 
 func (e *externalWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	defer e.c.session.wroteAt(e.c)
+	defer e.c.route.session.wroteNow()
 	run, back := e.db.QueryContext, func() error { return nil }
-	if e.c.kills(ctx, e.db) || e.c.leaves(query) {
+	if e.c.kills(ctx, e.db) || e.c.texts.leaves(query) {
 		c, release, err := e.conn(ctx)
 		if err != nil {
 			return nil, err
@@ -149,12 +148,12 @@ func (e *externalWrites) query(ctx context.Context, query string, args []any) (d
 		return nil, errors.Join(err, back())
 	}
 	// The server commits the statement when it has sent the last row.
-	rows.(*streamedRows).after = func() error { e.c.session.wroteAt(e.c); return back() }
+	rows.(*streamedRows).after = func() error { e.c.route.session.wroteNow(); return back() }
 	return rows, nil
 }
 
 func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
-	e.c.session.wroteAt(e.c)
+	e.c.route.session.wroteNow()
 	conn, err := e.db.Conn(ctx)
 	if err != nil {
 		return nil, err
@@ -168,7 +167,7 @@ func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, e
 
 func (e *externalWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
 	if on != nil {
-		defer e.c.session.wroteAt(e.c)
+		defer e.c.route.session.wroteNow()
 		return on.ExecContext(ctx, query, args...)
 	}
 	return e.exec(ctx, query, args)
@@ -189,17 +188,17 @@ func (t *externalTx) leave() {
 }
 
 func (t *externalTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	t.left = t.left || t.c.leaves(query)
+	t.left = t.left || t.c.texts.leaves(query)
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *externalTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	t.left = t.left || t.c.leaves(query)
+	t.left = t.left || t.c.texts.leaves(query)
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
 func (t *externalTx) commit() error {
-	defer t.c.session.wroteAt(t.c)
+	defer t.c.route.session.wroteNow()
 	defer t.leave()
 	return t.tx.Commit()
 }

@@ -1,5 +1,5 @@
-// Package health says how nodes are: their roles and states, what an observer knows of each, and the checkers that a program may give
-// to ddb. It knows no node; only positions of package journal.
+// Package health says how nodes are: their roles and states, what an observer knows of each, the checkers that a program may give
+// to ddb, and how fresh a node must be to answer a read. It knows no node; only positions of package journal.
 package health
 
 import (
