@@ -10,8 +10,6 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/memory"
 	"github.com/ddb-project/ddb/internal/remote"
-	"github.com/ddb-project/ddb/internal/sqlclass"
-	"github.com/ddb-project/ddb/internal/sqlite"
 )
 
 // maxGrowth is how many bytes the process may grow beside Go's memory, and twice that in it, while a statement of limited
@@ -53,7 +51,7 @@ func (c *Cluster) limitAnswer(ctx context.Context) (context.Context, answerLimit
 	}
 	l := answerLimit{max: n}
 	l.ctx, l.stop = memory.Watch(ctx, maxGrowth)
-	if c.texts.class == sqlclass.SQLite {
+	if _, ok := c.dialect.(dialect.ValueLimiter); ok {
 		l.fault = c.fault
 	}
 	return l.ctx, l
@@ -129,9 +127,10 @@ func (c *Cluster) guards(ctx context.Context) bool { return c.kills(ctx, nil) ||
 func (c *Cluster) guardOn(ctx context.Context, db *sql.DB, conn *sql.Conn, query string) (release func() (killed bool), err error) {
 	killed, err := c.killOn(ctx, db, conn)
 	n := maxBytesOf(ctx)
-	if err != nil || n <= 0 || c.texts.class != sqlclass.SQLite {
+	limiter, ok := c.dialect.(dialect.ValueLimiter)
+	if err != nil || n <= 0 || !ok {
 		return killed, err
 	}
-	restore := sqlite.LimitValues(conn, query, n)
+	restore := limiter.LimitValues(conn, query, n)
 	return func() bool { restore(); return killed() }, nil
 }

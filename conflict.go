@@ -260,7 +260,7 @@ func (c *Cluster) rewrite(ctx context.Context, tx *sql.Tx, k Conflict, lost stri
 	if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+table+condition, whereArgs...).Scan(&found); err != nil {
 		return err
 	}
-	w := rewriting{fault: c.fault, database: k.Database, name: k.Table, table: table, condition: condition, key: whereArgs, there: found > 0, fields: row}
+	w := rewriting{node: c.node, database: k.Database, name: k.Table, table: table, condition: condition, key: whereArgs, there: found > 0, fields: row}
 	if w.there {
 		w.fields = changed
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
-	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -35,8 +34,8 @@ func losersOf(k Conflict, t *dialect.Table, lost string) (row, changed []rowFiel
 
 // rewriting writes a row that lost.
 type rewriting struct {
-	fault            func(error) dialect.Fault // what an error of the database means
-	database, name   string                    // of the table; the database is "" for the current one
+	node             *store.Store // whose row it is
+	database, name   string       // of the table; the database is "" for the current one
 	table, condition string
 	key              []any      // arguments of the condition
 	there            bool       // it is an update
@@ -56,29 +55,30 @@ func (w *rewriting) run(ctx context.Context, tx *sql.Tx) error {
 	if w.there {
 		query, args = "UPDATE "+w.table+" SET "+strings.Join(set, ", ")+w.condition, append(args, w.key...)
 	}
+	rewriter, ok := w.node.Engine.(dialect.Rewriter)
 	_, refused := tx.ExecContext(ctx, query, args...)
-	if !w.fault(refused).Is(dialect.Unfit) {
+	if !ok || !w.node.Fault(refused).Is(dialect.Unfit) {
 		return refused
 	}
-	if _, err := tx.ExecContext(ctx, mysql.Unjudged+query, args...); err != nil {
+	if _, err := tx.ExecContext(ctx, rewriter.Unjudged(query), args...); err != nil {
 		return refused
 	}
-	ok, err := w.stands(ctx, tx)
-	if err == nil && !ok {
+	stands, err := w.stands(ctx, tx, rewriter)
+	if err == nil && !stands {
 		err = refused
 	}
 	return err
 }
 
 // stands reports whether the row has the values that were written, and holds to the CHECKs on them.
-func (w *rewriting) stands(ctx context.Context, tx *sql.Tx) (bool, error) {
+func (w *rewriting) stands(ctx context.Context, tx *sql.Tx, rewriter dialect.Rewriter) (bool, error) {
 	query, args := "SELECT COUNT(*) FROM "+w.table+w.condition, slices.Clone(w.key)
 	var columns []string
 	for _, f := range w.fields {
 		query, args = query+" AND "+store.QuoteName("", f.name)+" <=> ?", append(args, f.value)
 		columns = append(columns, f.name)
 	}
-	broken, err := mysql.Checks(ctx, tx, w.database, w.name, columns)
+	broken, err := rewriter.Checks(ctx, tx, w.database, w.name, columns)
 	if err != nil {
 		return false, fmt.Errorf("read the CHECK constraints of table %s: %w", w.table, err)
 	}

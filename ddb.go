@@ -33,7 +33,8 @@ type Cluster struct {
 	own     health.Self  // what Options.HealthChecker says
 	m       *master
 	f       *follower
-	dialect dialect.Dialect // nil in a Cluster made by Wrap, if none knows the driver
+	dialect dialect.Dialect
+	killer  dialect.Killer // nil where the dialect has none
 	texts   *texts
 	route   *router
 	writes  writePath
@@ -105,13 +106,8 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	return c, nil
 }
 
-// fault says what an error of a node's database means; 0 in a Cluster made by Wrap on databases that no dialect knows.
-func (c *Cluster) fault(err error) dialect.Fault {
-	if c.dialect == nil {
-		return 0
-	}
-	return c.dialect.Fault(err)
-}
+// fault says what an error of a node's database means.
+func (c *Cluster) fault(err error) dialect.Fault { return c.dialect.Fault(err) }
 
 // given refuses a database that is none.
 func given(db *sql.DB, by string) error {
@@ -121,9 +117,10 @@ func given(db *sql.DB, by string) error {
 	return nil
 }
 
-// newCluster returns a Cluster without nodes; d is nil where no dialect knows the databases.
+// newCluster returns a Cluster without nodes, whose databases are those of the dialect.
 func newCluster(o Options, log hclog.Logger, d dialect.Dialect, texts *texts) *Cluster {
 	c := &Cluster{opts: o, dialect: d, texts: texts, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), served: make(map[string]*sender), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
+	c.killer, _ = d.(dialect.Killer)
 	c.route = newRouter(routeConfig{Consistency: o.Consistency, Floor: o.Floor, PreferLocal: *o.PreferLocal, Picker: o.Picker, Fault: c.fault, Log: log, Refresh: c.refresh}, texts)
 	c.sqlDB, c.streams = sql.OpenDB(routed{c: c}), sql.OpenDB(routed{c: c, streams: true})
 	return c

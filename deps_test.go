@@ -49,9 +49,9 @@ var mysqlGround = []string{"dialect", "internal/mysql/lang", "internal/mysql/cod
 var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
-		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/batch", "internal/fault", "internal/keys", "internal/link", "internal/memory", "internal/mysql", "internal/remote", "internal/rights",
-			"internal/schema", "internal/sqlclass", "internal/sqlite", "internal/store", "internal/watch", "internal/wire", "internal/write"},
-		modules: []string{cborModule, compressModule, hclogModule, mysqlModule, sqliteModule, syncModule, timeModule},
+		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/batch", "internal/fault", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
+			"internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/write"},
+		modules: []string{cborModule, compressModule, hclogModule, syncModule, timeModule},
 	},
 
 	// Words that all parts share; they know nobody above them.

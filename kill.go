@@ -7,9 +7,7 @@ import (
 	"errors"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/remote"
-	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -37,17 +35,17 @@ func (c *Cluster) killOn(ctx context.Context, db *sql.DB, q dialect.Querier) (re
 	if !c.kills(ctx, db) {
 		return func() bool { return false }, nil
 	}
-	id, err := mysql.ConnectionID(ctx, q)
+	id, err := c.killer.ConnectionID(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	return mysql.KillWith(ctx, db, id), nil
+	return c.killer.Kill(ctx, db, id), nil
 }
 
 // kills reports whether a statement on db is to be killed from here. A remote node does so by itself.
 func (c *Cluster) kills(ctx context.Context, db *sql.DB) bool {
 	remote := db != nil && db == c.toMain
-	return c.texts.class == sqlclass.MySQL && ctx.Done() != nil && wantsKill(ctx) && !remote
+	return c.killer != nil && ctx.Done() != nil && wantsKill(ctx) && !remote
 }
 
 // giveBack is giveBack for a connection on which the query has run, and which is dropped if that may have left it another.
@@ -149,13 +147,13 @@ func (rc *routedConn) killBound(ctx context.Context) (release func() bool, err e
 		return func() bool { return false }, nil
 	}
 	if rc.bound.to != to {
-		id, err := mysql.ConnectionID(ctx, to)
+		id, err := rc.c.killer.ConnectionID(ctx, to)
 		if err != nil {
 			return nil, err
 		}
 		rc.bound = bound{to, id}
 	}
-	return mysql.KillWith(ctx, db, rc.bound.id), nil
+	return rc.c.killer.Kill(ctx, db, rc.bound.id), nil
 }
 
 // boundRows runs a query on what the routed connection is bound to.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -36,12 +36,13 @@ func (c *Cluster) refuseState(query string) error {
 
 // leftOpen is the error for a text that has left a transaction open on a connection which is about to be dropped.
 func (c *Cluster) leftOpen(ctx context.Context, conn *sql.Conn, query string) error {
-	if c.texts.class != sqlclass.MySQL || c.texts.stateOf(query)&(sqlclass.Hides|sqlclass.Spans) == 0 {
+	teller, ok := c.dialect.(dialect.TransactionTeller)
+	if !ok || c.texts.class != sqlclass.MySQL || c.texts.stateOf(query)&(sqlclass.Hides|sqlclass.Spans) == 0 {
 		return nil
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	open, err := mysql.InTransaction(limit, conn)
+	open, err := teller.InTransaction(limit, conn)
 	if err != nil {
 		return fmt.Errorf("ddb: whether %s has left a transaction open: %w", sqlclass.Brief(query), err)
 	}

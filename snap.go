@@ -45,14 +45,14 @@ type snapSide struct {
 	queue string       // tells these numbers from those of another database that was, or is, this snap's
 
 	own          write.Pool
-	notes        noteReader    // nil where the notes are read after each statement
-	batcher      notePasses    // where w is nil
-	marks        marks         // of the writer's goroutine
-	halfway      atomic.Bool   // schema statements have begun, and tables may be without triggers
-	empty        atomic.Bool   // there are no rows of anybody's: the first snapshot, or another, is being loaded
-	numberOfNode atomic.Int64  // 0 until the master has given one
-	more         chan struct{} // capacity 1: there may be something to push
-	found        int64         // the last batch that another process has left, until its rows are recalled; of the applier
+	notes        dialect.NoteReader // nil where the notes are read after each statement
+	batcher      notePasses         // where w is nil
+	marks        marks              // of the writer's goroutine
+	halfway      atomic.Bool        // schema statements have begun, and tables may be without triggers
+	empty        atomic.Bool        // there are no rows of anybody's: the first snapshot, or another, is being loaded
+	numberOfNode atomic.Int64       // 0 until the master has given one
+	more         chan struct{}      // capacity 1: there may be something to push
+	found        int64              // the last batch that another process has left, until its rows are recalled; of the applier
 	flight       flight
 
 	mu     sync.Mutex // guards what follows
@@ -111,7 +111,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	f.snap = s
 	if !c.node.SingleWriter() {
 		var ok bool
-		if s.batcher.transactions, ok = c.node.Engine.(transactionReader); !ok {
+		if s.batcher.transactions, ok = c.node.Engine.(dialect.TransactionReader); !ok {
 			return fmt.Errorf("%w: a snap cannot be on dialect %q: its engine has many writers, but does not tell their transactions apart (CollectTransactions)", ErrOptions, c.node.Dialect.Name())
 		}
 		if n := c.node.DB.Stats().MaxOpenConnections; n > 0 && n < snapPool {
@@ -120,7 +120,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 		c.writes = &snapWrites{c, s}
 		return nil
 	}
-	s.notes, _ = c.node.Engine.(noteReader)
+	s.notes, _ = c.node.Engine.(dialect.NoteReader)
 	s.w = write.NewGroup(c.node, c.opts.BusyTimeout, write.Hooks{Admit: s.admit, Each: s.each, Commit: s.beforeCommit, Number: s.keyNumber})
 	c.writes = &groupedWrites{c: c, w: s.w,
 		wrote:  func(context.Context, Position) error { return nil },

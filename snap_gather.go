@@ -22,15 +22,6 @@ import (
 // it is only noted how far the outboxes have come, and the notes are read once, before the commit. What
 // a row was between two statements is the previous image that the later one has noted.
 
-// noteReader is what an engine has beside Capture where that works.
-type noteReader interface {
-	// Ends returns, for each of the tables, the id of the last note in its outbox, 0 if there is none.
-	Ends(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]int64, error)
-	// CollectNotes emits every note of a table in the order in which they were made; Base is the row before
-	// the change noted, unless known is false. The row's slices are good until emit returns.
-	CollectNotes(ctx context.Context, q dialect.Querier, t *dialect.Table, emit func(id int64, known bool, r dialect.Row) error) (dialect.Notes, error)
-}
-
 // manyNotes is how many notes a statement may leave for later: the rows of those that are read together are in memory.
 const manyNotes = 4096
 

@@ -15,25 +15,10 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
-// transactionReader is what an engine has beside Capture where many write at once, and notes tell whose they are.
-type transactionReader interface {
-	// Mark is the statement that a connection runs before a transaction, or before statements
-	// that are transactions by themselves, so that CollectTransactions tells them apart; "" if there is no need.
-	Mark(transaction bool) string
-	// MostBytes is how large a batch the database stores.
-	MostBytes() int
-	// DropBatches deletes the batches with those ids, which exist, and locks nothing else.
-	DropBatches(ctx context.Context, q dialect.Querier, ids []int64) error
-	// CollectTransactions emits, table by table, what each transaction has done whose notes q sees: for each row that it has
-	// changed the row before and after it. tx counts the transactions from 0 in an order in which they could have run
-	// one after another. Of more than most notes, whole transactions are left for another call, and more is true.
-	CollectTransactions(ctx context.Context, q dialect.Querier, tables []*dialect.Table, most int, emit func(tx int, t *dialect.Table, r dialect.Row) error) (notes []dialect.Notes, more bool, err error)
-}
-
 // notePasses make the batches of a snap whose database has many writers. A pass sees whole transactions only, and runs
 // alone: beside writers, but beside no other pass and no entry (N6).
 type notePasses struct {
-	transactions transactionReader
+	transactions dialect.TransactionReader
 
 	passes write.PassConn // held before turns
 	aside  write.PassConn // of who has the turn alone

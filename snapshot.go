@@ -44,7 +44,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
 		}
 		head.Objects, _ = schema.Shippable(m.node, cat, head.Objects)
-		if e, ok := m.node.Engine.(counters); ok && !head.Resume { // higher ones follow with the entries after base
+		if e, ok := m.node.Engine.(dialect.CounterLister); ok && !head.Resume { // higher ones follow with the entries after base
 			list, err := e.Counters(ctx, c)
 			if err != nil {
 				return fmt.Errorf("ddb: snapshot: %w", err)
@@ -105,12 +105,6 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 	}
 	f.through.Store(uint64(through))
 	return head.Base.LSN, l.write(link.MsgSnapshotEnd, link.SnapshotEnd{Through: through})
-}
-
-// counters is an engine whose keys handed out are known to more than the rows.
-type counters interface {
-	// Counters lists the statements that make a copy of the tables hand out none of them anew.
-	Counters(ctx context.Context, q dialect.Querier) ([]dialect.Object, error)
 }
 
 // sendTables copies every table, from the cursor on.

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -51,12 +50,8 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 			return nil, fmt.Errorf("%w: replica id %q is not usable, or is the master's", ErrOptions, id)
 		}
 	}
-	var known dialect.Dialect
-	class := store.ClassOf("mysql")
-	if d, err := store.DialectOf(master); err == nil {
-		known, class = d, store.ClassOf(d.Name())
-	}
-	c := newCluster(o, o.Logger.With("node", o.ID), known, newTexts(class, nil, nil, ""))
+	d := store.AssumedDialect(master)
+	c := newCluster(o, o.Logger.With("node", o.ID), d, newTexts(store.ClassOf(d.Name()), nil, nil, ""))
 	c.writes = &externalWrites{c: c, db: master}
 	c.outside = append(c.outside, newOutsider(o.ID, master, PingChecker{}, true))
 	for id, db := range replicas {

@@ -271,7 +271,7 @@ func (j *SQL) Before(ctx context.Context, at time.Time) (LSN, error) {
 
 // MostValue is how large a value the engine's database stores, as far as the engine tells.
 func MostValue(e dialect.Engine) int {
-	if e, ok := e.(interface{ MostBytes() int }); ok {
+	if e, ok := e.(dialect.ValueBound); ok {
 		return e.MostBytes()
 	}
 	return math.MaxInt

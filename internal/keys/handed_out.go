@@ -12,16 +12,6 @@ import (
 // gone before any entry showed them. An entry names every key that was used, if only as absent, and the dialect's Apply
 // sees to the rest. Only a column that is in no key needs more: entries bring the counter of its table.
 
-// Counting is an engine whose tables have counters of their own, which rows that are gone have raised.
-type Counting interface {
-	// NextKey returns the value that the table's AUTO_INCREMENT column has next.
-	NextKey(ctx context.Context, q dialect.Querier, t *dialect.Table) (uint64, error)
-	// Remember notes, in q's transaction, that the values up to highest have been handed out.
-	Remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error
-	// RaiseCounters makes the tables' counters know what was noted. It ends a transaction that q is in.
-	RaiseCounters(ctx context.Context, q dialect.Querier) error
-}
-
 // Hidden reports whether entries, which name rows by their keys, do not tell which values the table has handed out.
 func Hidden(t *dialect.Table) bool {
 	column := AutoIncrement(t)
@@ -36,7 +26,7 @@ func Hidden(t *dialect.Table) bool {
 // RememberNext notes, in q's transaction, that the table has handed out the values below next, where its engine counts
 // them. A next below 2 says nothing.
 func RememberNext(ctx context.Context, n *store.Store, q dialect.Querier, t *dialect.Table, next uint64) error {
-	e, ok := n.Engine.(Counting)
+	e, ok := n.Engine.(dialect.CounterKeeper)
 	if !ok || next < 2 {
 		return nil
 	}
@@ -48,7 +38,7 @@ func RememberNext(ctx context.Context, n *store.Store, q dialect.Querier, t *dia
 
 // RaiseCounters makes the tables' counters know what was noted, where their engine counts. It ends a transaction that q is in.
 func RaiseCounters(ctx context.Context, n *store.Store, q dialect.Querier) error {
-	e, ok := n.Engine.(Counting)
+	e, ok := n.Engine.(dialect.CounterKeeper)
 	if !ok {
 		return nil
 	}

@@ -158,9 +158,7 @@ const AmongTx = "several statements, one of which begins or ends a transaction, 
 
 // HidesInsert reports whether a statement inserts into a temporary table of its connection, whose rows nobody moves.
 func HidesInsert(ctx context.Context, n *store.Store, c dialect.Querier, query string) (bool, error) {
-	engine, ok := n.Engine.(interface {
-		IsTemporary(ctx context.Context, q dialect.Querier, database, name string) (bool, error)
-	})
+	engine, ok := n.Engine.(dialect.Temporaries)
 	if !ok {
 		return false, nil
 	}

@@ -12,7 +12,11 @@ import (
 // Dialect is MariaDB and MySQL. The zero value is ready for use.
 type Dialect struct{}
 
-var _ dialect.Dialect = Dialect{}
+var _ interface {
+	dialect.Dialect
+	dialect.Killer
+	dialect.TransactionTeller
+} = Dialect{}
 
 // Name returns "mysql".
 func (Dialect) Name() string { return "mysql" }

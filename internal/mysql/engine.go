@@ -26,7 +26,20 @@ type engine struct {
 	schema       *schema.Schema
 }
 
-var _ dialect.Engine = (*engine)(nil)
+// What the engine is able to do besides.
+var _ interface {
+	dialect.Engine
+	dialect.LockKeeper
+	dialect.DatabaseAdder
+	dialect.Temporaries
+	dialect.CounterKeeper
+	dialect.FunctionLister
+	dialect.ViewLister
+	dialect.Warner
+	dialect.Rewriter
+	dialect.Cascader
+	dialect.TransactionReader
+} = (*engine)(nil)
 
 // newEngine makes the parts of an engine on a server.
 func newEngine(db *sql.DB, s *server.Server, guard bool) *engine {
@@ -221,4 +234,11 @@ func (e *engine) NextKey(ctx context.Context, q dialect.Querier, t *dialect.Tabl
 
 func (e *engine) RaiseCounters(ctx context.Context, q dialect.Querier) error {
 	return e.applier.RaiseCounters(ctx, q)
+}
+
+// Unjudged returns a statement that stores what it can, on MariaDB.
+func (e *engine) Unjudged(statement string) string { return apply.Unjudged + statement }
+
+func (e *engine) Checks(ctx context.Context, q dialect.Querier, database, table string, columns []string) (string, error) {
+	return apply.Checks(ctx, q, database, table, columns)
 }

@@ -16,7 +16,7 @@ const (
 
 // InTransaction reports whether a transaction is open on the connection. MySQL, unlike MariaDB, has no variable that tells: there
 // a savepoint is gone at once outside of transactions, and with autocommit off the answer is always yes.
-func InTransaction(ctx context.Context, q dialect.Querier) (open bool, err error) {
+func (Dialect) InTransaction(ctx context.Context, q dialect.Querier) (open bool, err error) {
 	rows, err := q.QueryContext(ctx, "SELECT @@in_transaction")
 	switch {
 	case lang.Errno(err) == erUnknownVariable:

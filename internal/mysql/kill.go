@@ -15,13 +15,13 @@ const (
 	killInterval = 20 * time.Millisecond // between one KILL and the next
 )
 
-// KillWith lets the end of ctx end the statement that is to run on the connection of db with the number in the server
+// Kill lets the end of ctx end the statement that is to run on the connection of db with the number in the server
 // too: the driver only closes its own end, and the server may go on with the statement for
 // as long as it takes. The whole connection is killed, because the driver has given it up.
 //
 // The caller calls release when the statement is done and its rows are closed. It waits for a KILL under way, and
 // reports whether there was one: the connection then serves nobody else.
-func KillWith(ctx context.Context, db *sql.DB, id uint64) (release func() (killed bool)) {
+func (Dialect) Kill(ctx context.Context, db *sql.DB, id uint64) (release func() (killed bool)) {
 	over := make(chan struct{})
 	end := func() {
 		defer close(over)
@@ -62,7 +62,7 @@ func kill(ctx context.Context, db *sql.DB, id uint64) {
 
 // ConnectionID asks for the server's number of a connection, which takes a round trip and
 // forgets what ROW_COUNT, FOUND_ROWS and SHOW WARNINGS would have told.
-func ConnectionID(ctx context.Context, q dialect.Querier) (id uint64, err error) {
+func (Dialect) ConnectionID(ctx context.Context, q dialect.Querier) (id uint64, err error) {
 	rows, err := q.QueryContext(ctx, "SELECT CONNECTION_ID()")
 	if err != nil {
 		return 0, err

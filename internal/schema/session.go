@@ -12,31 +12,14 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 )
 
-// temporaries is what an engine tells of the temporary tables of a session.
-type temporaries interface {
-	// HasTemporary reports whether the session has any; it may have had some.
-	HasTemporary(ctx context.Context, q dialect.Querier) (bool, error)
-	// IsTemporary reports whether the name stands for one.
-	IsTemporary(ctx context.Context, q dialect.Querier, database, name string) (bool, error)
-}
-
-// sessions is what an engine with one writer tells of a connection that is not the writer's.
-type sessions interface {
-	// InTransaction reports whether a transaction is open on the connection.
-	InTransaction(ctx context.Context, q dialect.Querier) (bool, error)
-	// DifferentSetting names a setting which has other values on the two connections and may change what a schema
-	// statement does; "" if there is none.
-	DifferentSetting(ctx context.Context, a, b dialect.Querier, statement string) (string, error)
-}
-
 // RefuseOpen refuses with ErrNotReplicable, before the writer is touched, a schema statement on a program's connection on which a transaction is open:
 // the writer, on which it would run, would be outside of that, and wait for it to end.
 func RefuseOpen(ctx context.Context, n *store.Store, on *sql.Conn, query string) error {
-	engine, ok := n.Engine.(sessions)
-	if !ok {
+	teller, ok := n.Dialect.(dialect.TransactionTeller)
+	if !ok || !n.SingleWriter() {
 		return nil
 	}
-	open, err := engine.InTransaction(ctx, on)
+	open, err := teller.InTransaction(ctx, on)
 	if err != nil || !open {
 		return err
 	}
@@ -46,7 +29,7 @@ func RefuseOpen(ctx context.Context, n *store.Store, on *sql.Conn, query string)
 
 // RefuseSettings refuses with ErrNotReplicable a schema statement on a program's connection whose settings the writer, on which it would run, does not have.
 func RefuseSettings(ctx context.Context, n *store.Store, on, writer *sql.Conn, query string) error {
-	engine, ok := n.Engine.(sessions)
+	engine, ok := n.Engine.(dialect.SettingComparer)
 	if !ok || on == nil {
 		return nil
 	}
@@ -61,7 +44,7 @@ func RefuseSettings(ctx context.Context, n *store.Store, on, writer *sql.Conn, q
 // Hides reports whether the statement may be about a temporary table of the session: followers have none, so that the
 // statement means another table there, or nothing.
 func Hides(ctx context.Context, n *store.Store, on *sql.Conn, query string) (bool, error) {
-	engine, ok := n.Engine.(temporaries)
+	engine, ok := n.Engine.(dialect.Temporaries)
 	info, err := sqlclass.ParseSchema(store.ClassOf(n.Dialect.Name()), query)
 	if !ok || err != nil {
 		return false, nil

@@ -17,7 +17,7 @@ var (
 )
 
 // InTransaction reports whether a transaction is open on the connection.
-func (e *engine) InTransaction(ctx context.Context, q dialect.Querier) (bool, error) {
+func (Dialect) InTransaction(ctx context.Context, q dialect.Querier) (bool, error) {
 	_, err := q.ExecContext(ctx, "BEGIN") // which takes no lock yet
 	switch {
 	case err == nil:

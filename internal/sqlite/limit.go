@@ -19,7 +19,7 @@ const (
 // in bytes: SQLite itself only knows a limit for each value, and may hold one for each column and each call of a
 // function. A greater one is SQLITE_TOOBIG. restore gives the connection back the limit that it had; the
 // rows must be closed by then. Connections of other drivers know no limits and get none.
-func LimitValues(c *sql.Conn, query string, row int64) (restore func()) {
+func (Dialect) LimitValues(c *sql.Conn, query string, row int64) (restore func()) {
 	values := int64(strings.Count(query, "("))
 	_ = c.Raw(func(conn any) error {
 		if d, ok := conn.(interface {

@@ -29,7 +29,11 @@ const busyTimeout = 10_000
 // Dialect implements [dialect.Dialect] for modernc.org/sqlite.
 type Dialect struct{}
 
-var _ dialect.Dialect = Dialect{}
+var _ interface {
+	dialect.Dialect
+	dialect.ValueLimiter
+	dialect.TransactionTeller
+} = Dialect{}
 
 // Name returns "sqlite".
 func (Dialect) Name() string { return "sqlite" }
@@ -66,7 +70,20 @@ type engine struct {
 	quick    map[*sql.Conn]*quickConn
 }
 
-var _ dialect.Engine = (*engine)(nil)
+// What the engine is able to do besides.
+var _ interface {
+	dialect.Engine
+	dialect.SingleWriter
+	dialect.Quickener
+	dialect.Temporaries
+	dialect.SettingComparer
+	dialect.CounterLister
+	dialect.FunctionLister
+	dialect.NoteReader
+	dialect.Compiler
+	dialect.Cascader
+	dialect.FileCopier
+} = (*engine)(nil)
 
 // check refuses databases that cannot be replicated correctly.
 func (e *engine) check(ctx context.Context) error {

@@ -76,9 +76,7 @@ func (n *Store) ReadTables(ctx context.Context, q dialect.Querier) (*Catalogue, 
 		return nil, fmt.Errorf("ddb: node %s: read tables: %w", n.ID, err)
 	}
 	c := n.newCatalogue(version, list)
-	if e, ok := n.Engine.(interface {
-		Functions(context.Context, dialect.Querier) ([]string, error)
-	}); ok {
+	if e, ok := n.Engine.(dialect.FunctionLister); ok {
 		if c.Functions, err = e.Functions(ctx, q); err != nil {
 			return nil, fmt.Errorf("ddb: node %s: read functions: %w", n.ID, err)
 		}
@@ -88,9 +86,7 @@ func (n *Store) ReadTables(ctx context.Context, q dialect.Querier) (*Catalogue, 
 			}
 		}
 	}
-	if e, ok := n.Engine.(interface {
-		Views(context.Context, dialect.Querier) (map[string]string, error)
-	}); ok {
+	if e, ok := n.Engine.(dialect.ViewLister); ok {
 		views, err := e.Views(ctx, q)
 		if err != nil {
 			return nil, fmt.Errorf("ddb: node %s: read views: %w", n.ID, err)

@@ -18,15 +18,9 @@ import (
 // added before its database is made and removed after it is gone: a name without a
 // database does no harm, a database without its name would silently not be replicated.
 
-// databaseAdder is an engine that can replicate further databases.
-type databaseAdder interface {
-	// Replicate makes the engine replicate these databases beside those it was bound to, unless another node does.
-	Replicate(ctx context.Context, more []string) error
-}
-
 // loadDatabases tells the engine of the databases that were added.
 func (n *Store) loadDatabases(ctx context.Context) error {
-	adder, ok := n.Engine.(databaseAdder)
+	adder, ok := n.Engine.(dialect.DatabaseAdder)
 	if !ok {
 		return nil
 	}
@@ -43,7 +37,7 @@ func (n *Store) loadDatabases(ctx context.Context) error {
 
 // setDatabases changes the list of the databases that were added.
 func (n *Store) setDatabases(ctx context.Context, q dialect.Querier, more []string) error {
-	adder := n.Engine.(databaseAdder)
+	adder := n.Engine.(dialect.DatabaseAdder)
 	if err := adder.Replicate(ctx, more); err != nil {
 		return n.lockError(err)
 	}
@@ -79,7 +73,7 @@ func (n *Store) Replicates(database string) bool {
 
 // Run executes a schema statement, and follows what it does to databases.
 func (n *Store) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
-	if _, ok := n.Engine.(databaseAdder); !ok {
+	if _, ok := n.Engine.(dialect.DatabaseAdder); !ok {
 		return n.Engine.Run(ctx, c, s)
 	}
 	info, err := sqlclass.ParseSchema(ClassOf(n.Dialect.Name()), s.SQL)

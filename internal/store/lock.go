@@ -16,12 +16,6 @@ import (
 // that holds them. So it is looked at as often as the schema, and taken anew. A node that does not hold it makes no
 // entry and applies none; one that has had to take it anew looks first whether another node was there.
 
-// lockKeeper is an engine whose lock can get lost.
-type lockKeeper interface {
-	// KeepLock takes the lock anew if it was lost, and reports whether it was. Its error says why it cannot be had.
-	KeepLock(ctx context.Context) (lost bool, err error)
-}
-
 // lockTimeout bounds one look at the lock.
 const lockTimeout = 10 * time.Second
 
@@ -33,7 +27,7 @@ type lockState struct {
 
 // WatchLock looks at the lock until ctx ends.
 func (n *Store) WatchLock(ctx context.Context) {
-	if _, ok := n.Engine.(lockKeeper); !ok {
+	if _, ok := n.Engine.(dialect.LockKeeper); !ok {
 		return
 	}
 	for watch.Sleep(ctx, LookEvery) == nil {
@@ -43,7 +37,7 @@ func (n *Store) WatchLock(ctx context.Context) {
 
 // KeepLock looks at the lock, and takes it anew if it was lost. It returns an error while it cannot be had.
 func (n *Store) KeepLock(ctx context.Context) error {
-	k, ok := n.Engine.(lockKeeper)
+	k, ok := n.Engine.(dialect.LockKeeper)
 	if !ok {
 		return nil
 	}

@@ -93,6 +93,14 @@ func DialectOf(db *sql.DB) (dialect.Dialect, error) {
 	return nil, fmt.Errorf("%w: no dialect for the driver %s; use modernc.org/sqlite or go-sql-driver/mysql, or set Options.Dialect", fault.ErrOptions, name)
 }
 
+// AssumedDialect is DialectOf for a database that somebody else replicates: a driver that tells nothing is taken for one of a server.
+func AssumedDialect(db *sql.DB) dialect.Dialect {
+	if d, err := DialectOf(db); err == nil {
+		return d
+	}
+	return mysql.Dialect{}
+}
+
 // Config is what a node's database needs to know of the node.
 type Config struct {
 	ID        string
@@ -121,7 +129,7 @@ func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 	if n.Unlock, err = engine.Lock(ctx); err != nil {
 		return nil, n.lockError(err)
 	}
-	if w, ok := engine.(interface{ Warning() string }); ok && cfg.Role != health.Replica && w.Warning() != "" {
+	if w, ok := engine.(dialect.Warner); ok && cfg.Role != health.Replica && w.Warning() != "" {
 		n.Log.Warn(w.Warning())
 	}
 	if err := n.prepare(ctx); err != nil {
@@ -211,15 +219,13 @@ func (n *Store) Rollback(c dialect.Querier) error {
 
 // SingleWriter reports whether the database has one writer at a time.
 func (n *Store) SingleWriter() bool {
-	s, ok := n.Engine.(interface{ SingleWriter() bool })
+	s, ok := n.Engine.(dialect.SingleWriter)
 	return ok && s.SingleWriter()
 }
 
 // Quick returns q, or something on the same connection that runs the same statements faster when they come again.
 func (n *Store) Quick(q dialect.Querier) dialect.Querier {
-	if e, ok := n.Engine.(interface {
-		Quick(dialect.Querier) dialect.Querier
-	}); ok {
+	if e, ok := n.Engine.(dialect.Quickener); ok {
 		return e.Quick(q)
 	}
 	return q

@@ -1,0 +1,157 @@
+package dialect
+
+import (
+	"context"
+	"database/sql"
+)
+
+// What follows are abilities: interfaces that a Dialect or an Engine may implement besides. Without one ddb works all the same, more
+// slowly or with fewer things allowed, as the ability says; [github.com/ddb-project/ddb/dialect/dialecttest] tries those that it finds.
+// [Compiler], [Cascader] and [FileCopier] are abilities of an Engine too.
+
+// Abilities of a Dialect, which work on any *sql.DB of its kind, bound or not.
+
+// Killer ends statements inside the server. Without it [github.com/ddb-project/ddb.WithKill] drops the connection, as without that.
+type Killer interface {
+	// ConnectionID asks for the server's number of a connection. It may forget what the statement before has left for
+	// functions that ask for it.
+	ConnectionID(ctx context.Context, q Querier) (uint64, error)
+	// Kill lets the end of ctx end the statement that is to run on the connection of db with that number in the server too. The
+	// caller calls release when the statement is done and its rows are closed: it waits for a KILL under way, and
+	// reports whether there was one: the connection then serves nobody else.
+	Kill(ctx context.Context, db *sql.DB, id uint64) (release func() (killed bool))
+}
+
+// ValueLimiter keeps statements from making large values. Without it an answer is limited once its rows are there.
+type ValueLimiter interface {
+	// LimitValues keeps a query that is to run on the connection from making values whose sum is much more than row, in bytes.
+	// A greater one is an error with the Fault TooLarge. restore gives the connection back the limit that it
+	// had; the rows must be closed by then. A connection that knows no limits gets none.
+	LimitValues(c *sql.Conn, query string, row int64) (restore func())
+}
+
+// TransactionTeller tells of a connection what database/sql does not. Without it a text that leaves a transaction open has that rolled
+// back, and its caller is not told.
+type TransactionTeller interface {
+	// InTransaction reports whether a transaction is open on the connection, and changes nothing about it.
+	InTransaction(ctx context.Context, q Querier) (bool, error)
+}
+
+// Abilities of an Engine.
+
+// SingleWriter is an engine whose database may have one writer at a time. Without it there are many: each writes on a connection of
+// its own, and passes find what they have noted.
+type SingleWriter interface {
+	// SingleWriter reports whether that is so: then ddb is the one that writes, and passes are part of its transactions.
+	SingleWriter() bool
+}
+
+// Quickener runs the same statements faster when they come again.
+type Quickener interface {
+	// Quick returns q, or something on the same connection that keeps what it runs compiled.
+	Quick(q Querier) Querier
+}
+
+// LockKeeper is an engine whose Lock can get lost while the process lives. Without it, Lock holds until it is released.
+type LockKeeper interface {
+	// KeepLock takes the lock anew if it was lost, and reports whether it was: another node may have been here meanwhile. Its
+	// error says why it cannot be had.
+	KeepLock(ctx context.Context) (lost bool, err error)
+}
+
+// DatabaseAdder can replicate further databases of its server. Without it a node has those that it was bound to.
+type DatabaseAdder interface {
+	// Replicate makes the engine replicate these databases beside those it was bound to, unless another node does. It takes the
+	// place of what an earlier call has named.
+	Replicate(ctx context.Context, more []string) error
+}
+
+// Temporaries tells of temporary tables, which followers do not have. Without it a connection is thought to have none.
+type Temporaries interface {
+	// HasTemporary reports whether the connection has any; it may have had some.
+	HasTemporary(ctx context.Context, q Querier) (bool, error)
+	// IsTemporary reports whether the name stands for one on the connection. database is "" if the statement names none.
+	IsTemporary(ctx context.Context, q Querier, database, name string) (bool, error)
+}
+
+// SettingComparer compares two connections. An engine with one writer has it, if connections have settings: schema statements of a
+// program's connection run on the writer's.
+type SettingComparer interface {
+	// DifferentSetting names a setting which has other values on the two connections and may change what the schema
+	// statement does; "" if there is none.
+	DifferentSetting(ctx context.Context, a, b Querier, statement string) (string, error)
+}
+
+// CounterKeeper is an engine whose tables have counters of their own for handed-out keys, which rows that are gone have raised. Without
+// it a key may be handed out again after a promotion, if no row shows it.
+type CounterKeeper interface {
+	// NextKey returns the value that the table's column with AutoIncrement has next.
+	NextKey(ctx context.Context, q Querier, t *Table) (uint64, error)
+	// Remember notes, in q's transaction, that the values up to highest have been handed out.
+	Remember(ctx context.Context, q Querier, t *Table, highest uint64) error
+	// RaiseCounters makes the tables' counters know what was noted. It ends a transaction that q is in.
+	RaiseCounters(ctx context.Context, q Querier) error
+}
+
+// CounterLister is an engine whose counters for handed-out keys are objects: a snapshot takes them along.
+type CounterLister interface {
+	// Counters lists them as statements that set them, of the kind "counter".
+	Counters(ctx context.Context, q Querier) ([]Object, error)
+}
+
+// FunctionLister is an engine whose database has functions of the user's, which may write. Without it a call of a function that is not
+// the database's own is no read.
+type FunctionLister interface {
+	// Functions returns their names.
+	Functions(ctx context.Context, q Querier) ([]string, error)
+}
+
+// ViewLister is an engine whose views can write when they are read, by functions, or show what is ddb's own.
+type ViewLister interface {
+	// Views returns their definitions by name, empty ones where the server does not tell.
+	Views(ctx context.Context, q Querier) (map[string]string, error)
+}
+
+// ValueBound is an engine that stores values up to a size. Without it any is stored.
+type ValueBound interface {
+	// MostBytes is the size of the largest value that is certain to be stored, in bytes.
+	MostBytes() int
+}
+
+// Warner has something to say that does not forbid its use.
+type Warner interface {
+	// Warning is said once when a node that writes is opened; "" if there is nothing to say.
+	Warning() string
+}
+
+// Rewriter stores rows that the database refuses for values that nobody has chosen now. Without it they are refused.
+type Rewriter interface {
+	// Unjudged returns the INSERT or UPDATE so that it stores what it can.
+	Unjudged(statement string) string
+	// Checks returns a condition that is true for a row of the table, in the database of that name, "" for the current
+	// one, that breaks a CHECK on one of the columns, or on what is computed of them; "" if there is no such CHECK.
+	Checks(ctx context.Context, q Querier, database, table string, columns []string) (string, error)
+}
+
+// NoteReader reads notes one by one, as an engine with one writer can. Without it a snap reads the rows of each statement after it.
+type NoteReader interface {
+	// Ends returns, for each of the tables, the id of the last note in its outbox, 0 if there is none.
+	Ends(ctx context.Context, q Querier, tables []*Table) ([]int64, error)
+	// CollectNotes emits every note of a table in the order in which they were made; Base is the row before
+	// the change noted, unless known is false. The row's slices are good until emit returns.
+	CollectNotes(ctx context.Context, q Querier, t *Table, emit func(id int64, known bool, r Row) error) (Notes, error)
+}
+
+// TransactionReader is an engine with many writers whose notes tell whose they are. Without it a node on such an engine cannot be a snap.
+type TransactionReader interface {
+	ValueBound
+	// Mark is the statement that a connection runs before a transaction, or before statements
+	// that are transactions by themselves, so that CollectTransactions tells them apart; "" if there is no need.
+	Mark(transaction bool) string
+	// DropBatches deletes the batches with those ids, which exist, and locks nothing else.
+	DropBatches(ctx context.Context, q Querier, ids []int64) error
+	// CollectTransactions emits, table by table, what each transaction has done whose notes q sees: for each row that it has
+	// changed the row before and after it. tx counts the transactions from 0 in an order in which they could have run
+	// one after another. Of more than most notes, whole transactions are left for another call, and more is true.
+	CollectTransactions(ctx context.Context, q Querier, tables []*Table, most int, emit func(tx int, t *Table, r Row) error) (notes []Notes, more bool, err error)
+}
