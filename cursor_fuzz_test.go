@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -41,7 +42,7 @@ func FuzzCursor(f *testing.F) {
 			f.Add(seed(f, link.Cursor{Base: base, Table: table, After: after}))
 		}
 	}
-	f.Add(seed(f, link.Cursor{Base: Position{LSN: loading}, Table: "i"}))
+	f.Add(seed(f, link.Cursor{Base: Position{LSN: apply.Loading}, Table: "i"}))
 	f.Add(seed(f, link.Cursor{Base: Position{LSN: 1 << 43}}))
 	s := &sender{m: c.m}
 	cat := c.m.node.Tables.Load()

@@ -1,6 +1,10 @@
 package ddb
 
-import "github.com/ddb-project/ddb/internal/link"
+import (
+	"github.com/ddb-project/ddb/internal/link"
+
+	"github.com/ddb-project/ddb/internal/apply"
+)
 
 // decoder takes the next message with rows of a snapshot apart while the database is busy with the one before.
 type decoder struct {
@@ -9,7 +13,7 @@ type decoder struct {
 }
 
 type decoded struct {
-	rows *decodedRows
+	rows *apply.Rows
 	err  error
 }
 
@@ -21,19 +25,19 @@ func (d *decoder) begin(it item) {
 	d.payload, d.done = it.payload, make(chan decoded, 1)
 	done := d.done
 	go func() { // wait waits for it
-		rows, err := decodeRows(it.payload)
+		rows, err := apply.DecodeRows(it.payload)
 		done <- decoded{rows, err}
 	}()
 }
 
 // rows returns the message's rows.
-func (d *decoder) rows(it item) (*decodedRows, error) {
+func (d *decoder) rows(it item) (*apply.Rows, error) {
 	if len(it.payload) > 0 && len(d.payload) > 0 && &d.payload[0] == &it.payload[0] {
 		r := <-d.done
 		d.payload = nil
 		return r.rows, r.err
 	}
-	return decodeRows(it.payload)
+	return apply.DecodeRows(it.payload)
 }
 
 // wait waits for what is under way.

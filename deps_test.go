@@ -49,7 +49,7 @@ var mysqlGround = []string{"dialect", "internal/mysql/lang", "internal/mysql/cod
 var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
-		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/batch", "internal/fault", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
+		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/apply", "internal/batch", "internal/fault", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
 			"internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/write"},
 		modules: []string{cborModule, compressModule, hclogModule, syncModule, timeModule},
 	},
@@ -86,6 +86,7 @@ var importRules = map[string]importRule{
 	"internal/mysql":              {own: []string{"dialect", "internal/mysql/..."}},
 
 	// The parts of a node, bottom up.
+	"internal/apply":  {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/link", "internal/schema", "internal/sqlclass", "internal/store", "internal/wire"}},
 	"internal/batch":  {own: []string{"dialect", "journal", "internal/fault", "internal/link", "internal/store", "internal/wire"}},
 	"internal/keys":   {own: []string{"dialect", "health", "journal", "internal/fault", "internal/sqlclass", "internal/store", "internal/watch"}},
 	"internal/link":   {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire"}, modules: []string{hclogModule}},

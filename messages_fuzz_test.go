@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
@@ -76,12 +77,12 @@ func FuzzEntry(f *testing.F) {
 		}
 		_, err = journal.Describe(nil, p)
 		refusedWell(tt, err)
-		pending := newCoalescer(coalesceRows)
+		pending := apply.NewCoalescer(50_000)
 		for _, c := range b.Changes {
 			list := rowsOf(tt, len(payload), c.Each, len(c.Columns), len(c.Key))
 			if c.SameColumns(t) == nil {
 				for _, r := range list {
-					pending.put(t, r)
+					pending.Put(t, r)
 				}
 			}
 		}
@@ -189,8 +190,8 @@ func FuzzMessage(f *testing.F) {
 		case link.MsgSnapshot:
 			_, err = wire.DecodeChecked[link.SnapshotHead](payload)
 		case link.MsgRows:
-			var r *decodedRows
-			if r, err = decodeRows(payload); err == nil && (len(r.List) != r.Change.Present || slices.ContainsFunc(r.List, func(r dialect.Row) bool { return r.Values == nil })) {
+			var r *apply.Rows
+			if r, err = apply.DecodeRows(payload); err == nil && (len(r.List) != r.Change.Present || slices.ContainsFunc(r.List, func(r dialect.Row) bool { return r.Values == nil })) {
 				t.Errorf("%d rows of %d", len(r.List), r.Change.Present)
 			}
 		case link.MsgSnapshotEnd:

@@ -9,55 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
-
-// What a master sends at a moment at which none sends it is refused, and ends nothing.
-func TestUnexpectedPieces(t *testing.T) {
-	rows := func(a *applier) error {
-		return a.snapshotRows(t.Context(), &decodedRows{Change: twoRows()})
-	}
-	file := func(a *applier) error { return a.fileChunk([]byte("SQLite format 3")) }
-	end := func(a *applier) error { return a.endSnapshot(t.Context(), 3) }
-	entry := func(a *applier) error { return a.parts(t.Context(), []Part{{LSN: 1, Final: true}}) }
-	begin := func(head link.SnapshotHead) func(*applier) error {
-		return func(a *applier) error { return a.beginSnapshot(t.Context(), head) }
-	}
-	base := Position{Epoch: 1, LSN: 7}
-	for name, messages := range map[string][]func(*applier) error{
-		"rows without a snapshot":       {rows},
-		"a file without a snapshot":     {file},
-		"an end without a snapshot":     {end},
-		"rows in the place of a file":   {begin(link.SnapshotHead{Base: base, File: true}), rows},
-		"a file in the place of rows":   {begin(link.SnapshotHead{Base: base}), file},
-		"no file":                       {begin(link.SnapshotHead{Base: base, File: true}), end},
-		"an entry in a snapshot":        {begin(link.SnapshotHead{Base: base}), entry},
-		"what was never begun":          {begin(link.SnapshotHead{Base: base, Resume: true})},
-		"another than that was begun":   {begin(link.SnapshotHead{Base: base}), begin(link.SnapshotHead{Base: Position{Epoch: 1, LSN: 8}, Resume: true})},
-		"a snapshot that is ended once": {begin(link.SnapshotHead{Base: base}), end, end},
-	} {
-		t.Run(name, func(t *testing.T) {
-			db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "r.db"))
-			require.NoError(t, err)
-			defer db.Close()
-			c, err := Open(t.Context(), db, Options{ID: "r"})
-			require.NoError(t, err)
-			defer c.Close()
-			a, err := newApplier(t.Context(), c.node, ApplyConfig{Role: Master})
-			require.NoError(t, err)
-			defer a.close()
-			for i, send := range messages {
-				if err = send(a); i < len(messages)-1 {
-					require.NoError(t, err)
-				}
-			}
-			require.ErrorIs(t, err, ErrDamaged)
-		})
-	}
-}
 
 // What no node sends is refused where it is decoded, whatever the message.
 func TestDamagedMessages(t *testing.T) {
@@ -84,7 +41,7 @@ func TestDamagedMessages(t *testing.T) {
 			return decode(payload)
 		}
 	}
-	rows := func(payload []byte) error { _, err := decodeRows(payload); return err }
+	rows := func(payload []byte) error { _, err := apply.DecodeRows(payload); return err }
 	for name, decode := range map[string]func() error{
 		"key below zero":             entry(func(c *Change) { c.Key = []int{-1} }),
 		"key beyond the columns":     entry(func(c *Change) { c.Key = []int{3} }),
@@ -149,7 +106,7 @@ func TestHostileCursor(t *testing.T) {
 		{link.Cursor{Base: pos, Table: "t"}, false},
 		{link.Cursor{Base: pos, Table: "gone", After: wire.Row{int64(1), int64(2)}}, false},
 		{link.Cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN + 1, Hash: pos.Hash}}, false},
-		{link.Cursor{Base: Position{LSN: loading}}, false},
+		{link.Cursor{Base: Position{LSN: apply.Loading}}, false},
 		{link.Cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN}}, false},
 	} {
 		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.Cursor, schema.Record{}, c.m.node.Tables.Load()), "%+v", from)

@@ -14,6 +14,7 @@ import (
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
@@ -30,11 +31,8 @@ import (
 //	    |                     | refused, or an entry cannot be applied
 //	    +--- link lost <------+--------------------------------------------> Failed
 //
-// Invariants:
+// Invariants, beside R1 to R3 of package apply:
 //
-//	R1  The rows of an entry and its record in the journal commit together (J5).
-//	R2  An entry is applied only if it follows the journal's end, in number and in hash (J1, J3).
-//	R3  Only the applier goroutine writes to the database.
 //	R4  Reads are served only from the end of a snapshot's Through on, never while one is loaded.
 type follower struct {
 	opts     Options
@@ -45,7 +43,7 @@ type follower struct {
 	tasks    sync.WaitGroup
 	serveSQL func(ctx context.Context, conn net.Conn) // answers the master's queries; set by the Cluster
 	changed  func()                                   // called when the state changes; set by the Cluster
-	apply    *applier
+	apply    *apply.Applier
 	snap     *snapSide // nil on a replica
 
 	anew chan struct{} // capacity 1: what may have kept it from connecting has changed
@@ -99,13 +97,13 @@ func openFollower(ctx context.Context, n *store.Store, o Options, access *atomic
 			return nil, err
 		}
 	}
-	if f.apply, err = newApplier(ctx, n, ApplyConfig{Role: o.Role, Rejoin: o.Rejoin, OnProgress: o.OnProgress, Rebuilds: func(lsn LSN) {
+	if f.apply, err = apply.New(ctx, n, apply.Config{Role: o.Role, Rejoin: o.Rejoin, OnProgress: o.OnProgress, Rebuilds: func(lsn LSN) {
 		f.setStatus(func(s *following) { s.through = max(s.through, lsn); f.settle(s) })
 	}}); err != nil {
 		return nil, err
 	}
 	f.setStatus(func(s *following) {
-		s.pos, s.through = f.apply.position(), f.apply.consistentFrom()
+		s.pos, s.through = f.apply.Position(), f.apply.ConsistentFrom()
 		s.status.State, s.status.Reason, s.status.Since = Inactive, "not connected yet", time.Now()
 	})
 	if known && was == Master {
@@ -128,8 +126,8 @@ func (f *follower) abdicate(ctx context.Context) error {
 	if err := f.node.Engine.RemoveCapture(ctx, f.node.DB); err != nil {
 		return fmt.Errorf("ddb: node %s: remove triggers: %w", f.node.ID, err)
 	}
-	defer f.apply.close()
-	return f.apply.forget(ctx)
+	defer f.apply.Close()
+	return f.apply.Forget(ctx)
 }
 
 // refuseForeignData keeps a snapshot from replacing data that ddb did not put there.
@@ -170,7 +168,7 @@ func (f *follower) retain(ctx context.Context) {
 func (f *follower) stop() error {
 	f.cancel()
 	f.tasks.Wait()
-	f.apply.close()
+	f.apply.Close()
 	return nil
 }
 
@@ -247,11 +245,11 @@ func (f *follower) once(ctx context.Context) error {
 		return err
 	}
 	f.lockSeen.Store(f.node.Lock.Again.Load())
-	if err := f.apply.reload(ctx); err != nil {
+	if err := f.apply.Reload(ctx); err != nil {
 		return err
 	}
 	// The last connection may have ended between a commit and its being noted here.
-	f.setStatus(func(s *following) { s.pos, s.through = f.apply.position(), f.apply.consistentFrom() })
+	f.setStatus(func(s *following) { s.pos, s.through = f.apply.Position(), f.apply.ConsistentFrom() })
 	dial, cancelDial := context.WithTimeout(ctx, link.HelloTimeout)
 	conn, err := f.opts.Transport.Dial(dial, f.opts.Master)
 	cancelDial()
@@ -382,12 +380,12 @@ func (f *follower) interrupted(ctx context.Context) (*link.Cursor, error) {
 
 // hello tells the master who this is and where its history ends.
 func (f *follower) hello(ctx context.Context, g link.Greeting, from *link.Cursor) (h link.Hello, err error) {
-	h = link.Hello{Cluster: f.node.ClusterID, ID: f.node.ID, Role: f.opts.Role, Dialect: f.node.Dialect.Name(), Position: f.apply.position(), Rejoin: f.opts.Rejoin}
+	h = link.Hello{Cluster: f.node.ClusterID, ID: f.node.ID, Role: f.opts.Role, Dialect: f.node.Dialect.Name(), Position: f.apply.Position(), Rejoin: f.opts.Rejoin}
 	if from != nil {
 		h.Position = Position{}
 	}
-	if f.apply.position().Epoch > g.Epoch && g.Cluster == f.node.ClusterID {
-		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", ErrOldEpoch, g.Master, g.Epoch, f.apply.position().Epoch)
+	if f.apply.Position().Epoch > g.Epoch && g.Cluster == f.node.ClusterID {
+		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", ErrOldEpoch, g.Master, g.Epoch, f.apply.Position().Epoch)
 	}
 	if f.snap != nil {
 		h.Queue = f.snap.queue

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -13,7 +14,7 @@ import (
 
 // work applies what waits in the inbox until ctx ends or something cannot be applied (R3).
 func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
-	defer f.apply.close() // the end of ctx may have broken its connection
+	defer f.apply.Close() // the end of ctx may have broken its connection
 	var ahead decoder     // of the rows of a snapshot
 	defer ahead.wait()
 	var took time.Duration // by the last time that a few were applied
@@ -103,16 +104,16 @@ const fewItems = 64
 
 // applyParts applies parts and acknowledges the entries that they complete.
 func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) error {
-	before := f.apply.position()
-	if err := f.apply.parts(ctx, parts); err != nil {
+	before := f.apply.Position()
+	if err := f.apply.Parts(ctx, parts); err != nil {
 		return err
 	}
-	if f.apply.position() == before {
+	if f.apply.Position() == before {
 		return nil // in the middle of an entry
 	}
 	last := parts[len(parts)-1]
 	f.setStatus(func(s *following) {
-		s.pos, s.applied = f.apply.position(), last.Time()
+		s.pos, s.applied = f.apply.Position(), last.Time()
 		if s.master.LSN <= s.pos.LSN {
 			s.master, s.level = s.pos, s.applied
 		}
@@ -121,7 +122,7 @@ func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) e
 		}
 		f.settle(s)
 	})
-	return up.write(link.MsgAck, link.Ack{LSN: f.apply.position().LSN})
+	return up.write(link.MsgAck, link.Ack{LSN: f.apply.Position().LSN})
 }
 
 // load handles the first of the messages, which is one of a snapshot, or a snap's number.
@@ -133,14 +134,14 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 		if err != nil {
 			return err
 		}
-		if err := f.apply.refuseOlder(head); err != nil {
+		if err := f.apply.RefuseOlder(head); err != nil {
 			return err
 		}
 		f.setStatus(func(s *following) {
-			s.through, s.status.State, s.status.Reason = loading, Syncing, "taking a snapshot"
+			s.through, s.status.State, s.status.Reason = apply.Loading, Syncing, "taking a snapshot"
 		})
 		f.node.Log.Info("taking a snapshot", "epoch", head.Base.Epoch, "lsn", head.Base.LSN, "resumed", head.Resume)
-		return f.apply.beginSnapshot(ctx, head)
+		return f.apply.BeginSnapshot(ctx, head)
 	case link.MsgRows:
 		r, err := ahead.rows(it)
 		if err != nil {
@@ -149,13 +150,13 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 		if len(items) > 1 {
 			ahead.begin(items[1]) // while the database takes in this one
 		}
-		return f.apply.snapshotRows(ctx, r)
+		return f.apply.TakeRows(ctx, r)
 	case link.MsgFile:
 		chunk, err := wire.DecodeChecked[[]byte](it.payload)
 		if err != nil {
 			return err
 		}
-		return f.apply.fileChunk(chunk)
+		return f.apply.TakeFile(chunk)
 	case link.MsgNumber:
 		n, err := wire.DecodeChecked[link.NodeNumber](it.payload)
 		if err != nil {
@@ -170,21 +171,21 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 	if err != nil {
 		return err
 	}
-	if err := f.apply.endSnapshot(ctx, end.Through); err != nil {
+	if err := f.apply.EndSnapshot(ctx, end.Through); err != nil {
 		return err
 	}
 	if f.snap != nil {
 		f.snap.ended()
 	}
-	rows, bytes := f.apply.taken()
+	rows, bytes := f.apply.Taken()
 	size := []any{"bytes", bytes}
 	if rows > 0 { // a file's are not counted
 		size = append(size, "rows", rows)
 	}
-	f.node.Log.Info("the snapshot is loaded", append([]any{"epoch", f.apply.position().Epoch, "lsn", f.apply.position().LSN}, size...)...)
+	f.node.Log.Info("the snapshot is loaded", append([]any{"epoch", f.apply.Position().Epoch, "lsn", f.apply.Position().LSN}, size...)...)
 	f.setStatus(func(s *following) {
-		s.loaded(f.apply.position(), end.Through)
+		s.loaded(f.apply.Position(), end.Through)
 		f.settle(s)
 	})
-	return up.write(link.MsgAck, link.Ack{LSN: f.apply.position().LSN})
+	return up.write(link.MsgAck, link.Ack{LSN: f.apply.Position().LSN})
 }

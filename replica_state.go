@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
 )
 
@@ -76,7 +77,7 @@ func (f *follower) settle(s *following) {
 	default:
 		lag := s.lag()
 		switch {
-		case s.pos.LSN < s.through || s.pos.LSN == 0 && s.master.LSN > 0 || s.through == loading:
+		case s.pos.LSN < s.through || s.pos.LSN == 0 && s.master.LSN > 0 || s.through == apply.Loading:
 			s.status.State, s.status.Reason = Syncing, "catching up"
 		case lag == LagUnknown:
 			s.status.State, s.status.Reason = Syncing, "catching up"

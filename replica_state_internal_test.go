@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
 )
 
@@ -32,7 +33,7 @@ func TestActiveAfterSnapshot(t *testing.T) {
 				f := &follower{opts: opts, health: &health.Self{}, changed: func() {}}
 				f.enter(Joining, "let in")
 				f.heardBeat(&upstream{}, link.Beat{Position: at(c.heard)})
-				f.setStatus(func(s *following) { s.through = loading })
+				f.setStatus(func(s *following) { s.through = apply.Loading })
 				time.Sleep(time.Second)
 				f.setStatus(func(s *following) { s.loaded(at(c.base), c.through); f.settle(s) })
 				st := f.state.Load()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
@@ -101,13 +102,13 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
 		return err
 	}
-	if f.apply.position().LSN > 0 {
+	if f.apply.Position().LSN > 0 {
 		if err := s.capture(ctx, c.node.DB); err != nil {
 			return err
 		}
 	}
-	s.empty.Store(f.apply.position().LSN == 0)
-	f.apply.use(s)
+	s.empty.Store(f.apply.Position().LSN == 0)
+	f.apply.Use(s)
 	f.snap = s
 	if !c.node.SingleWriter() {
 		var ok bool
@@ -158,7 +159,7 @@ func (s *snapSide) load(ctx context.Context) error {
 	}
 	s.found = s.lastID
 	var anchor bool
-	if s.stood, anchor, err = s.f.node.EntryTime(ctx, s.f.apply.position().LSN); err != nil {
+	if s.stood, anchor, err = s.f.node.EntryTime(ctx, s.f.apply.Position().LSN); err != nil {
 		return err
 	}
 	if !anchor {
@@ -169,7 +170,7 @@ func (s *snapSide) load(ctx context.Context) error {
 		s.queue = string(queue)
 		return err
 	}
-	if s.f.apply.position().LSN == 0 && s.last == 0 && s.count == 0 {
+	if s.f.apply.Position().LSN == 0 && s.last == 0 && s.count == 0 {
 		s.queue = rand.Text()
 	}
 	return s.f.node.SetMeta(ctx, s.f.node.DB, store.MetaQueue, []byte(s.queue))
@@ -374,7 +375,7 @@ func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) erro
 // readable reports whether the snap has data that may be read, connected or not.
 func (s *snapSide) readable() bool {
 	st := s.f.state.Load()
-	return st.pos.LSN > 0 && st.through != loading
+	return st.pos.LSN > 0 && st.through != apply.Loading
 }
 
 // pending returns how many batches wait, or will in a moment.

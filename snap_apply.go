@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
@@ -45,7 +46,7 @@ type removedKey struct {
 }
 
 // Enter waits until no local write is under way and holds them off until the stay is left.
-func (s *snapSide) Enter(ctx context.Context) (Stay, error) {
+func (s *snapSide) Enter(ctx context.Context) (apply.Stay, error) {
 	st, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -385,7 +386,7 @@ func (st *snapStay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) er
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
-	gathered := newCoalescer(0) // these rows are in the queue, which has a limit
+	gathered := apply.NewCoalescer(0) // these rows are in the queue, which has a limit
 	err = func() error {
 		defer rows.Close()
 		for rows.Next() {
@@ -402,7 +403,7 @@ func (st *snapStay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) er
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
 	}
-	return gathered.each(func(t *dialect.Table, rows []dialect.Row) error {
+	return gathered.Each(func(t *dialect.Table, rows []dialect.Row) error {
 		err := s.show(ctx, c, t, rows)
 		if err == nil {
 			err = st.overtaken(ctx, c, t, rows, nil)
@@ -415,7 +416,7 @@ func (st *snapStay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) er
 }
 
 // gatherPending adds a batch's new states where the table is still as it was then.
-func (s *snapSide) gatherPending(payload []byte, into *coalescer) error {
+func (s *snapSide) gatherPending(payload []byte, into *apply.Coalescer) error {
 	b, err := wire.DecodeChecked[batch.Batch](payload)
 	if err != nil {
 		return err
@@ -429,7 +430,7 @@ func (s *snapSide) gatherPending(payload []byte, into *coalescer) error {
 		}
 		err := c.Each(func(r dialect.Row) error {
 			r.Base = nil
-			into.put(t, r)
+			into.Put(t, r)
 			return nil
 		})
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/watch"
 )
 
@@ -19,7 +20,7 @@ func (s *snapSide) poll(ctx context.Context) {
 	defer q.close()
 	var failed string
 	for watch.Sleep(ctx, pollPause*s.f.opts.PollInterval) == nil {
-		if st := s.f.state.Load(); st.pos.LSN == 0 || st.through == loading {
+		if st := s.f.state.Load(); st.pos.LSN == 0 || st.through == apply.Loading {
 			continue
 		}
 		noted, err := s.f.node.Engine.Noted(ctx, q, s.f.node.Tables.Load().Replicated())

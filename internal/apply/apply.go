@@ -1,4 +1,14 @@
-package ddb
+// Package apply writes a master's entries and snapshots into a follower's database.
+//
+// An Applier owns the connection that writes and knows how far the node has come; whoever is linked to a master gives it what
+// comes, in order. It knows no link and no state of a node. What the node does in the same database itself, as a snap does,
+// it says as a Local: the Applier gives and takes turns with it by a Stay. It promises the invariants that the follower's rest
+// on, each cited where it is kept:
+//
+//	R1  The rows of an entry and its record in the journal commit together (J5).
+//	R2  An entry is applied only if it follows the journal's end, in number and in hash (J1, J3).
+//	R3  Only the applier's goroutine writes to the database.
+package apply
 
 import (
 	"context"
@@ -18,8 +28,8 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
-// ApplyConfig is what an applier needs to know of its node.
-type ApplyConfig struct {
+// Config is what an applier needs to know of its node.
+type Config struct {
 	// Role is Replica or Snap. A replica keeps triggers back until it is promoted: they act at the origin only.
 	Role health.Role
 	// Rejoin lets a snapshot take the node back to an earlier state.
@@ -27,26 +37,26 @@ type ApplyConfig struct {
 	// OnProgress is told how far a snapshot has come, at most 10 times a second. Nil: nobody is.
 	OnProgress func(health.Progress)
 	// Rebuilds is told that tables are about to be made anew, which shows until entry lsn is applied. Nil: nobody is.
-	Rebuilds func(lsn LSN)
+	Rebuilds func(lsn journal.LSN)
 }
 
-// applier writes entries and snapshots into a follower's database. One goroutine uses it (R3).
-type applier struct {
-	cfg   ApplyConfig
+// Applier writes entries and snapshots into a follower's database. One goroutine uses it (R3).
+type Applier struct {
+	cfg   Config
 	node  *store.Store
-	local ApplyLocal
-	pos   Position // the journal's end
-	prev  Part     // the last part seen, for the chain
+	local Local
+	pos   journal.Position // the journal's end
+	prev  journal.Part     // the last part seen, for the chain
 	// Where the journal is not in the database: the last entry whose rows are, and the parts
 	// that the journal does not have yet.
-	applied LSN
-	unfiled []Part
+	applied journal.LSN
+	unfiled []journal.Part
 	conn    *sql.Conn
 	stay    Stay // nil between two stays. A schema entry that takes more than a transaction has one all the same
 	open    bool // a transaction holds the first parts of an entry
 	// through is the LSN from which the rows are consistent: until then they are a
 	// snapshot's, read at different moments, and may clash with what entries state. 0: they are.
-	through LSN
+	through journal.LSN
 
 	taking   bool // a snapshot comes over this connection
 	filed    bool // as a file
@@ -58,26 +68,26 @@ type applier struct {
 	reported time.Time
 }
 
-// newApplier returns an applier for a node that does nothing in its database itself; see use.
-func newApplier(ctx context.Context, n *store.Store, cfg ApplyConfig) (*applier, error) {
-	a := &applier{cfg: cfg, node: n, local: passive{n}}
-	return a, a.reload(ctx)
+// New returns an applier for a node that does nothing in its database itself; see [Applier.Use].
+func New(ctx context.Context, n *store.Store, cfg Config) (*Applier, error) {
+	a := &Applier{cfg: cfg, node: n, local: passive{n}}
+	return a, a.Reload(ctx)
 }
 
-// use names the node's own doing in its database, which the applier heeds from the next transaction on.
-func (a *applier) use(local ApplyLocal) { a.local = local }
+// Use names the node's own doing in its database, which the applier heeds from the next transaction on.
+func (a *Applier) Use(local Local) { a.local = local }
 
-// position is the end of the node's history.
-func (a *applier) position() Position { return a.pos }
+// Position is the end of the node's history.
+func (a *Applier) Position() journal.Position { return a.pos }
 
-// consistentFrom is the entry from which on the rows are a state that the master had; 0 if they are.
-func (a *applier) consistentFrom() LSN { return a.through }
+// ConsistentFrom is the entry from which on the rows are a state that the master had; 0 if they are.
+func (a *Applier) ConsistentFrom() journal.LSN { return a.through }
 
-// taken returns how many rows the snapshot has brought, of which a file's are not counted, and how many bytes over this connection.
-func (a *applier) taken() (rows, bytes int64) { return a.loaded, a.received }
+// Taken returns how many rows the snapshot has brought, of which a file's are not counted, and how many bytes over this connection.
+func (a *Applier) Taken() (rows, bytes int64) { return a.loaded, a.received }
 
-// reload reads where the node stands: after an error a commit may have taken place all the same.
-func (a *applier) reload(ctx context.Context) error {
+// Reload reads where the node stands: after an error a commit may have taken place all the same.
+func (a *Applier) Reload(ctx context.Context) error {
 	version, err := a.node.Engine.Version(ctx, a.node.DB)
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: schema version: %w", a.node.ID, err)
@@ -99,13 +109,13 @@ func (a *applier) reload(ctx context.Context) error {
 			return err
 		}
 		if unfinished {
-			a.pos, a.prev = Position{}, Position{}.Anchor() // the journal has yet to begin anew
+			a.pos, a.prev = journal.Position{}, journal.Position{}.Anchor() // the journal has yet to begin anew
 		}
-		if a.applied, _, err = store.Value[LSN](ctx, a.node, a.node.DB, store.MetaApplied); err != nil {
+		if a.applied, _, err = store.Value[journal.LSN](ctx, a.node, a.node.DB, store.MetaApplied); err != nil {
 			return err
 		}
 	}
-	if a.through, _, err = store.Value[LSN](ctx, a.node, a.node.DB, store.MetaThrough); err != nil {
+	if a.through, _, err = store.Value[journal.LSN](ctx, a.node, a.node.DB, store.MetaThrough); err != nil {
 		return err
 	}
 	in, _, err := store.Value[intent](ctx, a.node, a.node.DB, store.MetaIntent)
@@ -114,12 +124,13 @@ func (a *applier) reload(ctx context.Context) error {
 }
 
 // inside reports whether the journal is in the node's own database.
-func (a *applier) inside() bool {
+func (a *Applier) inside() bool {
 	_, ok := a.node.Journal.(journal.Transactional)
 	return ok
 }
 
-func (a *applier) close() {
+// Close gives up a transaction that is under way and the connection. The applier can be used again.
+func (a *Applier) Close() {
 	a.taking = false
 	a.abort()
 	a.dropFile()
@@ -130,7 +141,7 @@ func (a *applier) close() {
 }
 
 // abort gives up a transaction that holds part of an entry.
-func (a *applier) abort() {
+func (a *Applier) abort() {
 	if a.open {
 		a.node.Rollback(a.conn)
 	}
@@ -138,7 +149,7 @@ func (a *applier) abort() {
 	a.prev, a.unfiled = a.pos.Anchor(), nil
 }
 
-func (a *applier) connect(ctx context.Context) error {
+func (a *Applier) connect(ctx context.Context) error {
 	if a.conn != nil {
 		return nil
 	}
@@ -150,9 +161,10 @@ func (a *applier) connect(ctx context.Context) error {
 	return nil
 }
 
-// parts applies parts that follow the last ones. Entries that are complete
+// Parts applies parts that follow the last ones. Entries that are complete
 // together share a transaction; an entry too large for one message keeps its own open until it is complete.
-func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
+// Errors are ErrDamaged, ErrForked, ErrGap, ErrDiverged and [dialect.ErrSchemaMismatch], for which nothing but a person helps, and the database's.
+func (a *Applier) Parts(ctx context.Context, parts []journal.Part) (err error) {
 	if a.taking {
 		return fault.Damaged("node %s: entry %d came in the middle of a snapshot", a.node.ID, parts[0].LSN)
 	}
@@ -161,7 +173,7 @@ func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			a.close()
+			a.Close()
 		}
 	}()
 	bodies := make([]*journal.Body, len(parts))
@@ -200,7 +212,7 @@ func (a *applier) parts(ctx context.Context, parts []Part) (err error) {
 }
 
 // some applies parts of which either only the first or none has schema statements.
-func (a *applier) some(ctx context.Context, parts []Part, bodies []*journal.Body) error {
+func (a *Applier) some(ctx context.Context, parts []journal.Part, bodies []*journal.Body) error {
 	schema := bodies[0].Schema
 	if !a.open && (len(schema) == 0 || a.node.Engine.Transactional()) {
 		if err := a.begin(ctx); err != nil {
@@ -267,7 +279,7 @@ func (a *applier) some(ctx context.Context, parts []Part, bodies []*journal.Body
 }
 
 // batches tells which batches of snaps the bodies hold.
-func (a *applier) batches(ctx context.Context, bodies []*journal.Body) error {
+func (a *Applier) batches(ctx context.Context, bodies []*journal.Body) error {
 	received := make(map[string]uint64)
 	for _, b := range bodies {
 		maps.Copy(received, b.Batches)
@@ -280,7 +292,7 @@ func (a *applier) batches(ctx context.Context, bodies []*journal.Body) error {
 
 // file puts parts whose rows are in the database into a journal that is not, as soon as
 // their entries are whole.
-func (a *applier) file(ctx context.Context, parts []Part) error {
+func (a *Applier) file(ctx context.Context, parts []journal.Part) error {
 	a.unfiled = append(a.unfiled, parts...)
 	n := len(a.unfiled)
 	for n > 0 && !a.unfiled[n-1].Final {
@@ -298,14 +310,14 @@ func (a *applier) file(ctx context.Context, parts []Part) error {
 }
 
 // enter begins a stay, unless there is one.
-func (a *applier) enter(ctx context.Context) (err error) {
+func (a *Applier) enter(ctx context.Context) (err error) {
 	if a.stay == nil {
 		a.stay, err = a.local.Enter(ctx)
 	}
 	return err
 }
 
-func (a *applier) begin(ctx context.Context) error {
+func (a *Applier) begin(ctx context.Context) error {
 	if err := a.enter(ctx); err != nil {
 		return err
 	}
@@ -318,7 +330,7 @@ func (a *applier) begin(ctx context.Context) error {
 }
 
 // closed notes that the transaction has ended, and the stay with it.
-func (a *applier) closed(committed bool) {
+func (a *Applier) closed(committed bool) {
 	a.open = false
 	if stay := a.stay; stay != nil {
 		a.stay = nil
@@ -327,7 +339,7 @@ func (a *applier) closed(committed bool) {
 }
 
 // tx runs f in a transaction of its own.
-func (a *applier) tx(ctx context.Context, f func() error) error {
+func (a *Applier) tx(ctx context.Context, f func() error) error {
 	err := a.begin(ctx)
 	if err == nil {
 		err = f()
@@ -342,7 +354,7 @@ func (a *applier) tx(ctx context.Context, f func() error) error {
 }
 
 // record puts the parts into the journal, in the transaction of their rows (R1).
-func (a *applier) record(ctx context.Context, parts []Part, bodies []*journal.Body) error {
+func (a *Applier) record(ctx context.Context, parts []journal.Part, bodies []*journal.Body) error {
 	j, inside := a.node.Journal.(journal.Transactional)
 	for i := range parts {
 		if !inside {
@@ -361,9 +373,9 @@ func (a *applier) record(ctx context.Context, parts []Part, bodies []*journal.Bo
 
 // rows applies the row states of the bodies in order. States of the same row that
 // wait together are written once, the last one.
-func (a *applier) rows(ctx context.Context, bodies []*journal.Body) error {
+func (a *Applier) rows(ctx context.Context, bodies []*journal.Body) error {
 	cat := a.node.Tables.Load()
-	pending := newCoalescer(coalesceRows)
+	pending := NewCoalescer(coalesceRows)
 	mixed := a.through > 0
 	for _, b := range bodies {
 		mixed = mixed || b.Mixed
@@ -380,14 +392,14 @@ func (a *applier) rows(ctx context.Context, bodies []*journal.Body) error {
 				return err
 			}
 			err := c.Each(func(r dialect.Row) error {
-				if pending.put(t, r) {
+				if pending.Put(t, r) {
 					return nil
 				}
 				mixed = true // rows that follow may hold what these are about to take
 				if err := a.flush(ctx, pending, mixed); err != nil {
 					return err
 				}
-				pending.put(t, r)
+				pending.Put(t, r)
 				return nil
 			})
 			if err != nil {
@@ -404,13 +416,13 @@ func (a *applier) rows(ctx context.Context, bodies []*journal.Body) error {
 }
 
 // flush writes what the coalescer holds.
-func (a *applier) flush(ctx context.Context, c *coalescer, mixed bool) error {
+func (a *Applier) flush(ctx context.Context, c *Coalescer, mixed bool) error {
 	defer c.reset()
 	mode := dialect.Strict
 	if mixed {
 		mode = dialect.Replace
 	}
-	return c.each(func(t *dialect.Table, rows []dialect.Row) error {
+	return c.Each(func(t *dialect.Table, rows []dialect.Row) error {
 		if err := a.stay.Write(ctx, a.conn, t, rows, mode); err != nil {
 			return fmt.Errorf("ddb: node %s: apply to table %s: %w", a.node.ID, t.Name, err)
 		}

@@ -1,4 +1,4 @@
-package ddb
+package apply
 
 import (
 	"context"
@@ -15,19 +15,19 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
-// loading marks that a snapshot is being loaded, so that nothing may be read yet.
-const loading = ^LSN(0)
+// Loading marks that a snapshot is being loaded, so that nothing may be read yet.
+const Loading = ^journal.LSN(0)
 
-// refuseOlder keeps a master, whoever it is, from taking the node back to an earlier state without Rejoin.
-func (a *applier) refuseOlder(head link.SnapshotHead) error {
+// RefuseOlder keeps a master, whoever it is, from taking the node back to an earlier state without Rejoin.
+func (a *Applier) RefuseOlder(head link.SnapshotHead) error {
 	if at, to := a.pos, head.Base; at.LSN > 0 && !head.Resume && !a.cfg.Rejoin && (to.Epoch < at.Epoch || to.LSN < at.LSN) {
-		return fmt.Errorf("%w: the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between; set Rejoin on it to replace its data", ErrForked, to, a.node.ID, at)
+		return fmt.Errorf("%w: the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between; set Rejoin on it to replace its data", fault.ErrForked, to, a.node.ID, at)
 	}
 	return nil
 }
 
-// beginSnapshot empties the database and makes the schema, unless the snapshot goes on where it was cut off.
-func (a *applier) beginSnapshot(ctx context.Context, head link.SnapshotHead) (err error) {
+// BeginSnapshot empties the database and makes the schema, unless the snapshot goes on where it was cut off.
+func (a *Applier) BeginSnapshot(ctx context.Context, head link.SnapshotHead) (err error) {
 	if err := a.connect(ctx); err != nil {
 		return err
 	}
@@ -65,8 +65,8 @@ func (a *applier) beginSnapshot(ctx context.Context, head link.SnapshotHead) (er
 	return err
 }
 
-// forget gives up the node's history, and what is in it.
-func (a *applier) forget(ctx context.Context) error {
+// Forget gives up the node's history, and what is in it.
+func (a *Applier) Forget(ctx context.Context) error {
 	if err := a.connect(ctx); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (a *applier) forget(ctx context.Context) error {
 }
 
 // clearJournal forgets the node's history, which a snapshot is about to replace.
-func (a *applier) clearJournal(ctx context.Context) error {
+func (a *Applier) clearJournal(ctx context.Context) error {
 	if err := a.begin(ctx); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (a *applier) clearJournal(ctx context.Context) error {
 	if !a.inside() {
 		// The journal begins anew with the snapshot's end. Until then this cursor, of which no
 		// master can make anything, tells that the node has nothing.
-		if err := a.node.SetValue(ctx, a.conn, store.MetaCursor, link.Cursor{Base: Position{LSN: loading}}); err != nil {
+		if err := a.node.SetValue(ctx, a.conn, store.MetaCursor, link.Cursor{Base: journal.Position{LSN: Loading}}); err != nil {
 			return err
 		}
 	}
@@ -103,12 +103,12 @@ func (a *applier) clearJournal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.pos, a.through, a.applied, a.unfiled = Position{}, 0, 0, nil
+	a.pos, a.through, a.applied, a.unfiled = journal.Position{}, 0, 0, nil
 	a.prev = a.pos.Anchor()
 	return nil
 }
 
-func (a *applier) makeObject(ctx context.Context, o dialect.Object) error {
+func (a *Applier) makeObject(ctx context.Context, o dialect.Object) error {
 	if o.Kind == "trigger" && a.cfg.Role == health.Replica {
 		_, err := a.conn.ExecContext(ctx, "INSERT INTO "+a.node.Engine.Own("deferred")+" (kind, db, name, body) VALUES (?, ?, ?, ?)", o.Kind, o.Database, o.Name, o.SQL)
 		return err
@@ -121,8 +121,8 @@ func (a *applier) makeObject(ctx context.Context, o dialect.Object) error {
 	return a.node.Engine.Run(ctx, a.conn, &dialect.Statement{SQL: o.SQL, Database: a.node.Physical(o.Database)})
 }
 
-// snapshotRows stores a chunk and how far it brings the snapshot, together.
-func (a *applier) snapshotRows(ctx context.Context, r *decodedRows) error {
+// TakeRows stores a chunk and how far it brings the snapshot, together.
+func (a *Applier) TakeRows(ctx context.Context, r *Rows) error {
 	if err := a.expects(false); err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (a *applier) snapshotRows(ctx context.Context, r *decodedRows) error {
 	return nil
 }
 
-func (a *applier) progress(table string, done bool) {
+func (a *Applier) progress(table string, done bool) {
 	if a.cfg.OnProgress == nil || !done && time.Since(a.reported) < 100*time.Millisecond {
 		return
 	}
@@ -160,15 +160,15 @@ func (a *applier) progress(table string, done bool) {
 }
 
 // expects checks that the rows of a snapshot, or its file, are what comes now.
-func (a *applier) expects(file bool) error {
+func (a *Applier) expects(file bool) error {
 	if !a.taking || file != a.filed {
 		return fault.Damaged("node %s: a piece of a snapshot came that was not announced", a.node.ID)
 	}
 	return nil
 }
 
-// endSnapshot makes the snapshot's base the node's position. The rows are consistent from entry through on.
-func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
+// EndSnapshot makes the snapshot's base the node's position. The rows are consistent from entry through on.
+func (a *Applier) EndSnapshot(ctx context.Context, through journal.LSN) error {
 	if err := a.expects(a.copy != nil); err != nil {
 		return err
 	}
@@ -226,20 +226,20 @@ func (a *applier) endSnapshot(ctx context.Context, through LSN) error {
 	return nil
 }
 
-// decodedRows is a message with rows of a snapshot, taken apart.
-type decodedRows struct {
-	Change *Change       // of which table the rows are
-	After  []any         // the key of the last of them
-	List   []dialect.Row // the rows
+// Rows is a message with rows of a snapshot, taken apart.
+type Rows struct {
+	Change *journal.Change // of which table the rows are
+	After  []any           // the key of the last of them
+	List   []dialect.Row   // the rows
 }
 
-// decodeRows takes a message apart. Its errors are ErrDamaged.
-func decodeRows(payload []byte) (*decodedRows, error) {
+// DecodeRows takes a message apart. Its errors are ErrDamaged.
+func DecodeRows(payload []byte) (*Rows, error) {
 	msg, err := wire.DecodeChecked[link.SnapshotRows](payload)
 	if err != nil {
 		return nil, err
 	}
-	r := &decodedRows{Change: msg.Change, After: msg.After, List: make([]dialect.Row, 0, min(msg.Change.Present, link.ChunkRows))}
+	r := &Rows{Change: msg.Change, After: msg.After, List: make([]dialect.Row, 0, min(msg.Change.Present, link.ChunkRows))}
 	if err := r.Change.Each(func(row dialect.Row) error { r.List = append(r.List, row); return nil }); err != nil {
 		return nil, err
 	}

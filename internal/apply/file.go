@@ -1,4 +1,4 @@
-package ddb
+package apply
 
 import (
 	"context"
@@ -6,10 +6,11 @@ import (
 	"os"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 )
 
-// fileChunk stores a piece of the file. What has come is lost with the link.
-func (a *applier) fileChunk(chunk []byte) (err error) {
+// TakeFile stores a piece of the file. What has come is lost with the link.
+func (a *Applier) TakeFile(chunk []byte) (err error) {
 	if err := a.expects(true); err != nil {
 		return err
 	}
@@ -29,10 +30,10 @@ func (a *applier) fileChunk(chunk []byte) (err error) {
 }
 
 // loadFile fills the database from the file that has been received; within runs inside its transaction.
-func (a *applier) loadFile(ctx context.Context, within func() error) error {
+func (a *Applier) loadFile(ctx context.Context, within func() error) error {
 	copier, ok := a.node.Engine.(dialect.FileCopier)
 	if !ok {
-		return fmt.Errorf("%w: node %s: the master sent its database as a file, which %s cannot load", ErrOptions, a.node.ID, a.node.Dialect.Name())
+		return fmt.Errorf("%w: node %s: the master sent its database as a file, which %s cannot load", fault.ErrOptions, a.node.ID, a.node.Dialect.Name())
 	}
 	path := a.copy.Name()
 	if err := a.copy.Close(); err != nil {
@@ -47,7 +48,7 @@ func (a *applier) loadFile(ctx context.Context, within func() error) error {
 }
 
 // dropFile forgets a file, whole or not.
-func (a *applier) dropFile() {
+func (a *Applier) dropFile() {
 	if a.copy == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package ddb
+package apply
 
 import (
 	"context"
@@ -12,18 +12,19 @@ import (
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // intent notes that a schema entry is about to be run where that cannot be part of a
 // transaction, and how the schema looked before, so that a crash in between can be told apart.
 type intent struct {
-	LSN  LSN    `cbor:"1,keyasint"`
-	Step int    `cbor:"2,keyasint"` // statements known to have run
-	Mark string `cbor:"3,keyasint"` // of the schema before the statement at Step
+	LSN  journal.LSN `cbor:"1,keyasint"`
+	Step int         `cbor:"2,keyasint"` // statements known to have run
+	Mark string      `cbor:"3,keyasint"` // of the schema before the statement at Step
 }
 
 // schema runs the statements of an entry.
-func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Statement) error {
+func (a *Applier) schema(ctx context.Context, lsn journal.LSN, statements []dialect.Statement) error {
 	done := 0
 	if !a.node.Engine.Transactional() {
 		// A statement that is cut off may run on in the server, so a lost link does not cut it off.
@@ -56,7 +57,7 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 			}
 		}
 		if err := a.runSchema(ctx, statements[i]); err != nil {
-			return fmt.Errorf("%w: node %s: schema statement of entry %d: %w", ErrDiverged, a.node.ID, lsn, err)
+			return fmt.Errorf("%w: node %s: schema statement of entry %d: %w", dialect.ErrDiverged, a.node.ID, lsn, err)
 		}
 	}
 	a.node.Log.Info("schema changed", "epoch", a.pos.Epoch, "lsn", lsn, "statement", sqlclass.Brief(statements[len(statements)-1].SQL), "statements", len(statements))
@@ -66,7 +67,7 @@ func (a *applier) schema(ctx context.Context, lsn LSN, statements []dialect.Stat
 
 // schemaMark tells two states of the schema apart by their text and by the tables' incarnations: unlike the dialect's
 // version, which may count in seconds, it shows every statement, and one that makes tables change places too.
-func (a *applier) schemaMark(ctx context.Context) (string, error) {
+func (a *Applier) schemaMark(ctx context.Context) (string, error) {
 	objects, err := a.node.Engine.Objects(ctx, a.conn)
 	if err != nil {
 		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.node.ID, err)
@@ -86,7 +87,7 @@ func (a *applier) schemaMark(ctx context.Context) (string, error) {
 }
 
 // runSchema runs one statement, or keeps it back: triggers act at the origin only.
-func (a *applier) runSchema(ctx context.Context, s dialect.Statement) error {
+func (a *Applier) runSchema(ctx context.Context, s dialect.Statement) error {
 	info, err := sqlclass.ParseSchema(store.ClassOf(a.node.Dialect.Name()), s.SQL)
 	if err == nil && info.Object == "TRIGGER" && a.cfg.Role == health.Replica {
 		return a.keepBack(ctx, s, info)
@@ -101,7 +102,7 @@ func (a *applier) runSchema(ctx context.Context, s dialect.Statement) error {
 }
 
 // keepBack notes what a replica's triggers are to be when it is promoted.
-func (a *applier) keepBack(ctx context.Context, s dialect.Statement, info sqlclass.SchemaInfo) error {
+func (a *Applier) keepBack(ctx context.Context, s dialect.Statement, info sqlclass.SchemaInfo) error {
 	own, database := a.node.Engine.Own("deferred"), s.Database
 	if info.Database != "" && a.node.Primary != "" {
 		database = a.node.Logical(info.Database)

@@ -1,13 +1,13 @@
-package ddb
+package apply
 
 import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
-// coalescer gathers row states by table, the last one of each key. Where the
+// Coalescer gathers row states by table, the last one of each key. Where the
 // database may find keys equal that differ in Go, it gathers one entry only.
-type coalescer struct {
+type Coalescer struct {
 	limit int
 	order []*dialect.Table
 	rows  map[*dialect.Table]*tableRows
@@ -24,18 +24,18 @@ type tableRows struct {
 // coalesceRows is how many rows are gathered before they are written.
 const coalesceRows = 50_000
 
-// newCoalescer makes a coalescer of at most limit rows, of any number for 0.
-func newCoalescer(limit int) *coalescer {
-	return &coalescer{limit: limit, rows: make(map[*dialect.Table]*tableRows), exact: true}
+// NewCoalescer makes a coalescer of at most limit rows, of any number for 0.
+func NewCoalescer(limit int) *Coalescer {
+	return &Coalescer{limit: limit, rows: make(map[*dialect.Table]*tableRows), exact: true}
 }
 
-func (c *coalescer) reset() {
+func (c *Coalescer) reset() {
 	c.order, c.n, c.exact = nil, 0, true
 	clear(c.rows)
 }
 
-// each calls f with the rows of each table, in the order in which the tables came.
-func (c *coalescer) each(f func(t *dialect.Table, rows []dialect.Row) error) error {
+// Each calls f with the rows of each table, in the order in which the tables came.
+func (c *Coalescer) Each(f func(t *dialect.Table, rows []dialect.Row) error) error {
 	for _, t := range c.order {
 		if err := f(t, c.rows[t].list); err != nil {
 			return err
@@ -44,8 +44,8 @@ func (c *coalescer) each(f func(t *dialect.Table, rows []dialect.Row) error) err
 	return nil
 }
 
-// put adds a state, or reports that the coalescer is full.
-func (c *coalescer) put(t *dialect.Table, r dialect.Row) bool {
+// Put adds a state, or reports that the coalescer is full.
+func (c *Coalescer) Put(t *dialect.Table, r dialect.Row) bool {
 	if c.limit > 0 && c.n >= c.limit {
 		return false
 	}

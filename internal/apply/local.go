@@ -1,4 +1,4 @@
-package ddb
+package apply
 
 import (
 	"context"
@@ -8,8 +8,8 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 )
 
-// ApplyLocal is what a node does in its database itself, while an applier writes to it: a snap is one.
-type ApplyLocal interface {
+// Local is what a node does in its database itself, while an applier writes to it: a snap is one.
+type Local interface {
 	// Enter waits until the node itself writes nothing, and keeps it from writing until the stay is left: nothing may be
 	// written to tables of which the statements of a schema entry have been run by half.
 	Enter(ctx context.Context) (Stay, error)
