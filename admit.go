@@ -68,8 +68,8 @@ func (m *master) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) 
 		return false, fmt.Errorf("%w: node %s stands at %v (%v): %s; set Rejoin on it to replace its data by a snapshot", ErrForked, h.ID, h.Position, h.Position.Hash, why)
 	}
 	switch {
-	case h.Position.Epoch > m.seq.epoch:
-		return false, fmt.Errorf("%w: node %s has followed epoch %d, this master's is %d; another node is the master now", ErrOldEpoch, h.ID, h.Position.Epoch, m.seq.epoch)
+	case h.Position.Epoch > m.seq.Epoch:
+		return false, fmt.Errorf("%w: node %s has followed epoch %d, this master's is %d; another node is the master now", ErrOldEpoch, h.ID, h.Position.Epoch, m.seq.Epoch)
 	case h.Position.LSN > last.LSN:
 		return fork(fmt.Sprintf("the master's journal ends at %v", last))
 	case h.Position.LSN < first.LSN:

@@ -33,10 +33,10 @@ func FuzzCursor(f *testing.F) {
 			f.Fatal(err)
 		}
 	}
-	if err := c.m.seq.pass(ctx); err != nil {
+	if err := c.m.seq.Pass(ctx); err != nil {
 		f.Fatal(err)
 	}
-	base := c.m.seq.state.Load().pos
+	base := c.m.seq.State.Load().Pos
 	for _, after := range []wire.Row{nil, {int64(1)}, {"text"}, {uint64(1) << 63}, {[]byte{0}, nil}, {true, 1.5}, {int64(1), int64(1), int64(1)}} {
 		for _, table := range []string{"", "i", "t", "none"} {
 			f.Add(seed(f, link.Cursor{Base: base, Table: table, After: after}))

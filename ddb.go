@@ -179,12 +179,12 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 	}
 	c.m = m
 	c.route.session.covered = func() (uint64, LSN) {
-		st := m.seq.state.Load()
-		return st.covered, st.pos.LSN
+		st := m.seq.State.Load()
+		return st.Covered, st.Pos.LSN
 	}
 	st := func() NodeStatus { return m.nodes()[0] }
 	c.self = &member{id: c.opts.ID, db: c.node.DB, local: true, master: true, status: st,
-		lsn: func() LSN { return m.seq.state.Load().pos.LSN }, lag: func() time.Duration { return 0 }}
+		lsn: func() LSN { return m.seq.State.Load().Pos.LSN }, lag: func() time.Duration { return 0 }}
 	if m.writer == nil {
 		c.writes = &pooledWrites{c: c, m: m}
 		return nil
@@ -198,11 +198,11 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 			return m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 		}}
 	m.writer.Hooks.Alone = func() bool {
-		return c.opts.WaitReplicas == 0 && !m.seq.sharesKeys() && m.seq.state.Load().err == nil
+		return c.opts.WaitReplicas == 0 && !m.seq.SharesKeys() && m.seq.State.Load().Err == nil
 	}
 	m.writer.Hooks.Wrote = func() {
-		c.route.session.wrote(m.seq.written.Add(1))
-		m.seq.wakeUp()
+		c.route.session.wrote(m.seq.Written.Add(1))
+		m.seq.WakeUp()
 	}
 	return nil
 }
@@ -253,7 +253,7 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, rol
 			if w, ok := c.route.session.unsettled(); ok {
 				limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)
 				defer cancel()
-				pos, err := c.m.seq.covers(limit, w)
+				pos, err := c.m.seq.Covers(limit, w)
 				if err != nil {
 					// The pass under way may have missed the write; the one after it cannot.
 					return uint64(pos.LSN) + 2

@@ -50,7 +50,7 @@ var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
 		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/apply", "internal/batch", "internal/fault", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
-			"internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/write"},
+			"internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/sequence", "internal/write"},
 		modules: []string{cborModule, compressModule, hclogModule, syncModule, timeModule},
 	},
 
@@ -86,12 +86,13 @@ var importRules = map[string]importRule{
 	"internal/mysql":              {own: []string{"dialect", "internal/mysql/..."}},
 
 	// The parts of a node, bottom up.
-	"internal/apply":  {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/link", "internal/schema", "internal/sqlclass", "internal/store", "internal/wire"}},
-	"internal/batch":  {own: []string{"dialect", "journal", "internal/fault", "internal/link", "internal/store", "internal/wire"}},
-	"internal/keys":   {own: []string{"dialect", "health", "journal", "internal/fault", "internal/sqlclass", "internal/store", "internal/watch"}},
-	"internal/link":   {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire"}, modules: []string{hclogModule}},
-	"internal/write":  {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/sqlclass", "internal/store"}},
-	"internal/schema": {own: []string{"dialect", "journal", "internal/fault", "internal/sqlclass", "internal/store"}},
+	"internal/apply":    {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/link", "internal/schema", "internal/sqlclass", "internal/store", "internal/wire"}},
+	"internal/batch":    {own: []string{"dialect", "journal", "internal/fault", "internal/link", "internal/store", "internal/wire"}},
+	"internal/keys":     {own: []string{"dialect", "health", "journal", "internal/fault", "internal/sqlclass", "internal/store", "internal/watch"}},
+	"internal/link":     {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire"}, modules: []string{hclogModule}},
+	"internal/write":    {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/sqlclass", "internal/store"}},
+	"internal/schema":   {own: []string{"dialect", "journal", "internal/fault", "internal/sqlclass", "internal/store"}},
+	"internal/sequence": {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch"}},
 	"internal/store": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/mysql", "internal/rights", "internal/sqlclass",
 		"internal/sqlite", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},
 

@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -99,7 +100,7 @@ func Linked(c *Cluster) bool { return c.f.linked() }
 
 // LimitNumbers sets how many snaps a master has ranges of keys for.
 func LimitNumbers(ctx context.Context, c *Cluster, snaps int64) error {
-	return c.m.seq.do(ctx, func(*Turn) error {
+	return c.m.seq.Do(ctx, func(*sequence.Turn) error {
 		c.m.registry.limit = keys.FirstSnap + snaps
 		return nil
 	})

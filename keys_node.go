@@ -15,7 +15,7 @@ func (s *snapSide) keyNumber() int64 { return s.numberOfNode.Load() }
 
 // keyNumber is the writer's hook of a master.
 func (m *master) keyNumber() int64 {
-	if !m.seq.sharesKeys() {
+	if !m.seq.SharesKeys() {
 		return 0
 	}
 	return keys.FirstSnap - 1

@@ -16,6 +16,7 @@ import (
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/schema"
+	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -28,7 +29,7 @@ type master struct {
 	node     *store.Store
 	access   *atomic.Pointer[access.Rules]
 	health   *health.Self
-	seq      *sequencer
+	seq      *sequence.Sequencer
 	writer   *write.Group // nil where the database has many writers
 	listener net.Listener
 	door     *link.Door
@@ -57,19 +58,19 @@ type master struct {
 
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
 func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[access.Rules], own *health.Self, connect func(*master)) (*master, error) {
-	s := newSequencer(n)
+	s := sequence.New(n)
 	m := &master{opts: o, node: n, access: access, health: own, seq: s, jobs: make(chan *job, maxJobs), passes: write.NewPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
 		door: link.NewDoor(n.Log), places: make(chan struct{}, maxFollowers)}
-	s.cfg = sequencing{PollInterval: o.PollInterval, Heartbeat: o.Heartbeat, Followed: m.anyConnected}
+	s.Config = sequence.Config{PollInterval: o.PollInterval, Heartbeat: o.Heartbeat, Followed: m.anyConnected}
 	connect(m)
 	run, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	if n.SingleWriter() {
 		m.writer = write.NewGroup(n, o.BusyTimeout, write.Hooks{Commit: m.beforeCommit, Number: m.keyNumber})
-		s.exclusive = m.writer.With
+		s.Exclusive = m.writer.With
 		m.start(func() { m.writer.Run(run) })
 	} else {
-		s.exclusive = m.alone
+		s.Exclusive = m.alone
 	}
 	if err := m.reign(ctx); err != nil {
 		m.stop()
@@ -79,13 +80,13 @@ func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.P
 		m.stop()
 		return nil, err
 	}
-	m.start(func() { s.run(run) })
+	m.start(func() { s.Run(run) })
 	if m.settles = o.acceptsSnaps(); m.settles {
 		m.start(func() { m.settle(run) })
-		m.start(func() { keys.Watch(run, m.node, func() int64 { return keys.FirstSnap - 1 }, m.seq.sharesKeys) })
+		m.start(func() { keys.Watch(run, m.node, func() int64 { return keys.FirstSnap - 1 }, m.seq.SharesKeys) })
 	}
 	m.start(func() { m.retain(run) })
-	n.Log.Info("master is up", "cluster", n.ClusterID, "lsn", s.state.Load().pos.LSN,
+	n.Log.Info("master is up", "cluster", n.ClusterID, "lsn", s.State.Load().Pos.LSN,
 		"listen", o.Listen, "tables", n.Tables.Load().Users())
 	return m, nil
 }
@@ -117,15 +118,15 @@ func (m *master) alone(ctx context.Context, f func(c *sql.Conn) error) error {
 
 // beforeCommit is the writer's hook: the entry is part of the transaction that it describes (W3).
 func (m *master) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position, error) {
-	covered := m.seq.written.Load()
-	turn := m.seq.within(c)
-	res, err := turn.collectTx(ctx)
+	covered := m.seq.Written.Load()
+	turn := m.seq.Within(c)
+	res, err := turn.CollectTx(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return func() Position {
-		turn.publish(res, covered)
-		return m.seq.state.Load().pos
+		turn.Publish(res, covered)
+		return m.seq.State.Load().Pos
 	}, nil
 }
 
@@ -159,23 +160,23 @@ func (m *master) reign(ctx context.Context) error {
 		}
 		epoch = last.Epoch + 1
 	}
-	m.seq.epoch = epoch
+	m.seq.Epoch = epoch
 	m.node.Log = m.node.Log.With("epoch", epoch)
 	if m.heard, _, err = m.node.EntryTime(ctx, last.LSN); err != nil {
 		return err
 	}
-	m.seq.state.Update(func(st sequenced) sequenced { st.pos, st.at = last, time.Now(); return st })
-	return m.seq.do(ctx, func(turn *Turn) error { return m.crown(ctx, turn, known, Role(role)) })
+	m.seq.State.Update(func(st sequence.State) sequence.State { st.Pos, st.At = last, time.Now(); return st })
+	return m.seq.Do(ctx, func(turn *sequence.Turn) error { return m.crown(ctx, turn, known, Role(role)) })
 }
 
 // crown writes down who reigns, installs the capture and settles the schema.
-func (m *master) crown(ctx context.Context, turn *Turn, known bool, was Role) error {
-	c := turn.conn
+func (m *master) crown(ctx context.Context, turn *sequence.Turn, known bool, was Role) error {
+	c := turn.Conn
 	if was == Replica {
 		if err := m.makeDeferred(ctx, c); err != nil {
 			return err
 		}
-		m.node.Log.Warn("a replica becomes the master", "lsn", m.seq.state.Load().pos.LSN)
+		m.node.Log.Warn("a replica becomes the master", "lsn", m.seq.State.Load().Pos.LSN)
 	}
 	old, _, err := m.node.Meta(ctx, c, store.MetaNode)
 	if err != nil {
@@ -201,17 +202,17 @@ func (m *master) crown(ctx context.Context, turn *Turn, known bool, was Role) er
 	if err := m.node.Engine.InstallCapture(ctx, c, st.Cat.Replicated(), dialect.Keys); err != nil {
 		return fmt.Errorf("ddb: node %s: install triggers: %w", m.node.ID, err)
 	}
-	if err := turn.installKeys(ctx, st.Cat.Replicated()); err != nil {
+	if err := turn.InstallKeys(ctx, st.Cat.Replicated()); err != nil {
 		return err
 	}
-	if err := turn.refuse(ctx, nil, st, nil); err != nil {
+	if err := turn.Refuse(ctx, nil, st, nil); err != nil {
 		return err
 	}
 	rec, recorded, err := store.Value[schema.Record](ctx, m.node, c, store.MetaSchema)
 	if err != nil {
 		return err
 	}
-	var done *passResult
+	var done *sequence.Made
 	err = m.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
 		if !recorded {
 			if err = m.node.SetValue(ctx, c, store.MetaSchema, st.Record(0)); err != nil {
@@ -224,22 +225,22 @@ func (m *master) crown(ctx context.Context, turn *Turn, known bool, was Role) er
 			}
 			// The first entry of a history, so that every position names one; the first of a
 			// reign, so that whoever has it follows no older master.
-			if done, err = turn.collect(ctx, &extra{first: m.seq.state.Load().pos.LSN == 0 || was == Replica}); err != nil {
+			if done, err = turn.Collect(ctx, &sequence.Extra{First: m.seq.State.Load().Pos.LSN == 0 || was == Replica}); err != nil {
 				return err
 			}
 		}
 		return errors.Join(m.node.SetMeta(ctx, c, store.MetaCluster, []byte(m.node.ClusterID)), m.node.SetMeta(ctx, c, store.MetaRole, []byte(Master)),
-			m.node.SetMeta(ctx, c, store.MetaNode, []byte(m.node.ID)), m.node.SetValue(ctx, c, store.MetaEpoch, m.seq.epoch))
+			m.node.SetMeta(ctx, c, store.MetaNode, []byte(m.node.ID)), m.node.SetValue(ctx, c, store.MetaEpoch, m.seq.Epoch))
 	})
 	if err != nil {
 		return err
 	}
 	if !recorded {
-		turn.publish(done, 0)
+		turn.Publish(done, 0)
 		return nil
 	}
 	if d := schema.Compare(rec, st, schema.Told{}); len(d.Statements)+len(d.Rebuild) > 0 {
-		return turn.reconcile(ctx)
+		return turn.Reconcile(ctx)
 	}
 	return nil
 }
@@ -354,7 +355,7 @@ func (m *master) serve(run context.Context, conn net.Conn, left func()) {
 	var f *sender
 	var l *connection
 	known := false // it has shown who it is
-	h, w, err := link.Greet(conn, link.Greeting{Cluster: m.node.ClusterID, Master: m.node.ID, Epoch: m.seq.epoch},
+	h, w, err := link.Greet(conn, link.Greeting{Cluster: m.node.ClusterID, Master: m.node.ID, Epoch: m.seq.Epoch},
 		func(h link.Hello, proves func(key []byte) bool) (link.Welcome, []byte, error) {
 			key, err := m.authenticate(h, proves)
 			if err != nil {
@@ -467,16 +468,16 @@ func (m *master) anyConnected() bool {
 // settleTx is settleSchema for a transaction of the program's own that has run schema
 // statements, before its commit; what it returns is called after.
 func (m *master) settleTx(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() Position, error) {
-	covered := m.seq.written.Load()
-	turn := m.seq.within(c)
-	res, err := turn.settleSchema(ctx, statements, true)
+	covered := m.seq.Written.Load()
+	turn := m.seq.Within(c)
+	res, err := turn.SettleSchema(ctx, statements, true)
 	if err != nil {
-		turn.unsettle()
+		turn.Unsettle()
 		return nil, err
 	}
 	m.writer.ForgetStatements()
 	return func() Position {
-		turn.publish(res, covered)
-		return m.seq.state.Load().pos
+		turn.Publish(res, covered)
+		return m.seq.State.Load().Pos
 	}, nil
 }

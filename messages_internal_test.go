@@ -93,8 +93,8 @@ func TestHostileCursor(t *testing.T) {
 	defer c.Close()
 	_, err = c.Exec("CREATE TABLE t (a INT NOT NULL, b INT NOT NULL, PRIMARY KEY (a, b))")
 	require.NoError(t, err)
-	require.NoError(t, c.m.seq.pass(context.Background()))
-	pos := c.m.seq.state.Load().pos
+	require.NoError(t, c.m.seq.Pass(context.Background()))
+	pos := c.m.seq.State.Load().Pos
 	s := &sender{m: c.m}
 	for _, from := range []struct {
 		link.Cursor

@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/sequence"
 )
 
 // registry is what a master knows of every node that has ever followed the cluster. It stands in
@@ -30,7 +31,7 @@ type registered struct {
 
 // sharesKeys reports whether this node hands out one part of the keys.
 func (c *Cluster) sharesKeys() bool {
-	return c.m != nil && c.m.seq.sharesKeys() || c.f != nil && c.f.snap != nil && c.f.snap.numberOfNode.Load() != 0
+	return c.m != nil && c.m.seq.SharesKeys() || c.f != nil && c.f.snap != nil && c.f.snap.numberOfNode.Load() != 0
 }
 
 // loadFollowers reads the registry. A follower that has not come back yet is listed as inactive.
@@ -58,7 +59,7 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 		}
 	}
 	if m.registry.highest > 0 {
-		m.seq.shared.Store(true)
+		m.seq.Shared.Store(true)
 	}
 	return rows.Err()
 }
@@ -101,7 +102,7 @@ func (f *sender) note(ctx context.Context, l *connection) error {
 // register notes a follower that is new, or that comes in another role, and returns its number.
 func (m *master) register(ctx context.Context, id string, role Role, proved bool) (number int64, err error) {
 	noted := true
-	err = m.seq.do(ctx, func(turn *Turn) error {
+	err = m.seq.Do(ctx, func(turn *sequence.Turn) error {
 		was, ok := m.registry.known[id]
 		is := registered{role: role, number: was.number}
 		number = is.number
@@ -122,13 +123,13 @@ func (m *master) register(ctx context.Context, id string, role Role, proved bool
 		if ok && is == was {
 			return nil
 		}
-		first := is.number > 0 && !m.seq.sharesKeys()
+		first := is.number > 0 && !m.seq.SharesKeys()
 		if first {
-			m.seq.shared.Store(true)
+			m.seq.Shared.Store(true)
 		}
 		if err := m.write(ctx, turn, id, is, of, first); err != nil {
 			if first {
-				m.seq.shared.Store(false)
+				m.seq.Shared.Store(false)
 			}
 			return err
 		}
@@ -144,7 +145,7 @@ func (m *master) register(ctx context.Context, id string, role Role, proved bool
 		f.mu.Unlock()
 	}
 	m.mu.Unlock()
-	m.seq.wakeUp()
+	m.seq.WakeUp()
 	return number, nil
 }
 
@@ -173,7 +174,7 @@ func (m *master) forgetStranger(f *sender) {
 // freeNumber returns a number for a new snap: one that no snap has had, as long as there is one, so that those of forgotten snaps
 // rest, and then the one that has rested longest, and whose it was. The new owner begins above all keys of it that stand in any
 // table. Those that stand only in conflicts which are not settled would meet its rows, so their number is not free.
-func (m *master) freeNumber(ctx context.Context, turn *Turn) (number int64, of string, err error) {
+func (m *master) freeNumber(ctx context.Context, turn *sequence.Turn) (number int64, of string, err error) {
 	reg := &m.registry
 	if number = max(reg.highest+1, keys.FirstSnap); number < reg.limit {
 		if float64(number) > keys.WarnAt*float64(reg.limit) {
@@ -181,7 +182,7 @@ func (m *master) freeNumber(ctx context.Context, turn *Turn) (number int64, of s
 		}
 		return number, "", nil
 	}
-	rows, err := turn.conn.QueryContext(ctx, "SELECT id, number FROM "+m.node.Engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
+	rows, err := turn.Conn.QueryContext(ctx, "SELECT id, number FROM "+m.node.Engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
 		m.node.Engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
 	if err != nil {
 		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
@@ -211,7 +212,7 @@ func (m *master) isConnected(id string) bool {
 
 // write stores a row of the registry, takes its number away from the forgotten snap of the id of, if there is one, and makes
 // tables hand out the master's own keys if the row is the first snap's.
-func (m *master) write(ctx context.Context, turn *Turn, id string, r registered, of string, first bool) error {
+func (m *master) write(ctx context.Context, turn *sequence.Turn, id string, r registered, of string, first bool) error {
 	table := m.node.Engine.Own("followers")
 	store := func(c *sql.Conn) error {
 		var err error
@@ -235,7 +236,7 @@ func (m *master) write(ctx context.Context, turn *Turn, id string, r registered,
 	if first && m.writer != nil {
 		err = m.shareKeys(ctx, turn, store)
 	} else if m.writer != nil {
-		err = m.node.TxOn(ctx, turn.conn, dialect.Batch, func() error { return store(turn.conn) })
+		err = m.node.TxOn(ctx, turn.Conn, dialect.Batch, func() error { return store(turn.Conn) })
 	} else {
 		err = m.node.WithTx(ctx, dialect.Batch, store)
 	}
@@ -252,8 +253,8 @@ func (m *master) write(ctx context.Context, turn *Turn, id string, r registered,
 
 // shareKeys runs store in a transaction that also makes tables hand out the master's own keys. The triggers for that count in
 // the schema's version, and have been made by nobody else.
-func (m *master) shareKeys(ctx context.Context, turn *Turn, store func(*sql.Conn) error) error {
-	c := turn.conn
+func (m *master) shareKeys(ctx context.Context, turn *sequence.Turn, store func(*sql.Conn) error) error {
+	c := turn.Conn
 	cat := *m.node.Tables.Load()
 	var before, after string
 	err := m.node.TxOn(ctx, c, dialect.Batch, func() (err error) {
@@ -263,14 +264,14 @@ func (m *master) shareKeys(ctx context.Context, turn *Turn, store func(*sql.Conn
 		if err := store(c); err != nil {
 			return err
 		}
-		if err := turn.installKeys(ctx, cat.Replicated()); err != nil {
+		if err := turn.InstallKeys(ctx, cat.Replicated()); err != nil {
 			return err
 		}
 		after, err = m.node.Engine.Version(ctx, c)
 		return err
 	})
 	if err != nil || before != cat.Version {
-		turn.lookSoon()
+		turn.LookSoon()
 		return err
 	}
 	cat.Version = after
@@ -299,7 +300,7 @@ func (m *master) forget(ctx context.Context, id string) error {
 	case f.connected():
 		return fmt.Errorf("%w: follower %q is connected; stop it first", ErrBusy, id)
 	}
-	err := m.seq.do(ctx, func(turn *Turn) error {
+	err := m.seq.Do(ctx, func(turn *sequence.Turn) error {
 		return m.write(ctx, turn, id, registered{number: m.registry.known[id].number}, "", false)
 	})
 	if err != nil {
@@ -310,7 +311,7 @@ func (m *master) forget(ctx context.Context, id string) error {
 		delete(m.followers, id)
 	}
 	m.mu.Unlock()
-	m.seq.wakeUp()
+	m.seq.WakeUp()
 	m.changed()
 	return nil
 }

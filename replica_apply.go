@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -26,7 +27,7 @@ func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
 		if !up.prompt && took > 0 && time.Since(ended) < 2*took {
 			// They come one after the other: fewer and larger commits leave the disk and the
 			// processors to others. At rest there is no pause.
-			if watch.Sleep(ctx, min(4*took, mostRest)) != nil {
+			if watch.Sleep(ctx, min(4*took, sequence.MostRest)) != nil {
 				return context.Cause(ctx)
 			}
 		}

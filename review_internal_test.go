@@ -18,6 +18,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/write"
@@ -58,7 +59,7 @@ func TestGroupSecondAttempt(t *testing.T) {
 func TestFailedIsNoTrap(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	m := &master{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}, seq: newSequencer(nil), changed: func() {}}
+	m := &master{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}, seq: sequence.New(nil), changed: func() {}}
 	f := &sender{m: m, id: "r1", link: &connection{}, heard: time.Now()}
 	f.heardBeat(link.Beat{State: Failed, Reason: "the disk is full"})
 	require.Equal(t, Failed, f.status.State)
@@ -70,7 +71,7 @@ func TestFailedIsNoTrap(t *testing.T) {
 func TestFailedOutlivesTheLink(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	m := &master{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}, seq: newSequencer(nil), access: new(atomic.Pointer[access.Rules]), changed: func() {}, followers: make(map[string]*sender)}
+	m := &master{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}, seq: sequence.New(nil), access: new(atomic.Pointer[access.Rules]), changed: func() {}, followers: make(map[string]*sender)}
 	m.access.Store(opts.access())
 	reason := func() string { f := m.followers["r1"]; return string(f.status.State) + " " + f.status.Reason }
 	connect := func(w link.Welcome) (*sender, *connection) {
@@ -121,7 +122,7 @@ func TestClockYearsOff(t *testing.T) {
 func TestNotConfirmedTellsContext(t *testing.T) {
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	m := &master{opts: opts, node: &store.Store{}, seq: newSequencer(nil)}
+	m := &master{opts: opts, node: &store.Store{}, seq: sequence.New(nil)}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err = m.confirmed(ctx, 1, 1)

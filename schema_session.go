@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/schema"
+	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
@@ -28,23 +29,23 @@ func (m *master) runSchema(ctx context.Context, on *sql.Conn, query string, args
 	}
 	for start := time.Now(); ; {
 		err := m.trySchema(ctx, on, query)
-		if !errors.Is(err, errTableBusy) || time.Since(start) > schemaPatience || watch.Sleep(ctx, mostRest) != nil {
+		if !errors.Is(err, sequence.ErrTableBusy) || time.Since(start) > sequence.SchemaPatience || watch.Sleep(ctx, sequence.MostRest) != nil {
 			return err
 		}
 	}
 }
 
 func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) error {
-	return m.seq.do(ctx, func(turn *Turn) error {
-		if err := turn.lookAgain(ctx); err != nil {
+	return m.seq.Do(ctx, func(turn *sequence.Turn) error {
+		if err := turn.LookAgain(ctx); err != nil {
 			return err
 		}
 		if m.writer != nil {
-			if err := schema.RefuseSettings(ctx, m.node, on, turn.conn, query); err != nil {
+			if err := schema.RefuseSettings(ctx, m.node, on, turn.Conn, query); err != nil {
 				return err
 			}
 			m.writer.ForgetStatements()
-			return turn.changeSchema(ctx, turn.conn, false, dialect.Statement{SQL: query})
+			return turn.ChangeSchema(ctx, turn.Conn, false, dialect.Statement{SQL: query})
 		}
 		if on == nil {
 			own, err := m.writeConn(ctx)
@@ -65,7 +66,7 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			if err != nil {
 				return err
 			}
-			return turn.changeSchema(ctx, on, hidden, s)
+			return turn.ChangeSchema(ctx, on, hidden, s)
 		})
 	})
 }
@@ -78,10 +79,10 @@ func (m *master) plainSchema(ctx context.Context, query string, args []any) erro
 	if sqlclass.Temporary(store.ClassOf(m.node.Dialect.Name()), query) {
 		return fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
 	}
-	if err := refuseKind(m.node, query); err != nil {
+	if err := sequence.RefuseKind(m.node, query); err != nil {
 		return err
 	}
-	return refuseKeyless(ctx, m.node, query)
+	return sequence.RefuseKeyless(ctx, m.node, query)
 }
 
 // surround runs f with the statement as it is to run in ctx; see WithSurroundings.

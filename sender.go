@@ -295,8 +295,8 @@ func (f *sender) send(ctx context.Context, l *connection, at LSN, snapshot bool,
 		}
 	}
 	for {
-		st, changed := f.m.seq.state.Watch()
-		for at < st.pos.LSN {
+		st, changed := f.m.seq.State.Watch()
+		for at < st.Pos.LSN {
 			next, err := f.sendEntries(ctx, l, at)
 			if err != nil {
 				return err
@@ -366,7 +366,7 @@ func (f *sender) receive(ctx context.Context, l *connection) error {
 			f.base = 0 // a snapshot, if one was sent, is loaded
 			f.mu.Unlock()
 			f.m.acked.Update(func(struct{}) struct{} { return struct{}{} })
-			if a.LSN >= f.m.seq.state.Load().pos.LSN {
+			if a.LSN >= f.m.seq.State.Load().Pos.LSN {
 				f.judgeLag()
 			}
 		case link.MsgBeat:
@@ -447,7 +447,7 @@ func (f *sender) judgeLag() {
 
 // lag is the age of the oldest entry that the follower lacks.
 func (f *sender) lag() time.Duration {
-	st := f.m.seq.state.Load()
+	st := f.m.seq.State.Load()
 	at := LSN(f.acked.Load())
 	f.mu.Lock()
 	silent := time.Since(f.heard) > 3*max(f.every, f.m.opts.Heartbeat)
@@ -456,7 +456,7 @@ func (f *sender) lag() time.Duration {
 	switch {
 	case silent || base > 0:
 		return LagUnknown
-	case at >= st.pos.LSN:
+	case at >= st.Pos.LSN:
 		return 0
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -479,7 +479,7 @@ func (f *sender) beat(ctx context.Context, l *connection) error {
 			return fmt.Errorf("silent for %v", silent.Round(time.Millisecond))
 		}
 		f.judgeLag()
-		return l.write(link.MsgBeat, link.Beat{Position: f.m.seq.state.Load().pos, At: time.Now().UnixNano(),
+		return l.write(link.MsgBeat, link.Beat{Position: f.m.seq.State.Load().Pos, At: time.Now().UnixNano(),
 			Nodes: f.m.peers(), Every: int64(f.m.opts.Heartbeat)})
 	})
 }
@@ -489,5 +489,5 @@ func (m *master) newQueue(id string, acked LSN) PendingQueue {
 	if m.opts.Queue != nil {
 		return m.opts.Queue(id, m.node.Journal, acked)
 	}
-	return journal.NewRecentQueue(m.node.Journal, acked, &m.seq.recent, func() LSN { return m.seq.state.Load().pos.LSN })
+	return journal.NewRecentQueue(m.node.Journal, acked, &m.seq.Recent, func() LSN { return m.seq.State.Load().Pos.LSN })
 }

@@ -15,10 +15,10 @@ func (m *master) nodes() []NodeStatus {
 		followers = append(followers, f)
 	}
 	m.mu.Unlock()
-	st := m.seq.state.Load()
-	self := NodeStatus{ID: m.node.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.seq.epoch, LSN: st.pos.LSN, Address: m.opts.Listen}
-	if well := m.health.Found(); st.err != nil {
-		self.State, self.Reason = Failed, st.err.Error()
+	st := m.seq.State.Load()
+	self := NodeStatus{ID: m.node.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.seq.Epoch, LSN: st.Pos.LSN, Address: m.opts.Listen}
+	if well := m.health.Found(); st.Err != nil {
+		self.State, self.Reason = Failed, st.Err.Error()
 	} else if well.State != "" {
 		self.State, self.Reason, self.Since = well.State, well.Reason, well.Since
 	}
@@ -59,7 +59,7 @@ func (f *sender) snapshot() NodeStatus {
 	lag := f.lag()
 	f.mu.Lock()
 	s := f.status
-	s.ID, s.Role, s.LSN, s.Lag, s.Epoch = f.id, f.role, LSN(f.acked.Load()), lag, f.m.seq.epoch
+	s.ID, s.Role, s.LSN, s.Lag, s.Epoch = f.id, f.role, LSN(f.acked.Load()), lag, f.m.seq.Epoch
 	s.Maintenance = f.hold
 	batches, unheard := f.pending, f.unheard
 	if f.link != nil {
@@ -74,7 +74,7 @@ func (f *sender) snapshot() NodeStatus {
 		s.Pending = batches // as it said itself
 		return s
 	}
-	end := f.m.seq.state.Load().pos.LSN
+	end := f.m.seq.State.Load().Pos.LSN
 	if s.LSN >= end {
 		return s // level: nothing to count
 	}

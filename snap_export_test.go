@@ -28,10 +28,10 @@ func WaitExchanged(ctx context.Context, master *Cluster, snaps ...*Cluster) erro
 			return err
 		}
 	}
-	if err := master.m.seq.pass(ctx); err != nil {
+	if err := master.m.seq.Pass(ctx); err != nil {
 		return err
 	}
-	end := master.m.seq.state.Load().pos.LSN
+	end := master.m.seq.State.Load().Pos.LSN
 	for _, c := range snaps {
 		if err := until(func() bool { return c.f.state.Load().pos.LSN >= end }, fmt.Sprintf("entry %d is missing", end), c.opts.ID); err != nil {
 			return err
@@ -41,14 +41,14 @@ func WaitExchanged(ctx context.Context, master *Cluster, snaps ...*Cluster) erro
 }
 
 // Pass makes a master's pass now.
-func Pass(ctx context.Context, c *Cluster) error { return c.m.seq.pass(ctx) }
+func Pass(ctx context.Context, c *Cluster) error { return c.m.seq.Pass(ctx) }
 
 // LookAgain makes a master look at its schema now.
-func LookAgain(ctx context.Context, c *Cluster) error { return c.m.seq.lookAgain(ctx) }
+func LookAgain(ctx context.Context, c *Cluster) error { return c.m.seq.LookAgain(ctx) }
 
 // WaitLSN waits until a follower has what the master has.
 func WaitLSN(ctx context.Context, c, master *Cluster) error {
-	for c.f.state.Load().pos.LSN < master.m.seq.state.Load().pos.LSN {
+	for c.f.state.Load().pos.LSN < master.m.seq.State.Load().Pos.LSN {
 		if err := watch.Sleep(ctx, time.Millisecond); err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func WaitLSN(ctx context.Context, c, master *Cluster) error {
 
 // ForgetJournal trims all entries but the last.
 func ForgetJournal(ctx context.Context, c *Cluster) error {
-	return c.m.node.Journal.Trim(ctx, c.m.seq.state.Load().pos.LSN)
+	return c.m.node.Journal.Trim(ctx, c.m.seq.State.Load().Pos.LSN)
 }
 
 // SetMaxStamps changes how many stamps a master keeps, and returns what undoes that. No master may be open.

@@ -11,6 +11,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -30,8 +31,8 @@ func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (l
 		return w, fmt.Errorf("%w: Options.Nodes of the master accepts none", ErrUnknownNode)
 	}
 	queue := link.QueueName(h.ID, h.Queue)
-	err := m.seq.do(ctx, func(turn *Turn) (err error) {
-		c := turn.conn
+	err := m.seq.Do(ctx, func(turn *sequence.Turn) (err error) {
+		c := turn.Conn
 		w.Node = m.registry.known[h.ID].number
 		if w.Number, err = m.node.Received(ctx, c, queue); err != nil {
 			return err
@@ -50,8 +51,8 @@ func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (l
 
 // listAll makes the next entry list how far every snap's batches have come, for a follower that knows none of it.
 func (m *master) listAll(ctx context.Context) error {
-	return m.seq.do(ctx, func(turn *Turn) error {
-		turn.relist()
+	return m.seq.Do(ctx, func(turn *sequence.Turn) error {
+		turn.Relist()
 		return nil
 	})
 }
@@ -136,7 +137,7 @@ func (m *master) clock(now int64) int64 {
 
 // settle works off what snaps have sent, until ctx ends.
 func (m *master) settle(ctx context.Context) {
-	s := &settler{m: m, built: make(map[string]refusedRow), began: m.seq.state.Load().pos.LSN, recalls: true}
+	s := &settler{m: m, built: make(map[string]refusedRow), began: m.seq.State.Load().Pos.LSN, recalls: true}
 	defer s.release()
 	var next *job
 	for {
@@ -236,9 +237,9 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 		return nil
 	}
 	slices.Sort(relist)
-	return s.m.seq.do(ctx, func(turn *Turn) error {
-		turn.relist(relist...)
-		return turn.pass(ctx)
+	return s.m.seq.Do(ctx, func(turn *sequence.Turn) error {
+		turn.Relist(relist...)
+		return turn.Pass(ctx)
 	})
 }
 
@@ -246,8 +247,8 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 // sent some again. If the transaction fails at its commit each half is tried by itself.
 func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []string, err error) {
 	if s.m.writer != nil {
-		err = s.m.seq.do(ctx, func(turn *Turn) (err error) {
-			repeated, err = s.tx(ctx, turn.conn, turn, list)
+		err = s.m.seq.Do(ctx, func(turn *sequence.Turn) (err error) {
+			repeated, err = s.tx(ctx, turn.Conn, turn, list)
 			return err
 		})
 	} else {
@@ -299,12 +300,12 @@ func (s *settler) release() {
 
 // tx settles the batches in one transaction together with their numbers, so that each counts once. With the turn, which
 // who has a single writer has, the transaction makes the entry too.
-func (s *settler) tx(ctx context.Context, c *sql.Conn, turn *Turn, list []*arrived) (repeated []string, err error) {
-	var done *passResult
+func (s *settler) tx(ctx context.Context, c *sql.Conn, turn *sequence.Turn, list []*arrived) (repeated []string, err error) {
+	var done *sequence.Made
 	var covered uint64
 	committing, written := false, false
 	err = s.m.node.TxOn(ctx, c, dialect.Batch, func() error {
-		covered = s.m.seq.written.Load() // before anything is read (S4)
+		covered = s.m.seq.Written.Load() // before anything is read (S4)
 		fresh, again, err := s.fresh(ctx, c, list)
 		if err != nil {
 			return err
@@ -322,16 +323,16 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, turn *Turn, list []*arriv
 			return err
 		}
 		if turn != nil {
-			s.m.seq.ledger.raise()
-			done, err = turn.collect(ctx, nil)
+			s.m.seq.Ledger.Raise()
+			done, err = turn.Collect(ctx, nil)
 			return err
 		}
-		s.m.seq.ledger.open()
+		s.m.seq.Ledger.Open()
 		committing = true
 		return nil
 	})
 	if committing { // and perhaps committed, even after an error
-		s.m.seq.ledger.close()
+		s.m.seq.Ledger.Close()
 	}
 	if err != nil && written {
 		return nil, fmt.Errorf("%w: %w", errCommit, err)
@@ -340,11 +341,11 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, turn *Turn, list []*arriv
 		return nil, err
 	}
 	if turn != nil {
-		turn.publish(done, covered)
+		turn.Publish(done, covered)
 		return repeated, nil
 	}
-	s.m.seq.written.Add(1)
-	s.m.seq.wakeUp()
+	s.m.seq.Written.Add(1)
+	s.m.seq.WakeUp()
 	return repeated, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
+	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/internal/write"
@@ -79,7 +80,7 @@ func (s *snapSide) runPasses(ctx context.Context) {
 			s.f.node.Log.Error("local writes are kept but not exchanged at present", "error", err)
 		}
 		if s.unmade() > 0 { // fewer passes make as many batches
-			rest := min(4*time.Since(start), mostRest)
+			rest := min(4*time.Since(start), sequence.MostRest)
 			if s.f.state.Load().status.State == Inactive {
 				rest = offlineRest
 			}

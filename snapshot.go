@@ -11,6 +11,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/schema"
+	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -25,11 +26,11 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 	var head link.SnapshotHead
 	var rec schema.Record
 	var cat *store.Catalogue
-	err := m.seq.do(ctx, func(turn *Turn) error {
-		c := turn.conn
+	err := m.seq.Do(ctx, func(turn *sequence.Turn) error {
+		c := turn.Conn
 		// Make known what another client has just done to tables, or it would be sent twice.
-		turn.lookSoon()
-		if err := turn.look(ctx); err != nil {
+		turn.LookSoon()
+		if err := turn.Look(ctx); err != nil {
 			return err
 		}
 		var err error
@@ -37,7 +38,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 		if rec, _, err = store.Value[schema.Record](ctx, m.node, c, store.MetaSchema); err != nil {
 			return err
 		}
-		head.Base = m.seq.state.Load().pos
+		head.Base = m.seq.State.Load().Pos
 		if from != nil && f.resumable(ctx, from, rec, cat) {
 			head.Base, head.Resume = from.Base, true
 		} else if head.Objects, err = m.node.Engine.Objects(ctx, c); err != nil {
@@ -88,10 +89,10 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 		return 0, err
 	}
 	// What has committed by now is in an entry no later than through.
-	if err := m.seq.pass(ctx); err != nil {
+	if err := m.seq.Pass(ctx); err != nil {
 		return 0, err
 	}
-	through := m.seq.state.Load().pos.LSN
+	through := m.seq.State.Load().Pos.LSN
 	// The copy is of one schema, which the record tells: ddb's own triggers count in the database's version.
 	now, _, err := store.Value[schema.Record](ctx, m.node, m.node.DB, store.MetaSchema)
 	if err != nil {
@@ -130,7 +131,7 @@ func (f *sender) sendTables(ctx context.Context, l *connection, cat *store.Catal
 // resumable reports whether a snapshot can go on: the journal still reaches back to
 // where it began, no schema statement came since, and the cursor, which comes from the follower, is at a row of a table.
 func (f *sender) resumable(ctx context.Context, from *link.Cursor, rec schema.Record, cat *store.Catalogue) bool {
-	if rec.LSN > from.Base.LSN || from.Base.LSN > f.m.seq.state.Load().pos.LSN {
+	if rec.LSN > from.Base.LSN || from.Base.LSN > f.m.seq.State.Load().Pos.LSN {
 		return false
 	}
 	at := func(t *dialect.Table) bool {

@@ -329,7 +329,7 @@ func (c *Cluster) Watch() ([]NodeStatus, <-chan struct{}) { return c.health.Watc
 func (c *Cluster) Position() Position {
 	switch {
 	case c.m != nil:
-		return c.m.seq.state.Load().pos
+		return c.m.seq.State.Load().Pos
 	case c.f != nil:
 		return c.f.state.Load().pos
 	}
@@ -372,13 +372,13 @@ func (c *Cluster) WaitLevel(ctx context.Context) error {
 	if c.m == nil {
 		return fmt.Errorf("%w: WaitLevel is for the master", ErrNotMaster)
 	}
-	if _, err := c.m.seq.covers(ctx, c.m.seq.written.Load()); err != nil {
+	if _, err := c.m.seq.Covers(ctx, c.m.seq.Written.Load()); err != nil {
 		return err
 	}
-	if err := c.m.seq.lookAgain(ctx); err != nil {
+	if err := c.m.seq.LookAgain(ctx); err != nil {
 		return err
 	}
-	pos := c.m.seq.state.Load().pos
+	pos := c.m.seq.State.Load().Pos
 	for {
 		_, changed := c.m.acked.Watch()
 		behind := ""

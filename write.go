@@ -54,9 +54,9 @@ func (c *Cluster) noted() uint64 {
 		}
 		return 0
 	}
-	n := c.m.seq.written.Add(1)
+	n := c.m.seq.Written.Add(1)
 	c.route.session.wrote(n)
-	c.m.seq.wakeUp()
+	c.m.seq.WakeUp()
 	return n
 }
 
@@ -68,7 +68,7 @@ func (c *Cluster) wrote(ctx context.Context) error {
 	}
 	limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)
 	defer cancel()
-	pos, err := c.m.seq.covers(limit, n)
+	pos, err := c.m.seq.Covers(limit, n)
 	if err != nil {
 		return c.m.notConfirmed(ctx, "the write is durable on the master but in no entry")
 	}
@@ -473,7 +473,7 @@ func (noResult) RowsAffected() (int64, error) { return 0, nil }
 // writeConn takes a connection for a user's write on a master with many writers.
 func (m *master) writeConn(ctx context.Context) (write.Conn, error) {
 	number := int64(0)
-	if m.seq.sharesKeys() {
+	if m.seq.SharesKeys() {
 		number = keys.FirstSnap - 1
 	}
 	return m.own.Conn(ctx, m.node, number)

@@ -14,7 +14,7 @@ import (
 // write it is seen by this Cluster's reads from then on, and waits for as many replicas as were asked for.
 func (c *Cluster) changeSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
 	err := c.m.runSchema(ctx, on, query, args)
-	pos := c.m.seq.state.Load().pos
+	pos := c.m.seq.State.Load().Pos
 	c.route.session.sees(uint64(pos.LSN)) // part of it may stand even after an error
 	if err != nil || c.opts.WaitReplicas == 0 {
 		return err
@@ -77,7 +77,7 @@ func (t *poolTx) inPlace(ctx context.Context, query string, args []any) (sql.Res
 	}
 	err = errors.Join(err, t.p.c.wrote(context.WithoutCancel(t.ctx)))
 	if err == nil {
-		err = t.p.m.seq.lookAgain(ctx) // it may have changed what it seemed not to be able to
+		err = t.p.m.seq.LookAgain(ctx) // it may have changed what it seemed not to be able to
 	}
 	return res, errors.Join(err, t.again())
 }

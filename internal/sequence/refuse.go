@@ -1,4 +1,4 @@
-package ddb
+package sequence
 
 import (
 	"context"
@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
-// refuseKind refuses to make what followers would not get.
-func refuseKind(n *store.Store, query string) error {
+// RefuseKind refuses to make what followers would not get.
+func RefuseKind(n *store.Store, query string) error {
 	info, err := sqlclass.ParseSchema(store.ClassOf(n.Dialect.Name()), query)
 	if err != nil || info.Verb != "CREATE" || !schema.Stays(info.Object) {
 		return nil // others may be changed and dropped where they are
@@ -27,13 +28,13 @@ func refuseKind(n *store.Store, query string) error {
 	case "SEQUENCE":
 		reason = "its values are handed out apart from transactions; use an AUTO_INCREMENT column, or create it on the master's own *sql.DB, where it stays"
 	}
-	return fmt.Errorf("%w: %s %s: %s", ErrNotReplicable, strings.ToLower(info.Object), info.Name, reason)
+	return fmt.Errorf("%w: %s %s: %s", fault.ErrNotReplicable, strings.ToLower(info.Object), info.Name, reason)
 }
 
-// refuseKeyless refuses, before it is sent, to make a table whose text shows that it would have no primary key: the server
+// RefuseKeyless refuses, before it is sent, to make a table whose text shows that it would have no primary key: the server
 // would commit the transaction that it is in, and then it would be undone. An IF NOT EXISTS may find the table there, and one that
 // is the master's own already may be replaced.
-func refuseKeyless(ctx context.Context, n *store.Store, query string) error {
+func RefuseKeyless(ctx context.Context, n *store.Store, query string) error {
 	if n.Dialect.Name() == sqlclass.SQLite.String() || !sqlclass.Keyless(query) {
 		return nil
 	}
@@ -53,12 +54,12 @@ func refuseKeyless(ctx context.Context, n *store.Store, query string) error {
 		return err
 	}
 	return fmt.Errorf("%w: table %s has no primary key: declare the columns that identify a row PRIMARY KEY, or add a column id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY; "+
-		"nothing has been run", ErrNotReplicable, info.Name)
+		"nothing has been run", fault.ErrNotReplicable, info.Name)
 }
 
-// refuse undoes a statement that made a table which cannot be replicated, and no other table: only one that was not
+// Refuse undoes a statement that made a table which cannot be replicated, and no other table: only one that was not
 // there before is dropped. What was refused before may be changed as its owner likes.
-func (turn *Turn) refuse(ctx context.Context, before *store.Catalogue, st *schema.State, statements []dialect.Statement) error {
+func (turn *Turn) Refuse(ctx context.Context, before *store.Catalogue, st *schema.State, statements []dialect.Statement) error {
 	if len(statements) == 0 {
 		for _, t := range st.Cat.List {
 			if t.Refusal != "" {
@@ -67,7 +68,7 @@ func (turn *Turn) refuse(ctx context.Context, before *store.Catalogue, st *schem
 		}
 		return nil
 	}
-	same, err := sameName(ctx, turn.node, turn.conn)
+	same, err := sameName(ctx, turn.node, turn.Conn)
 	if err != nil {
 		return err
 	}
@@ -88,11 +89,11 @@ func (turn *Turn) refuse(ctx context.Context, before *store.Catalogue, st *schem
 			if t == nil || t.Refusal == "" {
 				continue
 			}
-			refusal := fmt.Errorf("%w: table %s: %s", ErrNotReplicable, t.Name, t.Refusal)
+			refusal := fmt.Errorf("%w: table %s: %s", fault.ErrNotReplicable, t.Name, t.Refusal)
 			switch {
 			case turn.node.Engine.Transactional(): // it is rolled back
 			case info.Verb == "CREATE" && before.ByName[turn.node.Name(t)] == nil:
-				refusal = errors.Join(refusal, dropNew(ctx, turn.conn, t, info))
+				refusal = errors.Join(refusal, dropNew(ctx, turn.Conn, t, info))
 			default:
 				refusal = fmt.Errorf("%w; the statement has run, and until then the table is on the master only", refusal)
 			}
@@ -103,7 +104,7 @@ func (turn *Turn) refuse(ctx context.Context, before *store.Catalogue, st *schem
 }
 
 // named finds the table that a statement means, which names it n.
-func (s *sequencer) named(cat *store.Catalogue, database string, n sqlclass.Name, same func(a, b string) bool) *dialect.Table {
+func (s *Sequencer) named(cat *store.Catalogue, database string, n sqlclass.Name, same func(a, b string) bool) *dialect.Table {
 	if n.Database != "" && s.node.Primary != "" {
 		database = n.Database
 	}

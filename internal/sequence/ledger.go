@@ -1,4 +1,4 @@
-package ddb
+package sequence
 
 import (
 	"context"
@@ -7,9 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// ledger is what the sequencer knows of the batches of snaps. How far each snap's have come
+// Ledger is what the sequencer knows of the batches of snaps. How far each snap's have come
 // stands in the table received; an entry lists what has changed there since the last one.
-type ledger struct {
+type Ledger struct {
 	// commits is raised before a transaction that changes received commits, so that a snapshot that
 	// sees it is known to, and again after, so that one that does not is followed by another.
 	commits atomic.Uint64
@@ -27,15 +27,15 @@ type listed struct {
 
 // unlisted reports whether received may have changed since the last entry.
 func (turn *Turn) unlisted() bool {
-	l := &turn.s.ledger
+	l := &turn.s.Ledger
 	return l.committing.Load() > 0 || l.commits.Load() != turn.listed.done
 }
 
 // list finds the numbers that the entry must list.
-func (turn *Turn) list(ctx context.Context, res *passResult) error {
+func (turn *Turn) list(ctx context.Context, res *Made) error {
 	res.mark = turn.listed.before
 	if turn.node.SingleWriter() {
-		res.mark = turn.s.ledger.commits.Load()
+		res.mark = turn.s.Ledger.commits.Load()
 	}
 	if !turn.unlisted() {
 		return nil
@@ -62,7 +62,7 @@ func (turn *Turn) list(ctx context.Context, res *passResult) error {
 }
 
 // noteListed notes that an entry is committed.
-func (turn *Turn) noteListed(r *passResult) {
+func (turn *Turn) noteListed(r *Made) {
 	turn.listed.done = max(turn.listed.done, r.mark)
 	if len(r.batches) > 0 {
 		if turn.listed.known == nil {
@@ -72,28 +72,29 @@ func (turn *Turn) noteListed(r *passResult) {
 	}
 }
 
-// raise makes the next entry list what received says: it is about to change in a transaction that makes the entry too.
-func (l *ledger) raise() { l.commits.Add(1) }
+// Raise makes the next entry list what received says: it is about to change in a transaction that makes the entry too.
+func (l *Ledger) Raise() { l.commits.Add(1) }
 
-// open is raise for a transaction that others do not wait for; close follows it when it has committed, or perhaps has.
-func (l *ledger) open() {
+// Open is raise for a transaction that others do not wait for; close follows it when it has committed, or perhaps has.
+func (l *Ledger) Open() {
 	l.commits.Add(1)
 	l.committing.Add(1)
 }
 
-func (l *ledger) close() {
+// Close ends what Open began.
+func (l *Ledger) Close() {
 	l.commits.Add(1)
 	l.committing.Add(-1)
 }
 
-// relist makes the next entry list the numbers of these snaps again, or of all where none is named, for those who may not have heard
+// Relist makes the next entry list the numbers of these snaps again, or of all where none is named, for those who may not have heard
 // them.
-func (turn *Turn) relist(queues ...string) {
+func (turn *Turn) Relist(queues ...string) {
 	for _, id := range queues {
 		delete(turn.listed.known, id)
 	}
 	if len(queues) == 0 {
 		clear(turn.listed.known)
 	}
-	turn.s.ledger.raise()
+	turn.s.Ledger.Raise()
 }

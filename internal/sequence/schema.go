@@ -1,4 +1,4 @@
-package ddb
+package sequence
 
 import (
 	"context"
@@ -22,20 +22,20 @@ import (
 // table, definition and rows in one entry. So a crash between a statement and its entry, an ALTER by
 // another client and a table that existed before ddb all end the same way.
 
-// reconcile ships what the database's schema shows beyond the record.
-func (turn *Turn) reconcile(ctx context.Context) error {
-	turn.node.Log.Info("the schema has changed outside ddb; followers are brought level", "lsn", turn.s.state.Load().pos.LSN)
-	return turn.changeSchema(ctx, turn.conn, false)
+// Reconcile ships what the database's schema shows beyond the record.
+func (turn *Turn) Reconcile(ctx context.Context) error {
+	turn.node.Log.Info("the schema has changed outside ddb; followers are brought level", "lsn", turn.s.State.Load().Pos.LSN)
+	return turn.ChangeSchema(ctx, turn.Conn, false)
 }
 
-// changeSchema runs schema statements on the connection on, if there are any, and ships what has changed as an entry of
+// ChangeSchema runs schema statements on the connection on, if there are any, and ships what has changed as an entry of
 // its own. mixed is settleSchema's.
-func (turn *Turn) changeSchema(ctx context.Context, on *sql.Conn, mixed bool, statements ...dialect.Statement) error {
-	var done *passResult
-	covered := turn.s.written.Load()
+func (turn *Turn) ChangeSchema(ctx context.Context, on *sql.Conn, mixed bool, statements ...dialect.Statement) error {
+	var done *Made
+	covered := turn.s.Written.Load()
 	var err error
 	if turn.node.Engine.Transactional() {
-		err = turn.node.TxOn(ctx, turn.conn, dialect.Write, func() error {
+		err = turn.node.TxOn(ctx, turn.Conn, dialect.Write, func() error {
 			level, err := turn.isLevel(ctx)
 			if err != nil {
 				return err
@@ -43,28 +43,28 @@ func (turn *Turn) changeSchema(ctx context.Context, on *sql.Conn, mixed bool, st
 			if err := turn.runAll(ctx, on, statements); err != nil {
 				return err
 			}
-			done, err = turn.settleSchema(ctx, statements, mixed || !level)
+			done, err = turn.SettleSchema(ctx, statements, mixed || !level)
 			return err
 		})
 	} else if err = turn.runAll(ctx, on, statements); err == nil {
-		done, err = turn.settleSchema(ctx, statements, mixed)
+		done, err = turn.SettleSchema(ctx, statements, mixed)
 	}
 	if err != nil {
 		if _, e := turn.node.LoadTables(context.WithoutCancel(ctx), turn.node.DB); e != nil {
 			err = errors.Join(err, e)
 		}
-		turn.unsettle()
+		turn.Unsettle()
 		return err
 	}
-	turn.publish(done, covered)
+	turn.Publish(done, covered)
 	return nil
 }
 
-// errTableBusy: a schema statement was not run, because transactions that use its table have not ended.
-var errTableBusy = errors.New("other transactions use the table")
+// ErrTableBusy: a schema statement was not run, because transactions that use its table have not ended.
+var ErrTableBusy = errors.New("other transactions use the table")
 
-// schemaPatience is how long a schema statement waits for other transactions, in tries of a second each.
-const schemaPatience = 30 * time.Second
+// SchemaPatience is how long a schema statement waits for other transactions, in tries of a second each.
+const SchemaPatience = 30 * time.Second
 
 // runAll runs schema statements. One that would wait long for a lock gives up, since no pass is made meanwhile.
 func (turn *Turn) runAll(ctx context.Context, on *sql.Conn, statements []dialect.Statement) (err error) {
@@ -79,7 +79,7 @@ func (turn *Turn) runAll(ctx context.Context, on *sql.Conn, statements []dialect
 	}
 	for i := range statements {
 		if err := turn.node.Run(ctx, on, &statements[i]); !turn.node.SingleWriter() && turn.node.Fault(err).Is(dialect.Busy) {
-			return fmt.Errorf("%w: %w", errTableBusy, err)
+			return fmt.Errorf("%w: %w", ErrTableBusy, err)
 		} else if err != nil {
 			return err
 		}
@@ -90,47 +90,47 @@ func (turn *Turn) runAll(ctx context.Context, on *sql.Conn, statements []dialect
 // isLevel reports whether neither rows nor the schema have changed since the last pass, as seen in the transaction that the connection is in.
 func (turn *Turn) isLevel(ctx context.Context) (bool, error) {
 	cat := turn.node.Tables.Load()
-	version, err := turn.node.Engine.Version(ctx, turn.conn)
+	version, err := turn.node.Engine.Version(ctx, turn.Conn)
 	if err != nil || version != cat.Version {
 		return false, err
 	}
-	noted, err := turn.node.Engine.Noted(ctx, turn.conn, cat.Replicated())
+	noted, err := turn.node.Engine.Noted(ctx, turn.Conn, cat.Replicated())
 	return len(noted) == 0, err
 }
 
-// unsettle makes the next pass compare the schema with the record, whatever has been read of it
+// Unsettle makes the next pass compare the schema with the record, whatever has been read of it
 // meanwhile: a change that is in the database, but neither captured nor shipped, must not pass for known.
-func (turn *Turn) unsettle() {
-	turn.lookSoon()
+func (turn *Turn) Unsettle() {
+	turn.LookSoon()
 	unknown := *turn.node.Tables.Load()
 	unknown.Version = ""
 	turn.node.Tables.Store(&unknown)
 }
 
-// settleSchema installs the capture for what the schema has become, and appends the
+// SettleSchema installs the capture for what the schema has become, and appends the
 // entry that tells followers. mixed says that followers may not run the statements themselves, so that changed
 // tables are shipped whole: the transaction changed rows as well, whose notes a changed table may have lost, or
 // the statements name tables that only the program's session has.
-func (turn *Turn) settleSchema(ctx context.Context, statements []dialect.Statement, mixed bool) (done *passResult, err error) {
+func (turn *Turn) SettleSchema(ctx context.Context, statements []dialect.Statement, mixed bool) (done *Made, err error) {
 	before := turn.node.Tables.Load()
-	st, err := schema.Read(ctx, turn.node, turn.conn)
+	st, err := schema.Read(ctx, turn.node, turn.Conn)
 	if err != nil {
 		return nil, err
 	}
-	if err := turn.refuse(ctx, before, st, statements); err != nil {
+	if err := turn.Refuse(ctx, before, st, statements); err != nil {
 		return nil, err
 	}
-	if err := turn.node.Engine.InstallCapture(ctx, turn.conn, st.Cat.Replicated(), dialect.Keys); err != nil {
+	if err := turn.node.Engine.InstallCapture(ctx, turn.Conn, st.Cat.Replicated(), dialect.Keys); err != nil {
 		return nil, fmt.Errorf("ddb: capture: %w", err)
 	}
-	if err := turn.installKeys(ctx, st.Cat.Replicated()); err != nil {
+	if err := turn.InstallKeys(ctx, st.Cat.Replicated()); err != nil {
 		return nil, err
 	}
 	if err := turn.renewVersion(ctx, st); err != nil {
 		return nil, err
 	}
 	turn.node.Tables.Store(st.Cat)
-	rec, _, err := store.Value[schema.Record](ctx, turn.node, turn.conn, store.MetaSchema)
+	rec, _, err := store.Value[schema.Record](ctx, turn.node, turn.Conn, store.MetaSchema)
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +139,8 @@ func (turn *Turn) settleSchema(ctx context.Context, statements []dialect.Stateme
 		hints[i].Database = turn.node.Logical(hints[i].Database)
 	}
 	if !turn.node.Engine.Transactional() {
-		err = turn.node.TxOn(ctx, turn.conn, dialect.Pass, func() error {
-			noted, err := turn.node.Engine.Noted(ctx, turn.conn, st.Cat.Replicated())
+		err = turn.node.TxOn(ctx, turn.Conn, dialect.Pass, func() error {
+			noted, err := turn.node.Engine.Noted(ctx, turn.Conn, st.Cat.Replicated())
 			if err != nil {
 				return fmt.Errorf("ddb: pass: look for notes: %w", err)
 			}
@@ -160,7 +160,7 @@ func (turn *Turn) settleSchema(ctx context.Context, statements []dialect.Stateme
 	// Rows may have come between a table and its triggers.
 	for _, t := range st.Cat.Replicated() {
 		if before.ByName[turn.node.Name(t)] == nil {
-			if err := turn.node.Engine.Touch(ctx, turn.conn, t, nil); err != nil {
+			if err := turn.node.Engine.Touch(ctx, turn.Conn, t, nil); err != nil {
 				return nil, fmt.Errorf("ddb: touch table %s: %w", t.Name, err)
 			}
 		}
@@ -171,7 +171,7 @@ func (turn *Turn) settleSchema(ctx context.Context, statements []dialect.Stateme
 // renewVersion reads the version again, since the triggers that were made may count in it, unless the schema has changed
 // meanwhile: then the next pass looks at it.
 func (turn *Turn) renewVersion(ctx context.Context, st *schema.State) error {
-	version, err := turn.node.Engine.Version(ctx, turn.conn)
+	version, err := turn.node.Engine.Version(ctx, turn.Conn)
 	if err != nil {
 		return fmt.Errorf("ddb: schema version: %w", err)
 	}
@@ -179,7 +179,7 @@ func (turn *Turn) renewVersion(ctx context.Context, st *schema.State) error {
 		return nil
 	}
 	if !turn.node.Engine.Transactional() {
-		again, err := schema.Read(ctx, turn.node, turn.conn) // which reads the version first
+		again, err := schema.Read(ctx, turn.node, turn.Conn) // which reads the version first
 		if err != nil {
 			return err
 		}
@@ -194,9 +194,9 @@ func (turn *Turn) renewVersion(ctx context.Context, st *schema.State) error {
 }
 
 // shipSchema appends the entry and the new record, in the transaction that the connection is in.
-func (turn *Turn) shipSchema(ctx context.Context, rec schema.Record, st *schema.State, t schema.Told) (*passResult, error) {
+func (turn *Turn) shipSchema(ctx context.Context, rec schema.Record, st *schema.State, t schema.Told) (*Made, error) {
 	d := schema.Compare(rec, st, t)
-	res, err := turn.collect(ctx, &extra{schema: d.Statements, rebuild: d.Rebuild, replaces: d.Replaces, counters: t.Counters})
+	res, err := turn.Collect(ctx, &Extra{schema: d.Statements, rebuild: d.Rebuild, replaces: d.Replaces, counters: t.Counters})
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +204,7 @@ func (turn *Turn) shipSchema(ctx context.Context, rec schema.Record, st *schema.
 	if len(d.Statements) > 0 {
 		lsn = res.pos.LSN
 	}
-	return res, turn.node.SetValue(ctx, turn.conn, store.MetaSchema, st.Record(lsn))
+	return res, turn.node.SetValue(ctx, turn.Conn, store.MetaSchema, st.Record(lsn))
 }
 
 // repeatable reports whether followers may run the statements themselves, where nothing else can have come between.
