@@ -215,7 +215,7 @@ func (c *Cluster) settleConflict(ctx context.Context, id, state string, f func(*
 // databases may have other names.
 func (c *Cluster) conflictsTable(ctx context.Context, tx *sql.Tx) (string, error) {
 	own := c.node.Engine.Own("conflicts")
-	if c.node.Dialect.Name() != "mysql" || c.opts.Role != Replica {
+	if c.node.Dialect.Language() != dialect.MySQL || c.opts.Role != Replica {
 		return own, nil
 	}
 	var there sql.NullString
@@ -238,7 +238,7 @@ func (c *Cluster) rewrite(ctx context.Context, tx *sql.Tx, k Conflict, lost stri
 		return err
 	}
 	table := store.QuoteName(c.node.Physical(k.Database), k.Table)
-	if c.node.Dialect.Name() == "mysql" && k.Database == "" {
+	if c.node.Dialect.Language() == dialect.MySQL && k.Database == "" {
 		table = store.QuoteName("", k.Table) // the master may have another name for the database
 	}
 	var where []string

@@ -90,7 +90,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newCluster(o, n.Log, n.Dialect, newTexts(store.ClassOf(n.Dialect.Name()), n, o.Databases, settleStatement(n.Engine.Own("conflicts"))))
+	c := newCluster(o, n.Log, n.Dialect, newTexts(n.Dialect.Language(), n, o.Databases, settleStatement(n.Engine.Own("conflicts"))))
 	c.access.Store(o.access())
 	warnAccess(n.Log, o, c.access.Load())
 	c.node = n

@@ -97,7 +97,7 @@ var importRules = map[string]importRule{
 		"internal/sqlite", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},
 
 	// Parts of the library that know nothing of it.
-	"internal/sqlclass": {},
+	"internal/sqlclass": {own: []string{"dialect"}},
 	"internal/rights":   {own: []string{"internal/sqlclass"}},
 	"internal/deadline": {},
 	"internal/fault":    {},

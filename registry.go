@@ -41,7 +41,7 @@ func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
 		return fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
 	}
 	defer rows.Close()
-	m.registry.known, m.registry.limit = make(map[string]registered), keys.MaxNodes(m.node.Dialect.Name())
+	m.registry.known, m.registry.limit = make(map[string]registered), keys.MaxNodes(m.node.Dialect.Language())
 	for rows.Next() {
 		var id string
 		var r registered

@@ -12,7 +12,6 @@ import (
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/sqlclass"
-	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 )
 
@@ -76,7 +75,7 @@ func (m *master) plainSchema(ctx context.Context, query string, args []any) erro
 	if len(args) > 0 {
 		return fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 	}
-	if sqlclass.Temporary(store.ClassOf(m.node.Dialect.Name()), query) {
+	if sqlclass.Temporary(m.node.Dialect.Language(), query) {
 		return fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
 	}
 	if err := sequence.RefuseKind(m.node, query); err != nil {
@@ -109,7 +108,7 @@ func (m *master) surround(ctx context.Context, on *sql.Conn, query string, f fun
 // inReplicated refuses a statement about what is in no replicated database because the session has gone to another.
 // What the statement names itself is node.run's to judge.
 func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) error {
-	info, err := sqlclass.ParseSchema(store.ClassOf(m.node.Dialect.Name()), query)
+	info, err := sqlclass.ParseSchema(m.node.Dialect.Language(), query)
 	inside := []string{"TABLE", "INDEX", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION"}
 	if err != nil || info.Database != "" || info.On.Database != "" || !slices.Contains(inside, info.Object) {
 		return nil

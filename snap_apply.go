@@ -472,7 +472,7 @@ func (s *snapSide) numbered(ctx context.Context, number int64) error {
 	if number == s.numberOfNode.Load() {
 		return nil
 	}
-	if limit := keys.MaxNodes(s.f.node.Dialect.Name()); number < keys.FirstSnap || number >= limit {
+	if limit := keys.MaxNodes(s.f.node.Dialect.Language()); number < keys.FirstSnap || number >= limit {
 		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.f.node.ID, number, keys.FirstSnap, limit-1)
 	}
 	s.numberOfNode.Store(number)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
-	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -160,7 +159,7 @@ func (s *snapSide) recallPart(p *Part, states map[journal.TableName]map[string][
 // recallSchema adds to states what a schema statement says of pending rows: a table that has been made or emptied holds
 // what has come since, and of one that had another name nothing is known.
 func (s *snapSide) recallSchema(st *dialect.Statement, states map[journal.TableName]map[string][]any) {
-	info, err := sqlclass.ParseSchema(store.ClassOf(s.f.node.Dialect.Name()), st.SQL)
+	info, err := sqlclass.ParseSchema(s.f.node.Dialect.Language(), st.SQL)
 	if err != nil || info.Object != "TABLE" || info.IfNotExists {
 		return
 	}

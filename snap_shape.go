@@ -141,7 +141,7 @@ func (st *settlement) defaultOf(t *dialect.Table, column string) (any, error) {
 		if err := dialect.ScanOne(st.ctx, st.c, []any{&v}, "SELECT "+c.Default); err != nil {
 			return nil, fmt.Errorf("default of column %s of table %s: %w", column, st.s.m.node.Name(t), err)
 		}
-		if b, ok := v.([]byte); ok && st.s.m.node.Dialect.Name() == "mysql" {
+		if b, ok := v.([]byte); ok && st.s.m.node.Dialect.Language() == dialect.MySQL {
 			return string(b), nil
 		}
 		return v, nil

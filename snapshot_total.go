@@ -18,7 +18,7 @@ func estimateRows(ctx context.Context, n *store.Store, tables []*dialect.Table) 
 	var total int64
 	for _, t := range tables {
 		query, args := "SELECT count(*) FROM "+store.QuoteName(t.Database, t.Name), []any(nil)
-		if n.Dialect.Name() == "mysql" {
+		if n.Dialect.Language() == dialect.MySQL {
 			query, args = "SELECT coalesce(sum(table_rows), 0) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", []any{t.Database, t.Name}
 		}
 		var rows int64

@@ -51,7 +51,7 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 		}
 	}
 	d := store.AssumedDialect(master)
-	c := newCluster(o, o.Logger.With("node", o.ID), d, newTexts(store.ClassOf(d.Name()), nil, nil, ""))
+	c := newCluster(o, o.Logger.With("node", o.ID), d, newTexts(d.Language(), nil, nil, ""))
 	c.writes = &externalWrites{c: c, db: master}
 	c.outside = append(c.outside, newOutsider(o.ID, master, PingChecker{}, true))
 	for id, db := range replicas {

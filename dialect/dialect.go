@@ -45,6 +45,8 @@ type Querier interface {
 type Dialect interface {
 	// Name is "sqlite" or "mysql" for the two that ddb brings.
 	Name() string
+	// Language is what its databases are spoken to in.
+	Language() Language
 	// Bind checks that db is usable for ddb (settings, privileges, version) and
 	// returns its engine. It changes nothing in the database.
 	Bind(ctx context.Context, db *sql.DB, cfg Config) (Engine, error)

@@ -88,7 +88,7 @@ func (a *Applier) schemaMark(ctx context.Context) (string, error) {
 
 // runSchema runs one statement, or keeps it back: triggers act at the origin only.
 func (a *Applier) runSchema(ctx context.Context, s dialect.Statement) error {
-	info, err := sqlclass.ParseSchema(store.ClassOf(a.node.Dialect.Name()), s.SQL)
+	info, err := sqlclass.ParseSchema(a.node.Dialect.Language(), s.SQL)
 	if err == nil && info.Object == "TRIGGER" && a.cfg.Role == health.Replica {
 		return a.keepBack(ctx, s, info)
 	}

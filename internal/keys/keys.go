@@ -48,8 +48,8 @@ var keyTables = []string{
 }
 
 // MaxNodes returns how many nodes there are keys for.
-func MaxNodes(dialect string) int64 {
-	if dialect == "mysql" {
+func MaxNodes(l dialect.Language) int64 {
+	if l == dialect.MySQL {
 		return Step
 	}
 	return maxKeyNodes
@@ -65,7 +65,7 @@ func Range(number int64) (lo, hi int64) {
 
 // installKeys makes the tables hand out keys of the node's range. number is 0 while the node has none.
 func Install(ctx context.Context, n *store.Store, q dialect.Querier, tables []*dialect.Table, number int64) error {
-	if n.Dialect.Name() != "sqlite" {
+	if n.Dialect.Language() != dialect.SQLite {
 		return nil
 	}
 	if number == 0 {

@@ -50,7 +50,7 @@ func Watch(ctx context.Context, n *store.Store, number func() int64, shares func
 func checkKeys(ctx context.Context, n *store.Store, q dialect.Querier, tables []*dialect.Table, number int64, warned map[string]bool) error {
 	for _, t := range tables {
 		column := HandedOut(t)
-		if n.Dialect.Name() == "mysql" {
+		if n.Dialect.Language() == dialect.MySQL {
 			column = AutoIncrement(t)
 		}
 		name := n.Name(t).String()
@@ -75,7 +75,7 @@ const minKeys = 1000
 
 // WarnNarrow warns once of each table on MariaDB whose keys last for few rows, now that each node hands out one in keyStep.
 func WarnNarrow(n *store.Store, tables []*dialect.Table) {
-	if n.Dialect.Name() != "mysql" {
+	if n.Dialect.Language() != dialect.MySQL {
 		return
 	}
 	for _, t := range tables {
@@ -113,7 +113,7 @@ func AutoIncrement(t *dialect.Table) string {
 
 // usedKeys returns the share of the keys that is used up: on SQLite of the node's range, on MariaDB of the column's type.
 func usedKeys(ctx context.Context, n *store.Store, q dialect.Querier, t *dialect.Table, column string, number int64) (float64, error) {
-	if n.Dialect.Name() == "mysql" {
+	if n.Dialect.Language() == dialect.MySQL {
 		var next uint64
 		var kind string
 		err := dialect.ScanOne(ctx, q, []any{&next, &kind}, "SELECT coalesce(t.auto_increment, 0), c.column_type FROM information_schema.tables t JOIN information_schema.columns c "+

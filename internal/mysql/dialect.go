@@ -21,6 +21,9 @@ var _ interface {
 // Name returns "mysql".
 func (Dialect) Name() string { return "mysql" }
 
+// Language is that of the server.
+func (Dialect) Language() dialect.Language { return dialect.MySQL }
+
 // Connections of a pool.
 const (
 	minPool  = 3 // that a node needs at least: lock, pass, everything else

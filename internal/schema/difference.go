@@ -47,14 +47,14 @@ func Tell(rec Record, before *store.Catalogue, st *State, hints []dialect.Statem
 			alters = append(alters, h)
 			for _, n := range names {
 				t.inPlace[n] = true
-				certain = certain && len(names) == 1 && Portable("mysql", h.SQL) && changedInPlace(rec, before, st, n) &&
+				certain = certain && len(names) == 1 && Portable(dialect.MySQL, h.SQL) && changedInPlace(rec, before, st, n) &&
 					explains(h.SQL, before.ByName[n], st.Cat.ByName[n]) &&
 					!zoned([]dialect.Statement{h}, before.ByName[n], st.Cat.ByName[n]) &&
 					(info.Additive || !info.References && !slices.Contains(noted, st.Cat.ByName[n]))
 			}
 		case info.Object == "TABLE" && (info.Verb == "TRUNCATE" || info.OrReplace):
 			emptied = append(emptied, names...)
-		case info.Object == "TABLE", info.Object == "DATABASE" && info.Verb != "ALTER", kept, !Portable("mysql", h.SQL): // the comparison shows all
+		case info.Object == "TABLE", info.Object == "DATABASE" && info.Verb != "ALTER", kept, !Portable(dialect.MySQL, h.SQL): // the comparison shows all
 		default:
 			others = append(others, h)
 			for _, n := range names {
@@ -252,7 +252,7 @@ func inPassing(rec, now Record, st *State, hints []dialect.Statement) (list []di
 // names reports whether a hint is about the trigger itself.
 func names(hints []dialect.Statement, o Object, st *State) bool {
 	return slices.ContainsFunc(hints, func(s dialect.Statement) bool {
-		info, err := sqlclass.ParseSchema(store.ClassOf(st.node.Dialect.Name()), s.SQL)
+		info, err := sqlclass.ParseSchema(st.node.Dialect.Language(), s.SQL)
 		return err == nil && info.Object == "TRIGGER" && info.Name == o.Name
 	})
 }

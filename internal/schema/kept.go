@@ -30,7 +30,7 @@ func Shippable(n *store.Store, cat *store.Catalogue, objects []dialect.Object) (
 	for _, o := range objects {
 		on := journal.TableName{Database: n.Logical(o.Database), Table: o.Name}
 		if o.Kind == "index" || o.Kind == "trigger" {
-			info, _ := sqlclass.ParseSchema(store.ClassOf(n.Dialect.Name()), o.SQL)
+			info, _ := sqlclass.ParseSchema(n.Dialect.Language(), o.SQL)
 			on.Table = info.On.Name
 		}
 		switch {
@@ -51,7 +51,7 @@ func Shippable(n *store.Store, cat *store.Catalogue, objects []dialect.Object) (
 
 // among reports whether a name is one of the set, as the database tells names apart that it writes itself.
 func among(n *store.Store, set map[journal.TableName]bool, name journal.TableName) bool {
-	if n.Dialect.Name() != "sqlite" {
+	if n.Dialect.Language() != dialect.SQLite {
 		return set[name]
 	}
 	for has := range set {
@@ -132,7 +132,7 @@ func ConcernsKept(before *store.Catalogue, st *State, rec Record, statements []d
 		if mentions(s.SQL, names) {
 			return true
 		}
-		info, err := sqlclass.ParseSchema(store.ClassOf(st.node.Dialect.Name()), s.SQL)
+		info, err := sqlclass.ParseSchema(st.node.Dialect.Language(), s.SQL)
 		if err != nil || info.Object != "VIEW" {
 			continue
 		}

@@ -45,7 +45,7 @@ func RefuseSettings(ctx context.Context, n *store.Store, on, writer *sql.Conn, q
 // statement means another table there, or nothing.
 func Hides(ctx context.Context, n *store.Store, on *sql.Conn, query string) (bool, error) {
 	engine, ok := n.Engine.(dialect.Temporaries)
-	info, err := sqlclass.ParseSchema(store.ClassOf(n.Dialect.Name()), query)
+	info, err := sqlclass.ParseSchema(n.Dialect.Language(), query)
 	if !ok || err != nil {
 		return false, nil
 	}

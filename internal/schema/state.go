@@ -94,8 +94,8 @@ func objectKey(o dialect.Object) string {
 
 // Portable reports whether a schema statement means the same on a follower. Those that
 // fill rows from a query, or with values that differ from run to run, do not.
-func Portable(dialectName, query string) bool {
-	info, err := sqlclass.ParseSchema(store.ClassOf(dialectName), query)
+func Portable(l dialect.Language, query string) bool {
+	info, err := sqlclass.ParseSchema(l, query)
 	if err != nil || info.Temporary {
 		return false
 	}

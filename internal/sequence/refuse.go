@@ -15,9 +15,15 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 )
 
+<<<<<<< HEAD:internal/sequence/refuse.go
 // RefuseKind refuses to make what followers would not get.
 func RefuseKind(n *store.Store, query string) error {
 	info, err := sqlclass.ParseSchema(store.ClassOf(n.Dialect.Name()), query)
+=======
+// refuseKind refuses to make what followers would not get.
+func refuseKind(n *store.Store, query string) error {
+	info, err := sqlclass.ParseSchema(n.Dialect.Language(), query)
+>>>>>>> b930823 (dialect: a dialect says which language it speaks):refuse.go
 	if err != nil || info.Verb != "CREATE" || !schema.Stays(info.Object) {
 		return nil // others may be changed and dropped where they are
 	}
@@ -34,8 +40,13 @@ func RefuseKind(n *store.Store, query string) error {
 // RefuseKeyless refuses, before it is sent, to make a table whose text shows that it would have no primary key: the server
 // would commit the transaction that it is in, and then it would be undone. An IF NOT EXISTS may find the table there, and one that
 // is the master's own already may be replaced.
+<<<<<<< HEAD:internal/sequence/refuse.go
 func RefuseKeyless(ctx context.Context, n *store.Store, query string) error {
 	if n.Dialect.Name() == sqlclass.SQLite.String() || !sqlclass.Keyless(query) {
+=======
+func refuseKeyless(ctx context.Context, n *store.Store, query string) error {
+	if n.Dialect.Language() == dialect.SQLite || !sqlclass.Keyless(query) {
+>>>>>>> b930823 (dialect: a dialect says which language it speaks):refuse.go
 		return nil
 	}
 	info, err := sqlclass.ParseSchema(sqlclass.MySQL, query)
@@ -73,7 +84,7 @@ func (turn *Turn) Refuse(ctx context.Context, before *store.Catalogue, st *schem
 		return err
 	}
 	for i := range statements {
-		info, err := sqlclass.ParseSchema(store.ClassOf(turn.node.Dialect.Name()), statements[i].SQL)
+		info, err := sqlclass.ParseSchema(turn.node.Dialect.Language(), statements[i].SQL)
 		if err != nil || info.Object != "TABLE" || info.Temporary || info.Verb == "DROP" {
 			continue
 		}
@@ -119,7 +130,7 @@ func (s *Sequencer) named(cat *store.Catalogue, database string, n sqlclass.Name
 // sameName returns how the database compares the names of tables: MariaDB takes those that differ in case for
 // different ones, unless its files lie where they are the same.
 func sameName(ctx context.Context, n *store.Store, q dialect.Querier) (same func(a, b string) bool, err error) {
-	if n.Dialect.Name() == "sqlite" {
+	if n.Dialect.Language() == dialect.SQLite {
 		return strings.EqualFold, nil
 	}
 	var folds int

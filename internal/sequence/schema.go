@@ -11,7 +11,6 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/schema"
-	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -68,7 +67,7 @@ const SchemaPatience = 30 * time.Second
 
 // runAll runs schema statements. One that would wait long for a lock gives up, since no pass is made meanwhile.
 func (turn *Turn) runAll(ctx context.Context, on *sql.Conn, statements []dialect.Statement) (err error) {
-	if len(statements) == 1 && turn.node.Dialect.Name() == sqlclass.MySQL.String() {
+	if len(statements) == 1 && turn.node.Dialect.Language() == dialect.MySQL {
 		if _, err := on.ExecContext(ctx, "SET @ddb_wait=@@lock_wait_timeout, lock_wait_timeout=1"); err != nil {
 			return err
 		}
@@ -210,7 +209,7 @@ func (turn *Turn) shipSchema(ctx context.Context, rec schema.Record, st *schema.
 // repeatable reports whether followers may run the statements themselves, where nothing else can have come between.
 func (turn *Turn) repeatable(before, after *store.Catalogue, statements []dialect.Statement) bool {
 	for _, st := range statements {
-		if !schema.Portable(turn.node.Dialect.Name(), st.SQL) {
+		if !schema.Portable(turn.node.Dialect.Language(), st.SQL) {
 			return false
 		}
 	}

@@ -18,22 +18,16 @@
 // backtick (big5, gbk, sjis and their kin) are not known.
 package sqlclass
 
+import "github.com/ddb-project/ddb/dialect"
+
 // Dialect is the language that a statement is written in.
-type Dialect int
+type Dialect = dialect.Language
 
 // The dialects.
 const (
-	SQLite Dialect = iota
-	MySQL          // MariaDB and MySQL
+	SQLite = dialect.SQLite
+	MySQL  = dialect.MySQL // MariaDB and MySQL
 )
-
-// String returns "sqlite" or "mysql".
-func (d Dialect) String() string {
-	if d == MySQL {
-		return "mysql"
-	}
-	return "sqlite"
-}
 
 // Kind says what a statement is for. Only a [Read] may go to a replica.
 type Kind int

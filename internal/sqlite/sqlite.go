@@ -38,6 +38,9 @@ var _ interface {
 // Name returns "sqlite".
 func (Dialect) Name() string { return "sqlite" }
 
+// Language is SQLite's.
+func (Dialect) Language() dialect.Language { return dialect.SQLite }
+
 // Bind checks that db is a SQLite database that can be replicated.
 func (Dialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialect.Engine, error) {
 	if got, want := reflect.TypeOf(db.Driver()), reflect.TypeFor[*driver.Driver](); got != want {

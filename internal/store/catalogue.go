@@ -81,7 +81,7 @@ func (n *Store) ReadTables(ctx context.Context, q dialect.Querier) (*Catalogue, 
 			return nil, fmt.Errorf("ddb: node %s: read functions: %w", n.ID, err)
 		}
 		for _, f := range c.Functions {
-			if n.Dialect.Name() == sqlclass.MySQL.String() && sqlclass.BuiltIn(f) {
+			if n.Dialect.Language() == dialect.MySQL && sqlclass.BuiltIn(f) {
 				c.Disguised = append(c.Disguised, strings.ToLower(f))
 			}
 		}

@@ -76,7 +76,7 @@ func (n *Store) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) erro
 	if _, ok := n.Engine.(dialect.DatabaseAdder); !ok {
 		return n.Engine.Run(ctx, c, s)
 	}
-	info, err := sqlclass.ParseSchema(ClassOf(n.Dialect.Name()), s.SQL)
+	info, err := sqlclass.ParseSchema(n.Dialect.Language(), s.SQL)
 	if err != nil {
 		return n.Engine.Run(ctx, c, s) // the database words it better
 	}

@@ -22,7 +22,6 @@ import (
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/mysql"
-	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -162,7 +161,7 @@ func (n *Store) prepare(ctx context.Context) error {
 // findPrimary finds the name of the database that entries leave out.
 func (n *Store) findPrimary(ctx context.Context) error {
 	switch {
-	case n.Dialect.Name() == "sqlite":
+	case n.Dialect.Language() == dialect.SQLite:
 		return nil
 	case len(n.Config.Databases) > 0:
 		n.Primary = n.Config.Databases[0]
@@ -257,12 +256,4 @@ func QuoteName(database, name string) string {
 		q = "`" + strings.ReplaceAll(database, "`", "``") + "`." + q
 	}
 	return q
-}
-
-// ClassOf returns the language of a dialect's statements.
-func ClassOf(dialectName string) sqlclass.Dialect {
-	if dialectName == "sqlite" {
-		return sqlclass.SQLite
-	}
-	return sqlclass.MySQL
 }
