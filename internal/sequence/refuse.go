@@ -15,15 +15,9 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 )
 
-<<<<<<< HEAD:internal/sequence/refuse.go
 // RefuseKind refuses to make what followers would not get.
 func RefuseKind(n *store.Store, query string) error {
-	info, err := sqlclass.ParseSchema(store.ClassOf(n.Dialect.Name()), query)
-=======
-// refuseKind refuses to make what followers would not get.
-func refuseKind(n *store.Store, query string) error {
 	info, err := sqlclass.ParseSchema(n.Dialect.Language(), query)
->>>>>>> b930823 (dialect: a dialect says which language it speaks):refuse.go
 	if err != nil || info.Verb != "CREATE" || !schema.Stays(info.Object) {
 		return nil // others may be changed and dropped where they are
 	}
@@ -40,13 +34,8 @@ func refuseKind(n *store.Store, query string) error {
 // RefuseKeyless refuses, before it is sent, to make a table whose text shows that it would have no primary key: the server
 // would commit the transaction that it is in, and then it would be undone. An IF NOT EXISTS may find the table there, and one that
 // is the master's own already may be replaced.
-<<<<<<< HEAD:internal/sequence/refuse.go
 func RefuseKeyless(ctx context.Context, n *store.Store, query string) error {
-	if n.Dialect.Name() == sqlclass.SQLite.String() || !sqlclass.Keyless(query) {
-=======
-func refuseKeyless(ctx context.Context, n *store.Store, query string) error {
 	if n.Dialect.Language() == dialect.SQLite || !sqlclass.Keyless(query) {
->>>>>>> b930823 (dialect: a dialect says which language it speaks):refuse.go
 		return nil
 	}
 	info, err := sqlclass.ParseSchema(sqlclass.MySQL, query)
