@@ -75,16 +75,16 @@ func (rc *routedConn) ExecContext(ctx context.Context, query string, named []dri
 }
 
 func (rc *routedConn) exec(ctx context.Context, query string, args []any) (driver.Result, error) {
-	if rc.c.texts.blank(query) {
+	if rc.c.texts.Blank(query) {
 		return noResult{}, nil
 	}
 	if err := rc.refuse(ctx, query); err != nil {
 		return nil, err
 	}
-	if rc.c.node != nil && rc.c.texts.hidesSchema(query) && (rc.tx != nil || rc.pinned != nil || rc.pins(query)) {
+	if rc.c.node != nil && rc.c.texts.HidesSchema(query) && (rc.tx != nil || rc.pinned != nil || rc.pins(query)) {
 		return rc.c.oneByOne(query, args, amongSchema, func(s string) (sql.Result, error) { return rc.exec(ctx, s, nil) })
 	}
-	if rc.tx != nil && rc.c.texts.isSchema(query) && !rc.c.texts.temporary(query) {
+	if rc.tx != nil && rc.c.texts.IsSchema(query) && !rc.c.texts.Temporary(query) {
 		return rc.tx.exec(ctx, query, args) // which no KILL may meet
 	}
 	if rc.tx != nil {
@@ -97,7 +97,7 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 		rc.remember(query, res)
 		return res, err
 	}
-	if rc.pinned != nil && rc.c.texts.isSchema(query) && !rc.c.texts.temporary(query) {
+	if rc.pinned != nil && rc.c.texts.IsSchema(query) && !rc.c.texts.Temporary(query) {
 		rc.c.writesN.Add(1)
 		return rc.c.writes.schema(ctx, rc.pinned, query, args)
 	}
@@ -111,7 +111,7 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 		}
 		defer release()
 		res, err := rc.c.execPinned(ctx, conn, query, args)
-		if err == nil && rc.c.texts.kindOf(query) == sqlclass.Write {
+		if err == nil && rc.c.texts.Kind(query) == sqlclass.Write {
 			return res, rc.c.wrote(ctx)
 		}
 		rc.c.noted()
@@ -130,14 +130,14 @@ func (rc *routedConn) QueryContext(ctx context.Context, query string, named []dr
 }
 
 func (rc *routedConn) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	switch kind := rc.c.texts.kindOf(query); {
+	switch kind := rc.c.texts.Kind(query); {
 	case kind == sqlclass.Schema || kind == sqlclass.TxControl:
 		// They return no rows, and what they may do is Exec's to say.
 		if _, err := rc.exec(ctx, query, args); err != nil {
 			return nil, err
 		}
 		return noRows{}, nil
-	case rc.c.texts.hidesSchema(query):
+	case rc.c.texts.HidesSchema(query):
 		return nil, fmt.Errorf("%w: a schema statement among several is for Exec, not Query: %s", ErrNotReplicable, sqlclass.Brief(query))
 	}
 	if err := rc.refuse(ctx, query); err != nil {
@@ -150,11 +150,11 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 	if rc.tx != nil {
 		return rc.boundRows(ctx, func() (*sql.Rows, error) { return rc.tx.query(ctx, query, args) })
 	}
-	if rc.pinned == nil && rc.c.texts.isRead(query) {
+	if rc.pinned == nil && rc.c.texts.IsRead(query) {
 		if rows, ok, err := rc.c.readGuarded(ctx, query, args); ok {
 			return rows, err
 		}
-		return streamRows(rc.c.route.read(ctx, query, args))
+		return streamRows(rc.c.route.Read(ctx, query, args))
 	}
 	if rc.pinned == nil {
 		if row := rc.lastRow(query); row != nil {
@@ -177,7 +177,7 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 			return rows, rc.c.wrote(ctx)
 		}
 		rows, err := rc.boundRows(ctx, func() (*sql.Rows, error) { return conn.QueryContext(ctx, query, args...) })
-		if rc.c.texts.isRead(query) {
+		if rc.c.texts.IsRead(query) {
 			return rows, err
 		}
 		if err != nil {
@@ -194,7 +194,7 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 		}
 		return rows, nil
 	}
-	if kind := rc.c.texts.kindOf(query); rc.c.texts.class == sqlclass.SQLite && (kind == sqlclass.Other || kind == sqlclass.Session) { // a checkpoint or VACUUM, which run in no transaction
+	if kind := rc.c.texts.Kind(query); rc.c.texts.Class == sqlclass.SQLite && (kind == sqlclass.Other || kind == sqlclass.Session) { // a checkpoint or VACUUM, which run in no transaction
 		return streamRows(rc.c.masterDB().QueryContext(ctx, query, args...))
 	}
 	return rc.c.writes.query(ctx, query, args)
@@ -217,7 +217,7 @@ func (rc *routedConn) refuse(ctx context.Context, query string) error {
 // What sets or reads the state of a connection (SET, user variables, locks,
 // LAST_INSERT_ID and their kin) binds this connection to one of the master's.
 func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) {
-	if rc.c.texts.isSchema(query) && !rc.c.texts.temporary(query) {
+	if rc.c.texts.IsSchema(query) && !rc.c.texts.Temporary(query) {
 		return nil, nil
 	}
 	if rc.pinned != nil {
@@ -315,7 +315,7 @@ type pinnedTx struct {
 }
 
 func (t *pinnedTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if !t.c.texts.isSchema(query) || t.c.node == nil {
+	if !t.c.texts.IsSchema(query) || t.c.node == nil {
 		return t.c.execPinned(ctx, t.tx, query, args)
 	}
 	if t.c.m == nil {
@@ -325,7 +325,7 @@ func (t *pinnedTx) exec(ctx context.Context, query string, args []any) (sql.Resu
 	switch {
 	case err != nil:
 		return nil, err
-	case hidden, t.c.texts.temporary(query):
+	case hidden, t.c.texts.Temporary(query):
 		return t.tx.ExecContext(ctx, query, args...)
 	}
 	return nil, fmt.Errorf("%w: a transaction on a connection that has a state of its own takes no schema statements; run it outside: %s", ErrNotReplicable, sqlclass.Brief(query))

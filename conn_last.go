@@ -25,20 +25,20 @@ var (
 
 // remember notes what a write outside of pinned connections came to.
 func (rc *routedConn) remember(query string, res driver.Result) {
-	if res == nil || rc.c.texts.kindOf(query) != sqlclass.Write {
+	if res == nil || rc.c.texts.Kind(query) != sqlclass.Write {
 		return
 	}
 	rc.last.any = true
 	rc.last.rows, _ = res.RowsAffected()
 	// SQLite's driver tells the last key of the connection after any statement, MariaDB's none where none was handed out.
-	if id, err := res.LastInsertId(); err == nil && id != 0 && (rc.c.texts.class == sqlclass.MySQL || sqlclass.HasInsert(query)) {
+	if id, err := res.LastInsertId(); err == nil && id != 0 && (rc.c.texts.Class == sqlclass.MySQL || sqlclass.HasInsert(query)) {
 		rc.last.id = id
 	}
 }
 
 // forget takes back what remember has noted, when a statement that changes it is run for its rows.
 func (rc *routedConn) forget(query string) {
-	if rc.last.any && rc.c.texts.class == sqlclass.SQLite && rc.c.texts.kindOf(query) == sqlclass.Write && returns.MatchString(query) {
+	if rc.last.any && rc.c.texts.Class == sqlclass.SQLite && rc.c.texts.Kind(query) == sqlclass.Write && returns.MatchString(query) {
 		rc.last = lastWrite{}
 	}
 }
@@ -65,7 +65,7 @@ func (rc *routedConn) lastRow(query string) driver.Rows {
 
 // seed makes LAST_INSERT_ID() on a connection that is being pinned what it would be had the writes before run there.
 func (rc *routedConn) seed(ctx context.Context, conn *sql.Conn) error {
-	if rc.c.texts.class != sqlclass.MySQL || rc.last.id == 0 {
+	if rc.c.texts.Class != sqlclass.MySQL || rc.last.id == 0 {
 		return nil
 	}
 	_, err := conn.ExecContext(ctx, fmt.Sprintf("DO LAST_INSERT_ID(%d)", rc.last.id))
@@ -75,7 +75,7 @@ func (rc *routedConn) seed(ctx context.Context, conn *sql.Conn) error {
 // refuseForeignLast refuses a statement on SQLite that would be told of another's last key: outside of transactions
 // statements of many callers run on one connection.
 func (c *Cluster) refuseForeignLast(query string) error {
-	if !c.texts.asksLast(query) || strings.Contains(strings.TrimRight(query, "; \t\r\n"), ";") {
+	if !c.texts.AsksLast(query) || strings.Contains(strings.TrimRight(query, "; \t\r\n"), ";") {
 		return nil // several statements in one text run on one connection
 	}
 	return fmt.Errorf("%w: last_insert_rowid() and changes() tell of one connection, which statements outside of a transaction share: "+

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/route"
 )
 
 // Consistency says how fresh a read must be. See [health.Consistency].
@@ -23,9 +24,9 @@ const (
 
 // WithConsistency returns a context whose reads are as fresh as c says.
 func WithConsistency(ctx context.Context, c Consistency) context.Context {
-	r := ruleOf(ctx)
-	r.consistency, r.set, r.maxAge = c, true, 0
-	return withRule(ctx, r)
+	r := route.RuleOf(ctx)
+	r.Consistency, r.Set, r.MaxAge = c, true, 0
+	return route.WithRule(ctx, r)
 }
 
 // WithMaxStaleness returns a context whose reads show a state that the master had at most
@@ -34,15 +35,15 @@ func WithMaxStaleness(ctx context.Context, d time.Duration) context.Context {
 	if d <= 0 {
 		return WithConsistency(ctx, Strong)
 	}
-	r := ruleOf(ctx)
-	r.consistency, r.set, r.maxAge = Eventual, true, d
-	return withRule(ctx, r)
+	r := route.RuleOf(ctx)
+	r.Consistency, r.Set, r.MaxAge = Eventual, true, d
+	return route.WithRule(ctx, r)
 }
 
 // WithNode returns a context whose reads are answered by the named node or fail, for
 // diagnosis. Writes are not affected.
 func WithNode(ctx context.Context, id string) context.Context {
-	r := ruleOf(ctx)
-	r.node = id
-	return withRule(ctx, r)
+	r := route.RuleOf(ctx)
+	r.Node = id
+	return route.WithRule(ctx, r)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/remote"
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
@@ -35,12 +36,12 @@ type Cluster struct {
 	f       *follower
 	dialect dialect.Dialect
 	killer  dialect.Killer // nil where the dialect has none
-	texts   *texts
-	route   *router
+	texts   *route.Texts
+	route   *route.Router
 	writes  writePath
 	sqlDB   *sql.DB // the routing driver
 	streams *sql.DB // the same for what followers forward, whatever limits the program gives to DB
-	self    *member
+	self    *route.Member
 	toMain  *sql.DB // on a follower: connections to the master over the transport
 	closed  atomic.Bool
 	open    *openTxs
@@ -50,7 +51,7 @@ type Cluster struct {
 	stop   context.CancelFunc
 	tasks  sync.WaitGroup
 	mu     sync.Mutex // guards what follows
-	remote map[string]*member
+	remote map[string]*route.Member
 	served map[string]*sender // what serves those of remote that are followers
 	told   map[string]State   // states last told to notices
 	health watch.Value[[]NodeStatus]
@@ -90,7 +91,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newCluster(o, n.Log, n.Dialect, newTexts(n.Dialect.Language(), n, o.Databases, settleStatement(n.Engine.Own("conflicts"))))
+	c := newCluster(o, n.Log, n.Dialect, route.NewTexts(n.Dialect.Language(), n, o.Databases, settleStatement(n.Engine.Own("conflicts"))))
 	c.access.Store(o.access())
 	warnAccess(n.Log, o, c.access.Load())
 	c.node = n
@@ -118,10 +119,10 @@ func given(db *sql.DB, by string) error {
 }
 
 // newCluster returns a Cluster without nodes, whose databases are those of the dialect.
-func newCluster(o Options, log hclog.Logger, d dialect.Dialect, texts *texts) *Cluster {
-	c := &Cluster{opts: o, dialect: d, texts: texts, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*member), served: make(map[string]*sender), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
+func newCluster(o Options, log hclog.Logger, d dialect.Dialect, texts *route.Texts) *Cluster {
+	c := &Cluster{opts: o, dialect: d, texts: texts, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*route.Member), served: make(map[string]*sender), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
 	c.killer, _ = d.(dialect.Killer)
-	c.route = newRouter(routeConfig{Consistency: o.Consistency, Floor: o.Floor, PreferLocal: *o.PreferLocal, Picker: o.Picker, Fault: c.fault, Log: log, Refresh: c.refresh}, texts)
+	c.route = route.New(route.Config{Consistency: o.Consistency, Floor: o.Floor, PreferLocal: *o.PreferLocal, Picker: o.Picker, Fault: c.fault, Log: log, Refresh: c.refresh}, texts)
 	c.sqlDB, c.streams = sql.OpenDB(routed{c: c}), sql.OpenDB(routed{c: c, streams: true})
 	return c
 }
@@ -178,20 +179,20 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		return err
 	}
 	c.m = m
-	c.route.session.covered = func() (uint64, LSN) {
+	c.route.Session.Covered = func() (uint64, LSN) {
 		st := m.seq.State.Load()
 		return st.Covered, st.Pos.LSN
 	}
 	st := func() NodeStatus { return m.nodes()[0] }
-	c.self = &member{id: c.opts.ID, db: c.node.DB, local: true, master: true, status: st,
-		lsn: func() LSN { return m.seq.State.Load().Pos.LSN }, lag: func() time.Duration { return 0 }}
+	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Master: true, Status: st,
+		LSN: func() LSN { return m.seq.State.Load().Pos.LSN }, Lag: func() time.Duration { return 0 }}
 	if m.writer == nil {
 		c.writes = &pooledWrites{c: c, m: m}
 		return nil
 	}
 	c.writes = &groupedWrites{c: c, w: m.writer, change: c.changeSchema, settle: m.settleTx,
 		wrote: func(ctx context.Context, pos Position) error {
-			c.route.session.sees(uint64(pos.LSN))
+			c.route.Session.Sees(uint64(pos.LSN))
 			if c.opts.WaitReplicas == 0 {
 				return nil
 			}
@@ -201,7 +202,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		return c.opts.WaitReplicas == 0 && !m.seq.SharesKeys() && m.seq.State.Load().Err == nil
 	}
 	m.writer.Hooks.Wrote = func() {
-		c.route.session.wrote(m.seq.Written.Add(1))
+		c.route.Session.Wrote(m.seq.Written.Add(1))
 		m.seq.WakeUp()
 	}
 	return nil
@@ -215,8 +216,8 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 	c.f = f
 	f.changed = c.refresh
 	f.serveSQL = c.serveFollower
-	c.self = &member{id: c.opts.ID, db: c.node.DB, local: true, status: f.status,
-		lsn: func() LSN { return f.state.Load().pos.LSN }, lag: f.staleness}
+	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Status: f.status,
+		LSN: func() LSN { return f.state.Load().pos.LSN }, Lag: f.staleness}
 	c.toMain = sql.OpenDB(remote.NewConnector(func(ctx context.Context) (net.Conn, error) {
 		up, err := f.upstream()
 		if err != nil {
@@ -227,7 +228,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 			return nil, fmt.Errorf("%w: the link from node %s to %s is lost: %w", ErrNoMaster, c.opts.ID, c.opts.Master, err)
 		}
 		return conn, nil
-	}, remote.Options{Header: passGuards, OnToken: c.route.session.sees}))
+	}, remote.Options{Header: passGuards, OnToken: c.route.Session.Sees}))
 	if c.opts.Role == Snap {
 		if err := c.openSnap(ctx); err != nil {
 			c.toMain.Close()
@@ -250,7 +251,7 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, rol
 			return WithConsistency(ctx, Strong), nil
 		},
 		After: func() uint64 {
-			if w, ok := c.route.session.unsettled(); ok {
+			if w, ok := c.route.Session.Unsettled(); ok {
 				limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)
 				defer cancel()
 				pos, err := c.m.seq.Covers(limit, w)
@@ -258,9 +259,9 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, rol
 					// The pass under way may have missed the write; the one after it cannot.
 					return uint64(pos.LSN) + 2
 				}
-				c.route.session.sees(uint64(pos.LSN))
+				c.route.Session.Sees(uint64(pos.LSN))
 			}
-			return c.route.session.seen()
+			return c.route.Session.Seen()
 		},
 	})
 	c.log.Trace("a follower's SQL stream has ended", "error", err)
@@ -272,7 +273,7 @@ func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
 		if !c.f.whole() {
 			return fmt.Errorf("%w to reads while it takes in whole tables: node %s", ErrClosed, c.opts.ID) // to be tried elsewhere
 		}
-		if !c.texts.isRead(query) {
+		if !c.texts.IsRead(query) {
 			return fmt.Errorf("%w: node %s answers reads only", ErrReadOnly, c.opts.ID)
 		}
 		return nil
@@ -282,36 +283,36 @@ func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
 
 // rebuild makes a new view from what is known of the nodes now, and tells of changes.
 func (c *Cluster) rebuild() {
-	v := &view{all: make(map[string]*member)}
+	v := &route.View{All: make(map[string]*route.Member)}
 	statuses := c.statuses()
 	for _, m := range c.members() {
-		v.all[m.id] = m
-		if m.master {
-			v.master = m
+		v.All[m.ID] = m
+		if m.Master {
+			v.Master = m
 			continue
 		}
-		st := m.status()
+		st := m.Status()
 		switch {
-		case st.Role == Snap && !m.local:
+		case st.Role == Snap && !m.Local:
 		case st.Role == Snap:
 			if c.f.snap.readable() {
-				v.active = append(v.active, m) // offline too
+				v.Active = append(v.Active, m) // offline too
 			}
 		case st.State == Active:
-			v.active = append(v.active, m)
+			v.Active = append(v.Active, m)
 		case st.State == Lagging:
-			v.floor = append(v.floor, m)
-		case st.State == Inactive && m.local && c.f != nil && c.f.whole() && !c.f.linked(): // while linked, it is its checker that warns of it
-			v.alone = m
+			v.Floor = append(v.Floor, m)
+		case st.State == Inactive && m.Local && c.f != nil && c.f.whole() && !c.f.linked(): // while linked, it is its checker that warns of it
+			v.Alone = m
 		}
 	}
-	c.route.view.Store(v)
+	c.route.View.Store(v)
 	c.tell(statuses)
 }
 
 // members lists the nodes that can be queried from here.
-func (c *Cluster) members() []*member {
-	var list []*member
+func (c *Cluster) members() []*route.Member {
+	var list []*route.Member
 	if c.self != nil {
 		list = append(list, c.self)
 	}
@@ -329,7 +330,7 @@ func (c *Cluster) members() []*member {
 }
 
 // followerMembers returns a member for each follower that is connected.
-func (c *Cluster) followerMembers() []*member {
+func (c *Cluster) followerMembers() []*route.Member {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.m.mu.Lock()
@@ -338,19 +339,19 @@ func (c *Cluster) followerMembers() []*member {
 		if c.m.followers[id] != c.served[id] { // it was forgotten; should it come back, another sender serves it
 			delete(c.remote, id)
 			delete(c.served, id)
-			r.db.Close()
+			r.DB.Close()
 		}
 	}
-	var list []*member
+	var list []*route.Member
 	for id, f := range c.m.followers {
 		r := c.remote[id]
 		if r == nil {
-			r = &member{id: id, status: f.snapshot, lag: f.lag, lsn: func() LSN { return LSN(f.acked.Load()) }}
-			r.db = sql.OpenDB(remote.NewConnector(f.dialSQL, remote.Options{Header: passGuards}))
+			r = &route.Member{ID: id, Status: f.snapshot, Lag: f.lag, LSN: func() LSN { return LSN(f.acked.Load()) }}
+			r.DB = sql.OpenDB(remote.NewConnector(f.dialSQL, remote.Options{Header: passGuards}))
 			c.remote[id], c.served[id] = r, f
 		}
 		f.mu.Lock()
-		f.hold = r.hold.Load()
+		f.hold = r.Hold.Load()
 		f.mu.Unlock()
 		list = append(list, r)
 	}
@@ -372,14 +373,14 @@ func (f *sender) dialSQL(ctx context.Context) (net.Conn, error) {
 }
 
 // masterMember returns the master as a follower sees it.
-func (c *Cluster) masterMember() *member {
+func (c *Cluster) masterMember() *route.Member {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := c.remote["\x00master"]
 	if m == nil {
-		m = &member{id: "master", db: c.toMain, master: true, lag: func() time.Duration { return 0 },
-			lsn: func() LSN { return c.f.state.Load().master.LSN }}
-		m.status = func() NodeStatus { return NodeStatus{ID: m.id, Role: Master} }
+		m = &route.Member{ID: "master", DB: c.toMain, Master: true, Lag: func() time.Duration { return 0 },
+			LSN: func() LSN { return c.f.state.Load().master.LSN }}
+		m.Status = func() NodeStatus { return NodeStatus{ID: m.ID, Role: Master} }
 		c.remote["\x00master"] = m
 	}
 	return m
@@ -411,7 +412,7 @@ func (c *Cluster) statuses() []NodeStatus {
 			list = append(list, o.snapshot())
 		}
 	}
-	byID := make(map[string]*member)
+	byID := make(map[string]*route.Member)
 	c.mu.Lock()
 	for id, m := range c.remote {
 		byID[id] = m
@@ -423,7 +424,7 @@ func (c *Cluster) statuses() []NodeStatus {
 			m = c.self
 		}
 		if m != nil {
-			list[i].Reads, list[i].Maintenance = m.reads.Load(), m.hold.Load()
+			list[i].Reads, list[i].Maintenance = m.Reads.Load(), m.Hold.Load()
 		}
 	}
 	return list
@@ -471,8 +472,8 @@ func (c *Cluster) Close() error {
 	}
 	c.mu.Lock()
 	for _, m := range c.remote {
-		if m.db != c.toMain {
-			err = errors.Join(err, m.db.Close())
+		if m.DB != c.toMain {
+			err = errors.Join(err, m.DB.Close())
 		}
 	}
 	c.mu.Unlock()

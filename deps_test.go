@@ -50,7 +50,7 @@ var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
 		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/apply", "internal/batch", "internal/fault", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
-			"internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/sequence", "internal/write"},
+			"internal/route", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/sequence", "internal/write"},
 		modules: []string{cborModule, compressModule, hclogModule, syncModule, timeModule},
 	},
 
@@ -95,6 +95,10 @@ var importRules = map[string]importRule{
 	"internal/sequence": {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch"}},
 	"internal/store": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/mysql", "internal/rights", "internal/sqlclass",
 		"internal/sqlite", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},
+
+	// What a program's statements meet.
+	"internal/route": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/remote", "internal/rights", "internal/sqlclass", "internal/store", "internal/watch"},
+		modules: []string{hclogModule}},
 
 	// Parts of the library that know nothing of it.
 	"internal/sqlclass": {own: []string{"dialect"}},

@@ -6,11 +6,12 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/schema"
 )
 
 // Dialect returns the name of the kind of database: "sqlite" or "mysql" for those that ddb brings.
-func (c *Cluster) Dialect() string { return c.texts.class.String() }
+func (c *Cluster) Dialect() string { return c.texts.Class.String() }
 
 // Objects lists the statements that make this node's whole schema in an empty database, in an
 // order in which they can run, without anything of ddb's.
@@ -40,7 +41,7 @@ func (c *Cluster) PingLocal(ctx context.Context) error {
 // WithAnswer returns a context whose reads store the id of the node that answered in node, for
 // diagnosis. One context serves one read at a time.
 func WithAnswer(ctx context.Context, node *string) context.Context {
-	return withAnswer(ctx, node)
+	return route.WithAnswer(ctx, node)
 }
 
 // WithSurroundings returns a context whose schema statements run in the surroundings that s

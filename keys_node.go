@@ -24,7 +24,7 @@ func (m *master) keyNumber() int64 {
 // keyNumber returns the number of this node if its triggers move rows, or 0.
 func (c *Cluster) keyNumber() int64 {
 	switch {
-	case c.texts.class != sqlclass.SQLite || c.node == nil:
+	case c.texts.Class != sqlclass.SQLite || c.node == nil:
 		return 0
 	case c.m != nil:
 		return c.m.keyNumber()
@@ -36,7 +36,7 @@ func (c *Cluster) keyNumber() int64 {
 
 // keyed reports whether a statement may insert rows that this node's triggers move.
 func (c *Cluster) keyed(query string) bool {
-	return c.keyNumber() != 0 && c.texts.kindOf(query) == sqlclass.Write && sqlclass.HasInsert(query)
+	return c.keyNumber() != 0 && c.texts.Kind(query) == sqlclass.Write && sqlclass.HasInsert(query)
 }
 
 // keyedTx is a transaction that puts the keys right that rows tell.
@@ -48,7 +48,7 @@ type keyedTx interface {
 // is over, what the connection is given would commit by itself.
 func (c *Cluster) execPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (r sql.Result, err error) {
 	keyed := c.keyed(query)
-	if keyed && c.texts.spansTx(query) {
+	if keyed && c.texts.SpansTx(query) {
 		return c.oneByOne(query, args, keys.AmongTx, func(s string) (sql.Result, error) { return c.execPinned(ctx, conn, s, nil) })
 	}
 	if keyed {

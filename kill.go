@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/remote"
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -50,7 +51,7 @@ func (c *Cluster) kills(ctx context.Context, db *sql.DB) bool {
 
 // giveBack is giveBack for a connection on which the query has run, and which is dropped if that may have left it another.
 func (c *Cluster) giveBack(conn *sql.Conn, release func() bool, query string) error {
-	if c.texts.leaves(query) {
+	if c.texts.Leaves(query) {
 		defer store.Drop(conn)
 		release()
 		return nil
@@ -73,31 +74,31 @@ func (c *Cluster) readGuarded(ctx context.Context, query string, args []any) (ro
 	if !c.guards(ctx) {
 		return nil, false, nil
 	}
-	m, err := c.route.choose(ruleOf(ctx), nil)
+	m, err := c.route.Choose(route.RuleOf(ctx), nil)
 	if err != nil {
 		return nil, true, err
 	}
-	if !m.local && c.node != nil {
+	if !m.Local && c.node != nil {
 		return nil, false, nil
 	}
-	conn, err := m.db.Conn(ctx)
+	conn, err := m.DB.Conn(ctx)
 	if err != nil {
 		return nil, true, err
 	}
-	release, err := c.guardOn(ctx, m.db, conn, query)
+	release, err := c.guardOn(ctx, m.DB, conn, query)
 	if err != nil {
 		return nil, true, errors.Join(err, conn.Close())
 	}
-	m.reads.Add(1)
-	answered(ctx, m.id)
+	m.Reads.Add(1)
+	route.Answered(ctx, m.ID)
 	rows, err = streamRows(conn.QueryContext(ctx, query, args...))
 	if err != nil {
 		err = errors.Join(err, giveBack(conn, release))
-		if !m.local && ctx.Err() == nil && c.route.nodeFailed(err) {
-			c.route.failed(m, err)
+		if !m.Local && ctx.Err() == nil && c.route.NodeFailed(err) {
+			c.route.Failed(m, err)
 			return nil, false, nil
 		}
-		if ctx.Err() == nil && ruleOf(ctx).node == "" && c.route.knows(m, err) != nil {
+		if ctx.Err() == nil && route.RuleOf(ctx).Node == "" && c.route.Knows(m, err) != nil {
 			return nil, false, nil
 		}
 		return nil, true, err

@@ -27,7 +27,7 @@ type pooledKey struct{}
 
 // refuseState refuses a text on a pool that sets the state of a connection.
 func (c *Cluster) refuseState(query string) error {
-	if c.texts.stateOf(query)&sqlclass.Sets == 0 {
+	if c.texts.State(query)&sqlclass.Sets == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: on a pool it changes one connection, which others use: run it on a connection got from Cluster.Conn, "+
@@ -37,7 +37,7 @@ func (c *Cluster) refuseState(query string) error {
 // leftOpen is the error for a text that has left a transaction open on a connection which is about to be dropped.
 func (c *Cluster) leftOpen(ctx context.Context, conn *sql.Conn, query string) error {
 	teller, ok := c.dialect.(dialect.TransactionTeller)
-	if !ok || c.texts.class != sqlclass.MySQL || c.texts.stateOf(query)&(sqlclass.Hides|sqlclass.Spans) == 0 {
+	if !ok || c.texts.Class != sqlclass.MySQL || c.texts.State(query)&(sqlclass.Hides|sqlclass.Spans) == 0 {
 		return nil
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
@@ -55,7 +55,7 @@ func (c *Cluster) leftOpen(ctx context.Context, conn *sql.Conn, query string) er
 
 // refuseDoubt refuses a text of which nobody knows what it is before the server reads it. ask runs a query where the text is to run.
 func (c *Cluster) refuseDoubt(ctx context.Context, query string, ask func(ctx context.Context, query string, args ...any) (*sql.Rows, error)) error {
-	state := c.texts.stateOf(query)
+	state := c.texts.State(query)
 	if state&sqlclass.Versioned != 0 {
 		return fmt.Errorf("%w: servers of different versions run different statements of it: write it without executable comments: %s",
 			ErrNotReplicable, sqlclass.Brief(query))
@@ -90,11 +90,11 @@ func (rc *routedConn) held() bool { return rc.own || rc.uses > 1 || rc.tx != nil
 
 // pins reports whether a statement needs a connection of its own for this one and those that follow.
 func (rc *routedConn) pins(query string) bool {
-	state := rc.c.texts.stateOf(query)
+	state := rc.c.texts.State(query)
 	if state&(sqlclass.Sets|sqlclass.Asks) != 0 {
 		return true
 	}
-	return rc.held() && (state&(sqlclass.Hides|sqlclass.Spans) != 0 || rc.c.texts.kindOf(query) == sqlclass.TxControl)
+	return rc.held() && (state&(sqlclass.Hides|sqlclass.Spans) != 0 || rc.c.texts.Kind(query) == sqlclass.TxControl)
 }
 
 // ask runs a query where the next statement will run.

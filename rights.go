@@ -11,7 +11,7 @@ import (
 // through this Cluster: nil, or ErrNotAllowed with the right that is missing. It looks at the text only
 // and runs nothing. Where a text can be read in several ways, as settings of a server have it, the worst counts.
 func (c *Cluster) Allow(query string, r Rights) error {
-	need, reason := c.texts.needs(query)
+	need, reason := c.texts.Needs(query)
 	var missing Rights
 	switch need {
 	case rights.Read:

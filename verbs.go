@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/keys"
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -51,7 +52,7 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if c.closed.Load() {
 		return nil, ErrClosed
 	}
-	if c.texts.blank(query) {
+	if c.texts.Blank(query) {
 		return noResult{}, nil
 	}
 	if err := c.refuseHidden(query); err != nil {
@@ -60,9 +61,9 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if err := c.refuseDoubt(ctx, query, c.masterDB().QueryContext); err != nil {
 		return nil, err
 	}
-	switch c.texts.kindOf(query) {
+	switch c.texts.Kind(query) {
 	case sqlclass.Schema:
-		if c.texts.temporary(query) {
+		if c.texts.Temporary(query) {
 			return nil, fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
 		}
 		c.writesN.Add(1)
@@ -73,7 +74,7 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if err := c.refuseState(query); err != nil {
 		return nil, err
 	}
-	switch c.texts.kindOf(query) {
+	switch c.texts.Kind(query) {
 	case sqlclass.Write:
 		if err := c.refuseForeignLast(query); err != nil {
 			return nil, err
@@ -93,18 +94,18 @@ func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Resul
 // would change a snap's schema unseen: what a statement prepares or a compound one holds is known to the server only. Every
 // statement but a plain read comes by here, so it is also where those on ddb's own tables end.
 func (c *Cluster) refuseHidden(query string) error {
-	if err := c.texts.refuseOwn(query); err != nil {
+	if err := c.texts.RefuseOwn(query); err != nil {
 		return err
 	}
-	if err := c.texts.unread(query); err != nil {
+	if err := c.texts.Unread(query); err != nil {
 		return fmt.Errorf("%w: some of it would be run, and nobody knows what; end what is open, or leave it out: %w: %s", ErrNotReplicable, err, sqlclass.Brief(query))
 	}
 	switch {
 	case c.node == nil || c.opts.Role == Master:
-	case c.opts.Role == Snap && sqlclass.Dynamic(c.texts.class, query):
+	case c.opts.Role == Snap && sqlclass.Dynamic(c.texts.Class, query):
 		return fmt.Errorf("%w: a snap runs no prepared or compound statement in SQL, which may change the schema; send its statements one by one: %s",
 			ErrNotReplicable, sqlclass.Brief(query))
-	case c.texts.hidesSchema(query):
+	case c.texts.HidesSchema(query):
 		return c.notMaster(query)
 	}
 	return nil
@@ -113,13 +114,13 @@ func (c *Cluster) refuseHidden(query string) error {
 // execSeveral runs a text of several statements. Those that change the schema must be
 // run one by one, so that each becomes an entry of its own.
 func (c *Cluster) execSeveral(ctx context.Context, query string, args []any) (sql.Result, error) {
-	list, err := sqlclass.Split(c.texts.class, query)
+	list, err := sqlclass.Split(c.texts.Class, query)
 	if err != nil {
 		return c.writes.exec(ctx, query, args) // the database words it better
 	}
 	schema := slices.ContainsFunc(list, func(s sqlclass.Statement) bool { return s.Kind == sqlclass.Schema })
 	for _, s := range list {
-		if s.Kind == sqlclass.TxControl && (c.texts.class == sqlclass.SQLite || schema) {
+		if s.Kind == sqlclass.TxControl && (c.texts.Class == sqlclass.SQLite || schema) {
 			// It would end the transaction that ddb has put around the statements, and of others with them.
 			return nil, fmt.Errorf("%w: %s among several statements; use Begin", ErrNotReplicable, sqlclass.Brief(s.SQL))
 		}
@@ -138,7 +139,7 @@ func (c *Cluster) oneByOne(query string, args []any, refusal string, exec func(s
 	if len(args) > 0 {
 		return nil, fmt.Errorf("%w: %s", ErrNotReplicable, refusal)
 	}
-	list, err := sqlclass.Split(c.texts.class, query)
+	list, err := sqlclass.Split(c.texts.Class, query)
 	if err != nil {
 		return nil, err
 	}
@@ -163,10 +164,10 @@ func (c *Cluster) QueryContext(ctx context.Context, query string, args ...any) (
 	if c.closed.Load() {
 		return nil, ErrClosed
 	}
-	if !c.texts.isRead(query) {
+	if !c.texts.IsRead(query) {
 		return c.sqlDB.QueryContext(context.WithValue(ctx, pooledKey{}, true), query, args...)
 	}
-	read := c.route.read
+	read := c.route.Read
 	if c.guards(ctx) { // which takes an end to be told of: see readGuarded
 		read = func(ctx context.Context, query string, args []any) (*sql.Rows, error) {
 			return c.sqlDB.QueryContext(ctx, query, args...)
@@ -187,24 +188,24 @@ func (c *Cluster) QueryRow(query string, args ...any) *sql.Row {
 // QueryRowContext executes a query that is expected to return at most one row, as
 // [sql.DB.QueryRowContext] does, routed like QueryContext.
 func (c *Cluster) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if !c.texts.isRead(query) {
+	if !c.texts.IsRead(query) {
 		ctx = context.WithValue(ctx, pooledKey{}, true)
 	} else if !c.closed.Load() && !c.guards(ctx) {
-		rule := ruleOf(ctx)
+		rule := route.RuleOf(ctx)
 		// The error of a row shows only in Scan, too late for another try: a local
 		// node, or the master, cannot be marked down, so its row is as good as its rows.
-		m, err := c.route.choose(rule, nil)
-		if err == nil && (m.local || m.master) {
-			m.reads.Add(1)
-			answered(ctx, m.id)
-			row := m.db.QueryRowContext(ctx, query, args...)
-			if rule.node == "" && c.route.knows(m, row.Err()) != nil {
-				return c.sqlDB.QueryRowContext(withChosen(ctx, m), query, args...)
+		m, err := c.route.Choose(rule, nil)
+		if err == nil && (m.Local || m.Master) {
+			m.Reads.Add(1)
+			route.Answered(ctx, m.ID)
+			row := m.DB.QueryRowContext(ctx, query, args...)
+			if rule.Node == "" && c.route.Knows(m, row.Err()) != nil {
+				return c.sqlDB.QueryRowContext(route.WithChosen(ctx, m), query, args...)
 			}
 			return row
 		}
 		if err == nil {
-			ctx = withChosen(ctx, m) // one read takes one turn of the picker
+			ctx = route.WithChosen(ctx, m) // one read takes one turn of the picker
 		}
 	}
 	return c.sqlDB.QueryRowContext(ctx, query, args...)
@@ -284,27 +285,27 @@ func (c *Cluster) masterDB() *sql.DB {
 	case c.f != nil:
 		return c.toMain
 	}
-	return c.outside[0].db
+	return c.outside[0].member.DB
 }
 
 // beginRead opens a read-only transaction on one node.
 func (c *Cluster) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, error) {
-	rule := ruleOf(ctx)
-	m, err := c.route.choose(rule, nil)
+	rule := route.RuleOf(ctx)
+	m, err := c.route.Choose(rule, nil)
 	if err != nil {
 		return nil, err
 	}
-	begin := func(m *member) (*sql.Tx, error) {
-		if c.texts.class == sqlclass.SQLite && (m.local || c.node == nil) {
-			return m.db.BeginTx(ctx, nil) // its driver knows no options; plainTx keeps the promise
+	begin := func(m *route.Member) (*sql.Tx, error) {
+		if c.texts.Class == sqlclass.SQLite && (m.Local || c.node == nil) {
+			return m.DB.BeginTx(ctx, nil) // its driver knows no options; plainTx keeps the promise
 		}
-		return m.db.BeginTx(ctx, opts)
+		return m.DB.BeginTx(ctx, opts)
 	}
-	m.reads.Add(1)
+	m.Reads.Add(1)
 	tx, err := begin(m)
-	if err != nil && c.route.nodeFailed(err) && rule.node == "" {
-		c.route.failed(m, err)
-		if m, err = c.route.choose(rule, m); err == nil {
+	if err != nil && c.route.NodeFailed(err) && rule.Node == "" {
+		c.route.Failed(m, err)
+		if m, err = c.route.Choose(rule, m); err == nil {
 			tx, err = begin(m)
 		}
 	}
@@ -312,8 +313,8 @@ func (c *Cluster) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, erro
 		return nil, err
 	}
 	t := &plainTx{c: c, tx: tx, readOnly: true, on: m, begin: begin}
-	if m.local || c.node == nil {
-		t.db = m.db
+	if m.Local || c.node == nil {
+		t.db = m.DB
 	}
 	return t, nil
 }
@@ -406,12 +407,12 @@ func (c *Cluster) WaitLevel(ctx context.Context) error {
 // Maintain takes a node out of routing (no reads are sent to it from this Cluster), or
 // lets it back in. It goes on following.
 func (c *Cluster) Maintain(id string, out bool) error {
-	v := c.route.view.Load()
-	m := v.all[id]
-	if m == nil || m.master {
-		return fmt.Errorf("ddb: there is no replica %q to take out; known are %s", id, strings.Join(v.ids(), ", "))
+	v := c.route.View.Load()
+	m := v.All[id]
+	if m == nil || m.Master {
+		return fmt.Errorf("ddb: there is no replica %q to take out; known are %s", id, strings.Join(v.IDs(), ", "))
 	}
-	m.hold.Store(out)
+	m.Hold.Store(out)
 	c.refresh()
 	return nil
 }

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
 // outsider is a member of a Cluster made by Wrap.
 type outsider struct {
-	member
+	member  route.Member
 	lagNow  atomic.Int64
 	checker HealthChecker
 	mu      sync.Mutex
@@ -51,7 +52,7 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 		}
 	}
 	d := store.AssumedDialect(master)
-	c := newCluster(o, o.Logger.With("node", o.ID), d, newTexts(d.Language(), nil, nil, ""))
+	c := newCluster(o, o.Logger.With("node", o.ID), d, route.NewTexts(d.Language(), nil, nil, ""))
 	c.writes = &externalWrites{c: c, db: master}
 	c.outside = append(c.outside, newOutsider(o.ID, master, PingChecker{}, true))
 	for id, db := range replicas {
@@ -64,11 +65,11 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 
 func newOutsider(id string, db *sql.DB, checker HealthChecker, master bool) *outsider {
 	o := &outsider{checker: checker}
-	o.id, o.db, o.master = id, db, master
+	o.member.ID, o.member.DB, o.member.Master = id, db, master
 	o.lagNow.Store(int64(LagUnknown))
-	o.lag = func() time.Duration { return time.Duration(o.lagNow.Load()) }
-	o.lsn = func() LSN { return 0 }
-	o.status = o.snapshot
+	o.member.Lag = func() time.Duration { return time.Duration(o.lagNow.Load()) }
+	o.member.LSN = func() LSN { return 0 }
+	o.member.Status = o.snapshot
 	role := Replica
 	if master {
 		role = Master
@@ -93,7 +94,7 @@ func (c *Cluster) checkOutside(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, o := range c.outside {
 		all.Go(func() {
-			r, err := o.checker.Check(ctx, o.id, o.db)
+			r, err := o.checker.Check(ctx, o.member.ID, o.member.DB)
 			o.judge(r, err, c.opts.MaxLag)
 		})
 	}
@@ -106,7 +107,7 @@ func (o *outsider) judge(r Report, err error, maxLag time.Duration) {
 	r.Lag = lag
 	o.lagNow.Store(int64(r.Lag))
 	if err == nil {
-		o.down.Store(0)
+		o.member.Down.Store(0)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -50,12 +50,12 @@ type pooledWrites struct {
 func (c *Cluster) noted() uint64 {
 	if c.m == nil {
 		if c.outside != nil {
-			c.route.session.wroteNow()
+			c.route.Session.WroteNow()
 		}
 		return 0
 	}
 	n := c.m.seq.Written.Add(1)
-	c.route.session.wrote(n)
+	c.route.Session.Wrote(n)
 	c.m.seq.WakeUp()
 	return n
 }
@@ -149,15 +149,15 @@ type poolTx struct {
 }
 
 func (t *poolTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.p.c.texts.isSchema(query) {
+	if t.p.c.texts.IsSchema(query) {
 		return t.schema(ctx, query, args)
 	}
-	t.left = t.left || t.p.c.texts.leaves(query)
+	t.left = t.left || t.p.c.texts.Leaves(query)
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *poolTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	t.left = t.left || t.p.c.texts.leaves(query)
+	t.left = t.left || t.p.c.texts.Leaves(query)
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
@@ -334,13 +334,13 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if t.lost != nil {
 		return nil, t.lost
 	}
-	if t.g.c.texts.temporary(query) {
+	if t.g.c.texts.Temporary(query) {
 		return nil, fmt.Errorf("%w: a temporary object would be one of all that write here; create it on a connection got from Cluster.Conn, and begin the transaction there", ErrNotReplicable)
 	}
-	if t.g.c.texts.isSchema(query) && t.g.settle == nil {
+	if t.g.c.texts.IsSchema(query) && t.g.settle == nil {
 		return nil, t.g.c.notMaster(query)
 	}
-	if t.g.c.texts.isSchema(query) {
+	if t.g.c.texts.IsSchema(query) {
 		if len(args) > 0 {
 			return nil, fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 		}
@@ -354,7 +354,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if err := t.refuseState(query); err != nil {
 		return nil, err
 	}
-	if t.g.c.texts.endsTx(query) {
+	if t.g.c.texts.EndsTx(query) {
 		return nil, fmt.Errorf("%w: %s in a transaction; use its Commit or Rollback", ErrNotReplicable, sqlclass.Brief(query))
 	}
 	t.dirty = true
@@ -365,7 +365,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	} else {
 		res, err = t.conn.ExecContext(ctx, query, args...)
 	}
-	if err != nil || t.g.c.texts.kindOf(query) == sqlclass.TxControl || strings.Contains(query, ";") {
+	if err != nil || t.g.c.texts.Kind(query) == sqlclass.TxControl || strings.Contains(query, ";") {
 		if lost := t.check(err); lost != nil && err == nil {
 			return nil, lost
 		}
@@ -375,7 +375,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 
 // refuseState refuses what would change the connection that all write through. What ends with the transaction may be set.
 func (t *leaseTx) refuseState(query string) error {
-	if state := t.g.c.texts.stateOf(query); state&sqlclass.Sets == 0 || state&sqlclass.Transient != 0 {
+	if state := t.g.c.texts.State(query); state&sqlclass.Sets == 0 || state&sqlclass.Transient != 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: all that write here use the connection of the transaction: set it on a connection got from Cluster.Conn, and begin the transaction there: %s",

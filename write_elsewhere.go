@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -44,27 +45,27 @@ type plainTx struct {
 	readOnly bool
 
 	// Of a transaction that only reads:
-	on    *member
-	begin func(*member) (*sql.Tx, error)
+	on    *route.Member
+	begin func(*route.Member) (*sql.Tx, error)
 	used  bool // it has read
 }
 
 func (t *plainTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.readOnly && !t.c.texts.isRead(query) {
+	if t.readOnly && !t.c.texts.IsRead(query) {
 		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
 	}
-	if t.c.texts.isSchema(query) && !t.c.texts.temporary(query) {
+	if t.c.texts.IsSchema(query) && !t.c.texts.Temporary(query) {
 		return nil, t.c.notMaster(query)
 	}
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *plainTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	if t.readOnly && !t.c.texts.isRead(query) {
+	if t.readOnly && !t.c.texts.IsRead(query) {
 		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
 	}
 	rows, err := t.tx.QueryContext(ctx, query, args...)
-	if t.on == nil || t.c.route.knows(t.on, err) == nil || ctx.Err() != nil || ruleOf(ctx).node != "" {
+	if t.on == nil || t.c.route.Knows(t.on, err) == nil || ctx.Err() != nil || route.RuleOf(ctx).Node != "" {
 		t.used = true
 		return rows, err
 	}
@@ -72,14 +73,14 @@ func (t *plainTx) query(ctx context.Context, query string, args []any) (*sql.Row
 	if t.used || t.c.kills(ctx, t.db) {
 		return nil, fmt.Errorf("%w; if it is not replicated, read it in a transaction on the master: begin it WithConsistency(ctx, Strong)", err)
 	}
-	if moveErr := t.move(t.c.route.knows(t.on, err)); moveErr != nil {
+	if moveErr := t.move(t.c.route.Knows(t.on, err)); moveErr != nil {
 		return nil, errors.Join(err, moveErr)
 	}
 	return t.query(ctx, query, args)
 }
 
 // move begins the transaction again on the master.
-func (t *plainTx) move(master *member) error {
+func (t *plainTx) move(master *route.Member) error {
 	tx, err := t.begin(master)
 	if err != nil {
 		return err
@@ -88,8 +89,8 @@ func (t *plainTx) move(master *member) error {
 		return errors.Join(err, tx.Rollback())
 	}
 	t.tx, t.on, t.db = tx, master, nil
-	if master.local || t.c.node == nil {
-		t.db = master.db
+	if master.Local || t.c.node == nil {
+		t.db = master.DB
 	}
 	return nil
 }
@@ -104,8 +105,8 @@ type externalWrites struct {
 }
 
 func (e *externalWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	defer e.c.route.session.wroteNow() // after it: replicas cannot show it sooner
-	if !e.c.kills(ctx, e.db) && !e.c.texts.leaves(query) {
+	defer e.c.route.Session.WroteNow() // after it: replicas cannot show it sooner
+	if !e.c.kills(ctx, e.db) && !e.c.texts.Leaves(query) {
 		return e.db.ExecContext(ctx, query, args...)
 	}
 	c, release, err := e.conn(ctx)
@@ -132,9 +133,9 @@ func (e *externalWrites) conn(ctx context.Context) (c *sql.Conn, release func() 
 }
 
 func (e *externalWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	defer e.c.route.session.wroteNow()
+	defer e.c.route.Session.WroteNow()
 	run, back := e.db.QueryContext, func() error { return nil }
-	if e.c.kills(ctx, e.db) || e.c.texts.leaves(query) {
+	if e.c.kills(ctx, e.db) || e.c.texts.Leaves(query) {
 		c, release, err := e.conn(ctx)
 		if err != nil {
 			return nil, err
@@ -148,12 +149,12 @@ func (e *externalWrites) query(ctx context.Context, query string, args []any) (d
 		return nil, errors.Join(err, back())
 	}
 	// The server commits the statement when it has sent the last row.
-	rows.(*streamedRows).after = func() error { e.c.route.session.wroteNow(); return back() }
+	rows.(*streamedRows).after = func() error { e.c.route.Session.WroteNow(); return back() }
 	return rows, nil
 }
 
 func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
-	e.c.route.session.wroteNow()
+	e.c.route.Session.WroteNow()
 	conn, err := e.db.Conn(ctx)
 	if err != nil {
 		return nil, err
@@ -167,7 +168,7 @@ func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, e
 
 func (e *externalWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
 	if on != nil {
-		defer e.c.route.session.wroteNow()
+		defer e.c.route.Session.WroteNow()
 		return on.ExecContext(ctx, query, args...)
 	}
 	return e.exec(ctx, query, args)
@@ -188,17 +189,17 @@ func (t *externalTx) leave() {
 }
 
 func (t *externalTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	t.left = t.left || t.c.texts.leaves(query)
+	t.left = t.left || t.c.texts.Leaves(query)
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *externalTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	t.left = t.left || t.c.texts.leaves(query)
+	t.left = t.left || t.c.texts.Leaves(query)
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
 func (t *externalTx) commit() error {
-	defer t.c.route.session.wroteNow()
+	defer t.c.route.Session.WroteNow()
 	defer t.leave()
 	return t.tx.Commit()
 }

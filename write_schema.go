@@ -15,7 +15,7 @@ import (
 func (c *Cluster) changeSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
 	err := c.m.runSchema(ctx, on, query, args)
 	pos := c.m.seq.State.Load().Pos
-	c.route.session.sees(uint64(pos.LSN)) // part of it may stand even after an error
+	c.route.Session.Sees(uint64(pos.LSN)) // part of it may stand even after an error
 	if err != nil || c.opts.WaitReplicas == 0 {
 		return err
 	}
@@ -26,7 +26,7 @@ func (c *Cluster) changeSchema(ctx context.Context, on *sql.Conn, query string, 
 // transaction for, before and after; what it cannot read leaves the transaction open.
 func (t *poolTx) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
 	m := t.p.m
-	if t.p.c.texts.temporary(query) {
+	if t.p.c.texts.Temporary(query) {
 		return t.inPlace(ctx, query, args)
 	}
 	if err := m.plainSchema(ctx, query, args); err != nil {
@@ -35,7 +35,7 @@ func (t *poolTx) schema(ctx context.Context, query string, args []any) (sql.Resu
 	if err := m.inReplicated(ctx, t.conn, query); err != nil {
 		return nil, err
 	}
-	if info, err := sqlclass.ParseSchema(t.p.c.texts.class, query); err == nil {
+	if info, err := sqlclass.ParseSchema(t.p.c.texts.Class, query); err == nil {
 		if err := m.node.RefuseDatabase(info); err != nil {
 			return nil, err
 		}

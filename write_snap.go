@@ -39,7 +39,7 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 		return nil, err
 	}
 	defer done()
-	spelt := sqlclass.SpellsRows(w.c.texts.class, query)
+	spelt := sqlclass.SpellsRows(w.c.texts.Class, query)
 	c, err := w.s.Conn(ctx, !spelt)
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 		defer w.s.Noted() // even after an error it may stand
 		return c.Exec(ctx, query, args)
 	}
-	if w.c.texts.leaves(query) {
+	if w.c.texts.Leaves(query) {
 		defer store.Drop(c.Conn)
 	}
 	tx, err := c.BeginTx(ctx, nil)
@@ -119,10 +119,10 @@ type snapTx struct {
 const unweighedRows = 100
 
 func (t *snapTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.w.c.texts.isSchema(query) {
+	if t.w.c.texts.IsSchema(query) {
 		return nil, t.w.c.notMaster(query)
 	}
-	t.left = t.left || t.w.c.texts.leaves(query)
+	t.left = t.left || t.w.c.texts.Leaves(query)
 	res, err := t.tx.ExecContext(ctx, query, args...)
 	if err == nil {
 		t.count(res)
@@ -136,8 +136,8 @@ func (t *snapTx) count(res sql.Result) {
 }
 
 func (t *snapTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	t.left = t.left || t.w.c.texts.leaves(query)
-	if !t.w.c.texts.isRead(query) {
+	t.left = t.left || t.w.c.texts.Leaves(query)
+	if !t.w.c.texts.IsRead(query) {
 		t.changed += unweighedRows
 	}
 	return t.tx.QueryContext(ctx, query, args...)
