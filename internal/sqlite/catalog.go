@@ -27,9 +27,19 @@ type table struct {
 	notNull      []int // indexes into Stored of columns that take no NULL
 	uniques      []unique
 	rowidName    string // a name by which the rowid can be had that is not the key, "" if none
-	parents      []string
-	isParent     bool // another table's foreign key names it
-	cascaded     bool // a foreign key of its own may change it
+	virtual      bool
+	references   []reference
+
+	// What relate finds:
+	parents  []string
+	isParent bool // another table's foreign key names it
+	cascaded bool // a foreign key of its own may change it
+}
+
+// reference is a foreign key, or one column of it.
+type reference struct {
+	parent string // as written: there may be no such table
+	acts   bool   // it changes rows when those change that they refer to
 }
 
 // unique is a unique index besides the key's.

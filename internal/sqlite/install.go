@@ -80,7 +80,7 @@ func (in *installer) carryOut(ctx context.Context, q dialect.Querier, plan func(
 // plan fills todo and ids.
 func (in *installer) plan(ctx context.Context, q dialect.Querier) (err error) {
 	in.todo, in.ids = nil, make(map[*dialect.Table]int64)
-	if in.captured, err = in.e.captured(ctx, q); err != nil {
+	if in.captured, err = in.e.captured(ctx, q, nil); err != nil {
 		return err
 	}
 	if in.triggers, err = allTriggers(ctx, q); err != nil {

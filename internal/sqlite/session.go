@@ -126,7 +126,7 @@ func (e *engine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) erro
 
 // guarded reports whether any trigger looks at the flag.
 func (e *engine) guarded(ctx context.Context, q dialect.Querier) (bool, error) {
-	n, err := integer(ctx, q, "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = '_ddb_flag')")
+	n, err := integer(ctx, q, "SELECT count(*) FROM "+lookFirst+", pragma_table_info('_ddb_flag', 'main')")
 	return n != 0, err
 }
 
