@@ -109,29 +109,10 @@ func (c *Cluster) SetAccess(a access.Rules) error {
 	warnAccess(c.log, c.opts, next)
 	c.access.Store(next)
 	if c.m != nil {
-		c.m.turnOut()
+		c.m.fleet.turnOut()
 	}
 	if c.f != nil {
 		watch.Signal(c.f.anew)
 	}
 	return nil
 }
-
-// turnOut ends the connections of those who may not come in any more.
-func (m *master) turnOut() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	access := m.access.Load()
-	for _, f := range m.followers {
-		f.mu.Lock()
-		if l := f.link; l != nil && !access.Admits(f.id, f.role, l.proved) {
-			m.node.Log.Warn("a follower is let in no more", "id", f.id, "from", l.address)
-			l.ended = errTurnedOut
-			l.close(errTurnedOut)
-		}
-		f.mu.Unlock()
-	}
-}
-
-// errTurnedOut is why a connection ends that was let in by an access that has been replaced.
-var errTurnedOut = fmt.Errorf("%w any more: its key or its place in Options.Nodes is gone", ErrUnknownNode)

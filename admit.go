@@ -5,36 +5,49 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/sequence"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // judge decides whether a follower that has shown who it is may come in, and whether it needs a snapshot.
-func (m *master) judge(ctx context.Context, h link.Hello) (link.Welcome, error) {
-	w := link.Welcome{Prompt: m.opts.WaitReplicas > 0}
-	if h.Dialect != m.node.Dialect.Name() {
-		return w, fmt.Errorf("%w: node %s keeps its data in %s, the master in %s; all nodes of a cluster need the same kind of database", ErrOptions, h.ID, h.Dialect, m.node.Dialect.Name())
+func (fl *fleet) judge(ctx context.Context, h link.Hello) (link.Welcome, error) {
+	w := link.Welcome{Prompt: fl.cfg.WaitReplicas > 0}
+	if h.Dialect != fl.node.Dialect.Name() {
+		return w, fmt.Errorf("%w: node %s keeps its data in %s, the master in %s; all nodes of a cluster need the same kind of database", ErrOptions, h.ID, h.Dialect, fl.node.Dialect.Name())
 	}
 	switch {
 	case h.Cluster == "":
 		w.Snapshot = true
-	case h.Cluster != m.node.ClusterID && !h.Rejoin:
-		return w, fmt.Errorf("%w: node %s belongs to cluster %s, this is %s; set Rejoin to replace its data", ErrOtherCluster, h.ID, h.Cluster, m.node.ClusterID)
-	case h.Cluster != m.node.ClusterID:
+	case h.Cluster != fl.node.ClusterID && !h.Rejoin:
+		return w, fmt.Errorf("%w: node %s belongs to cluster %s, this is %s; set Rejoin to replace its data", ErrOtherCluster, h.ID, h.Cluster, fl.node.ClusterID)
+	case h.Cluster != fl.node.ClusterID:
 		w.Snapshot = true
 	default:
 		var err error
-		if w.Snapshot, err = m.needsSnapshot(ctx, h); err != nil {
+		if w.Snapshot, err = fl.needsSnapshot(ctx, h); err != nil {
 			return w, err
 		}
 	}
-	return m.judgeSnap(ctx, h, w)
+	if h.Role != Snap {
+		return w, nil
+	}
+	if fl.intake == nil {
+		return w, fmt.Errorf("%w: Options.Nodes of the master accepts none", ErrUnknownNode)
+	}
+	err := fl.seq.Do(ctx, func(turn *sequence.Turn) (err error) {
+		w.Node = fl.registry.known[h.ID].number
+		w, err = fl.intake.Admit(ctx, turn, h, w)
+		return err
+	})
+	return w, err
 }
 
 // authenticate returns the key that the follower has proved, nil if it need not prove one.
-func (m *master) authenticate(h link.Hello, proves func(key []byte) bool) (key []byte, err error) {
-	if h.ID == m.node.ID {
+func (fl *fleet) authenticate(h link.Hello, proves func(key []byte) bool) (key []byte, err error) {
+	if h.ID == fl.node.ID {
 		return nil, fmt.Errorf("%w: %q is the master's own id; give the follower another", ErrDuplicateID, h.ID)
 	}
-	access := m.access.Load()
+	access := fl.access.Load()
 	n, ok := access.Of(h.ID)
 	if !ok || n.Role != "" && n.Role != h.Role {
 		return nil, fmt.Errorf("%w: %s %q is not in Options.Nodes of the master", ErrUnknownNode, h.Role, h.ID)
@@ -53,8 +66,8 @@ func (m *master) authenticate(h link.Hello, proves func(key []byte) bool) (key [
 
 // needsSnapshot compares histories: a follower that is on ours and within the journal goes on
 // from where it stands.
-func (m *master) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) {
-	first, last, err := m.node.Journal.Bounds(ctx)
+func (fl *fleet) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) {
+	first, last, err := fl.node.Journal.Bounds(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -68,15 +81,15 @@ func (m *master) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) 
 		return false, fmt.Errorf("%w: node %s stands at %v (%v): %s; set Rejoin on it to replace its data by a snapshot", ErrForked, h.ID, h.Position, h.Position.Hash, why)
 	}
 	switch {
-	case h.Position.Epoch > m.seq.Epoch:
-		return false, fmt.Errorf("%w: node %s has followed epoch %d, this master's is %d; another node is the master now", ErrOldEpoch, h.ID, h.Position.Epoch, m.seq.Epoch)
+	case h.Position.Epoch > fl.seq.Epoch:
+		return false, fmt.Errorf("%w: node %s has followed epoch %d, this master's is %d; another node is the master now", ErrOldEpoch, h.ID, h.Position.Epoch, fl.seq.Epoch)
 	case h.Position.LSN > last.LSN:
 		return fork(fmt.Sprintf("the master's journal ends at %v", last))
 	case h.Position.LSN < first.LSN:
-		m.node.Log.Info("a follower has been away for longer than the journal reaches", "id", h.ID, "lsn", h.Position.LSN, "first", first.LSN)
+		fl.node.Log.Info("a follower has been away for longer than the journal reaches", "id", h.ID, "lsn", h.Position.LSN, "first", first.LSN)
 		return true, nil
 	}
-	at, err := m.at(ctx, h.Position.LSN)
+	at, err := fl.at(ctx, h.Position.LSN)
 	if err != nil {
 		return false, err
 	}
@@ -87,10 +100,10 @@ func (m *master) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) 
 }
 
 // at returns the position of an entry in the journal.
-func (m *master) at(ctx context.Context, lsn LSN) (Position, error) {
+func (fl *fleet) at(ctx context.Context, lsn LSN) (Position, error) {
 	index := -1
 	for {
-		parts, err := m.node.Journal.Read(ctx, lsn, index, sendBytes)
+		parts, err := fl.node.Journal.Read(ctx, lsn, index, journal.ReadBytes)
 		if err != nil {
 			return Position{}, err
 		}

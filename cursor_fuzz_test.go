@@ -44,7 +44,7 @@ func FuzzCursor(f *testing.F) {
 	}
 	f.Add(seed(f, link.Cursor{Base: Position{LSN: apply.Loading}, Table: "i"}))
 	f.Add(seed(f, link.Cursor{Base: Position{LSN: 1 << 43}}))
-	s := &sender{m: c.m}
+	s := &sender{fleet: c.m.fleet}
 	cat := c.m.node.Tables.Load()
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		from, err := wire.DecodeChecked[link.Cursor](payload)

@@ -21,7 +21,6 @@ import (
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
-	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // Cluster is the handle that a program uses in place of its *sql.DB: writes go to
@@ -171,10 +170,7 @@ func (c *Cluster) checkedUp() {
 func (c *Cluster) refresh() { watch.Signal(c.nudge) }
 
 func (c *Cluster) openMaster(ctx context.Context) error {
-	m, err := openMaster(ctx, c.node, c.opts, c.access, &c.own, func(m *master) {
-		m.changed = c.refresh
-		m.serveSQL = c.serveMaster
-	})
+	m, err := openMaster(ctx, c.node, c.opts, c.access, &c.own, c.serveMaster, c.refresh)
 	if err != nil {
 		return err
 	}
@@ -183,7 +179,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		st := m.seq.State.Load()
 		return st.Covered, st.Pos.LSN
 	}
-	st := func() NodeStatus { return m.nodes()[0] }
+	st := func() NodeStatus { return m.fleet.nodes()[0] }
 	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Master: true, Status: st,
 		LSN: func() LSN { return m.seq.State.Load().Pos.LSN }, Lag: func() time.Duration { return 0 }}
 	if m.writer == nil {
@@ -196,7 +192,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 			if c.opts.WaitReplicas == 0 {
 				return nil
 			}
-			return m.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
+			return m.fleet.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 		}}
 	m.writer.Hooks.Alone = func() bool {
 		return c.opts.WaitReplicas == 0 && !m.seq.SharesKeys() && m.seq.State.Load().Err == nil
@@ -333,17 +329,16 @@ func (c *Cluster) members() []*route.Member {
 func (c *Cluster) followerMembers() []*route.Member {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.m.mu.Lock()
-	defer c.m.mu.Unlock()
+	followers := c.m.fleet.members()
 	for id, r := range c.remote {
-		if c.m.followers[id] != c.served[id] { // it was forgotten; should it come back, another sender serves it
+		if followers[id] != c.served[id] { // it was forgotten; should it come back, another sender serves it
 			delete(c.remote, id)
 			delete(c.served, id)
 			r.DB.Close()
 		}
 	}
 	var list []*route.Member
-	for id, f := range c.m.followers {
+	for id, f := range followers {
 		r := c.remote[id]
 		if r == nil {
 			r = &route.Member{ID: id, Status: f.snapshot, Lag: f.lag, LSN: func() LSN { return LSN(f.acked.Load()) }}
@@ -356,20 +351,6 @@ func (c *Cluster) followerMembers() []*route.Member {
 		list = append(list, r)
 	}
 	return list
-}
-
-// dialSQL opens a stream on which the follower answers statements.
-func (f *sender) dialSQL(ctx context.Context) (net.Conn, error) {
-	var session *wire.Session
-	f.mu.Lock()
-	if f.link != nil {
-		session = f.link.session // nil until it is let in
-	}
-	f.mu.Unlock()
-	if session == nil {
-		return nil, fmt.Errorf("ddb: node %s is not connected: %w", f.id, net.ErrClosed)
-	}
-	return session.Open(ctx)
 }
 
 // masterMember returns the master as a follower sees it.
@@ -391,7 +372,7 @@ func (c *Cluster) statuses() []NodeStatus {
 	var list []NodeStatus
 	switch {
 	case c.m != nil:
-		list = c.m.nodes()
+		list = c.m.fleet.nodes()
 		list[0].Local, list[0].Writes = true, c.writesN.Load()
 	case c.f != nil:
 		list = append(list, c.f.status())

@@ -91,3 +91,8 @@ func (c *Cluster) rowsPinned(ctx context.Context, conn dialect.Querier, query st
 func (s *snapSide) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
 	return keys.Install(ctx, s.f.node, q, tables, s.numberOfNode.Load())
 }
+
+// sharesKeys reports whether this node hands out one part of the keys.
+func (c *Cluster) sharesKeys() bool {
+	return c.m != nil && c.m.seq.SharesKeys() || c.f != nil && c.f.snap != nil && c.f.snap.numberOfNode.Load() != 0
+}

@@ -14,55 +14,42 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/keys"
-	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/store"
-	"github.com/ddb-project/ddb/internal/watch"
-	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/internal/write"
 )
 
 // master owns the sequencer, the listener and one sender per follower.
 type master struct {
-	opts     Options
-	node     *store.Store
-	access   *atomic.Pointer[access.Rules]
-	health   *health.Self
-	seq      *sequence.Sequencer
-	writer   *write.Group // nil where the database has many writers
-	listener net.Listener
-	door     *link.Door
-	places   chan struct{} // of followers that are let in
-	cancel   context.CancelFunc
-	tasks    sync.WaitGroup
-	serveSQL func(ctx context.Context, conn net.Conn, id string, role Role) // answers a follower's SQL; set by the Cluster
-	changed  func()                                                         // called when a follower comes, goes or changes; set by the Cluster
+	opts   Options
+	node   *store.Store
+	fleet  *fleet
+	seq    *sequence.Sequencer
+	writer *write.Group // nil where the database has many writers
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
 
-	settles  bool      // batches of snaps
-	jobs     chan *job // messages with batches, which wait to be settled
-	registry registry
+	settles bool      // batches of snaps
+	jobs    chan *job // messages with batches, which wait to be settled
 
 	passes write.PassConn // with many writers: what exclusive holds
 
 	own write.Pool
 
 	heard int64 // when the entry was made, by the clock then, with which the journal ended when this node became the master
-
-	mu        sync.Mutex
-	followers map[string]*sender // by id; those that have ever connected
-	since     time.Time
-	latest    atomic.Pointer[[]NodeStatus] // as last listed
-	acked     watch.Value[struct{}]        // changes with every acknowledgement
 }
 
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
-func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[access.Rules], own *health.Self, connect func(*master)) (*master, error) {
+func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[access.Rules], own *health.Self, serveSQL func(context.Context, net.Conn, string, Role), changed func()) (*master, error) {
 	s := sequence.New(n)
-	m := &master{opts: o, node: n, access: access, health: own, seq: s, jobs: make(chan *job, maxJobs), passes: write.NewPassConn(), followers: make(map[string]*sender), changed: func() {}, since: time.Now(),
-		door: link.NewDoor(n.Log), places: make(chan struct{}, maxFollowers)}
-	s.Config = sequence.Config{PollInterval: o.PollInterval, Heartbeat: o.Heartbeat, Followed: m.anyConnected}
-	connect(m)
+	m := &master{opts: o, node: n, seq: s, jobs: make(chan *job, maxJobs), passes: write.NewPassConn()}
+	m.fleet = newFleet(n, s, access, own, fleetConfig{Listen: o.Listen, Transport: o.Transport, Heartbeat: o.Heartbeat, MaxLag: o.MaxLag, WaitReplicas: o.WaitReplicas,
+		WaitTimeout: o.WaitTimeout, JournalMaxBytes: o.JournalMaxBytes, JournalMaxAge: o.JournalMaxAge, Queue: o.Queue, ServeSQL: serveSQL, Changed: changed})
+	s.Config = sequence.Config{PollInterval: o.PollInterval, Heartbeat: o.Heartbeat, Followed: m.fleet.anyConnected}
+	if m.settles = o.acceptsSnaps(); m.settles {
+		m.fleet.intake = m
+	}
 	run, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	if n.SingleWriter() {
@@ -76,16 +63,16 @@ func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.P
 		m.stop()
 		return nil, err
 	}
-	if err := m.listen(ctx, run); err != nil {
+	if err := m.fleet.listen(ctx, run); err != nil {
 		m.stop()
 		return nil, err
 	}
 	m.start(func() { s.Run(run) })
-	if m.settles = o.acceptsSnaps(); m.settles {
+	if m.settles {
 		m.start(func() { m.settle(run) })
 		m.start(func() { keys.Watch(run, m.node, func() int64 { return keys.FirstSnap - 1 }, m.seq.SharesKeys) })
 	}
-	m.start(func() { m.retain(run) })
+	m.start(func() { m.fleet.retain(run) })
 	n.Log.Info("master is up", "cluster", n.ClusterID, "lsn", s.State.Load().Pos.LSN,
 		"listen", o.Listen, "tables", n.Tables.Load().Users())
 	return m, nil
@@ -97,15 +84,7 @@ func (m *master) start(f func()) { m.tasks.Go(f) }
 // stop ends everything the master has started.
 func (m *master) stop() error {
 	m.cancel()
-	var err error
-	if m.listener != nil {
-		err = m.listener.Close()
-	}
-	m.mu.Lock()
-	for _, f := range m.followers {
-		f.close(ErrClosed)
-	}
-	m.mu.Unlock()
+	err := m.fleet.close()
 	m.tasks.Wait()
 	m.passes.Close(m.node)
 	return err
@@ -192,7 +171,7 @@ func (m *master) crown(ctx context.Context, turn *sequence.Turn, known bool, was
 	if err := m.node.Engine.InstallCapture(ctx, c, cat.Replicated(), dialect.Keys); err != nil {
 		return fmt.Errorf("ddb: node %s: install triggers: %w", m.node.ID, err)
 	}
-	if err := m.loadFollowers(ctx, c); err != nil {
+	if err := m.fleet.loadFollowers(ctx, c); err != nil {
 		return err
 	}
 	st, err := schema.Read(ctx, m.node, c)
@@ -219,7 +198,7 @@ func (m *master) crown(ctx context.Context, turn *sequence.Turn, known bool, was
 				return err
 			}
 			if was == Replica {
-				if err = m.retire(ctx, c, string(old)); err != nil {
+				if err = m.fleet.retire(ctx, c, string(old)); err != nil {
 					return err
 				}
 			}
@@ -305,164 +284,6 @@ func deferredObjects(ctx context.Context, n *store.Store, q dialect.Querier) ([]
 		list = append(list, o)
 	}
 	return list, rows.Err()
-}
-
-// listen accepts followers until the master stops.
-func (m *master) listen(ctx, run context.Context) error {
-	if m.opts.Listen == "" {
-		return nil
-	}
-	l, err := m.opts.Transport.Listen(ctx, m.opts.Listen)
-	if err != nil {
-		return fmt.Errorf("ddb: node %s: %w", m.node.ID, err)
-	}
-	m.listener = l
-	m.start(func() { m.accept(run) })
-	return nil
-}
-
-func (m *master) accept(run context.Context) {
-	for {
-		conn, err := m.listener.Accept()
-		if err != nil {
-			if run.Err() != nil || errors.Is(err, net.ErrClosed) {
-				return
-			}
-			m.node.Log.Warn("cannot accept a follower", "error", err)
-			if watch.Sleep(run, time.Second) != nil {
-				return
-			}
-			continue
-		}
-		leave, ok := m.door.Enter(conn.RemoteAddr(), func() { m.start(func() { conn.Close() }) })
-		if !ok {
-			m.door.Warn(link.Origin(conn.RemoteAddr()), "too many connect at once; one was turned away", "from", conn.RemoteAddr())
-			conn.Close()
-			continue
-		}
-		m.start(func() {
-			defer leave()
-			defer conn.Close()
-			stop := link.CloseWith(run, conn)
-			defer stop()
-			m.serve(run, conn, leave)
-		})
-	}
-}
-
-// serve is one follower's connection from greeting to end. left is called when it has shown who it is.
-func (m *master) serve(run context.Context, conn net.Conn, left func()) {
-	var f *sender
-	var l *connection
-	known := false // it has shown who it is
-	h, w, err := link.Greet(conn, link.Greeting{Cluster: m.node.ClusterID, Master: m.node.ID, Epoch: m.seq.Epoch},
-		func(h link.Hello, proves func(key []byte) bool) (link.Welcome, []byte, error) {
-			key, err := m.authenticate(h, proves)
-			if err != nil {
-				return link.Welcome{}, nil, err
-			}
-			left()
-			select {
-			case m.places <- struct{}{}:
-				known = true
-			default:
-				return link.Welcome{}, nil, fmt.Errorf("%w: the master serves %d followers already", ErrBusy, maxFollowers)
-			}
-			w, err := m.judge(run, h)
-			if err != nil {
-				return w, nil, err
-			}
-			f, l, err = m.enlist(h, w, key, conn.RemoteAddr().String())
-			return w, key, err
-		})
-	if known {
-		defer func() { <-m.places }()
-	}
-	switch {
-	case err == nil:
-	case f != nil:
-		f.leave(l, err)
-	case known:
-		m.turnedAway(h.ID, err)
-	}
-	if err != nil {
-		if run.Err() == nil {
-			m.refused(h, known, conn.RemoteAddr(), err)
-		}
-		return
-	}
-	session, err := wire.Server(conn, wire.SessionConfig{})
-	if err != nil {
-		f.leave(l, err)
-		return
-	}
-	m.node.Log.Info("a follower has connected", "id", h.ID, "follower", string(h.Role), "lsn", h.Position.LSN, "snapshot", w.Snapshot)
-	err = f.run(run, session, l, h, w)
-	f.leave(l, err)
-	session.Close()
-	if run.Err() == nil {
-		m.node.Log.Info("a follower has gone", "id", h.ID, "lsn", f.acked.Load(), "reason", link.GoneReason(err))
-	}
-}
-
-// refused logs why somebody was not let in. The id of h is empty if it is none.
-func (m *master) refused(h link.Hello, known bool, from net.Addr, err error) {
-	who := link.Origin(from) + " " + link.RefusalOf(err).Code
-	switch {
-	case errors.Is(err, link.ErrHungUp): // as health checks do
-		m.node.Log.Debug("a connection ended without a word", "from", from)
-	case known:
-		m.door.Warn("id "+h.ID, "a follower was not let in", "id", h.ID, "from", from, "error", err)
-	case h.ID != "":
-		m.door.Warn(who, "a follower was not let in", "id", h.ID, "from", from, "error", err)
-	default:
-		m.door.Warn(who, "a connection was turned away", "from", from, "error", err)
-	}
-}
-
-// confirmed waits until n replicas have the entry durably.
-func (m *master) confirmed(ctx context.Context, lsn LSN, n int) error {
-	limit, cancel := context.WithTimeout(ctx, m.opts.WaitTimeout)
-	defer cancel()
-	for {
-		_, changed := m.acked.Watch()
-		have := 0
-		m.mu.Lock()
-		for _, f := range m.followers {
-			if f.role == Replica && LSN(f.acked.Load()) >= max(lsn, LSN(f.through.Load())) {
-				have++
-			}
-		}
-		m.mu.Unlock()
-		if have >= n {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-limit.Done():
-			return m.notConfirmed(ctx, fmt.Sprintf("entry %d is durable on the master and on %d of %d replicas", lsn, have, n))
-		}
-	}
-}
-
-// notConfirmed is the error of a wait that has ended, be it by Options.WaitTimeout or with the caller's context.
-func (m *master) notConfirmed(ctx context.Context, stands string) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%w: %s: %w", ErrNotConfirmed, stands, ctx.Err())
-	}
-	return fmt.Errorf("%w: %s after %v", ErrNotConfirmed, stands, m.opts.WaitTimeout)
-}
-
-// anyConnected reports whether a follower is connected.
-func (m *master) anyConnected() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, f := range m.followers {
-		if f.connected() {
-			return true
-		}
-	}
-	return false
 }
 
 // settleTx is settleSchema for a transaction of the program's own that has run schema

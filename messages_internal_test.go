@@ -95,7 +95,7 @@ func TestHostileCursor(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.m.seq.Pass(context.Background()))
 	pos := c.m.seq.State.Load().Pos
-	s := &sender{m: c.m}
+	s := &sender{fleet: c.m.fleet}
 	for _, from := range []struct {
 		link.Cursor
 		resumes bool

@@ -16,8 +16,6 @@ import (
 
 // Limits that hold whatever the options say.
 const (
-	maxFollowers  = 1024             // connections a master serves at once
-	sendBytes     = 4 << 20          // journal bytes read at once by a sender
 	inboxBytes    = 4 << 20          // received bytes that may wait for a follower's applier
 	maxBackoff    = 15 * time.Second // between a follower's attempts to connect
 	closeTimeout  = 5 * time.Second  // for telling the other side goodbye

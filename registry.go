@@ -29,55 +29,50 @@ type registered struct {
 	number int64 // of a snap, for the keys that it hands out; else 0
 }
 
-// sharesKeys reports whether this node hands out one part of the keys.
-func (c *Cluster) sharesKeys() bool {
-	return c.m != nil && c.m.seq.SharesKeys() || c.f != nil && c.f.snap != nil && c.f.snap.numberOfNode.Load() != 0
-}
-
 // loadFollowers reads the registry. A follower that has not come back yet is listed as inactive.
-func (m *master) loadFollowers(ctx context.Context, q dialect.Querier) error {
-	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+m.node.Engine.Own("followers"))
+func (fl *fleet) loadFollowers(ctx context.Context, q dialect.Querier) error {
+	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+fl.node.Engine.Own("followers"))
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
+		return fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
 	}
 	defer rows.Close()
-	m.registry.known, m.registry.limit = make(map[string]registered), keys.MaxNodes(m.node.Dialect.Language())
+	fl.registry.known, fl.registry.limit = make(map[string]registered), keys.MaxNodes(fl.node.Dialect.Language())
 	for rows.Next() {
 		var id string
 		var r registered
 		if err := rows.Scan(&id, &r.role, &r.number); err != nil {
-			return fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
+			return fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
 		}
-		m.registry.known[id] = r
-		m.registry.highest = max(m.registry.highest, r.number)
-		if r.role != "" && id != m.node.ID {
-			m.mu.Lock()
-			f := m.follower(id)
+		fl.registry.known[id] = r
+		fl.registry.highest = max(fl.registry.highest, r.number)
+		if r.role != "" && id != fl.node.ID {
+			fl.mu.Lock()
+			f := fl.follower(id)
 			f.role, f.unheard, f.noted = r.role, true, true
-			f.status = NodeStatus{State: Inactive, Reason: "has not come back since the master started", Since: m.since}
-			m.mu.Unlock()
+			f.status = NodeStatus{State: Inactive, Reason: "has not come back since the master started", Since: fl.since}
+			fl.mu.Unlock()
 		}
 	}
-	if m.registry.highest > 0 {
-		m.seq.Shared.Store(true)
+	if fl.registry.highest > 0 {
+		fl.seq.Shared.Store(true)
 	}
 	return rows.Err()
 }
 
 // retire takes the id that this node had as a follower off the list, now that it is the master: nobody will come back by it.
-func (m *master) retire(ctx context.Context, q dialect.Querier, old string) error {
-	if old == m.node.ID {
+func (fl *fleet) retire(ctx context.Context, q dialect.Querier, old string) error {
+	if old == fl.node.ID {
 		return nil
 	}
-	if _, err := q.ExecContext(ctx, "UPDATE "+m.node.Engine.Own("followers")+" SET role = '' WHERE id = ?", old); err != nil {
-		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", m.node.ID, old, err)
+	if _, err := q.ExecContext(ctx, "UPDATE "+fl.node.Engine.Own("followers")+" SET role = '' WHERE id = ?", old); err != nil {
+		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", fl.node.ID, old, err)
 	}
-	if r, ok := m.registry.known[old]; ok {
-		m.registry.known[old] = registered{number: r.number}
+	if r, ok := fl.registry.known[old]; ok {
+		fl.registry.known[old] = registered{number: r.number}
 	}
-	m.mu.Lock()
-	delete(m.followers, old)
-	m.mu.Unlock()
+	fl.mu.Lock()
+	delete(fl.followers, old)
+	fl.mu.Unlock()
 	return nil
 }
 
@@ -88,7 +83,7 @@ const maxUnproved = 1024
 // hello alone, which anybody can say, leaves nothing behind and takes no number. The caller is the one who sends entries, so a
 // snap hears its number between two of them, and a new one before the end of its copy: it never has rows to write to and no number.
 func (f *sender) note(ctx context.Context, l *connection) error {
-	number, err := f.m.register(ctx, f.id, f.role, len(l.proved) > 0)
+	number, err := f.fleet.register(ctx, f.id, f.role, len(l.proved) > 0)
 	if err != nil {
 		return errors.Join(err, l.write(link.MsgRefusal, link.RefusalOf(err)))
 	}
@@ -100,22 +95,22 @@ func (f *sender) note(ctx context.Context, l *connection) error {
 }
 
 // register notes a follower that is new, or that comes in another role, and returns its number.
-func (m *master) register(ctx context.Context, id string, role Role, proved bool) (number int64, err error) {
+func (fl *fleet) register(ctx context.Context, id string, role Role, proved bool) (number int64, err error) {
 	noted := true
-	err = m.seq.Do(ctx, func(turn *sequence.Turn) error {
-		was, ok := m.registry.known[id]
+	err = fl.seq.Do(ctx, func(turn *sequence.Turn) error {
+		was, ok := fl.registry.known[id]
 		is := registered{role: role, number: was.number}
 		number = is.number
-		if !ok && !proved && len(m.registry.known) >= maxUnproved {
+		if !ok && !proved && len(fl.registry.known) >= maxUnproved {
 			if role == Snap {
-				return fmt.Errorf("%w: the cluster knows %d nodes, the most that it takes without keys; forget those that will not come back (Cluster.Forget)", ErrOptions, len(m.registry.known))
+				return fmt.Errorf("%w: the cluster knows %d nodes, the most that it takes without keys; forget those that will not come back (Cluster.Forget)", ErrOptions, len(fl.registry.known))
 			}
 			noted = false
 			return nil
 		}
 		var of string // who had the number before
 		if role == Snap && is.number == 0 {
-			if is.number, of, err = m.freeNumber(ctx, turn); err != nil {
+			if is.number, of, err = fl.freeNumber(ctx, turn); err != nil {
 				return err
 			}
 		}
@@ -123,13 +118,13 @@ func (m *master) register(ctx context.Context, id string, role Role, proved bool
 		if ok && is == was {
 			return nil
 		}
-		first := is.number > 0 && !m.seq.SharesKeys()
+		first := is.number > 0 && !fl.seq.SharesKeys()
 		if first {
-			m.seq.Shared.Store(true)
+			fl.seq.Shared.Store(true)
 		}
-		if err := m.write(ctx, turn, id, is, of, first); err != nil {
+		if err := fl.write(ctx, turn, id, is, of, first); err != nil {
 			if first {
-				m.seq.Shared.Store(false)
+				fl.seq.Shared.Store(false)
 			}
 			return err
 		}
@@ -138,14 +133,14 @@ func (m *master) register(ctx context.Context, id string, role Role, proved bool
 	if err != nil {
 		return 0, err
 	}
-	m.mu.Lock()
-	if f := m.followers[id]; f != nil && noted {
+	fl.mu.Lock()
+	if f := fl.followers[id]; f != nil && noted {
 		f.mu.Lock()
 		f.noted = true
 		f.mu.Unlock()
 	}
-	m.mu.Unlock()
-	m.seq.WakeUp()
+	fl.mu.Unlock()
+	fl.seq.WakeUp()
 	return number, nil
 }
 
@@ -153,11 +148,11 @@ func (m *master) register(ctx context.Context, id string, role Role, proved bool
 const maxStrangers = 64
 
 // forgetStranger keeps nothing of a follower that is gone and has never taken a copy, unless it says why it failed: ids cost nothing.
-func (m *master) forgetStranger(f *sender) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (fl *fleet) forgetStranger(f *sender) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
 	strangers := 0
-	for _, o := range m.followers {
+	for _, o := range fl.followers {
 		o.mu.Lock()
 		if !o.noted && o != f {
 			strangers++
@@ -166,54 +161,54 @@ func (m *master) forgetStranger(f *sender) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if m.followers[f.id] == f && f.link == nil && !f.noted && (f.stopped == "" || strangers >= maxStrangers) {
-		delete(m.followers, f.id)
+	if fl.followers[f.id] == f && f.link == nil && !f.noted && (f.stopped == "" || strangers >= maxStrangers) {
+		delete(fl.followers, f.id)
 	}
 }
 
 // freeNumber returns a number for a new snap: one that no snap has had, as long as there is one, so that those of forgotten snaps
 // rest, and then the one that has rested longest, and whose it was. The new owner begins above all keys of it that stand in any
 // table. Those that stand only in conflicts which are not settled would meet its rows, so their number is not free.
-func (m *master) freeNumber(ctx context.Context, turn *sequence.Turn) (number int64, of string, err error) {
-	reg := &m.registry
+func (fl *fleet) freeNumber(ctx context.Context, turn *sequence.Turn) (number int64, of string, err error) {
+	reg := &fl.registry
 	if number = max(reg.highest+1, keys.FirstSnap); number < reg.limit {
 		if float64(number) > keys.WarnAt*float64(reg.limit) {
-			m.node.Log.Warn("the ranges of keys for snaps are running out; forget snaps that will not come back", "used", number, "of", reg.limit)
+			fl.node.Log.Warn("the ranges of keys for snaps are running out; forget snaps that will not come back", "used", number, "of", reg.limit)
 		}
 		return number, "", nil
 	}
-	rows, err := turn.Conn.QueryContext(ctx, "SELECT id, number FROM "+m.node.Engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
-		m.node.Engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
+	rows, err := turn.Conn.QueryContext(ctx, "SELECT id, number FROM "+fl.node.Engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
+		fl.node.Engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
 	if err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		if err := rows.Scan(&of, &number); err != nil {
-			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
+			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
 		}
-		if !m.isConnected(of) { // else it is about to be noted again
+		if !fl.isConnected(of) { // else it is about to be noted again
 			return number, of, nil
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", m.node.ID, err)
+		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
 	}
 	return 0, "", fmt.Errorf("%w: the cluster has had %d snaps, as many as there are ranges of keys; forget those that will not come back (Cluster.Forget), and settle their conflicts", ErrOptions, reg.limit-keys.FirstSnap)
 }
 
 // isConnected reports whether the follower is connected.
-func (m *master) isConnected(id string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f := m.followers[id]
+func (fl *fleet) isConnected(id string) bool {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	f := fl.followers[id]
 	return f != nil && f.connected()
 }
 
 // write stores a row of the registry, takes its number away from the forgotten snap of the id of, if there is one, and makes
 // tables hand out the master's own keys if the row is the first snap's.
-func (m *master) write(ctx context.Context, turn *sequence.Turn, id string, r registered, of string, first bool) error {
-	table := m.node.Engine.Own("followers")
+func (fl *fleet) write(ctx context.Context, turn *sequence.Turn, id string, r registered, of string, first bool) error {
+	table := fl.node.Engine.Own("followers")
 	store := func(c *sql.Conn) error {
 		var err error
 		if r == (registered{}) {
@@ -225,40 +220,40 @@ func (m *master) write(ctx context.Context, turn *sequence.Turn, id string, r re
 			_, err = c.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", of)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: note follower %s: %w", m.node.ID, id, err)
+			return fmt.Errorf("ddb: node %s: note follower %s: %w", fl.node.ID, id, err)
 		}
 		if first {
-			keys.WarnNarrow(m.node, m.node.Tables.Load().Replicated())
+			keys.WarnNarrow(fl.node, fl.node.Tables.Load().Replicated())
 		}
 		return nil
 	}
 	var err error
-	if first && m.writer != nil {
-		err = m.shareKeys(ctx, turn, store)
-	} else if m.writer != nil {
-		err = m.node.TxOn(ctx, turn.Conn, dialect.Batch, func() error { return store(turn.Conn) })
+	if first && fl.node.SingleWriter() {
+		err = fl.shareKeys(ctx, turn, store)
+	} else if fl.node.SingleWriter() {
+		err = fl.node.TxOn(ctx, turn.Conn, dialect.Batch, func() error { return store(turn.Conn) })
 	} else {
-		err = m.node.WithTx(ctx, dialect.Batch, store)
+		err = fl.node.WithTx(ctx, dialect.Batch, store)
 	}
 	if err != nil {
 		return err
 	}
-	delete(m.registry.known, of)
-	if m.registry.known[id] = r; r == (registered{}) {
-		delete(m.registry.known, id)
+	delete(fl.registry.known, of)
+	if fl.registry.known[id] = r; r == (registered{}) {
+		delete(fl.registry.known, id)
 	}
-	m.registry.highest = max(m.registry.highest, r.number)
+	fl.registry.highest = max(fl.registry.highest, r.number)
 	return nil
 }
 
 // shareKeys runs store in a transaction that also makes tables hand out the master's own keys. The triggers for that count in
 // the schema's version, and have been made by nobody else.
-func (m *master) shareKeys(ctx context.Context, turn *sequence.Turn, store func(*sql.Conn) error) error {
+func (fl *fleet) shareKeys(ctx context.Context, turn *sequence.Turn, store func(*sql.Conn) error) error {
 	c := turn.Conn
-	cat := *m.node.Tables.Load()
+	cat := *fl.node.Tables.Load()
 	var before, after string
-	err := m.node.TxOn(ctx, c, dialect.Batch, func() (err error) {
-		if before, err = m.node.Engine.Version(ctx, c); err != nil {
+	err := fl.node.TxOn(ctx, c, dialect.Batch, func() (err error) {
+		if before, err = fl.node.Engine.Version(ctx, c); err != nil {
 			return err
 		}
 		if err := store(c); err != nil {
@@ -267,7 +262,7 @@ func (m *master) shareKeys(ctx context.Context, turn *sequence.Turn, store func(
 		if err := turn.InstallKeys(ctx, cat.Replicated()); err != nil {
 			return err
 		}
-		after, err = m.node.Engine.Version(ctx, c)
+		after, err = fl.node.Engine.Version(ctx, c)
 		return err
 	})
 	if err != nil || before != cat.Version {
@@ -275,43 +270,32 @@ func (m *master) shareKeys(ctx context.Context, turn *sequence.Turn, store func(
 		return err
 	}
 	cat.Version = after
-	m.node.Tables.Store(&cat)
+	fl.node.Tables.Store(&cat)
 	return nil
 }
 
-// Forget takes a follower that will not come back off the list of nodes, on the master. If it does come
-// back it is let in as before. The range of keys that a snap handed out may be given to another snap once no other is left and its
-// conflicts are settled; if the first one comes back after that it gets a range of its own anew, and where a row that it had not handed over has
-// the key of another's they meet as a conflict. A follower that is connected is not forgotten.
-func (c *Cluster) Forget(ctx context.Context, id string) error {
-	if c.m == nil {
-		return fmt.Errorf("%w: followers are forgotten on the master", ErrNotMaster)
-	}
-	return wrapError("forget", c.m.forget(ctx, id))
-}
-
-func (m *master) forget(ctx context.Context, id string) error {
-	m.mu.Lock()
-	f := m.followers[id]
-	m.mu.Unlock()
+func (fl *fleet) forget(ctx context.Context, id string) error {
+	fl.mu.Lock()
+	f := fl.followers[id]
+	fl.mu.Unlock()
 	switch {
 	case f == nil:
 		return fmt.Errorf("%w: no follower %q has ever connected", ErrOptions, id)
 	case f.connected():
 		return fmt.Errorf("%w: follower %q is connected; stop it first", ErrBusy, id)
 	}
-	err := m.seq.Do(ctx, func(turn *sequence.Turn) error {
-		return m.write(ctx, turn, id, registered{number: m.registry.known[id].number}, "", false)
+	err := fl.seq.Do(ctx, func(turn *sequence.Turn) error {
+		return fl.write(ctx, turn, id, registered{number: fl.registry.known[id].number}, "", false)
 	})
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
+	fl.mu.Lock()
 	if !f.connected() {
-		delete(m.followers, id)
+		delete(fl.followers, id)
 	}
-	m.mu.Unlock()
-	m.seq.WakeUp()
-	m.changed()
+	fl.mu.Unlock()
+	fl.seq.WakeUp()
+	fl.cfg.Changed()
 	return nil
 }

@@ -8,20 +8,20 @@ import (
 )
 
 // retain trims the journal now and then, and writes down how far followers have come.
-func (m *master) retain(ctx context.Context) {
-	for watch.Sleep(ctx, max(10*m.opts.Heartbeat, 5*time.Second)) == nil {
-		if err := m.trim(ctx); err != nil && ctx.Err() == nil {
-			m.node.Log.Warn("the journal could not be trimmed", "error", err)
+func (fl *fleet) retain(ctx context.Context) {
+	for watch.Sleep(ctx, max(10*fl.cfg.Heartbeat, 5*time.Second)) == nil {
+		if err := fl.trim(ctx); err != nil && ctx.Err() == nil {
+			fl.node.Log.Warn("the journal could not be trimmed", "error", err)
 		}
 	}
 }
 
 // trim forgets entries beyond the limits of age and size, but none that a connected follower needs.
-func (m *master) trim(ctx context.Context) error {
-	return m.node.TrimJournal(ctx, m.opts.JournalMaxAge, m.opts.JournalMaxBytes, func(through LSN) LSN {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		for _, f := range m.followers {
+func (fl *fleet) trim(ctx context.Context) error {
+	return fl.node.TrimJournal(ctx, fl.cfg.JournalMaxAge, fl.cfg.JournalMaxBytes, func(through LSN) LSN {
+		fl.mu.Lock()
+		defer fl.mu.Unlock()
+		for _, f := range fl.followers {
 			if f.connected() {
 				through = min(through, f.needs())
 			}

@@ -55,12 +55,17 @@ func TestGroupSecondAttempt(t *testing.T) {
 	require.Equal(t, 1, rows)
 }
 
+// quietFleet is one of a master that does nothing.
+func quietFleet() *fleet {
+	rules := new(atomic.Pointer[access.Rules])
+	rules.Store(new(access.Rules))
+	return newFleet(&store.Store{Log: hclog.NewNullLogger()}, sequence.New(nil), rules, nil, fleetConfig{Heartbeat: time.Second, MaxLag: 10 * time.Second,
+		WaitTimeout: 5 * time.Second, Changed: func() {}})
+}
+
 // A follower that has overcome what had stopped it does not stay failed in its master's eyes.
 func TestFailedIsNoTrap(t *testing.T) {
-	opts, err := Options{}.withDefaults()
-	require.NoError(t, err)
-	m := &master{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}, seq: sequence.New(nil), changed: func() {}}
-	f := &sender{m: m, id: "r1", link: &connection{}, heard: time.Now()}
+	f := &sender{fleet: quietFleet(), id: "r1", link: &connection{}, heard: time.Now()}
 	f.heardBeat(link.Beat{State: Failed, Reason: "the disk is full"})
 	require.Equal(t, Failed, f.status.State)
 	f.heardBeat(link.Beat{State: Active})
@@ -69,13 +74,10 @@ func TestFailedIsNoTrap(t *testing.T) {
 
 // Nor does it hide why it has failed while it tries again and its link comes and goes.
 func TestFailedOutlivesTheLink(t *testing.T) {
-	opts, err := Options{}.withDefaults()
-	require.NoError(t, err)
-	m := &master{opts: opts, node: &store.Store{Log: hclog.NewNullLogger()}, seq: sequence.New(nil), access: new(atomic.Pointer[access.Rules]), changed: func() {}, followers: make(map[string]*sender)}
-	m.access.Store(opts.access())
-	reason := func() string { f := m.followers["r1"]; return string(f.status.State) + " " + f.status.Reason }
+	fl := quietFleet()
+	reason := func() string { f := fl.followers["r1"]; return string(f.status.State) + " " + f.status.Reason }
 	connect := func(w link.Welcome) (*sender, *connection) {
-		f, l, err := m.enlist(link.Hello{ID: "r1", Role: Replica}, w, nil, "here")
+		f, l, err := fl.enlist(link.Hello{ID: "r1", Role: Replica}, w, nil, "here")
 		require.NoError(t, err)
 		return f, l
 	}
@@ -97,7 +99,7 @@ func TestFailedOutlivesTheLink(t *testing.T) {
 	require.Equal(t, "inactive its disk", reason(), "it has overcome that, and is not well all the same")
 	f.leave(l, nil)
 	require.Equal(t, "inactive disconnected", reason())
-	m.turnedAway("r1", ErrForked)
+	fl.turnedAway("r1", ErrForked)
 	require.Equal(t, Failed, f.status.State)
 	f, l = connect(link.Welcome{Snapshot: true})
 	f.leave(l, nil)
@@ -120,12 +122,10 @@ func TestClockYearsOff(t *testing.T) {
 
 // A wait for replicas that ends with the caller's context says so, and that the write stands.
 func TestNotConfirmedTellsContext(t *testing.T) {
-	opts, err := Options{}.withDefaults()
-	require.NoError(t, err)
-	m := &master{opts: opts, node: &store.Store{}, seq: sequence.New(nil)}
+	m := &master{seq: sequence.New(nil), fleet: quietFleet()}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err = m.confirmed(ctx, 1, 1)
+	err := m.fleet.confirmed(ctx, 1, 1)
 	require.ErrorIs(t, err, ErrNotConfirmed)
 	require.ErrorIs(t, err, context.Canceled)
 	err = (&Cluster{opts: Options{WaitReplicas: 1}, m: m}).wrote(ctx)

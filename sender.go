@@ -18,7 +18,7 @@ import (
 
 // sender is what a master keeps of one follower, connected or not.
 type sender struct {
-	m     *master
+	fleet *fleet
 	id    string
 	role  Role
 	acked atomic.Uint64 // the LSN that the follower has durably
@@ -52,9 +52,18 @@ type connection struct {
 	left    uint64                  // of a snap: the last batch that had left its queue when it connected
 	cancel  context.CancelCauseFunc // nil until the streams are open
 	ended   error                   // why it is not to begin
-	// unsettled is why a batch that came over it can be neither settled nor refused; owned by the settler.
-	unsettled error
-	node      int64 // of a snap: the small number that it knows of
+	of      *sender
+	node    int64 // of a snap: the small number that it knows of
+}
+
+// id is that of the follower.
+func (l *connection) id() string { return l.of.id }
+
+// keepsWaiting tells that it is this node which makes the follower wait: it counts as heard.
+func (l *connection) keepsWaiting() {
+	l.of.mu.Lock()
+	l.of.heard = time.Now()
+	l.of.mu.Unlock()
 }
 
 func (l *connection) write(kind uint8, msg any) error {
@@ -65,23 +74,23 @@ func (l *connection) write(kind uint8, msg any) error {
 
 // enlist reserves the follower's id for a connection that is about to be let in. What the follower
 // has does not count while a snapshot is to replace it.
-func (m *master) enlist(h link.Hello, w link.Welcome, proved []byte, address string) (*sender, *connection, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f := m.follower(h.ID)
+func (fl *fleet) enlist(h link.Hello, w link.Welcome, proved []byte, address string) (*sender, *connection, error) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	f := fl.follower(h.ID)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !m.access.Load().Admits(h.ID, h.Role, proved) { // it has been replaced since
+	if !fl.access.Load().Admits(h.ID, h.Role, proved) { // it has been replaced since
 		return nil, nil, errTurnedOut
 	}
 	if f.link != nil {
-		if time.Since(f.heard) < 3*m.opts.Heartbeat {
+		if time.Since(f.heard) < 3*fl.cfg.Heartbeat {
 			return nil, nil, fmt.Errorf("%w: %q, from %s; give each node an id of its own", ErrDuplicateID, h.ID, f.link.address)
 		}
 		f.link.close(ErrDuplicateID)
 	}
 	f.role, f.heard, f.unheard, f.unwell = h.Role, time.Now(), false, health.Checkup{}
-	f.link = &connection{address: address, proved: proved, queue: link.QueueName(h.ID, h.Queue), left: h.Number, node: w.Node}
+	f.link = &connection{of: f, address: address, proved: proved, queue: link.QueueName(h.ID, h.Queue), left: h.Number, node: w.Node}
 	var acked LSN
 	if f.base = 0; w.Snapshot {
 		f.base = 1 // until the snapshot's is known: the follower has nothing to read
@@ -90,17 +99,17 @@ func (m *master) enlist(h link.Hello, w link.Welcome, proved []byte, address str
 		acked = h.Position.LSN
 	}
 	f.acked.Store(uint64(acked))
-	f.queue = m.newQueue(h.ID, acked)
+	f.queue = fl.newQueue(h.ID, acked)
 	f.setState(Joining, "connected")
 	return f, f.link, nil
 }
 
 // follower returns what is kept of a follower; the caller holds mu.
-func (m *master) follower(id string) *sender {
-	f := m.followers[id]
+func (fl *fleet) follower(id string) *sender {
+	f := fl.followers[id]
 	if f == nil {
-		f = &sender{m: m, id: id, queue: m.newQueue(id, 0)}
-		m.followers[id] = f
+		f = &sender{fleet: fl, id: id, queue: fl.newQueue(id, 0)}
+		fl.followers[id] = f
 	}
 	return f
 }
@@ -145,16 +154,16 @@ func (f *sender) leave(l *connection, err error) {
 		f.setState(Inactive, "disconnected")
 	}
 	f.mu.Unlock()
-	f.m.forgetStranger(f)
-	f.m.acked.Update(func(struct{}) struct{} { return struct{}{} }) // nobody waits for it any more
-	f.m.changed()
+	f.fleet.forgetStranger(f)
+	f.fleet.acked.Update(func(struct{}) struct{} { return struct{}{} }) // nobody waits for it any more
+	f.fleet.cfg.Changed()
 }
 
 // turnedAway notes why a follower that is known was not let in, where that needs a person.
-func (m *master) turnedAway(id string, err error) {
-	m.mu.Lock()
-	f := m.followers[id]
-	m.mu.Unlock()
+func (fl *fleet) turnedAway(id string, err error) {
+	fl.mu.Lock()
+	f := fl.followers[id]
+	fl.mu.Unlock()
 	if f == nil || !errors.Is(err, ErrForked) {
 		return
 	}
@@ -164,7 +173,7 @@ func (m *master) turnedAway(id string, err error) {
 		f.setState(Failed, f.stopped)
 	}
 	f.mu.Unlock()
-	m.changed()
+	fl.cfg.Changed()
 }
 
 // setState changes the state; the caller holds mu.
@@ -226,7 +235,7 @@ func (f *sender) run(ctx context.Context, session *wire.Session, l *connection, 
 	} else if ended != nil {
 		return ended
 	}
-	f.m.changed()
+	f.fleet.cfg.Changed()
 	from, err := l.begun()
 	if err != nil {
 		return err
@@ -257,7 +266,7 @@ func (f *sender) acceptSQL(ctx context.Context, session *wire.Session, tasks *sy
 		}
 		tasks.Go(func() {
 			defer conn.Close()
-			f.m.serveSQL(ctx, conn, f.id, role)
+			f.fleet.cfg.ServeSQL(ctx, conn, f.id, role)
 		})
 	}
 }
@@ -295,7 +304,7 @@ func (f *sender) send(ctx context.Context, l *connection, at LSN, snapshot bool,
 		}
 	}
 	for {
-		st, changed := f.m.seq.State.Watch()
+		st, changed := f.fleet.seq.State.Watch()
 		for at < st.Pos.LSN {
 			next, err := f.sendEntries(ctx, l, at)
 			if err != nil {
@@ -316,7 +325,7 @@ func (f *sender) sendEntries(ctx context.Context, l *connection, at LSN) (LSN, e
 	q := f.pendingQueue()
 	index := journal.LastPart // of entry at
 	for {
-		parts, err := q.Next(ctx, at, index, sendBytes)
+		parts, err := q.Next(ctx, at, index, journal.ReadBytes)
 		if err != nil {
 			return at, err
 		}
@@ -338,6 +347,10 @@ func (f *sender) sendEntries(ctx context.Context, l *connection, at LSN) (LSN, e
 
 // receive reads what the follower says.
 func (f *sender) receive(ctx context.Context, l *connection) error {
+	var take func(ctx context.Context, payload []byte) error
+	if f.role == Snap && f.fleet.intake != nil {
+		take = f.fleet.intake.From(l)
+	}
 	for {
 		kind, payload, err := l.w.Read()
 		if err != nil {
@@ -365,8 +378,8 @@ func (f *sender) receive(ctx context.Context, l *connection) error {
 			watch.Raise(&f.acked, uint64(a.LSN))
 			f.base = 0 // a snapshot, if one was sent, is loaded
 			f.mu.Unlock()
-			f.m.acked.Update(func(struct{}) struct{} { return struct{}{} })
-			if a.LSN >= f.m.seq.State.Load().Pos.LSN {
+			f.fleet.acked.Update(func(struct{}) struct{} { return struct{}{} })
+			if a.LSN >= f.fleet.seq.State.Load().Pos.LSN {
 				f.judgeLag()
 			}
 		case link.MsgBeat:
@@ -376,7 +389,10 @@ func (f *sender) receive(ctx context.Context, l *connection) error {
 			}
 			f.heardBeat(b)
 		case link.MsgBatch:
-			if err := f.receiveBatch(ctx, l, payload); err != nil {
+			if take == nil {
+				return fmt.Errorf("ddb: follower %s sent a batch, but is no snap", f.id)
+			}
+			if err := take(ctx, payload); err != nil {
 				return err
 			}
 		case link.MsgRefusal:
@@ -389,7 +405,7 @@ func (f *sender) receive(ctx context.Context, l *connection) error {
 			f.stopped = r.Text
 			f.setState(Failed, r.Text)
 			f.mu.Unlock()
-			f.m.node.Log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
+			f.fleet.node.Log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
 			return r.Err()
 		default:
 			return fmt.Errorf("ddb: message of kind %d from follower %s", kind, f.id)
@@ -430,10 +446,10 @@ func (f *sender) judgeLag() {
 	was := f.status.State
 	switch {
 	case f.link == nil || was == Failed || was == Joining:
-	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.m.opts.Heartbeat && lag > f.m.opts.MaxLag/2):
+	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.fleet.cfg.Heartbeat && lag > f.fleet.cfg.MaxLag/2):
 	case lag == LagUnknown:
 		f.setState(f.unwell.Worse(Lagging, "how far behind is not known at present"))
-	case lag > f.m.opts.MaxLag:
+	case lag > f.fleet.cfg.MaxLag:
 		f.setState(f.unwell.Worse(Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))))
 	default:
 		f.setState(f.unwell.Worse(Active, "level with the master"))
@@ -441,16 +457,16 @@ func (f *sender) judgeLag() {
 	now := f.status.State
 	f.mu.Unlock()
 	if now != was {
-		f.m.changed()
+		f.fleet.cfg.Changed()
 	}
 }
 
 // lag is the age of the oldest entry that the follower lacks.
 func (f *sender) lag() time.Duration {
-	st := f.m.seq.State.Load()
+	st := f.fleet.seq.State.Load()
 	at := LSN(f.acked.Load())
 	f.mu.Lock()
-	silent := time.Since(f.heard) > 3*max(f.every, f.m.opts.Heartbeat)
+	silent := time.Since(f.heard) > 3*max(f.every, f.fleet.cfg.Heartbeat)
 	base, silent := f.base, silent || f.unheard
 	f.mu.Unlock()
 	switch {
@@ -470,24 +486,57 @@ func (f *sender) lag() time.Duration {
 
 // beat tells the follower that the master lives, and what the cluster looks like.
 func (f *sender) beat(ctx context.Context, l *connection) error {
-	return link.Beats(ctx, f.m.opts.Heartbeat, func() error {
+	return link.Beats(ctx, f.fleet.cfg.Heartbeat, func() error {
 		f.mu.Lock()
-		every := max(f.every, f.m.opts.Heartbeat)
+		every := max(f.every, f.fleet.cfg.Heartbeat)
 		silent := time.Since(f.heard)
 		f.mu.Unlock()
 		if silent > 3*every {
 			return fmt.Errorf("silent for %v", silent.Round(time.Millisecond))
 		}
 		f.judgeLag()
-		return l.write(link.MsgBeat, link.Beat{Position: f.m.seq.State.Load().Pos, At: time.Now().UnixNano(),
-			Nodes: f.m.peers(), Every: int64(f.m.opts.Heartbeat)})
+		return l.write(link.MsgBeat, link.Beat{Position: f.fleet.seq.State.Load().Pos, At: time.Now().UnixNano(),
+			Nodes: f.fleet.peers(), Every: int64(f.fleet.cfg.Heartbeat)})
 	})
 }
 
 // newQueue makes the pending queue of a follower.
-func (m *master) newQueue(id string, acked LSN) PendingQueue {
-	if m.opts.Queue != nil {
-		return m.opts.Queue(id, m.node.Journal, acked)
+func (fl *fleet) newQueue(id string, acked LSN) PendingQueue {
+	if fl.cfg.Queue != nil {
+		return fl.cfg.Queue(id, fl.node.Journal, acked)
 	}
-	return journal.NewRecentQueue(m.node.Journal, acked, &m.seq.Recent, func() LSN { return m.seq.State.Load().Pos.LSN })
+	return journal.NewRecentQueue(fl.node.Journal, acked, &fl.seq.Recent, func() LSN { return fl.seq.State.Load().Pos.LSN })
+}
+
+// turnOut ends the connections of those who may not come in any more.
+func (fl *fleet) turnOut() {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	access := fl.access.Load()
+	for _, f := range fl.followers {
+		f.mu.Lock()
+		if l := f.link; l != nil && !access.Admits(f.id, f.role, l.proved) {
+			fl.node.Log.Warn("a follower is let in no more", "id", f.id, "from", l.address)
+			l.ended = errTurnedOut
+			l.close(errTurnedOut)
+		}
+		f.mu.Unlock()
+	}
+}
+
+// errTurnedOut is why a connection ends that was let in by an access that has been replaced.
+var errTurnedOut = fmt.Errorf("%w any more: its key or its place in Options.Nodes is gone", ErrUnknownNode)
+
+// dialSQL opens a stream on which the follower answers statements.
+func (f *sender) dialSQL(ctx context.Context) (net.Conn, error) {
+	var session *wire.Session
+	f.mu.Lock()
+	if f.link != nil {
+		session = f.link.session // nil until it is let in
+	}
+	f.mu.Unlock()
+	if session == nil {
+		return nil, fmt.Errorf("ddb: node %s is not connected: %w", f.id, net.ErrClosed)
+	}
+	return session.Open(ctx)
 }

@@ -8,16 +8,16 @@ import (
 )
 
 // nodes lists the master and every follower it has seen.
-func (m *master) nodes() []NodeStatus {
-	m.mu.Lock()
-	followers := make([]*sender, 0, len(m.followers))
-	for _, f := range m.followers {
+func (fl *fleet) nodes() []NodeStatus {
+	fl.mu.Lock()
+	followers := make([]*sender, 0, len(fl.followers))
+	for _, f := range fl.followers {
 		followers = append(followers, f)
 	}
-	m.mu.Unlock()
-	st := m.seq.State.Load()
-	self := NodeStatus{ID: m.node.ID, Role: Master, State: Active, Reason: "takes the writes", Since: m.since, Epoch: m.seq.Epoch, LSN: st.Pos.LSN, Address: m.opts.Listen}
-	if well := m.health.Found(); st.Err != nil {
+	fl.mu.Unlock()
+	st := fl.seq.State.Load()
+	self := NodeStatus{ID: fl.node.ID, Role: Master, State: Active, Reason: "takes the writes", Since: fl.since, Epoch: fl.seq.Epoch, LSN: st.Pos.LSN, Address: fl.cfg.Listen}
+	if well := fl.health.Found(); st.Err != nil {
 		self.State, self.Reason = Failed, st.Err.Error()
 	} else if well.State != "" {
 		self.State, self.Reason, self.Since = well.State, well.Reason, well.Since
@@ -28,7 +28,7 @@ func (m *master) nodes() []NodeStatus {
 		list = append(list, f.snapshot())
 	}
 	shared := slices.Clone(list) // the caller completes its own
-	m.latest.Store(&shared)
+	fl.latest.Store(&shared)
 	return list
 }
 
@@ -37,8 +37,8 @@ const maxPeers = 32
 
 // peers returns the nodes as last listed, for heartbeats: every follower gets one per
 // interval, so listing them afresh for each would cost the square of their number.
-func (m *master) peers() []NodeStatus {
-	latest := m.latest.Load()
+func (fl *fleet) peers() []NodeStatus {
+	latest := fl.latest.Load()
 	if latest == nil {
 		return nil
 	}
@@ -59,7 +59,7 @@ func (f *sender) snapshot() NodeStatus {
 	lag := f.lag()
 	f.mu.Lock()
 	s := f.status
-	s.ID, s.Role, s.LSN, s.Lag, s.Epoch = f.id, f.role, LSN(f.acked.Load()), lag, f.m.seq.Epoch
+	s.ID, s.Role, s.LSN, s.Lag, s.Epoch = f.id, f.role, LSN(f.acked.Load()), lag, f.fleet.seq.Epoch
 	s.Maintenance = f.hold
 	batches, unheard := f.pending, f.unheard
 	if f.link != nil {
@@ -74,7 +74,7 @@ func (f *sender) snapshot() NodeStatus {
 		s.Pending = batches // as it said itself
 		return s
 	}
-	end := f.m.seq.State.Load().Pos.LSN
+	end := f.fleet.seq.State.Load().Pos.LSN
 	if s.LSN >= end {
 		return s // level: nothing to count
 	}

@@ -45,7 +45,7 @@ func (st *settlement) writeExactly() error {
 			if st.accounted(t, r) {
 				return nil
 			}
-			if taken = append(taken, takenRow{t, cloneValues(r.Key), cloneValues(r.Values)}); len(taken) > maxTaken {
+			if taken = append(taken, takenRow{t, journal.CloneValues(r.Key), journal.CloneValues(r.Values)}); len(taken) > maxTaken {
 				return st.takes(t)
 			}
 			return nil

@@ -22,45 +22,33 @@ const (
 	settleBytes = 8 << 20 // bytes of batches that share a transaction
 )
 
-// judgeSnap tells a snap what the master has of it, and its small number if it has one already.
-func (m *master) judgeSnap(ctx context.Context, h link.Hello, w link.Welcome) (link.Welcome, error) {
-	if h.Role != Snap {
-		return w, nil
-	}
-	if !m.settles {
-		return w, fmt.Errorf("%w: Options.Nodes of the master accepts none", ErrUnknownNode)
-	}
+// Admit tells a snap what the master has of its batches.
+func (m *master) Admit(ctx context.Context, turn *sequence.Turn, h link.Hello, w link.Welcome) (link.Welcome, error) {
 	queue := link.QueueName(h.ID, h.Queue)
-	err := m.seq.Do(ctx, func(turn *sequence.Turn) (err error) {
-		c := turn.Conn
-		w.Node = m.registry.known[h.ID].number
-		if w.Number, err = m.node.Received(ctx, c, queue); err != nil {
-			return err
-		}
-		if h.Number <= w.Number {
-			w.Last, err = m.last(ctx, c, queue, w.Number)
-			return err
-		}
-		// A master before this one had accepted more, in entries that were lost with it: the snap's queue begins behind them.
-		m.node.Log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
-		w.Number = h.Number
-		return nil
-	})
-	return w, err
+	var err error
+	if w.Number, err = m.node.Received(ctx, turn.Conn, queue); err != nil {
+		return w, err
+	}
+	if h.Number <= w.Number {
+		w.Last, err = m.last(ctx, turn.Conn, queue, w.Number)
+		return w, err
+	}
+	// A master before this one had accepted more, in entries that were lost with it: the snap's queue begins behind them.
+	m.node.Log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
+	w.Number = h.Number
+	return w, nil
 }
 
-// listAll makes the next entry list how far every snap's batches have come, for a follower that knows none of it.
-func (m *master) listAll(ctx context.Context) error {
-	return m.seq.Do(ctx, func(turn *sequence.Turn) error {
-		turn.Relist()
-		return nil
-	})
+// source is a connection over which a snap sends batches.
+type source struct {
+	conn *connection
+	// unsettled is why a batch that came over it can be neither settled nor refused; owned by the settler.
+	unsettled error
 }
 
 // job is a message with batches that waits to be settled.
 type job struct {
-	f       *sender
-	l       *connection
+	from    *source
 	msg     link.Batches
 	list    []*arrived
 	bytes   int
@@ -81,39 +69,41 @@ type arrived struct {
 	reason  string
 }
 
-// receiveBatch hands a message with batches to the settler.
-func (f *sender) receiveBatch(ctx context.Context, l *connection, payload []byte) error {
-	if f.role != Snap {
-		return fmt.Errorf("ddb: follower %s sent a batch, but is no snap", f.id)
-	}
+// From returns what hands the messages of a snap's connection to the settler.
+func (m *master) From(l *connection) func(ctx context.Context, payload []byte) error {
+	from := &source{conn: l}
+	return func(ctx context.Context, payload []byte) error { return m.receive(ctx, from, payload) }
+}
+
+// receive hands a message with batches to the settler.
+func (m *master) receive(ctx context.Context, from *source, payload []byte) error {
 	msg, err := wire.DecodeChecked[link.Batches](payload)
 	if err != nil {
 		return err
 	}
-	j := &job{f: f, l: l, msg: msg, bytes: len(payload)}
+	id := from.conn.id()
+	j := &job{from: from, msg: msg, bytes: len(payload)}
 	now := time.Now().UnixNano()
 	for i, body := range msg.Bodies {
-		a := &arrived{job: j, snap: f.id, number: msg.First + uint64(i), sum: sumBatch(body)}
+		a := &arrived{job: j, snap: id, number: msg.First + uint64(i), sum: sumBatch(body)}
 		if err := wire.DecodeInto(body, &a.batch); err != nil {
-			err = fmt.Errorf("batch %d of snap %s: %w", a.number, f.id, err)
-			return errors.Join(err, l.write(link.MsgRefusal, link.RefusalOf(err)))
+			err = fmt.Errorf("batch %d of snap %s: %w", a.number, id, err)
+			return errors.Join(err, from.conn.write(link.MsgRefusal, link.RefusalOf(err)))
 		}
-		a.at = min(max(corrected(a.batch.MadeAt(), msg.Now, now), a.batch.Heard+1), f.m.clock(now))
+		a.at = min(max(corrected(a.batch.MadeAt(), msg.Now, now), a.batch.Heard+1), m.clock(now))
 		j.list = append(j.list, a)
 	}
 	j.msg.Bodies = nil
-	alive := time.NewTicker(f.m.opts.Heartbeat)
+	alive := time.NewTicker(m.opts.Heartbeat)
 	defer alive.Stop()
 	for {
 		select {
-		case f.m.jobs <- j:
+		case m.jobs <- j:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-alive.C:
-			f.mu.Lock()
-			f.heard = time.Now() // it is we who make it wait
-			f.mu.Unlock()
+			from.conn.keepsWaiting()
 		}
 	}
 }
@@ -196,18 +186,18 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 		if len(j.list) == 0 {
 			continue
 		}
-		if err := j.l.unsettled; err != nil {
+		if err := j.from.unsettled; err != nil {
 			m.start(func() {
-				if j.l.write(link.MsgRefusal, link.RefusalOf(err)) != nil { // the snap ends the connection when it has read this
-					j.l.close(err)
+				if j.from.conn.write(link.MsgRefusal, link.RefusalOf(err)) != nil { // the snap ends the connection when it has read this
+					j.from.conn.close(err)
 				}
 			})
 			continue
 		}
 		v := link.Verdict{Through: j.list[len(j.list)-1].number, Refused: j.refused}
 		m.start(func() {
-			if err := j.l.write(link.MsgVerdict, &v); err != nil {
-				m.node.Log.Debug("a verdict was not delivered", "id", j.f.id, "error", err)
+			if err := j.from.conn.write(link.MsgVerdict, &v); err != nil {
+				m.node.Log.Debug("a verdict was not delivered", "id", j.from.conn.id(), "error", err)
 			}
 		})
 	}
@@ -222,7 +212,7 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 		j.refused = nil
 		list = append(list, j.list...)
 		if len(j.list) == 0 {
-			relist = append(relist, j.l.queue)
+			relist = append(relist, j.from.conn.queue)
 		}
 	}
 	if len(list) > 0 {
@@ -274,7 +264,7 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 	case len(list) == 1 && (list[0].refused || s.forced != nil):
 		// Even the refusal cannot be written. The snap keeps the batch; the others go on.
 		a := list[0]
-		a.job.l.unsettled = fmt.Errorf("%w: batch %d cannot be settled, nor kept as a conflict: %w", ErrUnsettled, a.number, err)
+		a.job.from.unsettled = fmt.Errorf("%w: batch %d cannot be settled, nor kept as a conflict: %w", ErrUnsettled, a.number, err)
 		s.m.node.Log.Error("a batch of a snap cannot be settled, nor kept as a conflict", "id", a.snap, "batch", a.number, "error", err)
 		return nil, nil
 	case len(list) == 1:
@@ -317,7 +307,7 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, turn *sequence.Turn, list
 		written = true
 		through := make(map[string]uint64)
 		for _, a := range fresh {
-			through[a.job.l.queue] = a.number
+			through[a.job.from.conn.queue] = a.number
 		}
 		if err := errors.Join(s.m.node.SetReceived(ctx, c, through), s.m.setLast(ctx, c, fresh)); err != nil {
 			return err
@@ -354,13 +344,13 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 	have := make(map[string]uint64)
 	for _, a := range list {
 		a.refused, a.reason = false, ""
-		queue := a.job.l.queue
+		queue := a.job.from.conn.queue
 		number, ok := have[queue]
 		if !ok {
 			if number, err = s.m.node.Received(ctx, c, queue); err != nil {
 				return nil, nil, err
 			}
-			number = max(number, a.job.l.left)
+			number = max(number, a.job.from.conn.left)
 		}
 		switch {
 		case a.number <= number:
@@ -370,10 +360,10 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 		case a.number == number+1:
 			number++
 			fresh = append(fresh, a)
-		case a.job.l.unsettled != nil: // it waits behind one that could not be settled
+		case a.job.from.unsettled != nil: // it waits behind one that could not be settled
 		default:
 			// A connection that was cut has left a hole; the snap sends from there again.
-			a.job.l.close(fmt.Errorf("%w: batch %d of snap %s came after %d", ErrGap, a.number, a.snap, number))
+			a.job.from.conn.close(fmt.Errorf("%w: batch %d of snap %s came after %d", ErrGap, a.number, a.snap, number))
 		}
 		have[queue] = number
 	}

@@ -52,7 +52,7 @@ func (st *snapStay) afresh(ctx context.Context, c *sql.Conn) error {
 			}
 			n := 0
 			err = s.f.node.Engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
-				now[order[n]] = cloneValues(r.Values)
+				now[order[n]] = journal.CloneValues(r.Values)
 				n++
 				return nil
 			})
@@ -145,7 +145,7 @@ func (s *snapSide) recallPart(p *Part, states map[journal.TableName]map[string][
 		}
 		err := c.Each(func(r dialect.Row) error {
 			if key := wire.AppendRow(nil, r.Key); pending[string(key)] != 0 {
-				states[name][string(key)] = cloneValues(r.Values)
+				states[name][string(key)] = journal.CloneValues(r.Values)
 			}
 			return nil
 		})

@@ -163,7 +163,7 @@ func (h *history) find(st *settlement, seen LSN, t journal.TableName, key []any,
 		*h = history{from: seen, to: seen, rows: make(map[string]sinceRow)}
 	}
 	for h.to < last.LSN {
-		parts, err := st.s.m.node.Journal.Read(st.ctx, h.to, journal.LastPart, sendBytes)
+		parts, err := st.s.m.node.Journal.Read(st.ctx, h.to, journal.LastPart, journal.ReadBytes)
 		if err != nil {
 			return 0, err
 		}

@@ -203,7 +203,7 @@ func (st *settlement) lookupTable(t *dialect.Table, keys [][]any) error {
 		return st.s.m.node.Engine.Lookup(st.ctx, st.c, t, keys, func(r dialect.Row) error {
 			buf = wire.AppendRow(buf[:0], r.Key)
 			if state := states.rows[string(buf)]; state != nil {
-				state.was = cloneValues(r.Values)
+				state.was = journal.CloneValues(r.Values)
 				state.values = state.was
 			}
 			return nil
@@ -211,7 +211,7 @@ func (st *settlement) lookupTable(t *dialect.Table, keys [][]any) error {
 	}
 	for _, state := range states.order { // one by one: the key that comes back may be written in another way
 		err := st.s.m.node.Engine.Lookup(st.ctx, st.c, t, [][]any{state.key}, func(r dialect.Row) error {
-			state.was = cloneValues(r.Values)
+			state.was = journal.CloneValues(r.Values)
 			state.values = state.was
 			return nil
 		})

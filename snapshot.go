@@ -22,11 +22,11 @@ import (
 // which follow, make the copy consistent, since they state what rows are. So no
 // transaction stays open, and a follower that was cut off goes on where it was.
 func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cursor) (LSN, error) {
-	m := f.m
+	fl := f.fleet
 	var head link.SnapshotHead
 	var rec schema.Record
 	var cat *store.Catalogue
-	err := m.seq.Do(ctx, func(turn *sequence.Turn) error {
+	err := fl.seq.Do(ctx, func(turn *sequence.Turn) error {
 		c := turn.Conn
 		// Make known what another client has just done to tables, or it would be sent twice.
 		turn.LookSoon()
@@ -34,18 +34,18 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 			return err
 		}
 		var err error
-		cat = m.node.Tables.Load() // no schema statement runs between this and the objects
-		if rec, _, err = store.Value[schema.Record](ctx, m.node, c, store.MetaSchema); err != nil {
+		cat = fl.node.Tables.Load() // no schema statement runs between this and the objects
+		if rec, _, err = store.Value[schema.Record](ctx, fl.node, c, store.MetaSchema); err != nil {
 			return err
 		}
-		head.Base = m.seq.State.Load().Pos
+		head.Base = fl.seq.State.Load().Pos
 		if from != nil && f.resumable(ctx, from, rec, cat) {
 			head.Base, head.Resume = from.Base, true
-		} else if head.Objects, err = m.node.Engine.Objects(ctx, c); err != nil {
+		} else if head.Objects, err = fl.node.Engine.Objects(ctx, c); err != nil {
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
 		}
-		head.Objects, _ = schema.Shippable(m.node, cat, head.Objects)
-		if e, ok := m.node.Engine.(dialect.CounterLister); ok && !head.Resume { // higher ones follow with the entries after base
+		head.Objects, _ = schema.Shippable(fl.node, cat, head.Objects)
+		if e, ok := fl.node.Engine.(dialect.CounterLister); ok && !head.Resume { // higher ones follow with the entries after base
 			list, err := e.Counters(ctx, c)
 			if err != nil {
 				return fmt.Errorf("ddb: snapshot: %w", err)
@@ -72,7 +72,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 		head.File = true
 	}
 	if !head.File {
-		head.Total = estimateRows(ctx, m.node, cat.Replicated())
+		head.Total = estimateRows(ctx, fl.node, cat.Replicated())
 	}
 	if err := l.write(link.MsgSnapshot, &head); err != nil {
 		return 0, err
@@ -85,16 +85,16 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 	if err != nil {
 		return 0, err
 	}
-	if err := m.listAll(ctx); err != nil {
+	if err := fl.relistAll(ctx); err != nil {
 		return 0, err
 	}
 	// What has committed by now is in an entry no later than through.
-	if err := m.seq.Pass(ctx); err != nil {
+	if err := fl.seq.Pass(ctx); err != nil {
 		return 0, err
 	}
-	through := m.seq.State.Load().Pos.LSN
+	through := fl.seq.State.Load().Pos.LSN
 	// The copy is of one schema, which the record tells: ddb's own triggers count in the database's version.
-	now, _, err := store.Value[schema.Record](ctx, m.node, m.node.DB, store.MetaSchema)
+	now, _, err := store.Value[schema.Record](ctx, fl.node, fl.node.DB, store.MetaSchema)
 	if err != nil {
 		return 0, err
 	}
@@ -110,10 +110,10 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 
 // sendTables copies every table, from the cursor on.
 func (f *sender) sendTables(ctx context.Context, l *connection, cat *store.Catalogue, from *link.Cursor) error {
-	m := f.m
+	fl := f.fleet
 	skip := from.Table != ""
 	for _, t := range cat.Replicated() {
-		name := m.node.Name(t).String()
+		name := fl.node.Name(t).String()
 		var after []any
 		if skip {
 			if name != from.Table {
@@ -131,26 +131,26 @@ func (f *sender) sendTables(ctx context.Context, l *connection, cat *store.Catal
 // resumable reports whether a snapshot can go on: the journal still reaches back to
 // where it began, no schema statement came since, and the cursor, which comes from the follower, is at a row of a table.
 func (f *sender) resumable(ctx context.Context, from *link.Cursor, rec schema.Record, cat *store.Catalogue) bool {
-	if rec.LSN > from.Base.LSN || from.Base.LSN > f.m.seq.State.Load().Pos.LSN {
+	if rec.LSN > from.Base.LSN || from.Base.LSN > f.fleet.seq.State.Load().Pos.LSN {
 		return false
 	}
 	at := func(t *dialect.Table) bool {
-		return f.m.node.Name(t).String() == from.Table && len(from.After) == len(t.Key)
+		return f.fleet.node.Name(t).String() == from.Table && len(from.After) == len(t.Key)
 	}
 	if from.Table != "" && !slices.ContainsFunc(cat.Replicated(), at) {
 		return false
 	}
 	if from.Base.LSN == 0 {
-		first, _, err := f.m.node.Journal.Bounds(ctx)
+		first, _, err := f.fleet.node.Journal.Bounds(ctx)
 		return err == nil && first.LSN <= 1
 	}
-	stood, err := f.m.at(ctx, from.Base.LSN)
+	stood, err := f.fleet.at(ctx, from.Base.LSN)
 	return err == nil && stood == from.Base
 }
 
 // sendTable copies one table from behind the key.
 func (f *sender) sendTable(ctx context.Context, l *connection, t *dialect.Table, after []any) error {
-	chunk := newChunk(f.m.node, t)
+	chunk := newChunk(f.fleet.node, t)
 	last := make([]any, len(t.Key)) // the key of the row read last
 	flush := func() error {
 		if chunk.Present == 0 {
@@ -168,7 +168,7 @@ func (f *sender) sendTable(ctx context.Context, l *connection, t *dialect.Table,
 		}
 		var err error
 		read := 0
-		more, err = f.m.node.Engine.Scan(ctx, f.m.node.DB, t, after, link.ChunkRows, func(values []any) error {
+		more, err = f.fleet.node.Engine.Scan(ctx, f.fleet.node.DB, t, after, link.ChunkRows, func(values []any) error {
 			chunk.Rows = wire.AppendRow(chunk.Rows, values)
 			chunk.Present++
 			for i, c := range t.Key {
@@ -176,7 +176,7 @@ func (f *sender) sendTable(ctx context.Context, l *connection, t *dialect.Table,
 			}
 			read++
 			if len(chunk.Rows) >= journal.PartBytes || chunk.Present >= link.ChunkRows {
-				after = cloneValues(last)
+				after = journal.CloneValues(last)
 				return flush()
 			}
 			return nil
@@ -185,7 +185,7 @@ func (f *sender) sendTable(ctx context.Context, l *connection, t *dialect.Table,
 			return fmt.Errorf("ddb: snapshot: table %s: %w", t.Name, err)
 		}
 		if read > 0 {
-			after = cloneValues(last)
+			after = journal.CloneValues(last)
 		}
 	}
 	return flush()
@@ -196,17 +196,10 @@ func newChunk(n *store.Store, t *dialect.Table) *Change {
 	return &Change{Database: name.Database, Table: name.Table, Columns: t.Stored, Key: t.Key}
 }
 
-// cloneValues copies values that may not outlive a call.
-func cloneValues(values []any) []any {
-	if values == nil {
+// relistAll makes the next entry list how far every snap's batches have come, for a follower that knows none of it.
+func (fl *fleet) relistAll(ctx context.Context) error {
+	return fl.seq.Do(ctx, func(turn *sequence.Turn) error {
+		turn.Relist()
 		return nil
-	}
-	c := make([]any, len(values))
-	for i, v := range values {
-		if b, ok := v.([]byte); ok {
-			v = append([]byte{}, b...)
-		}
-		c[i] = v
-	}
-	return c
+	})
 }

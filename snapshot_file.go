@@ -24,9 +24,9 @@ const (
 // snapshotFile makes a consistent copy of the database in a folder of its own, or returns "" if the rows
 // must travel: no such database, a table among its own that is not replicated, a snap.
 func (f *sender) snapshotFile(ctx context.Context, cat *store.Catalogue) (string, error) {
-	copier, ok := f.m.node.Engine.(dialect.FileCopier)
-	sizer, sized := f.m.node.Journal.(JournalSizer)
-	_, inside := f.m.node.Journal.(journal.Transactional) // the copy must hold the journal
+	copier, ok := f.fleet.node.Engine.(dialect.FileCopier)
+	sizer, sized := f.fleet.node.Journal.(JournalSizer)
+	_, inside := f.fleet.node.Journal.(journal.Transactional) // the copy must hold the journal
 	f.mu.Lock()
 	role := f.role
 	f.mu.Unlock()

@@ -97,17 +97,19 @@ func TestStrangersSilent(t *testing.T) {
 		require.NoError(t, err)
 		defer conn.Close()
 	}
+	said := 0
 	say := func(from string) error {
+		said++ // another each time: the one before may still be leaving
 		conn, err := network.from(from).Dial(t.Context(), "m")
 		require.NoError(t, err)
 		defer conn.Close()
 		_, _, err = link.Introduce(conn, nil, func(link.Greeting) (link.Hello, error) {
-			return link.Hello{ID: "r1", Role: Replica, Dialect: "sqlite"}, nil
+			return link.Hello{ID: fmt.Sprintf("r%d", said), Role: Replica, Dialect: "sqlite"}, nil
 		})
 		return err
 	}
 	require.NoError(t, say("10.0.0.2:1"))
-	require.LessOrEqual(t, c.m.door.Taken("10.0.0.1"), link.MaxShakesFrom)
+	require.LessOrEqual(t, c.m.fleet.door.Taken("10.0.0.1"), link.MaxShakesFrom)
 	for i := range 2 * link.MaxShakes { // nor do many hosts
 		conn, err := network.from(fmt.Sprintf("10.0.1.%d:%d", i%16, i)).Dial(t.Context(), "m")
 		require.NoError(t, err)
@@ -140,9 +142,9 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		require.Zero(t, w.Node)
 	}
 	require.Eventually(t, func() bool {
-		c.m.mu.Lock()
-		defer c.m.mu.Unlock()
-		return len(c.m.followers) == 0
+		c.m.fleet.mu.Lock()
+		defer c.m.fleet.mu.Unlock()
+		return len(c.m.fleet.followers) == 0
 	}, time.Minute, time.Millisecond)
 	require.False(t, c.sharesKeys())
 	for _, table := range []string{"followers", "received"} {

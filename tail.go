@@ -26,7 +26,7 @@ func (c *Cluster) Tail(ctx context.Context, n int) ([]EntryInfo, error) {
 	var list []EntryInfo
 	lsn, index := from, -1
 	for {
-		parts, err := c.node.Journal.Read(ctx, lsn, index, sendBytes)
+		parts, err := c.node.Journal.Read(ctx, lsn, index, journal.ReadBytes)
 		if err != nil {
 			return nil, fmt.Errorf("ddb: tail: %w", err)
 		}

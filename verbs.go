@@ -379,29 +379,7 @@ func (c *Cluster) WaitLevel(ctx context.Context) error {
 	if err := c.m.seq.LookAgain(ctx); err != nil {
 		return err
 	}
-	pos := c.m.seq.State.Load().Pos
-	for {
-		_, changed := c.m.acked.Watch()
-		behind := ""
-		c.m.mu.Lock()
-		for id, f := range c.m.followers {
-			f.mu.Lock()
-			state := f.status.State
-			f.mu.Unlock()
-			if state != Inactive && state != Failed && LSN(f.acked.Load()) < pos.LSN {
-				behind = id
-			}
-		}
-		c.m.mu.Unlock()
-		if behind == "" {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("ddb: node %s is behind entry %d: %w", behind, pos.LSN, ctx.Err())
-		}
-	}
+	return c.m.fleet.waitLevel(ctx, c.m.seq.State.Load().Pos.LSN)
 }
 
 // Maintain takes a node out of routing (no reads are sent to it from this Cluster), or
@@ -470,4 +448,15 @@ func wrapError(verb string, err error) error {
 		return err
 	}
 	return fmt.Errorf("ddb: %s: %w", verb, err)
+}
+
+// Forget takes a follower that will not come back off the list of nodes, on the master. If it does come
+// back it is let in as before. The range of keys that a snap handed out may be given to another snap once no other is left and its
+// conflicts are settled; if the first one comes back after that it gets a range of its own anew, and where a row that it had not handed over has
+// the key of another's they meet as a conflict. A follower that is connected is not forgotten.
+func (c *Cluster) Forget(ctx context.Context, id string) error {
+	if c.m == nil {
+		return fmt.Errorf("%w: followers are forgotten on the master", ErrNotMaster)
+	}
+	return wrapError("forget", c.m.fleet.forget(ctx, id))
 }

@@ -14,6 +14,7 @@ import (
 const (
 	PartBytes    = 1 << 20 // a part is closed when its rows exceed this
 	PartOverhead = 128     // what a part costs beside its payload, for budgets
+	ReadBytes    = 4 << 20 // of parts that are read at once
 	ApplyRows    = 2000    // rows handed to Dialect.Apply at once
 )
 
@@ -194,4 +195,19 @@ func (c *Change) SameColumns(t *dialect.Table) error {
 	}
 	return fmt.Errorf("%w: table %s has columns %v key %v here, the entry has %v key %v",
 		dialect.ErrSchemaMismatch, t.Name, t.Stored, t.Key, c.Columns, c.Key)
+}
+
+// CloneValues copies values that may not outlive a call.
+func CloneValues(values []any) []any {
+	if values == nil {
+		return nil
+	}
+	c := make([]any, len(values))
+	for i, v := range values {
+		if b, ok := v.([]byte); ok {
+			v = append([]byte{}, b...)
+		}
+		c[i] = v
+	}
+	return c
 }
