@@ -122,7 +122,11 @@ func Checks(ctx context.Context, q dialect.Querier, database, table string, colu
 	}
 	names := func(expression string) bool {
 		expression = strings.ToLower(expression)
-		return slices.ContainsFunc(columns, func(c string) bool { return strings.Contains(expression, strings.ToLower(lang.Ident(c))) })
+		return slices.ContainsFunc(columns, func(c string) bool {
+			c = strings.ToLower(c)
+			// The server shows names as the session's sql_mode quotes them.
+			return strings.Contains(expression, lang.Ident(c)) || strings.Contains(expression, `"`+strings.ReplaceAll(c, `"`, `""`)+`"`)
+		})
 	}
 	columns = slices.Clone(columns)
 	for range made { // they may be made of each other, in any order
