@@ -109,7 +109,7 @@ func (c *Cluster) SetAccess(a access.Rules) error {
 	warnAccess(c.log, c.opts, next)
 	c.access.Store(next)
 	if c.m != nil {
-		c.m.fleet.turnOut()
+		c.m.fleet.TurnOut()
 	}
 	if c.f != nil {
 		watch.Signal(c.f.anew)

@@ -23,7 +23,7 @@ func TestPinnedTxIsOver(t *testing.T) {
 	require.NoError(t, err)
 	for _, shared := range []bool{false, true} {
 		if shared { // as from the first snap on
-			_, err := c.m.fleet.register(t.Context(), "a", Snap, false)
+			_, err := c.m.fleet.Register(t.Context(), "a", Snap, false)
 			require.NoError(t, err)
 		}
 		conn, err := c.Conn(t.Context())

@@ -44,16 +44,15 @@ func FuzzCursor(f *testing.F) {
 	}
 	f.Add(seed(f, link.Cursor{Base: Position{LSN: apply.Loading}, Table: "i"}))
 	f.Add(seed(f, link.Cursor{Base: Position{LSN: 1 << 43}}))
-	s := &sender{fleet: c.m.fleet}
 	cat := c.m.node.Tables.Load()
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		from, err := wire.DecodeChecked[link.Cursor](payload)
 		if refusedWell(t, err) {
 			return
 		}
-		s.resumable(ctx, &from, schema.Record{}, cat)
+		c.m.fleet.Resumable(ctx, &from, schema.Record{}, cat)
 		from.Base = base
-		if !s.resumable(ctx, &from, schema.Record{}, cat) || from.Table == "" {
+		if !c.m.fleet.Resumable(ctx, &from, schema.Record{}, cat) || from.Table == "" {
 			return
 		}
 		for _, tab := range cat.Replicated() {

@@ -15,6 +15,7 @@ import (
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/fleet"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/route"
@@ -51,8 +52,8 @@ type Cluster struct {
 	tasks  sync.WaitGroup
 	mu     sync.Mutex // guards what follows
 	remote map[string]*route.Member
-	served map[string]*sender // what serves those of remote that are followers
-	told   map[string]State   // states last told to notices
+	served map[string]*fleet.Sender // what serves those of remote that are followers
+	told   map[string]State         // states last told to notices
 	health watch.Value[[]NodeStatus]
 	// notices is how OnHealth is told
 	notices *notices
@@ -119,7 +120,7 @@ func given(db *sql.DB, by string) error {
 
 // newCluster returns a Cluster without nodes, whose databases are those of the dialect.
 func newCluster(o Options, log hclog.Logger, d dialect.Dialect, texts *route.Texts) *Cluster {
-	c := &Cluster{opts: o, dialect: d, texts: texts, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*route.Member), served: make(map[string]*sender), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
+	c := &Cluster{opts: o, dialect: d, texts: texts, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*route.Member), served: make(map[string]*fleet.Sender), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
 	c.killer, _ = d.(dialect.Killer)
 	c.route = route.New(route.Config{Consistency: o.Consistency, Floor: o.Floor, PreferLocal: *o.PreferLocal, Picker: o.Picker, Fault: c.fault, Log: log, Refresh: c.refresh}, texts)
 	c.sqlDB, c.streams = sql.OpenDB(routed{c: c}), sql.OpenDB(routed{c: c, streams: true})
@@ -179,7 +180,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		st := m.seq.State.Load()
 		return st.Covered, st.Pos.LSN
 	}
-	st := func() NodeStatus { return m.fleet.nodes()[0] }
+	st := func() NodeStatus { return m.fleet.Nodes()[0] }
 	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Master: true, Status: st,
 		LSN: func() LSN { return m.seq.State.Load().Pos.LSN }, Lag: func() time.Duration { return 0 }}
 	if m.writer == nil {
@@ -192,7 +193,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 			if c.opts.WaitReplicas == 0 {
 				return nil
 			}
-			return m.fleet.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
+			return m.fleet.Confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 		}}
 	m.writer.Hooks.Alone = func() bool {
 		return c.opts.WaitReplicas == 0 && !m.seq.SharesKeys() && m.seq.State.Load().Err == nil
@@ -329,7 +330,7 @@ func (c *Cluster) members() []*route.Member {
 func (c *Cluster) followerMembers() []*route.Member {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	followers := c.m.fleet.members()
+	followers := c.m.fleet.Members()
 	for id, r := range c.remote {
 		if followers[id] != c.served[id] { // it was forgotten; should it come back, another sender serves it
 			delete(c.remote, id)
@@ -341,13 +342,11 @@ func (c *Cluster) followerMembers() []*route.Member {
 	for id, f := range followers {
 		r := c.remote[id]
 		if r == nil {
-			r = &route.Member{ID: id, Status: f.snapshot, Lag: f.lag, LSN: func() LSN { return LSN(f.acked.Load()) }}
-			r.DB = sql.OpenDB(remote.NewConnector(f.dialSQL, remote.Options{Header: passGuards}))
+			r = &route.Member{ID: id, Status: f.Status, Lag: f.Lag, LSN: func() LSN { return f.Acked() }}
+			r.DB = sql.OpenDB(remote.NewConnector(f.DialSQL, remote.Options{Header: passGuards}))
 			c.remote[id], c.served[id] = r, f
 		}
-		f.mu.Lock()
-		f.hold = r.Hold.Load()
-		f.mu.Unlock()
+		f.Hold(r.Hold.Load())
 		list = append(list, r)
 	}
 	return list
@@ -372,7 +371,7 @@ func (c *Cluster) statuses() []NodeStatus {
 	var list []NodeStatus
 	switch {
 	case c.m != nil:
-		list = c.m.fleet.nodes()
+		list = c.m.fleet.Nodes()
 		list[0].Local, list[0].Writes = true, c.writesN.Load()
 	case c.f != nil:
 		list = append(list, c.f.status())

@@ -10,7 +10,6 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
-	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -34,7 +33,7 @@ func DefaultJournal(tb testing.TB, db *sql.DB, d dialect.Dialect) Journal {
 func ToMain(c *Cluster) *sql.DB { return c.toMain }
 
 // TrimJournal trims a master's journal now.
-func TrimJournal(ctx context.Context, c *Cluster) error { return c.m.fleet.trim(ctx) }
+func TrimJournal(ctx context.Context, c *Cluster) error { return c.m.fleet.Trim(ctx) }
 
 // Notices returns a queue of changes of state.
 func Notices() (add func(NodeStatus), run func(context.Context, func(NodeStatus))) {
@@ -100,10 +99,7 @@ func Linked(c *Cluster) bool { return c.f.linked() }
 
 // LimitNumbers sets how many snaps a master has ranges of keys for.
 func LimitNumbers(ctx context.Context, c *Cluster, snaps int64) error {
-	return c.m.seq.Do(ctx, func(*sequence.Turn) error {
-		c.m.fleet.registry.limit = keys.FirstSnap + snaps
-		return nil
-	})
+	return c.m.fleet.LimitNumbers(ctx, keys.FirstSnap+snaps)
 }
 
 // Number is the small number of a snap.
@@ -111,13 +107,8 @@ func Number(c *Cluster) int64 { return c.f.snap.numberOfNode.Load() }
 
 // RegisterSnap registers a snap that is not there, and returns its number.
 func RegisterSnap(ctx context.Context, c *Cluster, id string) (int64, error) {
-	c.m.fleet.mu.Lock()
-	f := c.m.fleet.follower(id)
-	f.mu.Lock()
-	f.role = Snap
-	f.mu.Unlock()
-	c.m.fleet.mu.Unlock()
-	return c.m.fleet.register(ctx, id, Snap, true)
+	c.m.fleet.Known(id, Snap)
+	return c.m.fleet.Register(ctx, id, Snap, true)
 }
 
 // OwnTable is the name of a table of ddb's own.

@@ -13,6 +13,7 @@ import (
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/fleet"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sequence"
@@ -24,7 +25,8 @@ import (
 type master struct {
 	opts   Options
 	node   *store.Store
-	fleet  *fleet
+	access *atomic.Pointer[access.Rules]
+	fleet  *fleet.Fleet
 	seq    *sequence.Sequencer
 	writer *write.Group // nil where the database has many writers
 	cancel context.CancelFunc
@@ -43,12 +45,12 @@ type master struct {
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
 func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[access.Rules], own *health.Self, serveSQL func(context.Context, net.Conn, string, Role), changed func()) (*master, error) {
 	s := sequence.New(n)
-	m := &master{opts: o, node: n, seq: s, jobs: make(chan *job, maxJobs), passes: write.NewPassConn()}
-	m.fleet = newFleet(n, s, access, own, fleetConfig{Listen: o.Listen, Transport: o.Transport, Heartbeat: o.Heartbeat, MaxLag: o.MaxLag, WaitReplicas: o.WaitReplicas,
+	m := &master{opts: o, node: n, seq: s, access: access, jobs: make(chan *job, maxJobs), passes: write.NewPassConn()}
+	m.fleet = fleet.New(n, s, access, own, fleet.Config{Listen: o.Listen, Transport: o.Transport, Heartbeat: o.Heartbeat, MaxLag: o.MaxLag, WaitReplicas: o.WaitReplicas,
 		WaitTimeout: o.WaitTimeout, JournalMaxBytes: o.JournalMaxBytes, JournalMaxAge: o.JournalMaxAge, Queue: o.Queue, ServeSQL: serveSQL, Changed: changed})
-	s.Config = sequence.Config{PollInterval: o.PollInterval, Heartbeat: o.Heartbeat, Followed: m.fleet.anyConnected}
+	s.Config = sequence.Config{PollInterval: o.PollInterval, Heartbeat: o.Heartbeat, Followed: m.fleet.AnyConnected}
 	if m.settles = o.acceptsSnaps(); m.settles {
-		m.fleet.intake = m
+		m.fleet.Intake = m
 	}
 	run, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
@@ -63,7 +65,7 @@ func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.P
 		m.stop()
 		return nil, err
 	}
-	if err := m.fleet.listen(ctx, run); err != nil {
+	if err := m.fleet.Listen(ctx, run); err != nil {
 		m.stop()
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.P
 		m.start(func() { m.settle(run) })
 		m.start(func() { keys.Watch(run, m.node, func() int64 { return keys.FirstSnap - 1 }, m.seq.SharesKeys) })
 	}
-	m.start(func() { m.fleet.retain(run) })
+	m.start(func() { m.fleet.Retain(run) })
 	n.Log.Info("master is up", "cluster", n.ClusterID, "lsn", s.State.Load().Pos.LSN,
 		"listen", o.Listen, "tables", n.Tables.Load().Users())
 	return m, nil
@@ -84,7 +86,7 @@ func (m *master) start(f func()) { m.tasks.Go(f) }
 // stop ends everything the master has started.
 func (m *master) stop() error {
 	m.cancel()
-	err := m.fleet.close()
+	err := m.fleet.Close()
 	m.tasks.Wait()
 	m.passes.Close(m.node)
 	return err
@@ -171,7 +173,7 @@ func (m *master) crown(ctx context.Context, turn *sequence.Turn, known bool, was
 	if err := m.node.Engine.InstallCapture(ctx, c, cat.Replicated(), dialect.Keys); err != nil {
 		return fmt.Errorf("ddb: node %s: install triggers: %w", m.node.ID, err)
 	}
-	if err := m.fleet.loadFollowers(ctx, c); err != nil {
+	if err := m.fleet.LoadFollowers(ctx, c); err != nil {
 		return err
 	}
 	st, err := schema.Read(ctx, m.node, c)
@@ -198,7 +200,7 @@ func (m *master) crown(ctx context.Context, turn *sequence.Turn, known bool, was
 				return err
 			}
 			if was == Replica {
-				if err = m.fleet.retire(ctx, c, string(old)); err != nil {
+				if err = m.fleet.Retire(ctx, c, string(old)); err != nil {
 					return err
 				}
 			}

@@ -95,7 +95,6 @@ func TestHostileCursor(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.m.seq.Pass(context.Background()))
 	pos := c.m.seq.State.Load().Pos
-	s := &sender{fleet: c.m.fleet}
 	for _, from := range []struct {
 		link.Cursor
 		resumes bool
@@ -109,6 +108,6 @@ func TestHostileCursor(t *testing.T) {
 		{link.Cursor{Base: Position{LSN: apply.Loading}}, false},
 		{link.Cursor{Base: Position{Epoch: pos.Epoch, LSN: pos.LSN}}, false},
 	} {
-		require.Equal(t, from.resumes, s.resumable(t.Context(), &from.Cursor, schema.Record{}, c.m.node.Tables.Load()), "%+v", from)
+		require.Equal(t, from.resumes, c.m.fleet.Resumable(t.Context(), &from.Cursor, schema.Record{}, c.m.node.Tables.Load()), "%+v", from)
 	}
 }

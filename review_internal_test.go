@@ -17,7 +17,7 @@ import (
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
-	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/fleet"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/store"
@@ -56,54 +56,11 @@ func TestGroupSecondAttempt(t *testing.T) {
 }
 
 // quietFleet is one of a master that does nothing.
-func quietFleet() *fleet {
+func quietFleet() *fleet.Fleet {
 	rules := new(atomic.Pointer[access.Rules])
 	rules.Store(new(access.Rules))
-	return newFleet(&store.Store{Log: hclog.NewNullLogger()}, sequence.New(nil), rules, nil, fleetConfig{Heartbeat: time.Second, MaxLag: 10 * time.Second,
+	return fleet.New(&store.Store{Log: hclog.NewNullLogger()}, sequence.New(nil), rules, nil, fleet.Config{Heartbeat: time.Second, MaxLag: 10 * time.Second,
 		WaitTimeout: 5 * time.Second, Changed: func() {}})
-}
-
-// A follower that has overcome what had stopped it does not stay failed in its master's eyes.
-func TestFailedIsNoTrap(t *testing.T) {
-	f := &sender{fleet: quietFleet(), id: "r1", link: &connection{}, heard: time.Now()}
-	f.heardBeat(link.Beat{State: Failed, Reason: "the disk is full"})
-	require.Equal(t, Failed, f.status.State)
-	f.heardBeat(link.Beat{State: Active})
-	require.Equal(t, Active, f.status.State)
-}
-
-// Nor does it hide why it has failed while it tries again and its link comes and goes.
-func TestFailedOutlivesTheLink(t *testing.T) {
-	fl := quietFleet()
-	reason := func() string { f := fl.followers["r1"]; return string(f.status.State) + " " + f.status.Reason }
-	connect := func(w link.Welcome) (*sender, *connection) {
-		f, l, err := fl.enlist(link.Hello{ID: "r1", Role: Replica}, w, nil, "here")
-		require.NoError(t, err)
-		return f, l
-	}
-	f, l := connect(link.Welcome{})
-	f.noted = true
-	f.heardBeat(link.Beat{State: Failed, Reason: "no table t"})
-	f.leave(l, nil)
-	require.Equal(t, "failed no table t", reason())
-	f, l = connect(link.Welcome{})
-	f.leave(l, nil)
-	require.Equal(t, "failed no table t", reason(), "it was about to fail again")
-	f, l = connect(link.Welcome{})
-	f.heardBeat(link.Beat{State: Active})
-	f.leave(l, nil)
-	require.Equal(t, "inactive disconnected", reason())
-	f, l = connect(link.Welcome{})
-	f.heardBeat(link.Beat{State: Failed, Reason: "no table t"})
-	f.heardBeat(link.Beat{State: Inactive, Reason: "its disk", Unwell: Inactive, UnwellReason: "its disk"})
-	require.Equal(t, "inactive its disk", reason(), "it has overcome that, and is not well all the same")
-	f.leave(l, nil)
-	require.Equal(t, "inactive disconnected", reason())
-	fl.turnedAway("r1", ErrForked)
-	require.Equal(t, Failed, f.status.State)
-	f, l = connect(link.Welcome{Snapshot: true})
-	f.leave(l, nil)
-	require.Equal(t, "inactive disconnected", reason(), "a snapshot makes it anew")
 }
 
 // A snap's clock that is years off shifts its times by what it is off, and none is later than the master's.
@@ -125,7 +82,7 @@ func TestNotConfirmedTellsContext(t *testing.T) {
 	m := &master{seq: sequence.New(nil), fleet: quietFleet()}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := m.fleet.confirmed(ctx, 1, 1)
+	err := m.fleet.Confirmed(ctx, 1, 1)
 	require.ErrorIs(t, err, ErrNotConfirmed)
 	require.ErrorIs(t, err, context.Canceled)
 	err = (&Cluster{opts: Options{WaitReplicas: 1}, m: m}).wrote(ctx)

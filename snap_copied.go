@@ -41,7 +41,7 @@ func metaLast(queue string) string {
 func (m *master) setLast(ctx context.Context, c *sql.Conn, list []*arrived) error {
 	last := make(map[string]*arrived)
 	for _, a := range list {
-		last[a.job.from.conn.queue] = a
+		last[a.job.from.conn.Queue()] = a
 	}
 	if len(last) == 0 {
 		return nil

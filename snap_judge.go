@@ -108,7 +108,7 @@ func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *
 	}
 	o.base, o.local, o.values = base, local, remote
 	cr.theirs, cr.columns, cr.keyAt, cr.remote, cr.base, cr.local = sh.t.Stored, sh.t.Stored, sh.t.Key, remote, base, local
-	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.s.m.fleet.access.Load().MayWrite(a.snap, name, opOf(base, local))
+	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.s.m.access.Load().MayWrite(a.snap, name, opOf(base, local))
 	if why == "" {
 		why = sh.astray(st, c, r)
 	}
@@ -199,7 +199,7 @@ func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
 		a.refused = true
 		cr.outcome = "master"
 	}
-	if cr.outcome == "snap" && !st.s.m.fleet.access.Load().MayWrite(a.snap, cr.table, opOf(cr.remote, o.local)) {
+	if cr.outcome == "snap" && !st.s.m.access.Load().MayWrite(a.snap, cr.table, opOf(cr.remote, o.local)) {
 		a.refused = true // an insert that is to win over a row which is there is no mere insert
 		cr.reason += "; " + st.mayNot(a, cr.table)
 	}

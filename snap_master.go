@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
+	"github.com/ddb-project/ddb/internal/fleet"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/watch"
@@ -41,7 +42,7 @@ func (m *master) Admit(ctx context.Context, turn *sequence.Turn, h link.Hello, w
 
 // source is a connection over which a snap sends batches.
 type source struct {
-	conn *connection
+	conn *fleet.Connection
 	// unsettled is why a batch that came over it can be neither settled nor refused; owned by the settler.
 	unsettled error
 }
@@ -70,7 +71,7 @@ type arrived struct {
 }
 
 // From returns what hands the messages of a snap's connection to the settler.
-func (m *master) From(l *connection) func(ctx context.Context, payload []byte) error {
+func (m *master) From(l *fleet.Connection) func(ctx context.Context, payload []byte) error {
 	from := &source{conn: l}
 	return func(ctx context.Context, payload []byte) error { return m.receive(ctx, from, payload) }
 }
@@ -81,14 +82,14 @@ func (m *master) receive(ctx context.Context, from *source, payload []byte) erro
 	if err != nil {
 		return err
 	}
-	id := from.conn.id()
+	id := from.conn.ID()
 	j := &job{from: from, msg: msg, bytes: len(payload)}
 	now := time.Now().UnixNano()
 	for i, body := range msg.Bodies {
 		a := &arrived{job: j, snap: id, number: msg.First + uint64(i), sum: sumBatch(body)}
 		if err := wire.DecodeInto(body, &a.batch); err != nil {
 			err = fmt.Errorf("batch %d of snap %s: %w", a.number, id, err)
-			return errors.Join(err, from.conn.write(link.MsgRefusal, link.RefusalOf(err)))
+			return errors.Join(err, from.conn.Write(link.MsgRefusal, link.RefusalOf(err)))
 		}
 		a.at = min(max(corrected(a.batch.MadeAt(), msg.Now, now), a.batch.Heard+1), m.clock(now))
 		j.list = append(j.list, a)
@@ -103,7 +104,7 @@ func (m *master) receive(ctx context.Context, from *source, payload []byte) erro
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-alive.C:
-			from.conn.keepsWaiting()
+			from.conn.KeepsWaiting()
 		}
 	}
 }
@@ -188,16 +189,16 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 		}
 		if err := j.from.unsettled; err != nil {
 			m.start(func() {
-				if j.from.conn.write(link.MsgRefusal, link.RefusalOf(err)) != nil { // the snap ends the connection when it has read this
-					j.from.conn.close(err)
+				if j.from.conn.Write(link.MsgRefusal, link.RefusalOf(err)) != nil { // the snap ends the connection when it has read this
+					j.from.conn.Close(err)
 				}
 			})
 			continue
 		}
 		v := link.Verdict{Through: j.list[len(j.list)-1].number, Refused: j.refused}
 		m.start(func() {
-			if err := j.from.conn.write(link.MsgVerdict, &v); err != nil {
-				m.node.Log.Debug("a verdict was not delivered", "id", j.from.conn.id(), "error", err)
+			if err := j.from.conn.Write(link.MsgVerdict, &v); err != nil {
+				m.node.Log.Debug("a verdict was not delivered", "id", j.from.conn.ID(), "error", err)
 			}
 		})
 	}
@@ -212,7 +213,7 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 		j.refused = nil
 		list = append(list, j.list...)
 		if len(j.list) == 0 {
-			relist = append(relist, j.from.conn.queue)
+			relist = append(relist, j.from.conn.Queue())
 		}
 	}
 	if len(list) > 0 {
@@ -307,7 +308,7 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, turn *sequence.Turn, list
 		written = true
 		through := make(map[string]uint64)
 		for _, a := range fresh {
-			through[a.job.from.conn.queue] = a.number
+			through[a.job.from.conn.Queue()] = a.number
 		}
 		if err := errors.Join(s.m.node.SetReceived(ctx, c, through), s.m.setLast(ctx, c, fresh)); err != nil {
 			return err
@@ -344,13 +345,13 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 	have := make(map[string]uint64)
 	for _, a := range list {
 		a.refused, a.reason = false, ""
-		queue := a.job.from.conn.queue
+		queue := a.job.from.conn.Queue()
 		number, ok := have[queue]
 		if !ok {
 			if number, err = s.m.node.Received(ctx, c, queue); err != nil {
 				return nil, nil, err
 			}
-			number = max(number, a.job.from.conn.left)
+			number = max(number, a.job.from.conn.Left())
 		}
 		switch {
 		case a.number <= number:
@@ -363,7 +364,7 @@ func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 		case a.job.from.unsettled != nil: // it waits behind one that could not be settled
 		default:
 			// A connection that was cut has left a hole; the snap sends from there again.
-			a.job.from.conn.close(fmt.Errorf("%w: batch %d of snap %s came after %d", ErrGap, a.number, a.snap, number))
+			a.job.from.conn.Close(fmt.Errorf("%w: batch %d of snap %s came after %d", ErrGap, a.number, a.snap, number))
 		}
 		have[queue] = number
 	}

@@ -109,7 +109,7 @@ func TestStrangersSilent(t *testing.T) {
 		return err
 	}
 	require.NoError(t, say("10.0.0.2:1"))
-	require.LessOrEqual(t, c.m.fleet.door.Taken("10.0.0.1"), link.MaxShakesFrom)
+	require.LessOrEqual(t, c.m.fleet.Door.Taken("10.0.0.1"), link.MaxShakesFrom)
 	for i := range 2 * link.MaxShakes { // nor do many hosts
 		conn, err := network.from(fmt.Sprintf("10.0.1.%d:%d", i%16, i)).Dial(t.Context(), "m")
 		require.NoError(t, err)
@@ -141,11 +141,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		require.True(t, w.Snapshot)
 		require.Zero(t, w.Node)
 	}
-	require.Eventually(t, func() bool {
-		c.m.fleet.mu.Lock()
-		defer c.m.fleet.mu.Unlock()
-		return len(c.m.fleet.followers) == 0
-	}, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return len(c.m.fleet.Members()) == 0 }, time.Minute, time.Millisecond)
 	require.False(t, c.sharesKeys())
 	for _, table := range []string{"followers", "received"} {
 		var rows int

@@ -379,7 +379,7 @@ func (c *Cluster) WaitLevel(ctx context.Context) error {
 	if err := c.m.seq.LookAgain(ctx); err != nil {
 		return err
 	}
-	return c.m.fleet.waitLevel(ctx, c.m.seq.State.Load().Pos.LSN)
+	return c.m.fleet.WaitLevel(ctx, c.m.seq.State.Load().Pos.LSN)
 }
 
 // Maintain takes a node out of routing (no reads are sent to it from this Cluster), or
@@ -458,5 +458,5 @@ func (c *Cluster) Forget(ctx context.Context, id string) error {
 	if c.m == nil {
 		return fmt.Errorf("%w: followers are forgotten on the master", ErrNotMaster)
 	}
-	return wrapError("forget", c.m.fleet.forget(ctx, id))
+	return wrapError("forget", c.m.fleet.Forget(ctx, id))
 }

@@ -70,9 +70,9 @@ func (c *Cluster) wrote(ctx context.Context) error {
 	defer cancel()
 	pos, err := c.m.seq.Covers(limit, n)
 	if err != nil {
-		return c.m.fleet.notConfirmed(ctx, "the write is durable on the master but in no entry")
+		return c.m.fleet.NotConfirmed(ctx, "the write is durable on the master but in no entry")
 	}
-	return c.m.fleet.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
+	return c.m.fleet.Confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 }
 
 // conn takes a connection for one statement. It goes back by giveBack, with release.

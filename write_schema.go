@@ -19,7 +19,7 @@ func (c *Cluster) changeSchema(ctx context.Context, on *sql.Conn, query string, 
 	if err != nil || c.opts.WaitReplicas == 0 {
 		return err
 	}
-	return c.m.fleet.confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
+	return c.m.fleet.Confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
 }
 
 // schema runs a schema statement on a transaction's connection as the server would: what it can read it commits the

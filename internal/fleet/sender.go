@@ -1,4 +1,4 @@
-package ddb
+package fleet
 
 import (
 	"context"
@@ -10,26 +10,27 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
 
-// sender is what a master keeps of one follower, connected or not.
-type sender struct {
-	fleet *fleet
-	id    string
-	role  Role
+// Sender is what a master keeps of one follower, connected or not.
+type Sender struct {
+	fleet *Fleet
+	ID    string
+	role  health.Role
 	acked atomic.Uint64 // the LSN that the follower has durably
 	// through: after a snapshot, the LSN from which on the follower is consistent.
 	through atomic.Uint64
 
 	mu      sync.Mutex  // guards what follows
-	link    *connection // nil while not connected
-	queue   PendingQueue
-	status  NodeStatus
-	base    LSN // while a snapshot is sent: the entries after it are needed
+	link    *Connection // nil while not connected
+	queue   journal.PendingQueue
+	status  health.Status
+	base    journal.LSN // while a snapshot is sent: the entries after it are needed
 	pending int64
 	heard   time.Time
 	every   time.Duration  // the follower's heartbeat interval
@@ -40,8 +41,8 @@ type sender struct {
 	noted   bool           // it is in the registry
 }
 
-// connection is a follower's, as the master has it.
-type connection struct {
+// Connection is a follower's, as the master has it.
+type Connection struct {
 	session *wire.Session
 	stream  net.Conn
 	w       *wire.Conn
@@ -52,21 +53,38 @@ type connection struct {
 	left    uint64                  // of a snap: the last batch that had left its queue when it connected
 	cancel  context.CancelCauseFunc // nil until the streams are open
 	ended   error                   // why it is not to begin
-	of      *sender
+	of      *Sender
 	node    int64 // of a snap: the small number that it knows of
 }
 
-// id is that of the follower.
-func (l *connection) id() string { return l.of.id }
+// Acked returns how far the follower has the history durably.
+func (f *Sender) Acked() journal.LSN { return journal.LSN(f.acked.Load()) }
 
-// keepsWaiting tells that it is this node which makes the follower wait: it counts as heard.
-func (l *connection) keepsWaiting() {
+// Hold notes whether the follower is in maintenance, for its status.
+func (f *Sender) Hold(hold bool) {
+	f.mu.Lock()
+	f.hold = hold
+	f.mu.Unlock()
+}
+
+// Queue names the queue of the snap whose connection it is.
+func (l *Connection) Queue() string { return l.queue }
+
+// Left returns the number of the last batch that had left the snap's queue when it connected.
+func (l *Connection) Left() uint64 { return l.left }
+
+// ID is that of the follower.
+func (l *Connection) ID() string { return l.of.ID }
+
+// KeepsWaiting tells that it is this node which makes the follower wait: it counts as heard.
+func (l *Connection) KeepsWaiting() {
 	l.of.mu.Lock()
 	l.of.heard = time.Now()
 	l.of.mu.Unlock()
 }
 
-func (l *connection) write(kind uint8, msg any) error {
+// Write sends the follower a message. It may be called from several goroutines.
+func (l *Connection) Write(kind uint8, msg any) error {
 	l.wmu.Lock()
 	defer l.wmu.Unlock()
 	return l.w.Write(kind, msg)
@@ -74,7 +92,7 @@ func (l *connection) write(kind uint8, msg any) error {
 
 // enlist reserves the follower's id for a connection that is about to be let in. What the follower
 // has does not count while a snapshot is to replace it.
-func (fl *fleet) enlist(h link.Hello, w link.Welcome, proved []byte, address string) (*sender, *connection, error) {
+func (fl *Fleet) enlist(h link.Hello, w link.Welcome, proved []byte, address string) (*Sender, *Connection, error) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	f := fl.follower(h.ID)
@@ -85,13 +103,13 @@ func (fl *fleet) enlist(h link.Hello, w link.Welcome, proved []byte, address str
 	}
 	if f.link != nil {
 		if time.Since(f.heard) < 3*fl.cfg.Heartbeat {
-			return nil, nil, fmt.Errorf("%w: %q, from %s; give each node an id of its own", ErrDuplicateID, h.ID, f.link.address)
+			return nil, nil, fmt.Errorf("%w: %q, from %s; give each node an id of its own", fault.ErrDuplicateID, h.ID, f.link.address)
 		}
-		f.link.close(ErrDuplicateID)
+		f.link.Close(fault.ErrDuplicateID)
 	}
 	f.role, f.heard, f.unheard, f.unwell = h.Role, time.Now(), false, health.Checkup{}
-	f.link = &connection{of: f, address: address, proved: proved, queue: link.QueueName(h.ID, h.Queue), left: h.Number, node: w.Node}
-	var acked LSN
+	f.link = &Connection{of: f, address: address, proved: proved, queue: link.QueueName(h.ID, h.Queue), left: h.Number, node: w.Node}
+	var acked journal.LSN
 	if f.base = 0; w.Snapshot {
 		f.base = 1 // until the snapshot's is known: the follower has nothing to read
 		f.stopped = ""
@@ -100,43 +118,44 @@ func (fl *fleet) enlist(h link.Hello, w link.Welcome, proved []byte, address str
 	}
 	f.acked.Store(uint64(acked))
 	f.queue = fl.newQueue(h.ID, acked)
-	f.setState(Joining, "connected")
+	f.setState(health.Joining, "connected")
 	return f, f.link, nil
 }
 
 // follower returns what is kept of a follower; the caller holds mu.
-func (fl *fleet) follower(id string) *sender {
+func (fl *Fleet) follower(id string) *Sender {
 	f := fl.followers[id]
 	if f == nil {
-		f = &sender{fleet: fl, id: id, queue: fl.newQueue(id, 0)}
+		f = &Sender{fleet: fl, ID: id, queue: fl.newQueue(id, 0)}
 		fl.followers[id] = f
 	}
 	return f
 }
 
-func (f *sender) pendingQueue() PendingQueue {
+func (f *Sender) pendingQueue() journal.PendingQueue {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.queue
 }
 
-func (l *connection) close(err error) {
+// Close ends the connection for that reason. It does not wait.
+func (l *Connection) Close(err error) {
 	if l.cancel != nil {
 		l.cancel(err)
 	}
 }
 
 // close ends the follower's connection, if there is one.
-func (f *sender) close(err error) {
+func (f *Sender) close(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.link != nil {
-		f.link.close(err)
+		f.link.Close(err)
 	}
 }
 
 // leave notes that the connection is over, unless another has taken its place.
-func (f *sender) leave(l *connection, err error) {
+func (f *Sender) leave(l *Connection, err error) {
 	f.mu.Lock()
 	if f.link != l {
 		f.mu.Unlock()
@@ -145,13 +164,13 @@ func (f *sender) leave(l *connection, err error) {
 	f.link = nil
 	f.base = 0
 	switch {
-	case f.status.State == Failed:
+	case f.status.State == health.Failed:
 	case f.stopped != "": // nothing it did on this connection has shown that it has overcome that
-		f.setState(Failed, f.stopped)
+		f.setState(health.Failed, f.stopped)
 	case err != nil:
-		f.setState(Inactive, "disconnected: "+link.GoneReason(err))
+		f.setState(health.Inactive, "disconnected: "+link.GoneReason(err))
 	default:
-		f.setState(Inactive, "disconnected")
+		f.setState(health.Inactive, "disconnected")
 	}
 	f.mu.Unlock()
 	f.fleet.forgetStranger(f)
@@ -160,24 +179,24 @@ func (f *sender) leave(l *connection, err error) {
 }
 
 // turnedAway notes why a follower that is known was not let in, where that needs a person.
-func (fl *fleet) turnedAway(id string, err error) {
+func (fl *Fleet) turnedAway(id string, err error) {
 	fl.mu.Lock()
 	f := fl.followers[id]
 	fl.mu.Unlock()
-	if f == nil || !errors.Is(err, ErrForked) {
+	if f == nil || !errors.Is(err, fault.ErrForked) {
 		return
 	}
 	f.mu.Lock()
 	if f.link == nil {
 		f.stopped = err.Error()
-		f.setState(Failed, f.stopped)
+		f.setState(health.Failed, f.stopped)
 	}
 	f.mu.Unlock()
 	fl.cfg.Changed()
 }
 
 // setState changes the state; the caller holds mu.
-func (f *sender) setState(s State, reason string) {
+func (f *Sender) setState(s health.State, reason string) {
 	if f.status.State == s && f.status.Reason == reason {
 		return
 	}
@@ -188,30 +207,30 @@ func (f *sender) setState(s State, reason string) {
 }
 
 // current reports whether the link is still the follower's.
-func (f *sender) current(l *connection) bool {
+func (f *Sender) current(l *Connection) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.link == l
 }
 
-func (f *sender) connected() bool {
+func (f *Sender) connected() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.link != nil
 }
 
 // needs returns the LSN up to which the follower does not need the journal any more; 0 if a snapshot is due.
-func (f *sender) needs() LSN {
+func (f *Sender) needs() journal.LSN {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.base > 0 {
 		return f.base
 	}
-	return LSN(f.acked.Load())
+	return journal.LSN(f.acked.Load())
 }
 
 // run serves the follower until the link breaks.
-func (f *sender) run(ctx context.Context, session *wire.Session, l *connection, h link.Hello, w link.Welcome) error {
+func (f *Sender) run(ctx context.Context, session *wire.Session, l *Connection, h link.Hello, w link.Welcome) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stop := link.CloseWith(ctx, session)
@@ -231,7 +250,7 @@ func (f *sender) run(ctx context.Context, session *wire.Session, l *connection, 
 	l.session, l.stream, l.w, l.cancel = session, stream, wire.NewConn(link.HeardConn{Conn: stream, Heard: heard}, link.FrameBytes), cancel
 	f.mu.Unlock()
 	if replaced {
-		return ErrDuplicateID
+		return fault.ErrDuplicateID
 	} else if ended != nil {
 		return ended
 	}
@@ -255,7 +274,7 @@ func (f *sender) run(ctx context.Context, session *wire.Session, l *connection, 
 }
 
 // acceptSQL serves the streams on which the follower sends statements.
-func (f *sender) acceptSQL(ctx context.Context, session *wire.Session, tasks *sync.WaitGroup) error {
+func (f *Sender) acceptSQL(ctx context.Context, session *wire.Session, tasks *sync.WaitGroup) error {
 	f.mu.Lock()
 	role := f.role
 	f.mu.Unlock()
@@ -266,13 +285,13 @@ func (f *sender) acceptSQL(ctx context.Context, session *wire.Session, tasks *sy
 		}
 		tasks.Go(func() {
 			defer conn.Close()
-			f.fleet.cfg.ServeSQL(ctx, conn, f.id, role)
+			f.fleet.cfg.ServeSQL(ctx, conn, f.ID, role)
 		})
 	}
 }
 
 // begun reads the follower's first message on its stream.
-func (l *connection) begun() (*link.Cursor, error) {
+func (l *Connection) begun() (*link.Cursor, error) {
 	kind, payload, err := l.w.Read()
 	if err != nil {
 		return nil, err
@@ -285,10 +304,10 @@ func (l *connection) begun() (*link.Cursor, error) {
 }
 
 // send ships a snapshot if one is due, which goes on at from if there is one, then the journal from the position on for ever.
-func (f *sender) send(ctx context.Context, l *connection, at LSN, snapshot bool, from *link.Cursor) error {
+func (f *Sender) send(ctx context.Context, l *Connection, at journal.LSN, snapshot bool, from *link.Cursor) error {
 	if snapshot {
 		f.mu.Lock()
-		f.setState(Syncing, "taking a snapshot")
+		f.setState(health.Syncing, "taking a snapshot")
 		f.mu.Unlock()
 		base, err := f.sendSnapshot(ctx, l, from)
 		if err != nil {
@@ -297,7 +316,7 @@ func (f *sender) send(ctx context.Context, l *connection, at LSN, snapshot bool,
 		at = base
 	} else {
 		f.mu.Lock()
-		f.setState(Syncing, "catching up")
+		f.setState(health.Syncing, "catching up")
 		f.mu.Unlock()
 		if err := f.note(ctx, l); err != nil {
 			return err
@@ -321,7 +340,7 @@ func (f *sender) send(ctx context.Context, l *connection, at LSN, snapshot bool,
 }
 
 // sendEntries ships what follows entry at, as much as one read gives, and returns how far it came.
-func (f *sender) sendEntries(ctx context.Context, l *connection, at LSN) (LSN, error) {
+func (f *Sender) sendEntries(ctx context.Context, l *Connection, at journal.LSN) (journal.LSN, error) {
 	q := f.pendingQueue()
 	index := journal.LastPart // of entry at
 	for {
@@ -330,10 +349,10 @@ func (f *sender) sendEntries(ctx context.Context, l *connection, at LSN) (LSN, e
 			return at, err
 		}
 		if len(parts) == 0 {
-			return at, fmt.Errorf("%w: nothing follows entry %d part %d", ErrGap, at, index)
+			return at, fmt.Errorf("%w: nothing follows entry %d part %d", fault.ErrGap, at, index)
 		}
 		for i := range parts {
-			if err := l.write(link.MsgPart, &parts[i]); err != nil {
+			if err := l.Write(link.MsgPart, &parts[i]); err != nil {
 				return at, err
 			}
 		}
@@ -346,10 +365,10 @@ func (f *sender) sendEntries(ctx context.Context, l *connection, at LSN) (LSN, e
 }
 
 // receive reads what the follower says.
-func (f *sender) receive(ctx context.Context, l *connection) error {
+func (f *Sender) receive(ctx context.Context, l *Connection) error {
 	var take func(ctx context.Context, payload []byte) error
-	if f.role == Snap && f.fleet.intake != nil {
-		take = f.fleet.intake.From(l)
+	if f.role == health.Snap && f.fleet.Intake != nil {
+		take = f.fleet.Intake.From(l)
 	}
 	for {
 		kind, payload, err := l.w.Read()
@@ -372,7 +391,7 @@ func (f *sender) receive(ctx context.Context, l *connection) error {
 				return err
 			}
 			f.mu.Lock()
-			if a.LSN > LSN(f.acked.Load()) {
+			if a.LSN > journal.LSN(f.acked.Load()) {
 				f.stopped = ""
 			}
 			watch.Raise(&f.acked, uint64(a.LSN))
@@ -390,7 +409,7 @@ func (f *sender) receive(ctx context.Context, l *connection) error {
 			f.heardBeat(b)
 		case link.MsgBatch:
 			if take == nil {
-				return fmt.Errorf("ddb: follower %s sent a batch, but is no snap", f.id)
+				return fmt.Errorf("ddb: follower %s sent a batch, but is no snap", f.ID)
 			}
 			if err := take(ctx, payload); err != nil {
 				return err
@@ -403,12 +422,12 @@ func (f *sender) receive(ctx context.Context, l *connection) error {
 			r.Text = r.Text[:min(len(r.Text), maxReason)]
 			f.mu.Lock()
 			f.stopped = r.Text
-			f.setState(Failed, r.Text)
+			f.setState(health.Failed, r.Text)
 			f.mu.Unlock()
-			f.fleet.node.Log.Error("a follower has stopped", "id", f.id, "reason", r.Text)
+			f.fleet.node.Log.Error("a follower has stopped", "id", f.ID, "reason", r.Text)
 			return r.Err()
 		default:
-			return fmt.Errorf("ddb: message of kind %d from follower %s", kind, f.id)
+			return fmt.Errorf("ddb: message of kind %d from follower %s", kind, f.ID)
 		}
 	}
 }
@@ -416,7 +435,7 @@ func (f *sender) receive(ctx context.Context, l *connection) error {
 // maxReason is how many bytes of a follower's words are kept.
 const maxReason = 2 << 10
 
-func (f *sender) heardBeat(b link.Beat) {
+func (f *Sender) heardBeat(b link.Beat) {
 	b.Reason, b.UnwellReason = b.Reason[:min(len(b.Reason), maxReason)], b.UnwellReason[:min(len(b.UnwellReason), maxReason)]
 	f.mu.Lock()
 	f.pending, f.unwell = b.Pending, health.Checkup{State: b.Unwell, Reason: b.UnwellReason}
@@ -424,15 +443,15 @@ func (f *sender) heardBeat(b link.Beat) {
 		f.every = time.Duration(b.Every)
 	}
 	switch b.State {
-	case Failed:
+	case health.Failed:
 		f.stopped = b.Reason
-		f.setState(Failed, b.Reason)
-	case Syncing:
+		f.setState(health.Failed, b.Reason)
+	case health.Syncing:
 		f.setState(b.State, b.Reason)
-	case Active, Lagging, Inactive: // the last by what its own checker has found
+	case health.Active, health.Lagging, health.Inactive: // the last by what its own checker has found
 		f.stopped = ""
-		if f.link != nil && f.status.State == Failed {
-			f.setState(Syncing, "catching up") // it has overcome what had stopped it
+		if f.link != nil && f.status.State == health.Failed {
+			f.setState(health.Syncing, "catching up") // it has overcome what had stopped it
 		}
 	}
 	f.mu.Unlock()
@@ -440,19 +459,19 @@ func (f *sender) heardBeat(b link.Beat) {
 }
 
 // judgeLag sets the state of a connected follower from how far it is behind.
-func (f *sender) judgeLag() {
-	lag := f.lag()
+func (f *Sender) judgeLag() {
+	lag := f.Lag()
 	f.mu.Lock()
 	was := f.status.State
 	switch {
-	case f.link == nil || was == Failed || was == Joining:
-	case was == Syncing && (f.base > 0 || lag == LagUnknown || lag > f.fleet.cfg.Heartbeat && lag > f.fleet.cfg.MaxLag/2):
-	case lag == LagUnknown:
-		f.setState(f.unwell.Worse(Lagging, "how far behind is not known at present"))
+	case f.link == nil || was == health.Failed || was == health.Joining:
+	case was == health.Syncing && (f.base > 0 || lag == health.LagUnknown || lag > f.fleet.cfg.Heartbeat && lag > f.fleet.cfg.MaxLag/2):
+	case lag == health.LagUnknown:
+		f.setState(f.unwell.Worse(health.Lagging, "how far behind is not known at present"))
 	case lag > f.fleet.cfg.MaxLag:
-		f.setState(f.unwell.Worse(Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))))
+		f.setState(f.unwell.Worse(health.Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))))
 	default:
-		f.setState(f.unwell.Worse(Active, "level with the master"))
+		f.setState(f.unwell.Worse(health.Active, "level with the master"))
 	}
 	now := f.status.State
 	f.mu.Unlock()
@@ -461,17 +480,17 @@ func (f *sender) judgeLag() {
 	}
 }
 
-// lag is the age of the oldest entry that the follower lacks.
-func (f *sender) lag() time.Duration {
+// Lag is the age of the oldest entry that the follower lacks.
+func (f *Sender) Lag() time.Duration {
 	st := f.fleet.seq.State.Load()
-	at := LSN(f.acked.Load())
+	at := journal.LSN(f.acked.Load())
 	f.mu.Lock()
 	silent := time.Since(f.heard) > 3*max(f.every, f.fleet.cfg.Heartbeat)
 	base, silent := f.base, silent || f.unheard
 	f.mu.Unlock()
 	switch {
 	case silent || base > 0:
-		return LagUnknown
+		return health.LagUnknown
 	case at >= st.Pos.LSN:
 		return 0
 	}
@@ -479,13 +498,13 @@ func (f *sender) lag() time.Duration {
 	defer cancel()
 	parts, err := f.pendingQueue().Next(ctx, at, journal.LastPart, 1)
 	if err != nil || len(parts) == 0 {
-		return LagUnknown
+		return health.LagUnknown
 	}
 	return max(0, time.Since(parts[0].Time()))
 }
 
 // beat tells the follower that the master lives, and what the cluster looks like.
-func (f *sender) beat(ctx context.Context, l *connection) error {
+func (f *Sender) beat(ctx context.Context, l *Connection) error {
 	return link.Beats(ctx, f.fleet.cfg.Heartbeat, func() error {
 		f.mu.Lock()
 		every := max(f.every, f.fleet.cfg.Heartbeat)
@@ -495,40 +514,40 @@ func (f *sender) beat(ctx context.Context, l *connection) error {
 			return fmt.Errorf("silent for %v", silent.Round(time.Millisecond))
 		}
 		f.judgeLag()
-		return l.write(link.MsgBeat, link.Beat{Position: f.fleet.seq.State.Load().Pos, At: time.Now().UnixNano(),
+		return l.Write(link.MsgBeat, link.Beat{Position: f.fleet.seq.State.Load().Pos, At: time.Now().UnixNano(),
 			Nodes: f.fleet.peers(), Every: int64(f.fleet.cfg.Heartbeat)})
 	})
 }
 
 // newQueue makes the pending queue of a follower.
-func (fl *fleet) newQueue(id string, acked LSN) PendingQueue {
+func (fl *Fleet) newQueue(id string, acked journal.LSN) journal.PendingQueue {
 	if fl.cfg.Queue != nil {
 		return fl.cfg.Queue(id, fl.node.Journal, acked)
 	}
-	return journal.NewRecentQueue(fl.node.Journal, acked, &fl.seq.Recent, func() LSN { return fl.seq.State.Load().Pos.LSN })
+	return journal.NewRecentQueue(fl.node.Journal, acked, &fl.seq.Recent, func() journal.LSN { return fl.seq.State.Load().Pos.LSN })
 }
 
-// turnOut ends the connections of those who may not come in any more.
-func (fl *fleet) turnOut() {
+// TurnOut ends the connections of those who may not come in any more.
+func (fl *Fleet) TurnOut() {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	access := fl.access.Load()
 	for _, f := range fl.followers {
 		f.mu.Lock()
-		if l := f.link; l != nil && !access.Admits(f.id, f.role, l.proved) {
-			fl.node.Log.Warn("a follower is let in no more", "id", f.id, "from", l.address)
+		if l := f.link; l != nil && !access.Admits(f.ID, f.role, l.proved) {
+			fl.node.Log.Warn("a follower is let in no more", "id", f.ID, "from", l.address)
 			l.ended = errTurnedOut
-			l.close(errTurnedOut)
+			l.Close(errTurnedOut)
 		}
 		f.mu.Unlock()
 	}
 }
 
 // errTurnedOut is why a connection ends that was let in by an access that has been replaced.
-var errTurnedOut = fmt.Errorf("%w any more: its key or its place in Options.Nodes is gone", ErrUnknownNode)
+var errTurnedOut = fmt.Errorf("%w any more: its key or its place in Options.Nodes is gone", fault.ErrUnknownNode)
 
-// dialSQL opens a stream on which the follower answers statements.
-func (f *sender) dialSQL(ctx context.Context) (net.Conn, error) {
+// DialSQL opens a stream on which the follower answers statements.
+func (f *Sender) DialSQL(ctx context.Context) (net.Conn, error) {
 	var session *wire.Session
 	f.mu.Lock()
 	if f.link != nil {
@@ -536,7 +555,7 @@ func (f *sender) dialSQL(ctx context.Context) (net.Conn, error) {
 	}
 	f.mu.Unlock()
 	if session == nil {
-		return nil, fmt.Errorf("ddb: node %s is not connected: %w", f.id, net.ErrClosed)
+		return nil, fmt.Errorf("ddb: node %s is not connected: %w", f.ID, net.ErrClosed)
 	}
 	return session.Open(ctx)
 }

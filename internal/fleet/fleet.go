@@ -1,4 +1,7 @@
-package ddb
+// Package fleet has the followers of a master: it lets them in, keeps the registry of all that have ever come, and serves each by a
+// [Sender], which ships a snapshot if one is due and then the entries of the journal, and takes acknowledgements. It knows who has
+// what, so it also confirms writes and trims the journal. What snaps send goes to an [Intake], which it does not look into.
+package fleet
 
 import (
 	"context"
@@ -11,40 +14,42 @@ import (
 
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
+	"github.com/ddb-project/ddb/journal"
 	"github.com/ddb-project/ddb/transport"
 )
 
 // maxFollowers is how many connections of followers a master serves at once.
 const maxFollowers = 1024
 
-// fleet has the followers of a master: who may follow, who has ever done so, and a sender for each.
-type fleet struct {
-	cfg    fleetConfig
+// Fleet has the followers of a master: who may follow, who has ever done so, and a sender for each.
+type Fleet struct {
+	cfg    Config
 	node   *store.Store
 	seq    *sequence.Sequencer
 	access *atomic.Pointer[access.Rules]
 	health *health.Self
-	intake intake // nil where no snap is let in
+	Intake Intake // nil where no snap is let in
 
 	listener net.Listener
-	door     *link.Door
+	Door     *link.Door
 	places   chan struct{} // of followers that are let in
 	tasks    sync.WaitGroup
 	registry registry
 
 	mu        sync.Mutex
-	followers map[string]*sender // by id; those that have ever connected
+	followers map[string]*Sender // by id; those that have ever connected
 	since     time.Time
-	latest    atomic.Pointer[[]NodeStatus] // as last listed
-	acked     watch.Value[struct{}]        // changes with every acknowledgement
+	latest    atomic.Pointer[[]health.Status] // as last listed
+	acked     watch.Value[struct{}]           // changes with every acknowledgement
 }
 
-// fleetConfig is what a fleet reads of the options, and what it is given by its node.
-type fleetConfig struct {
+// Config is what a fleet reads of the options, and what it is given by its node.
+type Config struct {
 	Listen          string // where followers are accepted; empty: nowhere
 	Transport       transport.Transport
 	Heartbeat       time.Duration
@@ -53,54 +58,54 @@ type fleetConfig struct {
 	WaitTimeout     time.Duration
 	JournalMaxBytes int64
 	JournalMaxAge   time.Duration
-	Queue           QueueFunc
+	Queue           journal.QueueFunc
 	// ServeSQL answers a follower's statements until the connection ends.
-	ServeSQL func(ctx context.Context, conn net.Conn, id string, role Role)
+	ServeSQL func(ctx context.Context, conn net.Conn, id string, role health.Role)
 	// Changed is called when a follower comes, goes or changes.
 	Changed func()
 }
 
-// intake takes the batches of snaps.
-type intake interface {
+// Intake takes the batches of snaps.
+type Intake interface {
 	// Admit completes the welcome of a snap by what the master has of it. It is called with the turn.
 	Admit(ctx context.Context, turn *sequence.Turn, h link.Hello, w link.Welcome) (link.Welcome, error)
 	// From returns what takes the messages with batches that come over the connection, one after another.
-	From(l *connection) func(ctx context.Context, payload []byte) error
+	From(l *Connection) func(ctx context.Context, payload []byte) error
 }
 
-// newFleet returns the fleet of a master that accepts nobody yet. Without intake no snap is let in.
-func newFleet(n *store.Store, s *sequence.Sequencer, rules *atomic.Pointer[access.Rules], own *health.Self, cfg fleetConfig) *fleet {
-	return &fleet{cfg: cfg, node: n, seq: s, access: rules, health: own, followers: make(map[string]*sender), since: time.Now(),
-		door: link.NewDoor(n.Log), places: make(chan struct{}, maxFollowers)}
+// New returns the fleet of a master that accepts nobody before Listen. Without an Intake, which is set before that, no snap is let in.
+func New(n *store.Store, s *sequence.Sequencer, rules *atomic.Pointer[access.Rules], own *health.Self, cfg Config) *Fleet {
+	return &Fleet{cfg: cfg, node: n, seq: s, access: rules, health: own, followers: make(map[string]*Sender), since: time.Now(),
+		Door: link.NewDoor(n.Log), places: make(chan struct{}, maxFollowers)}
 }
 
 // start runs f in a goroutine that close waits for.
-func (fl *fleet) start(f func()) { fl.tasks.Go(f) }
+func (fl *Fleet) start(f func()) { fl.tasks.Go(f) }
 
-// close ends all connections and waits for what serves them. The context that was given to listen is over already.
-func (fl *fleet) close() error {
+// Close ends all connections and waits for what serves them. The context that was given to listen is over already.
+func (fl *Fleet) Close() error {
 	var err error
 	if fl.listener != nil {
 		err = fl.listener.Close()
 	}
 	fl.mu.Lock()
 	for _, f := range fl.followers {
-		f.close(ErrClosed)
+		f.close(fault.ErrClosed)
 	}
 	fl.mu.Unlock()
 	fl.tasks.Wait()
 	return err
 }
 
-// members lists those who have ever connected.
-func (fl *fleet) members() map[string]*sender {
+// Members lists those who have ever connected.
+func (fl *Fleet) Members() map[string]*Sender {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	return maps.Clone(fl.followers)
 }
 
-// waitLevel waits until every connected follower has the entry.
-func (fl *fleet) waitLevel(ctx context.Context, lsn LSN) error {
+// WaitLevel waits until every connected follower has the entry.
+func (fl *Fleet) WaitLevel(ctx context.Context, lsn journal.LSN) error {
 	for {
 		_, changed := fl.acked.Watch()
 		behind := ""
@@ -109,7 +114,7 @@ func (fl *fleet) waitLevel(ctx context.Context, lsn LSN) error {
 			f.mu.Lock()
 			state := f.status.State
 			f.mu.Unlock()
-			if state != Inactive && state != Failed && LSN(f.acked.Load()) < lsn {
+			if state != health.Inactive && state != health.Failed && journal.LSN(f.acked.Load()) < lsn {
 				behind = id
 			}
 		}

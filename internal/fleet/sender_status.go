@@ -1,31 +1,34 @@
-package ddb
+package fleet
 
 import (
 	"context"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/journal"
 )
 
-// nodes lists the master and every follower it has seen.
-func (fl *fleet) nodes() []NodeStatus {
+// Nodes lists the master and every follower it has seen.
+func (fl *Fleet) Nodes() []health.Status {
 	fl.mu.Lock()
-	followers := make([]*sender, 0, len(fl.followers))
+	followers := make([]*Sender, 0, len(fl.followers))
 	for _, f := range fl.followers {
 		followers = append(followers, f)
 	}
 	fl.mu.Unlock()
 	st := fl.seq.State.Load()
-	self := NodeStatus{ID: fl.node.ID, Role: Master, State: Active, Reason: "takes the writes", Since: fl.since, Epoch: fl.seq.Epoch, LSN: st.Pos.LSN, Address: fl.cfg.Listen}
+	self := health.Status{ID: fl.node.ID, Role: health.Master, State: health.Active, Reason: "takes the writes", Since: fl.since, Epoch: fl.seq.Epoch, LSN: st.Pos.LSN, Address: fl.cfg.Listen}
 	if well := fl.health.Found(); st.Err != nil {
-		self.State, self.Reason = Failed, st.Err.Error()
+		self.State, self.Reason = health.Failed, st.Err.Error()
 	} else if well.State != "" {
 		self.State, self.Reason, self.Since = well.State, well.Reason, well.Since
 	}
-	slices.SortFunc(followers, func(a, b *sender) int { return strings.Compare(a.id, b.id) })
-	list := []NodeStatus{self}
+	slices.SortFunc(followers, func(a, b *Sender) int { return strings.Compare(a.ID, b.ID) })
+	list := []health.Status{self}
 	for _, f := range followers {
-		list = append(list, f.snapshot())
+		list = append(list, f.Status())
 	}
 	shared := slices.Clone(list) // the caller completes its own
 	fl.latest.Store(&shared)
@@ -37,7 +40,7 @@ const maxPeers = 32
 
 // peers returns the nodes as last listed, for heartbeats: every follower gets one per
 // interval, so listing them afresh for each would cost the square of their number.
-func (fl *fleet) peers() []NodeStatus {
+func (fl *Fleet) peers() []health.Status {
 	latest := fl.latest.Load()
 	if latest == nil {
 		return nil
@@ -45,21 +48,21 @@ func (fl *fleet) peers() []NodeStatus {
 	if len(*latest) <= maxPeers {
 		return *latest
 	}
-	var list []NodeStatus
+	var list []health.Status
 	for _, n := range *latest {
-		if n.Role != Snap && len(list) < maxPeers {
+		if n.Role != health.Snap && len(list) < maxPeers {
 			list = append(list, n)
 		}
 	}
 	return list
 }
 
-// snapshot returns the follower's status now.
-func (f *sender) snapshot() NodeStatus {
-	lag := f.lag()
+// Status returns the follower's status now.
+func (f *Sender) Status() health.Status {
+	lag := f.Lag()
 	f.mu.Lock()
 	s := f.status
-	s.ID, s.Role, s.LSN, s.Lag, s.Epoch = f.id, f.role, LSN(f.acked.Load()), lag, f.fleet.seq.Epoch
+	s.ID, s.Role, s.LSN, s.Lag, s.Epoch = f.ID, f.role, journal.LSN(f.acked.Load()), lag, f.fleet.seq.Epoch
 	s.Maintenance = f.hold
 	batches, unheard := f.pending, f.unheard
 	if f.link != nil {
@@ -67,10 +70,10 @@ func (f *sender) snapshot() NodeStatus {
 	}
 	f.mu.Unlock()
 	if unheard {
-		s.Pending = PendingUnknown
+		s.Pending = health.PendingUnknown
 		return s
 	}
-	if s.Role == Snap {
+	if s.Role == health.Snap {
 		s.Pending = batches // as it said itself
 		return s
 	}

@@ -1,4 +1,4 @@
-package ddb
+package fleet
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/sequence"
@@ -25,12 +27,12 @@ type registry struct {
 
 // registered is a row of the table followers.
 type registered struct {
-	role   Role  // "" for a node that was forgotten
-	number int64 // of a snap, for the keys that it hands out; else 0
+	role   health.Role // "" for a node that was forgotten
+	number int64       // of a snap, for the keys that it hands out; else 0
 }
 
-// loadFollowers reads the registry. A follower that has not come back yet is listed as inactive.
-func (fl *fleet) loadFollowers(ctx context.Context, q dialect.Querier) error {
+// LoadFollowers reads the registry. A follower that has not come back yet is listed as inactive.
+func (fl *Fleet) LoadFollowers(ctx context.Context, q dialect.Querier) error {
 	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+fl.node.Engine.Own("followers"))
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
@@ -46,11 +48,7 @@ func (fl *fleet) loadFollowers(ctx context.Context, q dialect.Querier) error {
 		fl.registry.known[id] = r
 		fl.registry.highest = max(fl.registry.highest, r.number)
 		if r.role != "" && id != fl.node.ID {
-			fl.mu.Lock()
-			f := fl.follower(id)
-			f.role, f.unheard, f.noted = r.role, true, true
-			f.status = NodeStatus{State: Inactive, Reason: "has not come back since the master started", Since: fl.since}
-			fl.mu.Unlock()
+			fl.Known(id, r.role)
 		}
 	}
 	if fl.registry.highest > 0 {
@@ -59,8 +57,25 @@ func (fl *fleet) loadFollowers(ctx context.Context, q dialect.Querier) error {
 	return rows.Err()
 }
 
-// retire takes the id that this node had as a follower off the list, now that it is the master: nobody will come back by it.
-func (fl *fleet) retire(ctx context.Context, q dialect.Querier, old string) error {
+// Known lists a follower that has been here and has not come back yet.
+func (fl *Fleet) Known(id string, role health.Role) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	f := fl.follower(id)
+	f.role, f.unheard, f.noted = role, true, true
+	f.status = health.Status{State: health.Inactive, Reason: "has not come back since the master started", Since: fl.since}
+}
+
+// LimitNumbers makes do with fewer numbers for snaps than there are ranges of keys.
+func (fl *Fleet) LimitNumbers(ctx context.Context, limit int64) error {
+	return fl.seq.Do(ctx, func(*sequence.Turn) error {
+		fl.registry.limit = limit
+		return nil
+	})
+}
+
+// Retire takes the id that this node had as a follower off the list, now that it is the master: nobody will come back by it.
+func (fl *Fleet) Retire(ctx context.Context, q dialect.Querier, old string) error {
 	if old == fl.node.ID {
 		return nil
 	}
@@ -82,34 +97,34 @@ const maxUnproved = 1024
 // note registers the follower, now that it is known to have the history or has been sent a copy of it, and tells a snap its number. A
 // hello alone, which anybody can say, leaves nothing behind and takes no number. The caller is the one who sends entries, so a
 // snap hears its number between two of them, and a new one before the end of its copy: it never has rows to write to and no number.
-func (f *sender) note(ctx context.Context, l *connection) error {
-	number, err := f.fleet.register(ctx, f.id, f.role, len(l.proved) > 0)
+func (f *Sender) note(ctx context.Context, l *Connection) error {
+	number, err := f.fleet.Register(ctx, f.ID, f.role, len(l.proved) > 0)
 	if err != nil {
-		return errors.Join(err, l.write(link.MsgRefusal, link.RefusalOf(err)))
+		return errors.Join(err, l.Write(link.MsgRefusal, link.RefusalOf(err)))
 	}
 	if number == l.node {
 		return nil
 	}
 	l.node = number
-	return l.write(link.MsgNumber, link.NodeNumber{Node: number})
+	return l.Write(link.MsgNumber, link.NodeNumber{Node: number})
 }
 
-// register notes a follower that is new, or that comes in another role, and returns its number.
-func (fl *fleet) register(ctx context.Context, id string, role Role, proved bool) (number int64, err error) {
+// Register notes a follower that is new, or that comes in another role, and returns its number.
+func (fl *Fleet) Register(ctx context.Context, id string, role health.Role, proved bool) (number int64, err error) {
 	noted := true
 	err = fl.seq.Do(ctx, func(turn *sequence.Turn) error {
 		was, ok := fl.registry.known[id]
 		is := registered{role: role, number: was.number}
 		number = is.number
 		if !ok && !proved && len(fl.registry.known) >= maxUnproved {
-			if role == Snap {
-				return fmt.Errorf("%w: the cluster knows %d nodes, the most that it takes without keys; forget those that will not come back (Cluster.Forget)", ErrOptions, len(fl.registry.known))
+			if role == health.Snap {
+				return fmt.Errorf("%w: the cluster knows %d nodes, the most that it takes without keys; forget those that will not come back (Cluster.Forget)", fault.ErrOptions, len(fl.registry.known))
 			}
 			noted = false
 			return nil
 		}
 		var of string // who had the number before
-		if role == Snap && is.number == 0 {
+		if role == health.Snap && is.number == 0 {
 			if is.number, of, err = fl.freeNumber(ctx, turn); err != nil {
 				return err
 			}
@@ -148,7 +163,7 @@ func (fl *fleet) register(ctx context.Context, id string, role Role, proved bool
 const maxStrangers = 64
 
 // forgetStranger keeps nothing of a follower that is gone and has never taken a copy, unless it says why it failed: ids cost nothing.
-func (fl *fleet) forgetStranger(f *sender) {
+func (fl *Fleet) forgetStranger(f *Sender) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	strangers := 0
@@ -161,15 +176,15 @@ func (fl *fleet) forgetStranger(f *sender) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if fl.followers[f.id] == f && f.link == nil && !f.noted && (f.stopped == "" || strangers >= maxStrangers) {
-		delete(fl.followers, f.id)
+	if fl.followers[f.ID] == f && f.link == nil && !f.noted && (f.stopped == "" || strangers >= maxStrangers) {
+		delete(fl.followers, f.ID)
 	}
 }
 
 // freeNumber returns a number for a new snap: one that no snap has had, as long as there is one, so that those of forgotten snaps
 // rest, and then the one that has rested longest, and whose it was. The new owner begins above all keys of it that stand in any
 // table. Those that stand only in conflicts which are not settled would meet its rows, so their number is not free.
-func (fl *fleet) freeNumber(ctx context.Context, turn *sequence.Turn) (number int64, of string, err error) {
+func (fl *Fleet) freeNumber(ctx context.Context, turn *sequence.Turn) (number int64, of string, err error) {
 	reg := &fl.registry
 	if number = max(reg.highest+1, keys.FirstSnap); number < reg.limit {
 		if float64(number) > keys.WarnAt*float64(reg.limit) {
@@ -194,11 +209,11 @@ func (fl *fleet) freeNumber(ctx context.Context, turn *sequence.Turn) (number in
 	if err := rows.Err(); err != nil {
 		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
 	}
-	return 0, "", fmt.Errorf("%w: the cluster has had %d snaps, as many as there are ranges of keys; forget those that will not come back (Cluster.Forget), and settle their conflicts", ErrOptions, reg.limit-keys.FirstSnap)
+	return 0, "", fmt.Errorf("%w: the cluster has had %d snaps, as many as there are ranges of keys; forget those that will not come back (Cluster.Forget), and settle their conflicts", fault.ErrOptions, reg.limit-keys.FirstSnap)
 }
 
 // isConnected reports whether the follower is connected.
-func (fl *fleet) isConnected(id string) bool {
+func (fl *Fleet) isConnected(id string) bool {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	f := fl.followers[id]
@@ -207,7 +222,7 @@ func (fl *fleet) isConnected(id string) bool {
 
 // write stores a row of the registry, takes its number away from the forgotten snap of the id of, if there is one, and makes
 // tables hand out the master's own keys if the row is the first snap's.
-func (fl *fleet) write(ctx context.Context, turn *sequence.Turn, id string, r registered, of string, first bool) error {
+func (fl *Fleet) write(ctx context.Context, turn *sequence.Turn, id string, r registered, of string, first bool) error {
 	table := fl.node.Engine.Own("followers")
 	store := func(c *sql.Conn) error {
 		var err error
@@ -248,7 +263,7 @@ func (fl *fleet) write(ctx context.Context, turn *sequence.Turn, id string, r re
 
 // shareKeys runs store in a transaction that also makes tables hand out the master's own keys. The triggers for that count in
 // the schema's version, and have been made by nobody else.
-func (fl *fleet) shareKeys(ctx context.Context, turn *sequence.Turn, store func(*sql.Conn) error) error {
+func (fl *Fleet) shareKeys(ctx context.Context, turn *sequence.Turn, store func(*sql.Conn) error) error {
 	c := turn.Conn
 	cat := *fl.node.Tables.Load()
 	var before, after string
@@ -274,15 +289,16 @@ func (fl *fleet) shareKeys(ctx context.Context, turn *sequence.Turn, store func(
 	return nil
 }
 
-func (fl *fleet) forget(ctx context.Context, id string) error {
+// Forget takes a follower off the list that will not come back. It returns ErrOptions for one that has never connected, and ErrBusy for one that is.
+func (fl *Fleet) Forget(ctx context.Context, id string) error {
 	fl.mu.Lock()
 	f := fl.followers[id]
 	fl.mu.Unlock()
 	switch {
 	case f == nil:
-		return fmt.Errorf("%w: no follower %q has ever connected", ErrOptions, id)
+		return fmt.Errorf("%w: no follower %q has ever connected", fault.ErrOptions, id)
 	case f.connected():
-		return fmt.Errorf("%w: follower %q is connected; stop it first", ErrBusy, id)
+		return fmt.Errorf("%w: follower %q is connected; stop it first", fault.ErrBusy, id)
 	}
 	err := fl.seq.Do(ctx, func(turn *sequence.Turn) error {
 		return fl.write(ctx, turn, id, registered{number: fl.registry.known[id].number}, "", false)

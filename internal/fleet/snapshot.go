@@ -1,4 +1,4 @@
-package ddb
+package fleet
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 // master goes on: each chunk is as of its own moment, and the entries after base,
 // which follow, make the copy consistent, since they state what rows are. So no
 // transaction stays open, and a follower that was cut off goes on where it was.
-func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cursor) (LSN, error) {
+func (f *Sender) sendSnapshot(ctx context.Context, l *Connection, from *link.Cursor) (journal.LSN, error) {
 	fl := f.fleet
 	var head link.SnapshotHead
 	var rec schema.Record
@@ -39,7 +39,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 			return err
 		}
 		head.Base = fl.seq.State.Load().Pos
-		if from != nil && f.resumable(ctx, from, rec, cat) {
+		if from != nil && f.fleet.Resumable(ctx, from, rec, cat) {
 			head.Base, head.Resume = from.Base, true
 		} else if head.Objects, err = fl.node.Engine.Objects(ctx, c); err != nil {
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
@@ -74,7 +74,7 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 	if !head.File {
 		head.Total = estimateRows(ctx, fl.node, cat.Replicated())
 	}
-	if err := l.write(link.MsgSnapshot, &head); err != nil {
+	if err := l.Write(link.MsgSnapshot, &head); err != nil {
 		return 0, err
 	}
 	if head.File {
@@ -105,11 +105,11 @@ func (f *sender) sendSnapshot(ctx context.Context, l *connection, from *link.Cur
 		return 0, err
 	}
 	f.through.Store(uint64(through))
-	return head.Base.LSN, l.write(link.MsgSnapshotEnd, link.SnapshotEnd{Through: through})
+	return head.Base.LSN, l.Write(link.MsgSnapshotEnd, link.SnapshotEnd{Through: through})
 }
 
 // sendTables copies every table, from the cursor on.
-func (f *sender) sendTables(ctx context.Context, l *connection, cat *store.Catalogue, from *link.Cursor) error {
+func (f *Sender) sendTables(ctx context.Context, l *Connection, cat *store.Catalogue, from *link.Cursor) error {
 	fl := f.fleet
 	skip := from.Table != ""
 	for _, t := range cat.Replicated() {
@@ -128,35 +128,35 @@ func (f *sender) sendTables(ctx context.Context, l *connection, cat *store.Catal
 	return nil
 }
 
-// resumable reports whether a snapshot can go on: the journal still reaches back to
+// Resumable reports whether a snapshot can go on: the journal still reaches back to
 // where it began, no schema statement came since, and the cursor, which comes from the follower, is at a row of a table.
-func (f *sender) resumable(ctx context.Context, from *link.Cursor, rec schema.Record, cat *store.Catalogue) bool {
-	if rec.LSN > from.Base.LSN || from.Base.LSN > f.fleet.seq.State.Load().Pos.LSN {
+func (fl *Fleet) Resumable(ctx context.Context, from *link.Cursor, rec schema.Record, cat *store.Catalogue) bool {
+	if rec.LSN > from.Base.LSN || from.Base.LSN > fl.seq.State.Load().Pos.LSN {
 		return false
 	}
 	at := func(t *dialect.Table) bool {
-		return f.fleet.node.Name(t).String() == from.Table && len(from.After) == len(t.Key)
+		return fl.node.Name(t).String() == from.Table && len(from.After) == len(t.Key)
 	}
 	if from.Table != "" && !slices.ContainsFunc(cat.Replicated(), at) {
 		return false
 	}
 	if from.Base.LSN == 0 {
-		first, _, err := f.fleet.node.Journal.Bounds(ctx)
+		first, _, err := fl.node.Journal.Bounds(ctx)
 		return err == nil && first.LSN <= 1
 	}
-	stood, err := f.fleet.at(ctx, from.Base.LSN)
+	stood, err := fl.at(ctx, from.Base.LSN)
 	return err == nil && stood == from.Base
 }
 
 // sendTable copies one table from behind the key.
-func (f *sender) sendTable(ctx context.Context, l *connection, t *dialect.Table, after []any) error {
+func (f *Sender) sendTable(ctx context.Context, l *Connection, t *dialect.Table, after []any) error {
 	chunk := newChunk(f.fleet.node, t)
 	last := make([]any, len(t.Key)) // the key of the row read last
 	flush := func() error {
 		if chunk.Present == 0 {
 			return nil
 		}
-		err := l.write(link.MsgRows, link.SnapshotRows{Change: chunk, After: after})
+		err := l.Write(link.MsgRows, link.SnapshotRows{Change: chunk, After: after})
 		if chunk.Rows, chunk.Present = chunk.Rows[:0], 0; cap(chunk.Rows) > 2*journal.PartBytes {
 			chunk.Rows = nil // a huge row's memory
 		}
@@ -191,13 +191,13 @@ func (f *sender) sendTable(ctx context.Context, l *connection, t *dialect.Table,
 	return flush()
 }
 
-func newChunk(n *store.Store, t *dialect.Table) *Change {
+func newChunk(n *store.Store, t *dialect.Table) *journal.Change {
 	name := n.Name(t)
-	return &Change{Database: name.Database, Table: name.Table, Columns: t.Stored, Key: t.Key}
+	return &journal.Change{Database: name.Database, Table: name.Table, Columns: t.Stored, Key: t.Key}
 }
 
 // relistAll makes the next entry list how far every snap's batches have come, for a follower that knows none of it.
-func (fl *fleet) relistAll(ctx context.Context) error {
+func (fl *Fleet) relistAll(ctx context.Context) error {
 	return fl.seq.Do(ctx, func(turn *sequence.Turn) error {
 		turn.Relist()
 		return nil

@@ -1,4 +1,4 @@
-package ddb
+package fleet
 
 import (
 	"context"
@@ -7,13 +7,14 @@ import (
 	"net"
 	"time"
 
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
-// listen accepts followers until the master stops.
-func (fl *fleet) listen(ctx, run context.Context) error {
+// Listen accepts followers until the master stops.
+func (fl *Fleet) Listen(ctx, run context.Context) error {
 	if fl.cfg.Listen == "" {
 		return nil
 	}
@@ -26,7 +27,7 @@ func (fl *fleet) listen(ctx, run context.Context) error {
 	return nil
 }
 
-func (fl *fleet) accept(run context.Context) {
+func (fl *Fleet) accept(run context.Context) {
 	for {
 		conn, err := fl.listener.Accept()
 		if err != nil {
@@ -39,9 +40,9 @@ func (fl *fleet) accept(run context.Context) {
 			}
 			continue
 		}
-		leave, ok := fl.door.Enter(conn.RemoteAddr(), func() { fl.start(func() { conn.Close() }) })
+		leave, ok := fl.Door.Enter(conn.RemoteAddr(), func() { fl.start(func() { conn.Close() }) })
 		if !ok {
-			fl.door.Warn(link.Origin(conn.RemoteAddr()), "too many connect at once; one was turned away", "from", conn.RemoteAddr())
+			fl.Door.Warn(link.Origin(conn.RemoteAddr()), "too many connect at once; one was turned away", "from", conn.RemoteAddr())
 			conn.Close()
 			continue
 		}
@@ -56,9 +57,9 @@ func (fl *fleet) accept(run context.Context) {
 }
 
 // serve is one follower's connection from greeting to end. left is called when it has shown who it is.
-func (fl *fleet) serve(run context.Context, conn net.Conn, left func()) {
-	var f *sender
-	var l *connection
+func (fl *Fleet) serve(run context.Context, conn net.Conn, left func()) {
+	var f *Sender
+	var l *Connection
 	known := false // it has shown who it is
 	h, w, err := link.Greet(conn, link.Greeting{Cluster: fl.node.ClusterID, Master: fl.node.ID, Epoch: fl.seq.Epoch},
 		func(h link.Hello, proves func(key []byte) bool) (link.Welcome, []byte, error) {
@@ -71,7 +72,7 @@ func (fl *fleet) serve(run context.Context, conn net.Conn, left func()) {
 			case fl.places <- struct{}{}:
 				known = true
 			default:
-				return link.Welcome{}, nil, fmt.Errorf("%w: the master serves %d followers already", ErrBusy, maxFollowers)
+				return link.Welcome{}, nil, fmt.Errorf("%w: the master serves %d followers already", fault.ErrBusy, maxFollowers)
 			}
 			w, err := fl.judge(run, h)
 			if err != nil {
@@ -111,16 +112,16 @@ func (fl *fleet) serve(run context.Context, conn net.Conn, left func()) {
 }
 
 // refused logs why somebody was not let in. The id of h is empty if it is none.
-func (fl *fleet) refused(h link.Hello, known bool, from net.Addr, err error) {
+func (fl *Fleet) refused(h link.Hello, known bool, from net.Addr, err error) {
 	who := link.Origin(from) + " " + link.RefusalOf(err).Code
 	switch {
 	case errors.Is(err, link.ErrHungUp): // as health checks do
 		fl.node.Log.Debug("a connection ended without a word", "from", from)
 	case known:
-		fl.door.Warn("id "+h.ID, "a follower was not let in", "id", h.ID, "from", from, "error", err)
+		fl.Door.Warn("id "+h.ID, "a follower was not let in", "id", h.ID, "from", from, "error", err)
 	case h.ID != "":
-		fl.door.Warn(who, "a follower was not let in", "id", h.ID, "from", from, "error", err)
+		fl.Door.Warn(who, "a follower was not let in", "id", h.ID, "from", from, "error", err)
 	default:
-		fl.door.Warn(who, "a connection was turned away", "from", from, "error", err)
+		fl.Door.Warn(who, "a connection was turned away", "from", from, "error", err)
 	}
 }

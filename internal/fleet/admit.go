@@ -1,25 +1,27 @@
-package ddb
+package fleet
 
 import (
 	"context"
 	"fmt"
 
+	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/journal"
 )
 
 // judge decides whether a follower that has shown who it is may come in, and whether it needs a snapshot.
-func (fl *fleet) judge(ctx context.Context, h link.Hello) (link.Welcome, error) {
+func (fl *Fleet) judge(ctx context.Context, h link.Hello) (link.Welcome, error) {
 	w := link.Welcome{Prompt: fl.cfg.WaitReplicas > 0}
 	if h.Dialect != fl.node.Dialect.Name() {
-		return w, fmt.Errorf("%w: node %s keeps its data in %s, the master in %s; all nodes of a cluster need the same kind of database", ErrOptions, h.ID, h.Dialect, fl.node.Dialect.Name())
+		return w, fmt.Errorf("%w: node %s keeps its data in %s, the master in %s; all nodes of a cluster need the same kind of database", fault.ErrOptions, h.ID, h.Dialect, fl.node.Dialect.Name())
 	}
 	switch {
 	case h.Cluster == "":
 		w.Snapshot = true
 	case h.Cluster != fl.node.ClusterID && !h.Rejoin:
-		return w, fmt.Errorf("%w: node %s belongs to cluster %s, this is %s; set Rejoin to replace its data", ErrOtherCluster, h.ID, h.Cluster, fl.node.ClusterID)
+		return w, fmt.Errorf("%w: node %s belongs to cluster %s, this is %s; set Rejoin to replace its data", fault.ErrOtherCluster, h.ID, h.Cluster, fl.node.ClusterID)
 	case h.Cluster != fl.node.ClusterID:
 		w.Snapshot = true
 	default:
@@ -28,29 +30,29 @@ func (fl *fleet) judge(ctx context.Context, h link.Hello) (link.Welcome, error) 
 			return w, err
 		}
 	}
-	if h.Role != Snap {
+	if h.Role != health.Snap {
 		return w, nil
 	}
-	if fl.intake == nil {
-		return w, fmt.Errorf("%w: Options.Nodes of the master accepts none", ErrUnknownNode)
+	if fl.Intake == nil {
+		return w, fmt.Errorf("%w: Options.Nodes of the master accepts none", fault.ErrUnknownNode)
 	}
 	err := fl.seq.Do(ctx, func(turn *sequence.Turn) (err error) {
 		w.Node = fl.registry.known[h.ID].number
-		w, err = fl.intake.Admit(ctx, turn, h, w)
+		w, err = fl.Intake.Admit(ctx, turn, h, w)
 		return err
 	})
 	return w, err
 }
 
 // authenticate returns the key that the follower has proved, nil if it need not prove one.
-func (fl *fleet) authenticate(h link.Hello, proves func(key []byte) bool) (key []byte, err error) {
+func (fl *Fleet) authenticate(h link.Hello, proves func(key []byte) bool) (key []byte, err error) {
 	if h.ID == fl.node.ID {
-		return nil, fmt.Errorf("%w: %q is the master's own id; give the follower another", ErrDuplicateID, h.ID)
+		return nil, fmt.Errorf("%w: %q is the master's own id; give the follower another", fault.ErrDuplicateID, h.ID)
 	}
 	access := fl.access.Load()
 	n, ok := access.Of(h.ID)
 	if !ok || n.Role != "" && n.Role != h.Role {
-		return nil, fmt.Errorf("%w: %s %q is not in Options.Nodes of the master", ErrUnknownNode, h.Role, h.ID)
+		return nil, fmt.Errorf("%w: %s %q is not in Options.Nodes of the master", fault.ErrUnknownNode, h.Role, h.ID)
 	}
 	keys := access.KeysOf(n)
 	for _, k := range keys {
@@ -59,14 +61,14 @@ func (fl *fleet) authenticate(h link.Hello, proves func(key []byte) bool) (key [
 		}
 	}
 	if len(keys) > 0 {
-		return nil, fmt.Errorf("%w: node %s did not prove the cluster's key; check Options.Key", ErrUnknownNode, h.ID)
+		return nil, fmt.Errorf("%w: node %s did not prove the cluster's key; check Options.Key", fault.ErrUnknownNode, h.ID)
 	}
 	return nil, nil
 }
 
 // needsSnapshot compares histories: a follower that is on ours and within the journal goes on
 // from where it stands.
-func (fl *fleet) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) {
+func (fl *Fleet) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) {
 	first, last, err := fl.node.Journal.Bounds(ctx)
 	if err != nil {
 		return false, err
@@ -78,11 +80,11 @@ func (fl *fleet) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) 
 		if h.Rejoin {
 			return true, nil
 		}
-		return false, fmt.Errorf("%w: node %s stands at %v (%v): %s; set Rejoin on it to replace its data by a snapshot", ErrForked, h.ID, h.Position, h.Position.Hash, why)
+		return false, fmt.Errorf("%w: node %s stands at %v (%v): %s; set Rejoin on it to replace its data by a snapshot", fault.ErrForked, h.ID, h.Position, h.Position.Hash, why)
 	}
 	switch {
 	case h.Position.Epoch > fl.seq.Epoch:
-		return false, fmt.Errorf("%w: node %s has followed epoch %d, this master's is %d; another node is the master now", ErrOldEpoch, h.ID, h.Position.Epoch, fl.seq.Epoch)
+		return false, fmt.Errorf("%w: node %s has followed epoch %d, this master's is %d; another node is the master now", fault.ErrOldEpoch, h.ID, h.Position.Epoch, fl.seq.Epoch)
 	case h.Position.LSN > last.LSN:
 		return fork(fmt.Sprintf("the master's journal ends at %v", last))
 	case h.Position.LSN < first.LSN:
@@ -100,24 +102,24 @@ func (fl *fleet) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) 
 }
 
 // at returns the position of an entry in the journal.
-func (fl *fleet) at(ctx context.Context, lsn LSN) (Position, error) {
+func (fl *Fleet) at(ctx context.Context, lsn journal.LSN) (journal.Position, error) {
 	index := -1
 	for {
 		parts, err := fl.node.Journal.Read(ctx, lsn, index, journal.ReadBytes)
 		if err != nil {
-			return Position{}, err
+			return journal.Position{}, err
 		}
 		for _, p := range parts {
 			if p.LSN == lsn && p.Final {
 				return p.Position(), nil
 			}
 			if p.LSN != lsn {
-				return Position{}, fmt.Errorf("%w: entry %d", ErrTrimmed, lsn)
+				return journal.Position{}, fmt.Errorf("%w: entry %d", fault.ErrTrimmed, lsn)
 			}
 			index = p.Index
 		}
 		if len(parts) == 0 {
-			return Position{}, fmt.Errorf("%w: entry %d", ErrTrimmed, lsn)
+			return journal.Position{}, fmt.Errorf("%w: entry %d", fault.ErrTrimmed, lsn)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package ddb
+package fleet
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/journal"
@@ -23,14 +24,14 @@ const (
 
 // snapshotFile makes a consistent copy of the database in a folder of its own, or returns "" if the rows
 // must travel: no such database, a table among its own that is not replicated, a snap.
-func (f *sender) snapshotFile(ctx context.Context, cat *store.Catalogue) (string, error) {
+func (f *Sender) snapshotFile(ctx context.Context, cat *store.Catalogue) (string, error) {
 	copier, ok := f.fleet.node.Engine.(dialect.FileCopier)
-	sizer, sized := f.fleet.node.Journal.(JournalSizer)
+	sizer, sized := f.fleet.node.Journal.(journal.Sizer)
 	_, inside := f.fleet.node.Journal.(journal.Transactional) // the copy must hold the journal
 	f.mu.Lock()
 	role := f.role
 	f.mu.Unlock()
-	if !ok || !sized || !inside || role != Replica {
+	if !ok || !sized || !inside || role != health.Replica {
 		return "", nil
 	}
 	for _, t := range cat.List {
@@ -53,7 +54,7 @@ func (f *sender) snapshotFile(ctx context.Context, cat *store.Catalogue) (string
 }
 
 // sendFile ships the copy.
-func (f *sender) sendFile(ctx context.Context, l *connection, path string) error {
+func (f *Sender) sendFile(ctx context.Context, l *Connection, path string) error {
 	in, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("ddb: snapshot: %w", err)
@@ -63,7 +64,7 @@ func (f *sender) sendFile(ctx context.Context, l *connection, path string) error
 	for {
 		n, err := io.ReadFull(in, chunk)
 		if n > 0 {
-			if err := errors.Join(ctx.Err(), l.write(link.MsgFile, chunk[:n])); err != nil {
+			if err := errors.Join(ctx.Err(), l.Write(link.MsgFile, chunk[:n])); err != nil {
 				return err
 			}
 		}
