@@ -14,6 +14,7 @@ type hookDialect struct {
 	dialect.Dialect
 	begin, commit atomic.Pointer[func(ctx context.Context, p dialect.Purpose, do func() error) error]
 	run           atomic.Pointer[func(statement string, do func() error) error] // of each schema statement
+	capture       atomic.Pointer[func(do func() error) error]                   // of the triggers
 }
 
 type hookEngine struct {
@@ -71,6 +72,14 @@ func (e hookEngine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) 
 	do := func() error { return e.Engine.Run(ctx, c, s) }
 	if hook := e.d.run.Load(); hook != nil {
 		return (*hook)(s.SQL, do)
+	}
+	return do()
+}
+
+func (e hookEngine) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
+	do := func() error { return e.Engine.InstallCapture(ctx, q, tables, mode) }
+	if hook := e.d.capture.Load(); hook != nil {
+		return (*hook)(do)
 	}
 	return do()
 }

@@ -1,12 +1,14 @@
 package ddb_test
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/mysql"
 )
 
 // What followers would not get, or could not follow, is refused by name; what is there already is the master's own.
@@ -51,6 +53,29 @@ func TestRefusedButDone(t *testing.T) {
 	require.NoError(t, f.replicas[0].QueryRow("SELECT COUNT(*) FROM t").Scan(&n))
 	require.Equal(t, 2, n)
 	f.do("ALTER TABLE t ADD PRIMARY KEY (id)")
+	f.level()
+}
+
+// A table that another client makes while the master compares the schema is known afterwards, though followers do not get
+// it: it is its owner's to replace and to drop.
+func TestKeptWhileCompared(t *testing.T) {
+	f := newFixture(t, "mariadb", 1)
+	d := &hookDialect{Dialect: mysql.Dialect{}}
+	f.tune = func(o *ddb.Options) {
+		if o.Role != ddb.Replica {
+			o.Dialect = d
+		}
+	}
+	f.openAll()
+	var once sync.Once
+	meanwhile := func(do func() error) error {
+		once.Do(func() { f.bypass("CREATE TABLE own (id INT)") })
+		return do()
+	}
+	d.capture.Store(&meanwhile)
+	f.bypass("CREATE TABLE t (id INT PRIMARY KEY)")
+	require.NoError(t, f.m.WaitLevel(f.ctx))
+	f.do("CREATE OR REPLACE TABLE own (id INT, v INT)", "DROP TABLE own")
 	f.level()
 }
 

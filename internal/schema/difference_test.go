@@ -74,3 +74,42 @@ func TestCompare(t *testing.T) {
 		})
 	}
 }
+
+// Two states are the same if nothing differs that anybody is told of: a table that followers do not get counts as well.
+func TestSame(t *testing.T) {
+	refused := func(name, why string) func(*State) {
+		return func(s *State) {
+			table := &dialect.Table{Database: "shop", Name: name, Fingerprint: "1", Refusal: why}
+			s.Cat.List, s.kept = append(s.Cat.List, table), append(s.kept, name)
+			s.Cat.ByName[s.node.Name(table)] = table
+		}
+	}
+	for name, test := range map[string]struct {
+		change func(*State)
+		same   bool
+	}{
+		"nothing":                      {change: func(*State) {}, same: true},
+		"triggers of ddb's own":        {change: func(s *State) { s.Cat.List[0].Bare = true }, same: true},
+		"a table's definition":         {change: func(s *State) { s.Cat.List[0].Fingerprint = "2" }},
+		"other rows of a table":        {change: func(s *State) { s.Cat.List[0].Incarnation = "2" }},
+		"a table that is not shipped":  {change: refused("own", "no key")},
+		"a table that is so no longer": {change: func(s *State) { s.Cat.List[0].Refusal = "no key" }},
+		"a view":                       {change: func(s *State) { s.objects[len(s.objects)-1].SQL = "CREATE VIEW v AS SELECT 2" }},
+		"a view that is not shipped":   {change: func(s *State) { s.kept = append(s.kept, "w") }},
+		"a view over ddb's own tables": {change: func(s *State) { s.Cat.OverOwn = []string{"w"} }},
+		"a view that may write":        {change: func(s *State) { s.Cat.Writers = []string{"w"} }},
+		"a function":                   {change: func(s *State) { s.Cat.Functions = []string{"f"} }},
+		"a function with another name": {change: func(s *State) { s.Cat.Disguised = []string{"f"} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := func() *State {
+				return stateOf([][2]string{{"a", "1"}, {"b", "1"}}, [][4]string{{"view", "v", "", "CREATE VIEW v AS SELECT 1"}})
+			}
+			was, is := state(), state()
+			test.change(is)
+			if was.Same(is) != test.same || is.Same(was) != test.same {
+				t.Errorf("want %v", test.same)
+			}
+		})
+	}
+}

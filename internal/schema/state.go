@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -76,6 +77,20 @@ func (s *State) Record(lsn journal.LSN) Record {
 		}
 	}
 	return r
+}
+
+// Same reports whether the other state shows the same, of what followers get and of what they do not.
+func (s *State) Same(other *State) bool {
+	tables := func(c *store.Catalogue) map[journal.TableName][2]string {
+		all := make(map[journal.TableName][2]string, len(c.ByName))
+		for name, t := range c.ByName {
+			all[name] = [2]string{Identity(t), t.Refusal}
+		}
+		return all
+	}
+	a, b := s.Cat, other.Cat
+	return maps.Equal(tables(a), tables(b)) && maps.Equal(s.Record(0).Objects, other.Record(0).Objects) && slices.Equal(s.kept, other.kept) &&
+		slices.Equal(a.Functions, b.Functions) && slices.Equal(a.Disguised, b.Disguised) && slices.Equal(a.Writers, b.Writers) && slices.Equal(a.OverOwn, b.OverOwn)
 }
 
 // Identity changes with a table's definition, and when other rows have come into it unseen.

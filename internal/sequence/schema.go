@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -182,8 +181,7 @@ func (turn *Turn) renewVersion(ctx context.Context, st *schema.State) error {
 		if err != nil {
 			return err
 		}
-		was, is := st.Record(0), again.Record(0)
-		if !maps.Equal(was.Tables, is.Tables) || !maps.Equal(was.Objects, is.Objects) {
+		if !st.Same(again) {
 			return nil
 		}
 		version = again.Cat.Version
