@@ -103,7 +103,7 @@ func (c *Cluster) SetAccess(a access.Rules) error {
 	if err := c.opts.checkAccess(next); err != nil {
 		return wrapError("set access", err)
 	}
-	if c.m != nil && !c.m.settles && c.opts.Listen != "" && next.Snaps() {
+	if c.m != nil && c.m.settler == nil && c.opts.Listen != "" && next.Snaps() {
 		return wrapError("set access", fmt.Errorf("%w: Nodes lets snaps in, and this master was opened to accept none; open it again with these Nodes", ErrOptions))
 	}
 	warnAccess(c.log, c.opts, next)

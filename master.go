@@ -19,39 +19,36 @@ import (
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/write"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // master owns the sequencer, the listener and one sender per follower.
 type master struct {
 	opts   Options
 	node   *store.Store
-	access *atomic.Pointer[access.Rules]
 	fleet  *fleet.Fleet
 	seq    *sequence.Sequencer
 	writer *write.Group // nil where the database has many writers
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
-	settles bool      // batches of snaps
-	jobs    chan *job // messages with batches, which wait to be settled
+	settler *Settler // nil where no snap is let in
 
 	passes write.PassConn // with many writers: what exclusive holds
 
 	own write.Pool
-
-	heard int64 // when the entry was made, by the clock then, with which the journal ended when this node became the master
 }
 
+// tuned is what tests set of settlers.
+var tuned settleConfig
+
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
-func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[access.Rules], own *health.Self, serveSQL func(context.Context, net.Conn, string, Role), changed func()) (*master, error) {
+func openMaster(ctx context.Context, n *store.Store, o Options, rules *atomic.Pointer[access.Rules], own *health.Self, serveSQL func(context.Context, net.Conn, string, Role), changed func()) (*master, error) {
 	s := sequence.New(n)
-	m := &master{opts: o, node: n, seq: s, access: access, jobs: make(chan *job, maxJobs), passes: write.NewPassConn()}
-	m.fleet = fleet.New(n, s, access, own, fleet.Config{Listen: o.Listen, Transport: o.Transport, Heartbeat: o.Heartbeat, MaxLag: o.MaxLag, WaitReplicas: o.WaitReplicas,
+	m := &master{opts: o, node: n, seq: s, passes: write.NewPassConn()}
+	m.fleet = fleet.New(n, s, rules, own, fleet.Config{Listen: o.Listen, Transport: o.Transport, Heartbeat: o.Heartbeat, MaxLag: o.MaxLag, WaitReplicas: o.WaitReplicas,
 		WaitTimeout: o.WaitTimeout, JournalMaxBytes: o.JournalMaxBytes, JournalMaxAge: o.JournalMaxAge, Queue: o.Queue, ServeSQL: serveSQL, Changed: changed})
 	s.Config = sequence.Config{PollInterval: o.PollInterval, Heartbeat: o.Heartbeat, Followed: m.fleet.AnyConnected}
-	if m.settles = o.acceptsSnaps(); m.settles {
-		m.fleet.Intake = m
-	}
 	run, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	if n.SingleWriter() {
@@ -61,17 +58,25 @@ func openMaster(ctx context.Context, n *store.Store, o Options, access *atomic.P
 	} else {
 		s.Exclusive = m.alone
 	}
-	if err := m.reign(ctx); err != nil {
+	heard, err := m.reign(ctx)
+	if err != nil {
 		m.stop()
 		return nil, err
+	}
+	if o.acceptsSnaps() {
+		cfg := tuned
+		cfg.Policies, cfg.Heartbeat, cfg.Heard = o.Conflicts, o.Heartbeat, heard
+		cfg.MayWrite = func(snap string, t journal.TableName, op access.Ops) bool { return rules.Load().MayWrite(snap, t, op) }
+		m.settler = newSettler(n, s, cfg)
+		m.fleet.Intake = m.settler
 	}
 	if err := m.fleet.Listen(ctx, run); err != nil {
 		m.stop()
 		return nil, err
 	}
 	m.start(func() { s.Run(run) })
-	if m.settles {
-		m.start(func() { m.settle(run) })
+	if m.settler != nil {
+		m.start(func() { m.settler.Run(run) })
 		m.start(func() { keys.Watch(run, m.node, func() int64 { return keys.FirstSnap - 1 }, m.seq.SharesKeys) })
 	}
 	m.start(func() { m.fleet.Retain(run) })
@@ -111,43 +116,44 @@ func (m *master) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position
 	}, nil
 }
 
-// reign makes the database a master's, or finds that it is one.
-func (m *master) reign(ctx context.Context) error {
+// reign makes the database a master's, or finds that it is one. It returns when the entry was made, by the clock then, with which the journal
+// ended before.
+func (m *master) reign(ctx context.Context) (heard int64, err error) {
 	role, known, err := m.node.Meta(ctx, m.node.DB, store.MetaRole)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	_, last, err := m.node.Journal.Bounds(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	epoch, _, err := store.Value[uint64](ctx, m.node, m.node.DB, store.MetaEpoch)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	switch {
 	case !known:
 		epoch = 1
 		m.node.ClusterID = store.NewClusterID()
 	case Role(role) == Snap:
-		return fmt.Errorf("%w: it is a snap's; open it with Role Snap, or Detach it first", ErrWrongRole)
+		return 0, fmt.Errorf("%w: it is a snap's; open it with Role Snap, or Detach it first", ErrWrongRole)
 	case Role(role) == Replica:
 		for _, key := range []string{store.MetaCursor, store.MetaThrough} {
 			if _, unfinished, err := m.node.Meta(ctx, m.node.DB, key); err != nil {
-				return err
+				return 0, err
 			} else if unfinished || last.LSN == 0 {
-				return fmt.Errorf("%w: it is a replica's whose snapshot is incomplete, so it cannot become the master", ErrWrongRole)
+				return 0, fmt.Errorf("%w: it is a replica's whose snapshot is incomplete, so it cannot become the master", ErrWrongRole)
 			}
 		}
 		epoch = last.Epoch + 1
 	}
 	m.seq.Epoch = epoch
 	m.node.Log = m.node.Log.With("epoch", epoch)
-	if m.heard, _, err = m.node.EntryTime(ctx, last.LSN); err != nil {
-		return err
+	if heard, _, err = m.node.EntryTime(ctx, last.LSN); err != nil {
+		return 0, err
 	}
 	m.seq.State.Update(func(st sequence.State) sequence.State { st.Pos, st.At = last, time.Now(); return st })
-	return m.seq.Do(ctx, func(turn *sequence.Turn) error { return m.crown(ctx, turn, known, Role(role)) })
+	return heard, m.seq.Do(ctx, func(turn *sequence.Turn) error { return m.crown(ctx, turn, known, Role(role)) })
 }
 
 // crown writes down who reigns, installs the capture and settles the schema.

@@ -117,7 +117,7 @@ func FuzzBatch(f *testing.F) {
 				continue
 			}
 			for _, r := range list {
-				base, local, why, err := sh.fit(&settlement{s: &settler{m: &master{node: &store.Store{}}}}, r, make([]any, 4))
+				base, local, why, err := sh.fit(&settlement{s: &Settler{node: &store.Store{}}}, r, make([]any, 4))
 				if why == "" && err == nil && (base != nil && len(base) != 4 || local != nil && len(local) != 4) {
 					tt.Fatalf("%v became %v and %v", r, base, local)
 				}

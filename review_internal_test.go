@@ -123,7 +123,7 @@ func TestOpenTxs(t *testing.T) {
 func TestClockOfNewMaster(t *testing.T) {
 	now := time.Now().UnixNano()
 	for ahead, want := range map[time.Duration]int64{-time.Hour: now, 2 * time.Second: now + int64(2*time.Second) + 1, 20 * 365 * 24 * time.Hour: now} {
-		m := &master{heard: now + int64(ahead)}
+		m := &Settler{cfg: settleConfig{Heard: now + int64(ahead)}}
 		require.Equal(t, want, m.clock(now), "ahead by %v", ahead)
 	}
 }

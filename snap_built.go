@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -20,7 +21,7 @@ type refusedRow struct {
 // maxBuilt limits how many refused rows are remembered, to tell batches that were built on them.
 const maxBuilt = 100_000
 
-func (s *settler) remember(snap string, t journal.TableName, key string, r refusedRow) {
+func (s *Settler) remember(snap string, t journal.TableName, key string, r refusedRow) {
 	if len(s.built) > maxBuilt {
 		clear(s.built)
 	}
@@ -40,7 +41,7 @@ func (st *settlement) builtOn(a *arrived, cr *conflictRow) (uint64, error) {
 		st.s.recalls = false
 	}
 	r, ok := st.s.built[builtKey(a.snap, cr.table, cr.rowKey())]
-	if !ok || string(r.sum) != string(sumBatch([]byte(rowJSON(cr.columns, cr.base)))) {
+	if !ok || string(r.sum) != string(batch.Sum([]byte(rowJSON(cr.columns, cr.base)))) {
 		return 0, nil
 	}
 	return r.number, nil
@@ -49,24 +50,24 @@ func (st *settlement) builtOn(a *arrived, cr *conflictRow) (uint64, error) {
 // recallRefused reads which rows have been refused before this settler began: of each the last time. Those that it has
 // refused itself are later.
 func (st *settlement) recallRefused() error {
-	rows, err := st.c.QueryContext(st.ctx, "SELECT at, db, tbl, rowkey, local, origin, batch FROM "+st.s.m.node.Engine.Own("conflicts")+" WHERE outcome = 'refused'")
+	rows, err := st.c.QueryContext(st.ctx, "SELECT at, db, tbl, rowkey, local, origin, batch FROM "+st.s.node.Engine.Own("conflicts")+" WHERE outcome = 'refused'")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.m.node.ID, err)
+		return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.node.ID, err)
 	}
 	defer rows.Close()
 	for rows.Next() && len(st.s.built) < maxBuilt {
 		var r refusedRow
 		var t journal.TableName
 		var key, local, origin string
-		var batch int64
-		if err := rows.Scan(&r.at, &t.Database, &t.Table, &key, &local, &origin, &batch); err != nil {
-			return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.m.node.ID, err)
+		var number int64
+		if err := rows.Scan(&r.at, &t.Database, &t.Table, &key, &local, &origin, &number); err != nil {
+			return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.node.ID, err)
 		}
 		was, ok := st.s.built[builtKey(origin, t, key)]
-		if ok && (was.at == 0 || was.at > r.at || was.at == r.at && was.number > uint64(batch)) {
+		if ok && (was.at == 0 || was.at > r.at || was.at == r.at && was.number > uint64(number)) {
 			continue
 		}
-		r.number, r.sum = uint64(batch), sumBatch([]byte(local))
+		r.number, r.sum = uint64(number), batch.Sum([]byte(local))
 		st.s.remember(origin, t, key, r)
 	}
 	return rows.Err()

@@ -25,7 +25,7 @@ type takenRow struct {
 
 // writeExactly writes the outcome, and fails if foreign keys would change more than that.
 func (st *settlement) writeExactly() error {
-	e, ok := st.s.m.node.Engine.(dialect.Cascader)
+	e, ok := st.s.node.Engine.(dialect.Cascader)
 	if !ok || !st.replaces() {
 		return st.write()
 	}
@@ -61,7 +61,7 @@ func (st *settlement) writeExactly() error {
 	// A row may have been noted though it has stayed as it is, where values go round among rows that others refer to.
 	for _, row := range taken {
 		same := false
-		err := st.s.m.node.Engine.Lookup(st.ctx, st.c, row.t, [][]any{row.key}, func(r dialect.Row) error {
+		err := st.s.node.Engine.Lookup(st.ctx, st.c, row.t, [][]any{row.key}, func(r dialect.Row) error {
 			same = batch.EqualRows(r.Values, row.values)
 			return nil
 		})
@@ -76,7 +76,7 @@ func (st *settlement) writeExactly() error {
 }
 
 func (st *settlement) takes(t *dialect.Table) error {
-	return fmt.Errorf("ddb: a foreign key would take along rows of table %s that the snap did not have when it deleted or changed what they refer to", st.s.m.node.Name(t))
+	return fmt.Errorf("ddb: a foreign key would take along rows of table %s that the snap did not have when it deleted or changed what they refer to", st.s.node.Name(t))
 }
 
 // replaces reports whether a row that is there is deleted or changed.

@@ -63,9 +63,9 @@ func ForgetJournal(ctx context.Context, c *Cluster) error {
 
 // SetMaxStamps changes how many stamps a master keeps, and returns what undoes that. No master may be open.
 func SetMaxStamps(n int) (undo func()) {
-	was := maxStamps
-	maxStamps = n
-	return func() { maxStamps = was }
+	was := tuned.MaxStamps
+	tuned.MaxStamps = n
+	return func() { tuned.MaxStamps = was }
 }
 
 // SetMaxBatch changes how large a batch of a snap may be, and returns what undoes that. No snap may be open.
@@ -77,9 +77,9 @@ func SetMaxBatch(n int) (undo func()) {
 
 // SetCommitPatience changes how long masters try a commit again, and returns what undoes that. No master may be open.
 func SetCommitPatience(d time.Duration) (undo func()) {
-	was := commitPatience
-	commitPatience = d
-	return func() { commitPatience = was }
+	was := tuned.CommitPatience
+	tuned.CommitPatience = d
+	return func() { tuned.CommitPatience = was }
 }
 
 // SetKeyWatch changes how often nodes that are opened from now on look at the keys they hand out, and returns what undoes that.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ddb-project/ddb/conflict"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -108,7 +107,7 @@ func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *
 	}
 	o.base, o.local, o.values = base, local, remote
 	cr.theirs, cr.columns, cr.keyAt, cr.remote, cr.base, cr.local = sh.t.Stored, sh.t.Stored, sh.t.Key, remote, base, local
-	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.s.m.access.Load().MayWrite(a.snap, name, opOf(base, local))
+	allowed := sh.t.Own && settles(sh.t, base, local) || !sh.t.Own && st.s.cfg.MayWrite(a.snap, name, opOf(base, local))
 	if why == "" {
 		why = sh.astray(st, c, r)
 	}
@@ -121,13 +120,13 @@ func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *
 		cr.base, cr.local, cr.columns, cr.keyAt = r.Base, r.Values, c.Columns, c.Key
 		o.conflict = cr
 	case batch.EqualRows(remote, local):
-		if p := conflict.Policies(st.s.m.opts.Conflicts).Of(name); p.Is(MasterWins) && !sh.t.Own && !batch.EqualRows(remote, base) {
+		if p := st.s.cfg.Policies.Of(name); p.Is(MasterWins) && !sh.t.Own && !batch.EqualRows(remote, base) {
 			cr.policy, cr.outcome, cr.reason = p.String(), "master", clashReason(base, local, remote)+" in the same way"
 			o.met = cr
 		}
 	case batch.EqualRows(remote, base):
 		o.values = local
-		o.stamp = conflict.Policies(st.s.m.opts.Conflicts).Of(name).Is(NewestWins)
+		o.stamp = st.s.cfg.Policies.Of(name).Is(NewestWins)
 	case sh.t.Own:
 		if remote != nil { // a person has settled it, and the rest is not the snap's to write
 			at := slices.Index(sh.t.Stored, "state")
@@ -168,7 +167,7 @@ func opOf(base, local []any) Ops {
 
 // clash settles a row that both sides have changed.
 func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
-	p := conflict.Policies(st.s.m.opts.Conflicts).Of(cr.table)
+	p := st.s.cfg.Policies.Of(cr.table)
 	cr.policy = p.String()
 	cr.reason = clashReason(cr.base, cr.local, cr.remote)
 	built, err := st.builtOn(a, cr)
@@ -199,7 +198,7 @@ func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
 		a.refused = true
 		cr.outcome = "master"
 	}
-	if cr.outcome == "snap" && !st.s.m.access.Load().MayWrite(a.snap, cr.table, opOf(cr.remote, o.local)) {
+	if cr.outcome == "snap" && !st.s.cfg.MayWrite(a.snap, cr.table, opOf(cr.remote, o.local)) {
 		a.refused = true // an insert that is to win over a row which is there is no mere insert
 		cr.reason += "; " + st.mayNot(a, cr.table)
 	}
@@ -319,17 +318,17 @@ func (st *settlement) refuse(a *arrived, list []*outcome) {
 		}
 		cr := o.conflict
 		if cr == nil {
-			cr = &conflictRow{a: a, table: st.s.m.node.Name(o.t), columns: o.t.Stored, theirs: o.t.Stored, key: o.state.key, keyAt: o.t.Key, base: o.base, local: o.local, remote: o.state.values}
+			cr = &conflictRow{a: a, table: st.s.node.Name(o.t), columns: o.t.Stored, theirs: o.t.Stored, key: o.state.key, keyAt: o.t.Key, base: o.base, local: o.local, remote: o.state.values}
 		}
 		cr.outcome = "refused"
 		if cr.policy == "" {
-			cr.policy = conflict.Policies(st.s.m.opts.Conflicts).Of(cr.table).String()
+			cr.policy = st.s.cfg.Policies.Of(cr.table).String()
 		}
 		if cr.reason == "" {
 			cr.reason = a.reason
 		}
 		st.conflicts = append(st.conflicts, cr)
-		st.s.remember(a.snap, cr.table, cr.rowKey(), refusedRow{number: a.number, sum: sumBatch([]byte(rowJSON(cr.columns, cr.local)))})
+		st.s.remember(a.snap, cr.table, cr.rowKey(), refusedRow{number: a.number, sum: batch.Sum([]byte(rowJSON(cr.columns, cr.local)))})
 	}
 }
 

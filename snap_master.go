@@ -19,23 +19,24 @@ import (
 
 // Limits of what a master takes from snaps at once.
 const (
-	maxJobs     = 64      // messages that wait to be settled, of all snaps
-	settleBytes = 8 << 20 // bytes of batches that share a transaction
+	maxJobs     = 64               // messages that wait to be settled, of all snaps
+	settleBytes = 8 << 20          // bytes of batches that share a transaction
+	maxPause    = 15 * time.Second // between two attempts
 )
 
 // Admit tells a snap what the master has of its batches.
-func (m *master) Admit(ctx context.Context, turn *sequence.Turn, h link.Hello, w link.Welcome) (link.Welcome, error) {
+func (s *Settler) Admit(ctx context.Context, turn *sequence.Turn, h link.Hello, w link.Welcome) (link.Welcome, error) {
 	queue := link.QueueName(h.ID, h.Queue)
 	var err error
-	if w.Number, err = m.node.Received(ctx, turn.Conn, queue); err != nil {
+	if w.Number, err = s.node.Received(ctx, turn.Conn, queue); err != nil {
 		return w, err
 	}
 	if h.Number <= w.Number {
-		w.Last, err = m.last(ctx, turn.Conn, queue, w.Number)
+		w.Last, err = s.last(ctx, turn.Conn, queue, w.Number)
 		return w, err
 	}
 	// A master before this one had accepted more, in entries that were lost with it: the snap's queue begins behind them.
-	m.node.Log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
+	s.node.Log.Warn("a snap's batches are lost that another master had accepted", "id", h.ID, "from", w.Number+1, "to", h.Number)
 	w.Number = h.Number
 	return w, nil
 }
@@ -63,7 +64,7 @@ type arrived struct {
 	number uint64
 	batch  batch.Batch
 	at     int64  // when it was made, by the master's clock
-	sum    []byte // sumBatch
+	sum    []byte // batch.Sum
 
 	// What the last attempt to settle it has found:
 	refused bool
@@ -71,13 +72,13 @@ type arrived struct {
 }
 
 // From returns what hands the messages of a snap's connection to the settler.
-func (m *master) From(l *fleet.Connection) func(ctx context.Context, payload []byte) error {
+func (s *Settler) From(l *fleet.Connection) func(ctx context.Context, payload []byte) error {
 	from := &source{conn: l}
-	return func(ctx context.Context, payload []byte) error { return m.receive(ctx, from, payload) }
+	return func(ctx context.Context, payload []byte) error { return s.receive(ctx, from, payload) }
 }
 
 // receive hands a message with batches to the settler.
-func (m *master) receive(ctx context.Context, from *source, payload []byte) error {
+func (s *Settler) receive(ctx context.Context, from *source, payload []byte) error {
 	msg, err := wire.DecodeChecked[link.Batches](payload)
 	if err != nil {
 		return err
@@ -86,20 +87,20 @@ func (m *master) receive(ctx context.Context, from *source, payload []byte) erro
 	j := &job{from: from, msg: msg, bytes: len(payload)}
 	now := time.Now().UnixNano()
 	for i, body := range msg.Bodies {
-		a := &arrived{job: j, snap: id, number: msg.First + uint64(i), sum: sumBatch(body)}
+		a := &arrived{job: j, snap: id, number: msg.First + uint64(i), sum: batch.Sum(body)}
 		if err := wire.DecodeInto(body, &a.batch); err != nil {
 			err = fmt.Errorf("batch %d of snap %s: %w", a.number, id, err)
 			return errors.Join(err, from.conn.Write(link.MsgRefusal, link.RefusalOf(err)))
 		}
-		a.at = min(max(corrected(a.batch.MadeAt(), msg.Now, now), a.batch.Heard+1), m.clock(now))
+		a.at = min(max(corrected(a.batch.MadeAt(), msg.Now, now), a.batch.Heard+1), s.clock(now))
 		j.list = append(j.list, a)
 	}
 	j.msg.Bodies = nil
-	alive := time.NewTicker(m.opts.Heartbeat)
+	alive := time.NewTicker(s.cfg.Heartbeat)
 	defer alive.Stop()
 	for {
 		select {
-		case m.jobs <- j:
+		case s.jobs <- j:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -119,16 +120,17 @@ func corrected(at, snapNow, now int64) int64 {
 
 // clock returns the time by the master's hybrid clock: later than the entries of the master before it, whose clock may have
 // been ahead of this one's, but not by more than clockSkew ahead of now.
-func (m *master) clock(now int64) int64 {
-	if m.heard >= now && m.heard-now <= batch.ClockSkew {
-		return m.heard + 1
+func (s *Settler) clock(now int64) int64 {
+	if s.cfg.Heard >= now && s.cfg.Heard-now <= batch.ClockSkew {
+		return s.cfg.Heard + 1
 	}
 	return now
 }
 
-// settle works off what snaps have sent, until ctx ends.
-func (m *master) settle(ctx context.Context) {
-	s := &settler{m: m, built: make(map[string]refusedRow), began: m.seq.State.Load().Pos.LSN, recalls: true}
+// Run works off what snaps have sent, until ctx ends.
+func (s *Settler) Run(ctx context.Context) {
+	s.began = s.seq.State.Load().Pos.LSN
+	defer s.tasks.Wait()
 	defer s.release()
 	var next *job
 	for {
@@ -146,7 +148,7 @@ func (m *master) settle(ctx context.Context) {
 			jobs, count, bytes, next = []*job{next}, len(next.list), next.bytes, nil
 		} else {
 			select {
-			case j := <-m.jobs:
+			case j := <-s.jobs:
 				add(j)
 			case <-ctx.Done():
 				return
@@ -154,41 +156,41 @@ func (m *master) settle(ctx context.Context) {
 		}
 		for more := true; more; {
 			select {
-			case j := <-m.jobs:
+			case j := <-s.jobs:
 				more = add(j)
 			default:
 				more = false
 			}
 		}
-		if !m.settleJobs(ctx, s, jobs) {
+		if !s.settleJobs(ctx, jobs) {
 			return
 		}
 	}
 }
 
 // settleJobs settles until it succeeds; false when ctx is over.
-func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
-	pause := m.opts.Heartbeat / 10
+func (s *Settler) settleJobs(ctx context.Context, jobs []*job) bool {
+	pause := s.cfg.Heartbeat / 10
 	for {
-		err := s.jobs(ctx, jobs)
+		err := s.work(ctx, jobs)
 		if err == nil {
 			break
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		m.node.Log.Warn("batches of snaps cannot be settled at present", "error", err)
+		s.node.Log.Warn("batches of snaps cannot be settled at present", "error", err)
 		if watch.Sleep(ctx, pause) != nil {
 			return false
 		}
-		pause = min(2*pause, maxBackoff)
+		pause = min(2*pause, maxPause)
 	}
 	for _, j := range jobs {
 		if len(j.list) == 0 {
 			continue
 		}
 		if err := j.from.unsettled; err != nil {
-			m.start(func() {
+			s.tasks.Go(func() {
 				if j.from.conn.Write(link.MsgRefusal, link.RefusalOf(err)) != nil { // the snap ends the connection when it has read this
 					j.from.conn.Close(err)
 				}
@@ -196,17 +198,17 @@ func (m *master) settleJobs(ctx context.Context, s *settler, jobs []*job) bool {
 			continue
 		}
 		v := link.Verdict{Through: j.list[len(j.list)-1].number, Refused: j.refused}
-		m.start(func() {
+		s.tasks.Go(func() {
 			if err := j.from.conn.Write(link.MsgVerdict, &v); err != nil {
-				m.node.Log.Debug("a verdict was not delivered", "id", j.from.conn.ID(), "error", err)
+				s.node.Log.Debug("a verdict was not delivered", "id", j.from.conn.ID(), "error", err)
 			}
 		})
 	}
 	return true
 }
 
-// jobs settles the batches of the jobs.
-func (s *settler) jobs(ctx context.Context, jobs []*job) error {
+// work settles the batches of the jobs.
+func (s *Settler) work(ctx context.Context, jobs []*job) error {
 	var list []*arrived
 	var relist []string
 	for _, j := range jobs {
@@ -228,7 +230,7 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 		return nil
 	}
 	slices.Sort(relist)
-	return s.m.seq.Do(ctx, func(turn *sequence.Turn) error {
+	return s.seq.Do(ctx, func(turn *sequence.Turn) error {
 		turn.Relist(relist...)
 		return turn.Pass(ctx)
 	})
@@ -236,15 +238,15 @@ func (s *settler) jobs(ctx context.Context, jobs []*job) error {
 
 // settle runs one transaction that settles the batches, and returns the snaps that have
 // sent some again. If the transaction fails at its commit each half is tried by itself.
-func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []string, err error) {
-	if s.m.writer != nil {
-		err = s.m.seq.Do(ctx, func(turn *sequence.Turn) (err error) {
+func (s *Settler) settle(ctx context.Context, list []*arrived) (repeated []string, err error) {
+	if s.node.SingleWriter() {
+		err = s.seq.Do(ctx, func(turn *sequence.Turn) (err error) {
 			repeated, err = s.tx(ctx, turn.Conn, turn, list)
 			return err
 		})
 	} else {
 		if s.conn == nil {
-			if s.conn, err = s.m.node.Engine.Conn(ctx, dialect.Batch); err != nil {
+			if s.conn, err = s.node.Engine.Conn(ctx, dialect.Batch); err != nil {
 				return nil, err
 			}
 		}
@@ -260,13 +262,13 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 			}
 		}
 		return repeated, nil
-	case !s.m.node.Refusable(err) || s.passing(err):
+	case !s.node.Refusable(err) || s.passing(err):
 		return nil, err
 	case len(list) == 1 && (list[0].refused || s.forced != nil):
 		// Even the refusal cannot be written. The snap keeps the batch; the others go on.
 		a := list[0]
 		a.job.from.unsettled = fmt.Errorf("%w: batch %d cannot be settled, nor kept as a conflict: %w", ErrUnsettled, a.number, err)
-		s.m.node.Log.Error("a batch of a snap cannot be settled, nor kept as a conflict", "id", a.snap, "batch", a.number, "error", err)
+		s.node.Log.Error("a batch of a snap cannot be settled, nor kept as a conflict", "id", a.snap, "batch", a.number, "error", err)
 		return nil, nil
 	case len(list) == 1:
 		s.forced = err
@@ -282,21 +284,21 @@ func (s *settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 }
 
 // release gives the settler's connection back.
-func (s *settler) release() {
+func (s *Settler) release() {
 	if s.conn != nil {
-		s.m.node.Engine.Release(s.conn)
+		s.node.Engine.Release(s.conn)
 		s.conn = nil
 	}
 }
 
 // tx settles the batches in one transaction together with their numbers, so that each counts once. With the turn, which
 // who has a single writer has, the transaction makes the entry too.
-func (s *settler) tx(ctx context.Context, c *sql.Conn, turn *sequence.Turn, list []*arrived) (repeated []string, err error) {
+func (s *Settler) tx(ctx context.Context, c *sql.Conn, turn *sequence.Turn, list []*arrived) (repeated []string, err error) {
 	var done *sequence.Made
 	var covered uint64
 	committing, written := false, false
-	err = s.m.node.TxOn(ctx, c, dialect.Batch, func() error {
-		covered = s.m.seq.Written.Load() // before anything is read (S4)
+	err = s.node.TxOn(ctx, c, dialect.Batch, func() error {
+		covered = s.seq.Written.Load() // before anything is read (S4)
 		fresh, again, err := s.fresh(ctx, c, list)
 		if err != nil {
 			return err
@@ -310,20 +312,20 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, turn *sequence.Turn, list
 		for _, a := range fresh {
 			through[a.job.from.conn.Queue()] = a.number
 		}
-		if err := errors.Join(s.m.node.SetReceived(ctx, c, through), s.m.setLast(ctx, c, fresh)); err != nil {
+		if err := errors.Join(s.node.SetReceived(ctx, c, through), s.setLast(ctx, c, fresh)); err != nil {
 			return err
 		}
 		if turn != nil {
-			s.m.seq.Ledger.Raise()
+			s.seq.Ledger.Raise()
 			done, err = turn.Collect(ctx, nil)
 			return err
 		}
-		s.m.seq.Ledger.Open()
+		s.seq.Ledger.Open()
 		committing = true
 		return nil
 	})
 	if committing { // and perhaps committed, even after an error
-		s.m.seq.Ledger.Close()
+		s.seq.Ledger.Close()
 	}
 	if err != nil && written {
 		return nil, fmt.Errorf("%w: %w", errCommit, err)
@@ -335,20 +337,20 @@ func (s *settler) tx(ctx context.Context, c *sql.Conn, turn *sequence.Turn, list
 		turn.Publish(done, covered)
 		return repeated, nil
 	}
-	s.m.seq.Written.Add(1)
-	s.m.seq.WakeUp()
+	s.seq.Written.Add(1)
+	s.seq.WakeUp()
 	return repeated, nil
 }
 
 // fresh leaves out the batches that the master has already.
-func (s *settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fresh []*arrived, repeated []string, err error) {
+func (s *Settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fresh []*arrived, repeated []string, err error) {
 	have := make(map[string]uint64)
 	for _, a := range list {
 		a.refused, a.reason = false, ""
 		queue := a.job.from.conn.Queue()
 		number, ok := have[queue]
 		if !ok {
-			if number, err = s.m.node.Received(ctx, c, queue); err != nil {
+			if number, err = s.node.Received(ctx, c, queue); err != nil {
 				return nil, nil, err
 			}
 			number = max(number, a.job.from.conn.Left())

@@ -38,7 +38,7 @@ func (st *settlement) sum(values []any) []byte {
 
 // stampKey names the meta row of a row's stamp.
 func (st *settlement) stampKey(t *dialect.Table, key []any) string {
-	h := sha256.Sum256(wire.AppendRow([]byte(st.s.m.node.Name(t).String()+"\x00"), key))
+	h := sha256.Sum256(wire.AppendRow([]byte(st.s.node.Name(t).String()+"\x00"), key))
 	return "stamp:" + hex.EncodeToString(h[:16])
 }
 
@@ -48,15 +48,15 @@ func (st *settlement) changedAt(a *arrived, o *outcome) (int64, string, error) {
 	s, ok := st.stamps[key]
 	if !ok {
 		var err error
-		if s, ok, err = store.Value[stamp](st.ctx, st.s.m.node, st.c, key); err != nil {
+		if s, ok, err = store.Value[stamp](st.ctx, st.s.node, st.c, key); err != nil {
 			return 0, "", err
 		}
 	}
 	if ok && string(s.Sum) == string(sum) {
 		return s.At, s.Node, nil
 	}
-	at, err := st.s.history.find(st, a.batch.Seen, st.s.m.node.Name(o.t), o.state.key, string(sum))
-	return at, st.s.m.node.ID, err
+	at, err := st.s.history.find(st, a.batch.Seen, st.s.node.Name(o.t), o.state.key, string(sum))
+	return at, st.s.node.ID, err
 }
 
 // stamp stores the stamps of the settlement.
@@ -67,14 +67,14 @@ func (st *settlement) stamp() error {
 		if len(args) == 0 {
 			return nil
 		}
-		_, err := st.c.ExecContext(st.ctx, "REPLACE INTO "+st.s.m.node.Engine.Own("meta")+" (k, v) VALUES "+strings.TrimSuffix(strings.Repeat("(?, ?), ", len(args)/2), ", "), args...)
+		_, err := st.c.ExecContext(st.ctx, "REPLACE INTO "+st.s.node.Engine.Own("meta")+" (k, v) VALUES "+strings.TrimSuffix(strings.Repeat("(?, ?), ", len(args)/2), ", "), args...)
 		args = args[:0]
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: stamp rows: %w", st.s.m.node.ID, err)
+			return fmt.Errorf("ddb: node %s: stamp rows: %w", st.s.node.ID, err)
 		}
 		return nil
 	}
-	if st.s.stamped += len(st.stamps); st.s.stamped > maxStamps/10 {
+	if st.s.stamped += len(st.stamps); st.s.stamped > st.s.cfg.MaxStamps/10 {
 		if err := st.prune(); err != nil {
 			return err
 		}
@@ -94,15 +94,12 @@ func (st *settlement) stamp() error {
 	return flush()
 }
 
-// maxStamps is how many stamps are kept. A row without one counts as changed when its entry was made.
-var maxStamps = 100_000
-
 // prune forgets the oldest stamps if there are too many.
 func (st *settlement) prune() error {
-	meta := st.s.m.node.Engine.Own("meta")
+	meta := st.s.node.Engine.Own("meta")
 	rows, err := st.c.QueryContext(st.ctx, "SELECT k, v FROM "+meta+" WHERE k >= 'stamp:' AND k < 'stamp;'")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read stamps: %w", st.s.m.node.ID, err)
+		return fmt.Errorf("ddb: node %s: read stamps: %w", st.s.node.ID, err)
 	}
 	defer rows.Close()
 	type aged struct {
@@ -114,7 +111,7 @@ func (st *settlement) prune() error {
 		var key string
 		var v []byte
 		if err := rows.Scan(&key, &v); err != nil {
-			return fmt.Errorf("ddb: node %s: read stamps: %w", st.s.m.node.ID, err)
+			return fmt.Errorf("ddb: node %s: read stamps: %w", st.s.node.ID, err)
 		}
 		s, err := wire.Decode[stamp](v)
 		if err != nil {
@@ -122,17 +119,17 @@ func (st *settlement) prune() error {
 		}
 		list = append(list, aged{key, s.At})
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(list) <= maxStamps {
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(list) <= st.s.cfg.MaxStamps {
 		return err
 	}
 	slices.SortFunc(list, func(a, b aged) int { return cmp.Compare(a.at, b.at) })
-	for part := range slices.Chunk(list[:len(list)-maxStamps/2], 200) {
+	for part := range slices.Chunk(list[:len(list)-st.s.cfg.MaxStamps/2], 200) {
 		args := make([]any, len(part))
 		for i, a := range part {
 			args[i] = a.key
 		}
 		if _, err := st.c.ExecContext(st.ctx, "DELETE FROM "+meta+" WHERE k IN (?"+strings.Repeat(", ?", len(args)-1)+")", args...); err != nil {
-			return fmt.Errorf("ddb: node %s: forget stamps: %w", st.s.m.node.ID, err)
+			return fmt.Errorf("ddb: node %s: forget stamps: %w", st.s.node.ID, err)
 		}
 	}
 	return nil
@@ -154,7 +151,7 @@ const maxHistory = 500_000
 
 // find returns since when the row has been as it is, as far as the journal after entry seen tells.
 func (h *history) find(st *settlement, seen LSN, t journal.TableName, key []any, sum string) (int64, error) {
-	first, last, err := st.s.m.node.Journal.Bounds(st.ctx)
+	first, last, err := st.s.node.Journal.Bounds(st.ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -163,7 +160,7 @@ func (h *history) find(st *settlement, seen LSN, t journal.TableName, key []any,
 		*h = history{from: seen, to: seen, rows: make(map[string]sinceRow)}
 	}
 	for h.to < last.LSN {
-		parts, err := st.s.m.node.Journal.Read(st.ctx, h.to, journal.LastPart, journal.ReadBytes)
+		parts, err := st.s.node.Journal.Read(st.ctx, h.to, journal.LastPart, journal.ReadBytes)
 		if err != nil {
 			return 0, err
 		}

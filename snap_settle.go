@@ -7,18 +7,28 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/ddb-project/ddb/access"
+	"github.com/ddb-project/ddb/conflict"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
+	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
 
-// settler decides what becomes of the batches of snaps. One goroutine uses it.
-type settler struct {
-	m       *master
+// Settler decides what becomes of the batches of snaps. It is the intake of a master's fleet.
+type Settler struct {
+	node  *store.Store
+	seq   *sequence.Sequencer
+	cfg   settleConfig
+	jobs  chan *job // messages with batches, which wait to be settled
+	tasks sync.WaitGroup
+
+	// Run's own:
 	conn    *sql.Conn // where the database has many writers
 	forced  error     // why the only batch of the next attempt is refused
 	failing time.Time // since when commits of what is to be settled have failed; zero if none has
@@ -29,16 +39,37 @@ type settler struct {
 	stamped int // rows stamped since the stamps were counted; at the start all may be there already
 }
 
-// commitPatience is how long a commit that fails is tried again before a batch is looked for that makes it fail. Tests set it
-// lower.
-var commitPatience = 30 * time.Second
+// settleConfig is what a settler is told.
+type settleConfig struct {
+	Policies  conflict.Policies
+	Heartbeat time.Duration // bounds the pauses between attempts
+	// MayWrite reports whether a snap's batches may do that to the table.
+	MayWrite func(snap string, t journal.TableName, op access.Ops) bool
+	// Heard is when the entry was made, by the clock then, with which the journal ended when this node became the master.
+	Heard int64
+	// MaxStamps is how many stamps are kept. A row without one counts as changed when its entry was made. Default 100,000.
+	MaxStamps int
+	// CommitPatience is how long a commit that fails is tried again before a batch is looked for that makes it fail. Default 30 s.
+	CommitPatience time.Duration
+}
+
+// newSettler returns a settler that takes batches before it runs.
+func newSettler(n *store.Store, s *sequence.Sequencer, cfg settleConfig) *Settler {
+	if cfg.MaxStamps == 0 {
+		cfg.MaxStamps = 100_000
+	}
+	if cfg.CommitPatience == 0 {
+		cfg.CommitPatience = 30 * time.Second
+	}
+	return &Settler{node: n, seq: s, cfg: cfg, jobs: make(chan *job, maxJobs), built: make(map[string]refusedRow), recalls: true}
+}
 
 // errOneByOne asks for the batches to be settled one at a time.
 var errOneByOne = errors.New("ddb: batches must be settled one by one")
 
 // try settles the batches together if it can: one that the database refuses
 // takes no other with it, since each half is then tried by itself.
-func (s *settler) try(ctx context.Context, c *sql.Conn, list []*arrived) error {
+func (s *Settler) try(ctx context.Context, c *sql.Conn, list []*arrived) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -46,7 +77,7 @@ func (s *settler) try(ctx context.Context, c *sql.Conn, list []*arrived) error {
 	if forced == nil {
 		err := savepoint(ctx, c, "ddb_settle", func() error { return s.attempt(ctx, c, list, nil) })
 		switch {
-		case err == nil || !s.m.node.Refusable(err):
+		case err == nil || !s.node.Refusable(err):
 			return err
 		case len(list) > 1:
 			if err := s.try(ctx, c, list[:len(list)/2]); err != nil {
@@ -78,7 +109,7 @@ func savepoint(ctx context.Context, c *sql.Conn, name string, f func() error) er
 
 // settlement is one attempt to settle some batches.
 type settlement struct {
-	s         *settler
+	s         *Settler
 	ctx       context.Context
 	c         *sql.Conn
 	cat       *store.Catalogue
@@ -120,8 +151,8 @@ func (s *rowState) set(o *outcome) {
 }
 
 // attempt judges the batches in order and writes the outcome. With forced, the only batch is refused.
-func (s *settler) attempt(ctx context.Context, c *sql.Conn, list []*arrived, forced error) error {
-	st := &settlement{s: s, ctx: ctx, c: c, cat: s.m.node.Tables.Load(), alone: len(list) == 1,
+func (s *Settler) attempt(ctx context.Context, c *sql.Conn, list []*arrived, forced error) error {
+	st := &settlement{s: s, ctx: ctx, c: c, cat: s.node.Tables.Load(), alone: len(list) == 1,
 		tables: make(map[*dialect.Table]*tableStates), stamps: make(map[string]stamp)}
 	if err := st.lookup(list); err != nil {
 		return err
@@ -200,7 +231,7 @@ func (st *settlement) lookupTable(t *dialect.Table, keys [][]any) error {
 	states := st.tables[t]
 	if t.ExactKey {
 		var buf []byte
-		return st.s.m.node.Engine.Lookup(st.ctx, st.c, t, keys, func(r dialect.Row) error {
+		return st.s.node.Engine.Lookup(st.ctx, st.c, t, keys, func(r dialect.Row) error {
 			buf = wire.AppendRow(buf[:0], r.Key)
 			if state := states.rows[string(buf)]; state != nil {
 				state.was = journal.CloneValues(r.Values)
@@ -210,7 +241,7 @@ func (st *settlement) lookupTable(t *dialect.Table, keys [][]any) error {
 		})
 	}
 	for _, state := range states.order { // one by one: the key that comes back may be written in another way
-		err := st.s.m.node.Engine.Lookup(st.ctx, st.c, t, [][]any{state.key}, func(r dialect.Row) error {
+		err := st.s.node.Engine.Lookup(st.ctx, st.c, t, [][]any{state.key}, func(r dialect.Row) error {
 			state.was = journal.CloneValues(r.Values)
 			state.values = state.was
 			return nil
@@ -244,7 +275,7 @@ func (st *settlement) write() error {
 			}
 		}
 		if len(touch) > 0 {
-			if err := st.s.m.node.Engine.Touch(st.ctx, st.c, t, touch); err != nil {
+			if err := st.s.node.Engine.Touch(st.ctx, st.c, t, touch); err != nil {
 				return err
 			}
 		}
@@ -266,7 +297,7 @@ func (st *settlement) write() error {
 			return st.apply(order) // the caller undoes it
 		}
 		err = savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply(order) })
-		if err == nil || !st.s.m.node.Refusable(err) {
+		if err == nil || !st.s.node.Refusable(err) {
 			return err
 		}
 	}
@@ -283,7 +314,7 @@ type tableWrite struct {
 
 func (st *settlement) apply(list []tableWrite) error {
 	for _, w := range list {
-		if err := st.s.m.node.Engine.Apply(st.ctx, st.c, w.t, w.rows, dialect.Strict); err != nil {
+		if err := st.s.node.Engine.Apply(st.ctx, st.c, w.t, w.rows, dialect.Strict); err != nil {
 			return err
 		}
 	}
@@ -304,7 +335,7 @@ func (st *settlement) rowByRow(list []tableWrite) error {
 		var last error
 		for _, w := range left {
 			err := savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply([]tableWrite{w}) })
-			if err != nil && !st.s.m.node.Refusable(err) {
+			if err != nil && !st.s.node.Refusable(err) {
 				return err
 			}
 			if err != nil {
@@ -326,9 +357,9 @@ func (st *settlement) record() error {
 	}
 	t := st.cat.ByName[journal.TableName{Database: store.OwnDatabase, Table: "conflicts"}]
 	if t == nil || t.Refusal != "" {
-		return fmt.Errorf("ddb: node %s has no table of conflicts", st.s.m.node.ID)
+		return fmt.Errorf("ddb: node %s has no table of conflicts", st.s.node.ID)
 	}
-	most := journal.MostValue(st.s.m.node.Engine)
+	most := journal.MostValue(st.s.node.Engine)
 	rows := make([]dialect.Row, len(st.conflicts))
 	for i, c := range st.conflicts {
 		values, err := c.values(t, rand.Text(), time.Now().UnixNano(), most)
@@ -337,7 +368,7 @@ func (st *settlement) record() error {
 		}
 		rows[i] = dialect.Row{Key: journal.Pick(values, t.Key), Values: values}
 	}
-	return st.s.m.node.Engine.Apply(st.ctx, st.c, t, rows, dialect.Strict)
+	return st.s.node.Engine.Apply(st.ctx, st.c, t, rows, dialect.Strict)
 }
 
 // errCommit: the rows of a settlement could be written, but it could not be made an entry or be committed.
@@ -345,18 +376,18 @@ var errCommit = errors.New("ddb: commit")
 
 // passing reports whether the error is that of a commit, or of the journal, which as a rule has nothing to do with what the
 // batches hold, and may not come back.
-func (s *settler) passing(err error) bool {
+func (s *Settler) passing(err error) bool {
 	if !errors.Is(err, errCommit) || s.aboutRows(err) {
 		return false
 	}
 	if s.failing.IsZero() {
 		s.failing = time.Now()
 	}
-	return time.Since(s.failing) < commitPatience
+	return time.Since(s.failing) < s.cfg.CommitPatience
 }
 
 // aboutRows reports whether a database that judges some of a transaction only when that ends has found only then that rows are too large,
 // or break a constraint. One with many writers judges each row as it is written.
-func (s *settler) aboutRows(err error) bool {
-	return s.m.node.SingleWriter() && s.m.node.Fault(err).Is(dialect.TooLarge|dialect.Constraint)
+func (s *Settler) aboutRows(err error) bool {
+	return s.node.SingleWriter() && s.node.Fault(err).Is(dialect.TooLarge|dialect.Constraint)
 }

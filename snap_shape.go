@@ -60,7 +60,7 @@ func (sh *shape) fit(st *settlement, r dialect.Row, remote []any) (base, local [
 	}
 	for _, i := range sh.gone {
 		if r.Values != nil && (r.Base == nil && r.Values[i] != nil || r.Base != nil && !batch.EqualValues(r.Base[i], r.Values[i])) {
-			return nil, nil, fmt.Sprintf("the snap wrote column %s of table %s, which has been dropped since", sh.columns[i], st.s.m.node.Name(sh.t)), nil
+			return nil, nil, fmt.Sprintf("the snap wrote column %s of table %s, which has been dropped since", sh.columns[i], st.s.node.Name(sh.t)), nil
 		}
 	}
 	fill := func(row []any) ([]any, error) {
@@ -97,7 +97,7 @@ func (sh *shape) astray(st *settlement, c *batch.Change, r dialect.Row) string {
 	}
 	for _, image := range [][]any{r.Base, r.Values} {
 		if image != nil && !batch.EqualRows(journal.Pick(image, c.Key), r.Key) {
-			return fmt.Sprintf("a row of table %s in the batch has another key than the one that it is filed under", st.s.m.node.Name(sh.t))
+			return fmt.Sprintf("a row of table %s in the batch has another key than the one that it is filed under", st.s.node.Name(sh.t))
 		}
 	}
 	return ""
@@ -116,7 +116,7 @@ func (st *settlement) written() error {
 				continue
 			}
 			same := false
-			err := st.s.m.node.Engine.Lookup(st.ctx, st.c, t, [][]any{s.key}, func(r dialect.Row) error {
+			err := st.s.node.Engine.Lookup(st.ctx, st.c, t, [][]any{s.key}, func(r dialect.Row) error {
 				same = r.Values != nil && batch.EqualRows(journal.Pick(r.Values, t.Key), key)
 				return nil
 			})
@@ -124,7 +124,7 @@ func (st *settlement) written() error {
 				return err
 			}
 			if !same {
-				return fmt.Errorf("ddb: a row of table %s in the batch has another key than the one that it is filed under", st.s.m.node.Name(t))
+				return fmt.Errorf("ddb: a row of table %s in the batch has another key than the one that it is filed under", st.s.node.Name(t))
 			}
 		}
 	}
@@ -139,9 +139,9 @@ func (st *settlement) defaultOf(t *dialect.Table, column string) (any, error) {
 		}
 		var v any
 		if err := dialect.ScanOne(st.ctx, st.c, []any{&v}, "SELECT "+c.Default); err != nil {
-			return nil, fmt.Errorf("default of column %s of table %s: %w", column, st.s.m.node.Name(t), err)
+			return nil, fmt.Errorf("default of column %s of table %s: %w", column, st.s.node.Name(t), err)
 		}
-		if b, ok := v.([]byte); ok && st.s.m.node.Dialect.Language() == dialect.MySQL {
+		if b, ok := v.([]byte); ok && st.s.node.Dialect.Language() == dialect.MySQL {
 			return string(b), nil
 		}
 		return v, nil

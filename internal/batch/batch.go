@@ -5,6 +5,7 @@ package batch
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"time"
@@ -255,3 +256,9 @@ func (h *Clock) Heard(at int64) { h.last = max(h.last, at) }
 
 // ClockSkew is how far a snap's clock may be from the master's before its times are shifted.
 const ClockSkew = int64(5 * time.Second)
+
+// Sum returns the sum of a batch as it travels.
+func Sum(payload []byte) []byte {
+	h := sha256.Sum256(payload)
+	return h[:16]
+}
