@@ -129,6 +129,7 @@ func TestSchemaChangesDuringSnapshot(t *testing.T) {
 // The first snap makes a master on SQLite install triggers for its keys. A snapshot that is under way goes on all the same.
 func TestFirstSnapDuringSnapshot(t *testing.T) {
 	f := newFixture(t, "sqlite", 2)
+	f.tune = func(o *ddb.Options) { o.Heartbeat = 10 * time.Second } // nothing but the triggers may end a snapshot, no silence on a busy machine either
 	f.openMaster()
 	const large = 8_000 // rows of 1 kB: more than all buffers on the way hold
 	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)", fmt.Sprintf(

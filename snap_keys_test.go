@@ -182,8 +182,8 @@ func TestHandedOutKeysReturning(t *testing.T) {
 		require.NoError(t, c.QueryRow("DELETE FROM k WHERE id = 8888 RETURNING id").Scan(&key))
 		require.NoError(t, conn.Close())
 		require.NoError(t, stmt.Close())
+		s.exchange("a") // what one has done does not come to the other while that looks at its rows
 	}
-	s.exchange("a")
 	s.same("k", "auto")
 	require.Empty(t, s.conflicts("master"))
 }
