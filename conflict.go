@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/conflict"
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/settle"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -63,7 +64,7 @@ func (c *Cluster) conflicts(ctx context.Context, where string, args ...any) ([]C
 	if c.node == nil {
 		return nil, errors.New("a Cluster made by Wrap has no conflicts table")
 	}
-	return listConflicts(ctx, c.node, where, args...)
+	return settle.Conflicts(ctx, c.node, where, args...)
 }
 
 // DismissConflict notes that the losing values of a conflict are not wanted. It can be
@@ -81,7 +82,7 @@ func (c *Cluster) RetryConflict(ctx context.Context, id string) error {
 		if k.Outcome == "snap" {
 			lost = k.Remote
 		}
-		return rewriteRow(ctx, c.node, tx, k, lost)
+		return settle.Rewrite(ctx, c.node, tx, k, lost)
 	}))
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sequence"
+	"github.com/ddb-project/ddb/internal/settle"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/write"
 	"github.com/ddb-project/ddb/journal"
@@ -32,7 +33,7 @@ type master struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
-	settler *Settler // nil where no snap is let in
+	settler *settle.Settler // nil where no snap is let in
 
 	passes write.PassConn // with many writers: what exclusive holds
 
@@ -40,7 +41,7 @@ type master struct {
 }
 
 // tuned is what tests set of settlers.
-var tuned settleConfig
+var tuned settle.Config
 
 // openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
 func openMaster(ctx context.Context, n *store.Store, o Options, rules *atomic.Pointer[access.Rules], own *health.Self, serveSQL func(context.Context, net.Conn, string, Role), changed func()) (*master, error) {
@@ -67,7 +68,7 @@ func openMaster(ctx context.Context, n *store.Store, o Options, rules *atomic.Po
 		cfg := tuned
 		cfg.Policies, cfg.Heartbeat, cfg.Heard = o.Conflicts, o.Heartbeat, heard
 		cfg.MayWrite = func(snap string, t journal.TableName, op access.Ops) bool { return rules.Load().MayWrite(snap, t, op) }
-		m.settler = newSettler(n, s, cfg)
+		m.settler = settle.New(n, s, cfg)
 		m.fleet.Intake = m.settler
 	}
 	if err := m.fleet.Listen(ctx, run); err != nil {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/fleet"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/sqlite"
@@ -63,20 +62,6 @@ func quietFleet() *fleet.Fleet {
 		WaitTimeout: 5 * time.Second, Changed: func() {}})
 }
 
-// A snap's clock that is years off shifts its times by what it is off, and none is later than the master's.
-func TestClockYearsOff(t *testing.T) {
-	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for _, off := range []time.Duration{0, time.Second, -time.Second, 20 * 365 * 24 * time.Hour, -20 * 365 * 24 * time.Hour} {
-		snapNow := now.Add(off)
-		made := snapNow.Add(-time.Minute)
-		at := time.Unix(0, corrected(made.UnixNano(), snapNow.UnixNano(), now.UnixNano()))
-		require.WithinDuration(t, now.Add(-time.Minute), at, time.Duration(batch.ClockSkew), "a clock that is off by %v", off)
-	}
-	// It was set right between the write and the exchange.
-	ahead := now.Add(20 * 365 * 24 * time.Hour)
-	require.Equal(t, now.UnixNano(), corrected(ahead.UnixNano(), now.UnixNano(), now.UnixNano()))
-}
-
 // A wait for replicas that ends with the caller's context says so, and that the write stands.
 func TestNotConfirmedTellsContext(t *testing.T) {
 	m := &master{seq: sequence.New(nil), fleet: quietFleet()}
@@ -117,13 +102,4 @@ func TestOpenTxs(t *testing.T) {
 		require.ErrorIs(t, context.Cause(late), ErrClosed)
 		ended()
 	})
-}
-
-// A new master's clock hears the entries of the one before it, but not those of one whose clock was years ahead.
-func TestClockOfNewMaster(t *testing.T) {
-	now := time.Now().UnixNano()
-	for ahead, want := range map[time.Duration]int64{-time.Hour: now, 2 * time.Second: now + int64(2*time.Second) + 1, 20 * 365 * 24 * time.Hour: now} {
-		m := &Settler{cfg: settleConfig{Heard: now + int64(ahead)}}
-		require.Equal(t, want, m.clock(now), "ahead by %v", ahead)
-	}
 }

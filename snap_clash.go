@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -21,7 +22,7 @@ func (s *snapSide) loosely(ctx context.Context, c *sql.Conn, t *dialect.Table, r
 	if len(rows) == 0 {
 		return nil
 	}
-	err := savepoint(ctx, c, "ddb_loose", func() error { return s.f.node.Engine.Apply(ctx, c, t, rows, mode) })
+	err := store.Savepoint(ctx, c, "ddb_loose", func() error { return s.f.node.Engine.Apply(ctx, c, t, rows, mode) })
 	if err == nil && mode == dialect.Strict || err != nil && !s.f.node.Refusable(err) {
 		return err
 	}
@@ -42,7 +43,7 @@ const putBackMost = 10_000
 
 // show applies rows as far as nothing that is there stands in their way.
 func (s *snapSide) show(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error {
-	err := savepoint(ctx, c, "ddb_show", func() error { return s.f.node.Engine.Apply(ctx, c, t, rows, dialect.Strict) })
+	err := store.Savepoint(ctx, c, "ddb_show", func() error { return s.f.node.Engine.Apply(ctx, c, t, rows, dialect.Strict) })
 	if err == nil || !s.f.node.Refusable(err) || len(rows) == 1 {
 		if err != nil && s.f.node.Refusable(err) {
 			s.f.node.Log.Warn("a pending change does not show until it is exchanged", "table", s.f.node.Name(t), "error", err)

@@ -257,3 +257,20 @@ func QuoteName(database, name string) string {
 	}
 	return q
 }
+
+// Savepoint runs f so that nothing is left of it if it fails.
+func Savepoint(ctx context.Context, c *sql.Conn, name string, f func() error) error {
+	if _, err := c.ExecContext(ctx, "SAVEPOINT "+name); err != nil {
+		return err
+	}
+	err := f()
+	if err != nil {
+		if _, rerr := c.ExecContext(ctx, "ROLLBACK TO SAVEPOINT "+name); rerr != nil {
+			return fmt.Errorf("%w: %w", fault.ErrClosed, errors.Join(err, rerr)) // the transaction is over
+		}
+	}
+	if _, rerr := c.ExecContext(ctx, "RELEASE SAVEPOINT "+name); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return err
+}

@@ -1,4 +1,8 @@
-package ddb
+// Package settle decides on a master what becomes of the batches that snaps send: each is written whole, or met by a policy where the
+// master's rows are no longer those that the snap had changed, or refused and kept as conflicts. A [Settler] is the intake of the
+// fleet; it settles in transactions of its own, together with the number up to which each queue is settled, so that a batch
+// counts once. The package also reads the table of conflicts, and writes the losing rows again when a person asks for it.
+package settle
 
 import (
 	"context"
@@ -24,7 +28,7 @@ import (
 type Settler struct {
 	node  *store.Store
 	seq   *sequence.Sequencer
-	cfg   settleConfig
+	cfg   Config
 	jobs  chan *job // messages with batches, which wait to be settled
 	tasks sync.WaitGroup
 
@@ -33,14 +37,14 @@ type Settler struct {
 	forced  error     // why the only batch of the next attempt is refused
 	failing time.Time // since when commits of what is to be settled have failed; zero if none has
 	built   map[string]refusedRow
-	began   LSN  // the master's end when it began to settle: what snaps had seen then may have been refused before
-	recalls bool // what was refused before that is yet to be read
+	began   journal.LSN // the master's end when it began to settle: what snaps had seen then may have been refused before
+	recalls bool        // what was refused before that is yet to be read
 	history history
 	stamped int // rows stamped since the stamps were counted; at the start all may be there already
 }
 
-// settleConfig is what a settler is told.
-type settleConfig struct {
+// Config is what a settler is told.
+type Config struct {
 	Policies  conflict.Policies
 	Heartbeat time.Duration // bounds the pauses between attempts
 	// MayWrite reports whether a snap's batches may do that to the table.
@@ -53,8 +57,8 @@ type settleConfig struct {
 	CommitPatience time.Duration
 }
 
-// newSettler returns a settler that takes batches before it runs.
-func newSettler(n *store.Store, s *sequence.Sequencer, cfg settleConfig) *Settler {
+// New returns a settler that takes batches before it runs.
+func New(n *store.Store, s *sequence.Sequencer, cfg Config) *Settler {
 	if cfg.MaxStamps == 0 {
 		cfg.MaxStamps = 100_000
 	}
@@ -75,7 +79,7 @@ func (s *Settler) try(ctx context.Context, c *sql.Conn, list []*arrived) error {
 	}
 	forced := s.forced
 	if forced == nil {
-		err := savepoint(ctx, c, "ddb_settle", func() error { return s.attempt(ctx, c, list, nil) })
+		err := store.Savepoint(ctx, c, "ddb_settle", func() error { return s.attempt(ctx, c, list, nil) })
 		switch {
 		case err == nil || !s.node.Refusable(err):
 			return err
@@ -88,23 +92,6 @@ func (s *Settler) try(ctx context.Context, c *sql.Conn, list []*arrived) error {
 		forced = err
 	}
 	return s.attempt(ctx, c, list, forced)
-}
-
-// savepoint runs f so that nothing is left of it if it fails.
-func savepoint(ctx context.Context, c *sql.Conn, name string, f func() error) error {
-	if _, err := c.ExecContext(ctx, "SAVEPOINT "+name); err != nil {
-		return err
-	}
-	err := f()
-	if err != nil {
-		if _, rerr := c.ExecContext(ctx, "ROLLBACK TO SAVEPOINT "+name); rerr != nil {
-			return fmt.Errorf("%w: %w", ErrClosed, errors.Join(err, rerr)) // the transaction is over
-		}
-	}
-	if _, rerr := c.ExecContext(ctx, "RELEASE SAVEPOINT "+name); rerr != nil {
-		return errors.Join(err, rerr)
-	}
-	return err
 }
 
 // settlement is one attempt to settle some batches.
@@ -296,7 +283,7 @@ func (st *settlement) write() error {
 		if i == len(orders)-1 && !st.alone {
 			return st.apply(order) // the caller undoes it
 		}
-		err = savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply(order) })
+		err = store.Savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply(order) })
 		if err == nil || !st.s.node.Refusable(err) {
 			return err
 		}
@@ -334,7 +321,7 @@ func (st *settlement) rowByRow(list []tableWrite) error {
 		var still []tableWrite
 		var last error
 		for _, w := range left {
-			err := savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply([]tableWrite{w}) })
+			err := store.Savepoint(st.ctx, st.c, "ddb_write", func() error { return st.apply([]tableWrite{w}) })
 			if err != nil && !st.s.node.Refusable(err) {
 				return err
 			}

@@ -1,4 +1,4 @@
-package ddb
+package settle
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ddb-project/ddb/access"
+	"github.com/ddb-project/ddb/conflict"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/wire"
@@ -120,13 +122,13 @@ func (st *settlement) outcome(a *arrived, name journal.TableName, sh *shape, c *
 		cr.base, cr.local, cr.columns, cr.keyAt = r.Base, r.Values, c.Columns, c.Key
 		o.conflict = cr
 	case batch.EqualRows(remote, local):
-		if p := st.s.cfg.Policies.Of(name); p.Is(MasterWins) && !sh.t.Own && !batch.EqualRows(remote, base) {
+		if p := st.s.cfg.Policies.Of(name); p.Is(conflict.MasterWins) && !sh.t.Own && !batch.EqualRows(remote, base) {
 			cr.policy, cr.outcome, cr.reason = p.String(), "master", clashReason(base, local, remote)+" in the same way"
 			o.met = cr
 		}
 	case batch.EqualRows(remote, base):
 		o.values = local
-		o.stamp = st.s.cfg.Policies.Of(name).Is(NewestWins)
+		o.stamp = st.s.cfg.Policies.Of(name).Is(conflict.NewestWins)
 	case sh.t.Own:
 		if remote != nil { // a person has settled it, and the rest is not the snap's to write
 			at := slices.Index(sh.t.Stored, "state")
@@ -155,14 +157,14 @@ func settles(t *dialect.Table, base, local []any) bool {
 	return true
 }
 
-func opOf(base, local []any) Ops {
+func opOf(base, local []any) access.Ops {
 	switch {
 	case base == nil:
-		return Insert
+		return access.Insert
 	case local == nil:
-		return Delete
+		return access.Delete
 	}
-	return Update
+	return access.Update
 }
 
 // clash settles a row that both sides have changed.
@@ -180,9 +182,9 @@ func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
 	switch {
 	case p.Asks():
 		return st.ask(a, o, cr, p)
-	case p.Is(SnapWins):
+	case p.Is(conflict.SnapWins):
 		o.values, cr.outcome = o.local, "snap"
-	case p.Is(NewestWins):
+	case p.Is(conflict.NewestWins):
 		at, node, err := st.changedAt(a, o)
 		if err != nil {
 			return err
@@ -192,7 +194,7 @@ func (st *settlement) clash(a *arrived, o *outcome, cr *conflictRow) error {
 		} else {
 			cr.outcome = "master"
 		}
-	case p.Is(MergeColumns):
+	case p.Is(conflict.MergeColumns):
 		st.merge(o, cr)
 	default:
 		a.refused = true
@@ -253,8 +255,8 @@ func (st *settlement) merge(o *outcome, cr *conflictRow) {
 }
 
 // ask lets the program's function settle the row.
-func (st *settlement) ask(a *arrived, o *outcome, cr *conflictRow, p Policy) error {
-	row, err := p.Resolve(Collision{Database: cr.table.Database, Table: cr.table.Table, Base: rowMap(o.t, o.base),
+func (st *settlement) ask(a *arrived, o *outcome, cr *conflictRow, p conflict.Policy) error {
+	row, err := p.Resolve(conflict.Collision{Database: cr.table.Database, Table: cr.table.Table, Base: rowMap(o.t, o.base),
 		Local: rowMap(o.t, o.local), Remote: rowMap(o.t, o.state.values), Origin: a.snap, At: time.Unix(0, a.at)})
 	var values []any
 	if err == nil {

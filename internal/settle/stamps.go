@@ -1,4 +1,4 @@
-package ddb
+package settle
 
 import (
 	"cmp"
@@ -137,7 +137,7 @@ func (st *settlement) prune() error {
 
 // history remembers, for a stretch of the journal, since when each row has been as it is at the stretch's end.
 type history struct {
-	from, to LSN
+	from, to journal.LSN
 	rows     map[string]sinceRow
 }
 
@@ -150,7 +150,7 @@ type sinceRow struct {
 const maxHistory = 500_000
 
 // find returns since when the row has been as it is, as far as the journal after entry seen tells.
-func (h *history) find(st *settlement, seen LSN, t journal.TableName, key []any, sum string) (int64, error) {
+func (h *history) find(st *settlement, seen journal.LSN, t journal.TableName, key []any, sum string) (int64, error) {
 	first, last, err := st.s.node.Journal.Bounds(st.ctx)
 	if err != nil {
 		return 0, err
@@ -180,7 +180,7 @@ func (h *history) find(st *settlement, seen LSN, t journal.TableName, key []any,
 	return time.Now().UnixNano(), nil // in no entry yet
 }
 
-func (h *history) learn(st *settlement, p *Part) error {
+func (h *history) learn(st *settlement, p *journal.Part) error {
 	if p.Records < 0 {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package ddb
+package settle
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
+	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -37,7 +38,7 @@ func (st *settlement) writeExactly() error {
 		return err
 	}
 	var taken []takenRow
-	err = savepoint(st.ctx, st.c, "ddb_exact", func() error {
+	err = store.Savepoint(st.ctx, st.c, "ddb_exact", func() error {
 		if err := st.write(); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package ddb
+package settle
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/fleet"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/sequence"
@@ -267,7 +268,7 @@ func (s *Settler) settle(ctx context.Context, list []*arrived) (repeated []strin
 	case len(list) == 1 && (list[0].refused || s.forced != nil):
 		// Even the refusal cannot be written. The snap keeps the batch; the others go on.
 		a := list[0]
-		a.job.from.unsettled = fmt.Errorf("%w: batch %d cannot be settled, nor kept as a conflict: %w", ErrUnsettled, a.number, err)
+		a.job.from.unsettled = fmt.Errorf("%w: batch %d cannot be settled, nor kept as a conflict: %w", fault.ErrUnsettled, a.number, err)
 		s.node.Log.Error("a batch of a snap cannot be settled, nor kept as a conflict", "id", a.snap, "batch", a.number, "error", err)
 		return nil, nil
 	case len(list) == 1:
@@ -366,7 +367,7 @@ func (s *Settler) fresh(ctx context.Context, c *sql.Conn, list []*arrived) (fres
 		case a.job.from.unsettled != nil: // it waits behind one that could not be settled
 		default:
 			// A connection that was cut has left a hole; the snap sends from there again.
-			a.job.from.conn.Close(fmt.Errorf("%w: batch %d of snap %s came after %d", ErrGap, a.number, a.snap, number))
+			a.job.from.conn.Close(fmt.Errorf("%w: batch %d of snap %s came after %d", fault.ErrGap, a.number, a.snap, number))
 		}
 		have[queue] = number
 	}

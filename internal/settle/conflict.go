@@ -1,4 +1,4 @@
-package ddb
+package settle
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ddb-project/ddb/conflict"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
@@ -90,16 +91,16 @@ func (c *conflictRow) values(t *dialect.Table, id string, at int64, most int) ([
 
 const conflictColumns = "id, at, db, tbl, rowkey, base, local, remote, origin, batch, policy, outcome, reason, state"
 
-// listConflicts reads the rows of the conflicts table that the condition names.
-func listConflicts(ctx context.Context, n *store.Store, where string, args ...any) ([]Conflict, error) {
+// Conflicts reads the rows of the conflicts table that the condition names.
+func Conflicts(ctx context.Context, n *store.Store, where string, args ...any) ([]conflict.Conflict, error) {
 	rows, err := n.DB.QueryContext(ctx, "SELECT "+conflictColumns+" FROM "+n.Engine.Own("conflicts")+" WHERE "+where, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var list []Conflict
+	var list []conflict.Conflict
 	for rows.Next() {
-		var k Conflict
+		var k conflict.Conflict
 		var at, batch int64
 		if err := rows.Scan(&k.ID, &at, &k.Database, &k.Table, &k.Key, &k.Base, &k.Local, &k.Remote, &k.Origin, &batch, &k.Policy, &k.Outcome, &k.Reason, &k.State); err != nil {
 			return nil, err
@@ -110,8 +111,8 @@ func listConflicts(ctx context.Context, n *store.Store, where string, args ...an
 	return list, rows.Err()
 }
 
-// rewriteRow writes a row that lost.
-func rewriteRow(ctx context.Context, n *store.Store, tx *sql.Tx, k Conflict, lost string) error {
+// Rewrite writes a row that lost.
+func Rewrite(ctx context.Context, n *store.Store, tx *sql.Tx, k conflict.Conflict, lost string) error {
 	name := journal.TableName{Database: k.Database, Table: k.Table}
 	t := n.Tables.Load().ByName[name]
 	if t == nil {

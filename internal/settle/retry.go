@@ -1,4 +1,4 @@
-package ddb
+package settle
 
 import (
 	"context"
@@ -7,13 +7,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ddb-project/ddb/conflict"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
 // losersOf returns the row that lost, as far as the table still has its columns, and those of its fields that the loser had changed.
-func losersOf(k Conflict, t *dialect.Table, lost string) (row, changed []rowField, err error) {
+func losersOf(k conflict.Conflict, t *dialect.Table, lost string) (row, changed []rowField, err error) {
 	if row, err = parseRow(lost); err != nil {
 		return nil, nil, err
 	}
