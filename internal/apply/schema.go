@@ -25,8 +25,15 @@ type intent struct {
 
 // schema runs the statements of an entry.
 func (a *Applier) schema(ctx context.Context, lsn journal.LSN, statements []dialect.Statement) error {
-	done := 0
-	if !a.node.Engine.Transactional() {
+	done, known := 0, false
+	before := a.node.Tables.Load()
+	if a.node.Engine.Transactional() {
+		version, err := a.node.Engine.Version(ctx, a.conn)
+		if err != nil {
+			return fmt.Errorf("ddb: node %s: schema version: %w", a.node.ID, err)
+		}
+		known = before != nil && version == before.Version
+	} else {
 		// A statement that is cut off may run on in the server, so a lost link does not cut it off.
 		ctx = context.WithoutCancel(ctx)
 		in, ok, err := store.Value[intent](ctx, a.node, a.conn, store.MetaIntent)
@@ -61,6 +68,11 @@ func (a *Applier) schema(ctx context.Context, lsn journal.LSN, statements []dial
 		}
 	}
 	a.node.Log.Info("schema changed", "epoch", a.pos.Epoch, "lsn", lsn, "statement", sqlclass.Brief(statements[len(statements)-1].SQL), "statements", len(statements))
+	if known { // and nobody can have changed it meanwhile
+		if _, _, scope, err := a.node.Follow(ctx, a.conn, before, nil, statements); err != nil || scope != nil {
+			return err
+		}
+	}
 	_, err := a.node.LoadTables(ctx, a.conn)
 	return err
 }

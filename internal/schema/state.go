@@ -43,8 +43,10 @@ func (o Object) key() string {
 type State struct {
 	node    *store.Store
 	Cat     *store.Catalogue
-	objects []dialect.Object
-	kept    []string // names of what followers do not get
+	all     []dialect.Object // as the engine lists them
+	objects []dialect.Object // what followers get of them
+	kept    []string         // names of what followers do not get
+	record  *Record          // made when it is first asked for
 }
 
 // Read reads the schema, and makes the tables that it finds the store's catalogue.
@@ -57,14 +59,52 @@ func Read(ctx context.Context, n *store.Store, q dialect.Querier) (*State, error
 	if err != nil {
 		return nil, fmt.Errorf("ddb: node %s: read schema: %w", n.ID, err)
 	}
-	st := &State{node: n, Cat: cat}
+	return newState(n, cat, objects), nil
+}
+
+func newState(n *store.Store, cat *store.Catalogue, objects []dialect.Object) *State {
+	st := &State{node: n, Cat: cat, all: objects}
 	st.objects, st.kept = Shippable(n, cat, objects)
-	return st, nil
+	return st
+}
+
+// Follow is Read where nothing has changed the schema, since it was like s, but the statements, which have run. It reads no more than
+// what those may have changed, and returns that too; the scope is nil if everything had to be read.
+func (s *State) Follow(ctx context.Context, q dialect.Querier, statements []dialect.Statement) (*State, dialect.Scope, error) {
+	cat, objects, scope, err := s.node.Follow(ctx, q, s.Cat, s.all, statements)
+	if err != nil {
+		return nil, nil, err
+	}
+	if scope == nil {
+		st, err := Read(ctx, s.node, q)
+		return st, nil, err
+	}
+	return newState(s.node, cat, objects), scope, nil
+}
+
+// Within lists the replicated tables of a scope that Follow has returned; it is never nil.
+func (s *State) Within(scope dialect.Scope) []*dialect.Table {
+	list := make([]*dialect.Table, 0, len(scope))
+	for _, t := range s.Cat.Replicated() {
+		if slices.ContainsFunc(scope, func(n [2]string) bool { return n[0] == t.Database && strings.EqualFold(n[1], t.Name) }) {
+			list = append(list, t)
+		}
+	}
+	return list
 }
 
 // Record returns what followers know who have been told of the state up to the entry.
 func (s *State) Record(lsn journal.LSN) Record {
-	r := Record{Tables: make(map[string]string), Objects: make(map[string]Object), LSN: lsn}
+	if s.record == nil {
+		s.record = s.newRecord()
+	}
+	r := *s.record
+	r.LSN = lsn
+	return r
+}
+
+func (s *State) newRecord() *Record {
+	r := &Record{Tables: make(map[string]string, len(s.Cat.List)), Objects: make(map[string]Object)}
 	for _, t := range s.Cat.Replicated() {
 		if !t.Own {
 			r.Tables[s.node.Name(t).Key()] = Identity(t)

@@ -27,21 +27,14 @@ func (turn *Turn) Reconcile(ctx context.Context) error {
 }
 
 // ChangeSchema runs schema statements on the connection on, if there are any, and ships what has changed as an entry of
-// its own. mixed is settleSchema's.
+// its own. mixed is SettleSchema's.
 func (turn *Turn) ChangeSchema(ctx context.Context, on *sql.Conn, mixed bool, statements ...dialect.Statement) error {
 	var done *Made
 	covered := turn.s.Written.Load()
 	var err error
 	if turn.node.Engine.Transactional() {
-		err = turn.node.TxOn(ctx, turn.Conn, dialect.Write, func() error {
-			level, err := turn.isLevel(ctx)
-			if err != nil {
-				return err
-			}
-			if err := turn.runAll(ctx, on, statements); err != nil {
-				return err
-			}
-			done, err = turn.SettleSchema(ctx, statements, mixed || !level)
+		err = turn.node.TxOn(ctx, turn.Conn, dialect.Write, func() (err error) {
+			done, err = turn.changeInTx(ctx, on, mixed, statements)
 			return err
 		})
 	} else if err = turn.runAll(ctx, on, statements); err == nil {
@@ -56,6 +49,50 @@ func (turn *Turn) ChangeSchema(ctx context.Context, on *sql.Conn, mixed bool, st
 	}
 	turn.Publish(done, covered)
 	return nil
+}
+
+// changeInTx is ChangeSchema inside the transaction, where that holds schema statements. What has not changed since they began is not
+// looked at again.
+func (turn *Turn) changeInTx(ctx context.Context, on *sql.Conn, mixed bool, statements []dialect.Statement) (*Made, error) {
+	var from basis
+	known, err := turn.isKnown(ctx)
+	if err != nil {
+		return nil, err
+	}
+	level := false
+	if known {
+		if turn.known != nil && turn.known.Cat == turn.node.Tables.Load() {
+			from.state = turn.known
+		}
+		noted, err := turn.noted(ctx)
+		if err != nil {
+			return nil, err
+		}
+		level = len(noted) == 0
+	}
+	before, err := turn.changes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := turn.runAll(ctx, on, statements); err != nil {
+		return nil, err
+	}
+	after, err := turn.changes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	from.quiet = level && before != "" && before == after
+	done, err := turn.settle(ctx, statements, mixed || !level, from)
+	if err == nil {
+		done.quiet, err = turn.changes(ctx)
+	}
+	return done, err
+}
+
+// basis is what is known of the database before statements have run.
+type basis struct {
+	state *schema.State // nil if it has to be read
+	quiet bool          // no row was noted, nor have the statements changed any
 }
 
 // ErrTableBusy: a schema statement was not run, because transactions that use its table have not ended.
@@ -85,15 +122,10 @@ func (turn *Turn) runAll(ctx context.Context, on *sql.Conn, statements []dialect
 	return nil
 }
 
-// isLevel reports whether neither rows nor the schema have changed since the last pass, as seen in the transaction that the connection is in.
-func (turn *Turn) isLevel(ctx context.Context) (bool, error) {
-	cat := turn.node.Tables.Load()
+// isKnown reports whether the schema has not changed since it was last read, as seen in the transaction that the connection is in.
+func (turn *Turn) isKnown(ctx context.Context) (bool, error) {
 	version, err := turn.node.Engine.Version(ctx, turn.Conn)
-	if err != nil || version != cat.Version {
-		return false, err
-	}
-	noted, err := turn.node.Engine.Noted(ctx, turn.Conn, cat.Replicated())
-	return len(noted) == 0, err
+	return err == nil && version == turn.node.Tables.Load().Version, err
 }
 
 // Unsettle makes the next pass compare the schema with the record, whatever has been read of it
@@ -109,19 +141,21 @@ func (turn *Turn) Unsettle() {
 // entry that tells followers. mixed says that followers may not run the statements themselves, so that changed
 // tables are shipped whole: the transaction changed rows as well, whose notes a changed table may have lost, or
 // the statements name tables that only the program's session has.
-func (turn *Turn) SettleSchema(ctx context.Context, statements []dialect.Statement, mixed bool) (done *Made, err error) {
+func (turn *Turn) SettleSchema(ctx context.Context, statements []dialect.Statement, mixed bool) (*Made, error) {
+	return turn.settle(ctx, statements, mixed, basis{})
+}
+
+// settle is SettleSchema for statements that were run on what the basis tells.
+func (turn *Turn) settle(ctx context.Context, statements []dialect.Statement, mixed bool, from basis) (*Made, error) {
 	before := turn.node.Tables.Load()
-	st, err := schema.Read(ctx, turn.node, turn.Conn)
+	st, scope, err := turn.readSchema(ctx, from, statements)
 	if err != nil {
 		return nil, err
 	}
 	if err := turn.Refuse(ctx, before, st, statements); err != nil {
 		return nil, err
 	}
-	if err := turn.node.Engine.InstallCapture(ctx, turn.Conn, st.Cat.Replicated(), dialect.Keys); err != nil {
-		return nil, fmt.Errorf("ddb: capture: %w", err)
-	}
-	if err := turn.InstallKeys(ctx, st.Cat.Replicated()); err != nil {
+	if err := turn.install(ctx, st, scope); err != nil {
 		return nil, err
 	}
 	if err := turn.renewVersion(ctx, st); err != nil {
@@ -137,23 +171,14 @@ func (turn *Turn) SettleSchema(ctx context.Context, statements []dialect.Stateme
 		hints[i].Database = turn.node.Logical(hints[i].Database)
 	}
 	if !turn.node.Engine.Transactional() {
-		err = turn.node.TxOn(ctx, turn.Conn, dialect.Pass, func() error {
-			noted, err := turn.node.Engine.Noted(ctx, turn.Conn, st.Cat.Replicated())
-			if err != nil {
-				return fmt.Errorf("ddb: pass: look for notes: %w", err)
-			}
-			t := schema.Told{}
-			if !mixed {
-				t = schema.Tell(rec, before, st, hints, noted)
-			}
-			t.Counters = len(statements) == 0
-			done, err = turn.shipSchema(ctx, rec, st, t)
-			return err
-		})
-		return done, err
+		return turn.shipBeside(ctx, rec, before, st, hints, mixed)
+	}
+	x := &Extra{}
+	if from.quiet && scope != nil {
+		x.noted = st.Within(scope)
 	}
 	if mixed || !turn.repeatable(before, st.Cat, statements) || schema.ConcernsKept(before, st, rec, statements) {
-		return turn.shipSchema(ctx, rec, st, schema.Told{})
+		return turn.shipSchema(ctx, rec, st, schema.Told{}, x)
 	}
 	// Rows may have come between a table and its triggers.
 	for _, t := range st.Cat.Replicated() {
@@ -163,7 +188,52 @@ func (turn *Turn) SettleSchema(ctx context.Context, statements []dialect.Stateme
 			}
 		}
 	}
-	return turn.shipSchema(ctx, rec, st, schema.Told{Statements: hints})
+	return turn.shipSchema(ctx, rec, st, schema.Told{Statements: hints}, x)
+}
+
+// readSchema reads the schema as the statements have left it. The scope tells what else than that is as it was, and nil that anything
+// may be another.
+func (turn *Turn) readSchema(ctx context.Context, from basis, statements []dialect.Statement) (*schema.State, dialect.Scope, error) {
+	if from.state != nil {
+		return from.state.Follow(ctx, turn.Conn, statements)
+	}
+	st, err := schema.Read(ctx, turn.node, turn.Conn)
+	return st, nil, err
+}
+
+// install brings triggers and key ranges in line with the schema.
+func (turn *Turn) install(ctx context.Context, st *schema.State, scope dialect.Scope) error {
+	var err error
+	if e, ok := turn.node.Engine.(dialect.ScopeReader); ok && scope != nil {
+		err = e.InstallScope(ctx, turn.Conn, scope, st.Cat.List, dialect.Keys)
+	} else {
+		err = turn.node.Engine.InstallCapture(ctx, turn.Conn, st.Cat.Replicated(), dialect.Keys)
+	}
+	if err != nil {
+		return fmt.Errorf("ddb: capture: %w", err)
+	}
+	if scope != nil && !turn.s.SharesKeys() {
+		return nil // there were no triggers for keys, and there are none now
+	}
+	return turn.InstallKeys(ctx, st.Cat.Replicated())
+}
+
+// shipBeside appends the entry where it cannot be part of the transaction of the statements.
+func (turn *Turn) shipBeside(ctx context.Context, rec schema.Record, before *store.Catalogue, st *schema.State, hints []dialect.Statement, mixed bool) (done *Made, err error) {
+	err = turn.node.TxOn(ctx, turn.Conn, dialect.Pass, func() error {
+		noted, err := turn.node.Engine.Noted(ctx, turn.Conn, st.Cat.Replicated())
+		if err != nil {
+			return fmt.Errorf("ddb: pass: look for notes: %w", err)
+		}
+		t := schema.Told{}
+		if !mixed {
+			t = schema.Tell(rec, before, st, hints, noted)
+		}
+		t.Counters = len(hints) == 0
+		done, err = turn.shipSchema(ctx, rec, st, t, &Extra{})
+		return err
+	})
+	return done, err
 }
 
 // renewVersion reads the version again, since the triggers that were made may count in it, unless the schema has changed
@@ -190,13 +260,15 @@ func (turn *Turn) renewVersion(ctx context.Context, st *schema.State) error {
 	return nil
 }
 
-// shipSchema appends the entry and the new record, in the transaction that the connection is in.
-func (turn *Turn) shipSchema(ctx context.Context, rec schema.Record, st *schema.State, t schema.Told) (*Made, error) {
+// shipSchema appends the entry and the new record, in the transaction that the connection is in. It fills x in.
+func (turn *Turn) shipSchema(ctx context.Context, rec schema.Record, st *schema.State, t schema.Told, x *Extra) (*Made, error) {
 	d := schema.Compare(rec, st, t)
-	res, err := turn.Collect(ctx, &Extra{schema: d.Statements, rebuild: d.Rebuild, replaces: d.Replaces, counters: t.Counters})
+	x.schema, x.rebuild, x.replaces, x.counters = d.Statements, d.Rebuild, d.Replaces, t.Counters
+	res, err := turn.Collect(ctx, x)
 	if err != nil {
 		return nil, err
 	}
+	res.schema = st
 	lsn := rec.LSN
 	if len(d.Statements) > 0 {
 		lsn = res.pos.LSN

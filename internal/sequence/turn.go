@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
+	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/journal"
 )
@@ -26,6 +27,8 @@ type Turn struct {
 	lockSeen uint64             // of store.Lock.Again, when the journal's end was last known to be ours
 	over     error              // why there is no pass any more, nil while there is
 	listed   listed
+	known    *schema.State // as the last entry about the schema has told it; its catalogue is the node's, unless others have read that since
+	quiet    string        // see changes: when it was so, nothing was noted
 }
 
 // Do runs f when the turn is its (S1).
@@ -62,12 +65,9 @@ func (turn *Turn) Pass(ctx context.Context) error {
 	before := turn.s.Written.Load()
 	if st := turn.s.State.Load(); st.Covered >= before && st.Err == nil && !turn.unlisted() {
 		// Nothing is known to have been written: a glance is cheaper than a transaction.
-		noted, err := turn.node.Engine.Noted(ctx, turn.quick(), turn.node.Tables.Load().Replicated())
-		if err != nil {
-			return fmt.Errorf("ddb: pass: look for notes: %w", err)
-		}
-		if len(noted) == 0 {
-			return nil
+		noted, err := turn.noted(ctx)
+		if err != nil || len(noted) == 0 {
+			return err
 		}
 		before = turn.s.Written.Load()
 	}
@@ -83,6 +83,35 @@ func (turn *Turn) Pass(ctx context.Context) error {
 	}
 	turn.Publish(done, before)
 	return nil
+}
+
+// noted lists the tables that have notes. While no row has changed since there were none, it need not look.
+func (turn *Turn) noted(ctx context.Context) ([]*dialect.Table, error) {
+	now, err := turn.changes(ctx)
+	if err != nil || now != "" && now == turn.quiet {
+		return nil, err
+	}
+	noted, err := turn.node.Engine.Noted(ctx, turn.quick(), turn.node.Tables.Load().Replicated())
+	if err != nil {
+		return nil, fmt.Errorf("ddb: pass: look for notes: %w", err)
+	}
+	if len(noted) == 0 {
+		turn.quiet = now
+	}
+	return noted, nil
+}
+
+// changes returns a text that stays the same while no row changes; "" where the engine cannot tell.
+func (turn *Turn) changes(ctx context.Context) (string, error) {
+	e, ok := turn.node.Engine.(dialect.ChangeCounter)
+	if !ok {
+		return "", nil
+	}
+	now, err := e.Changes(ctx, turn.Conn)
+	if err != nil {
+		return "", fmt.Errorf("ddb: pass: look for changes: %w", err)
+	}
+	return now, nil
 }
 
 // CollectTx is collect for a transaction in which another client may have changed tables: where that is
@@ -137,6 +166,9 @@ type Made struct {
 
 	batches map[string]uint64 // of snaps, listed in the entry
 	mark    uint64            // see ledger
+
+	schema *schema.State // that the entry tells of, if it is about that
+	quiet  string        // see Turn.quiet; "" if that is not known
 }
 
 // Extra is what an entry holds beside noted rows.
@@ -146,6 +178,7 @@ type Extra struct {
 	replaces bool             // followers have some of them, with rows
 	First    bool             // the entry that starts the history may be empty
 	counters bool             // those of all tables may have been set
+	noted    []*dialect.Table // no other tables have notes; nil if any may
 }
 
 // Collect builds the next entry from the notes that it sees, appends it to the
@@ -158,7 +191,11 @@ func (turn *Turn) Collect(ctx context.Context, x *Extra) (*Made, error) {
 	cat := turn.node.Tables.Load()
 	last := turn.s.State.Load().Pos
 	res := &Made{pos: last, at: time.Now()}
-	noted, err := turn.node.Engine.Noted(ctx, q, cat.Replicated())
+	among := cat.Replicated()
+	if x != nil && x.noted != nil {
+		among = x.noted
+	}
+	noted, err := turn.node.Engine.Noted(ctx, q, among)
 	if err != nil {
 		return nil, fmt.Errorf("ddb: pass: look for notes: %w", err)
 	}
@@ -296,6 +333,12 @@ func (turn *Turn) addWhole(ctx context.Context, t *dialect.Table, b *journal.Ent
 // the number of writes that were committed before its snapshot was opened.
 func (turn *Turn) Publish(r *Made, covered uint64) {
 	turn.noteListed(r)
+	if r.schema != nil {
+		turn.known = r.schema
+	}
+	if r.quiet != "" {
+		turn.quiet = r.quiet
+	}
 	if r.any {
 		turn.unsure = nil
 		turn.s.Recent.Add(r.parts, r.pos)

@@ -68,6 +68,11 @@ func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Tabl
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: tables: %w", err)
 	}
+	return e.knows(list), nil
+}
+
+// knows makes the list the catalogue that info looks at, and returns what others see of it.
+func (e *engine) knows(list []*table) []*dialect.Table {
 	known := make(map[string]*table, len(list))
 	out := make([]*dialect.Table, len(list))
 	for i, tb := range list {
@@ -77,7 +82,7 @@ func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Tabl
 	e.mu.Lock()
 	e.known = known
 	e.mu.Unlock()
-	return out, nil
+	return out
 }
 
 // info returns what the catalogue knows of a table that Tables has returned.

@@ -1,48 +1,85 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 )
 
-// notedAtOnce is how many outboxes one statement looks at.
-const notedAtOnce = 400
+const (
+	notedFew    = 16 // up to so many outboxes one statement finds the ends of their notes too
+	notedAtOnce = 64 // how many outboxes one statement looks at: to compile a longer one takes longer for each
+)
 
 // Noted returns the tables whose outbox is not empty. A connection with compiled statements remembers which notes
-// it has seen, for the Collect that comes next.
+// it has seen, for the Collect that comes next, if the tables are few.
 func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]*dialect.Table, error) {
 	k, _ := q.(*quickConn)
-	var out, with []*dialect.Table
+	with := make([]*dialect.Table, 0, len(tables))
 	for _, t := range tables {
 		if t.ID != 0 && t.Refusal == "" {
 			with = append(with, t)
 		}
 	}
-	for len(with) > 0 {
-		n := min(len(with), notedAtOnce)
-		err := eachRow(ctx, q, 3, notedText(k, with[:n]), func(v []any) error {
-			t := with[v[0].(int64)]
-			out = append(out, t)
-			if k != nil {
-				k.noted[t.ID] = [2]int64{v[1].(int64), v[2].(int64)}
-			}
+	if len(with) <= notedFew {
+		return notedOf(ctx, q, k, with)
+	}
+	// In the order of their making, so that one more leaves the texts of the other statements as they are.
+	byID := slices.SortedFunc(slices.Values(with), func(a, b *dialect.Table) int { return cmp.Compare(a.ID, b.ID) })
+	found := make(map[*dialect.Table]bool)
+	for chunk := range slices.Chunk(byID, notedAtOnce) {
+		err := eachRow(ctx, q, 1, anyNoted(chunk), func(v []any) error {
+			found[chunk[v[0].(int64)]] = true
 			return nil
 		})
 		if err != nil {
 			return nil, fmt.Errorf("sqlite: noted: %w", err)
 		}
-		with = with[n:]
+	}
+	return slices.DeleteFunc(with, func(t *dialect.Table) bool { return !found[t] }), nil
+}
+
+// notedOf is Noted for a few tables that have outboxes.
+func notedOf(ctx context.Context, q dialect.Querier, k *quickConn, tables []*dialect.Table) (out []*dialect.Table, err error) {
+	if len(tables) == 0 {
+		return nil, nil
+	}
+	err = eachRow(ctx, q, 3, notedText(k, tables), func(v []any) error {
+		t := tables[v[0].(int64)]
+		out = append(out, t)
+		if k != nil {
+			k.noted[t.ID] = [2]int64{v[1].(int64), v[2].(int64)}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: noted: %w", err)
 	}
 	return out, nil
 }
 
-// notedText is the query of Noted. k, if there is one, keeps the last text.
+// anyNoted is the query for the positions of the tables that have notes.
+func anyNoted(tables []*dialect.Table) string {
+	b := make([]byte, 0, 64*len(tables))
+	for i, t := range tables {
+		if i > 0 {
+			b = append(b, " UNION ALL "...)
+		}
+		b = strconv.AppendInt(append(b, "SELECT "...), int64(i), 10)
+		b = strconv.AppendInt(append(b, ` WHERE EXISTS (SELECT 1 FROM "`+prefix+`out_`...), t.ID, 10)
+		b = append(b, `")`...)
+	}
+	return string(b)
+}
+
+// notedText is the query of notedOf. k, if there is one, keeps the last text.
 func notedText(k *quickConn, tables []*dialect.Table) string {
 	var b strings.Builder
 	if k != nil {

@@ -12,6 +12,12 @@ import (
 
 // InstallCapture brings outboxes, triggers and guards in line with the tables.
 func (e *engine) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
+	e.bared.Store(false) // and if this is rolled back, so is what Run has done
+	return e.install(ctx, q, nil, tables, mode)
+}
+
+// install is InstallCapture for what is on the names, of which tables are all tables; nil stands for all names.
+func (e *engine) install(ctx context.Context, q dialect.Querier, names []string, tables []*dialect.Table, mode dialect.CaptureMode) error {
 	list := make([]*table, 0, len(tables))
 	for _, t := range tables {
 		tb, err := e.info(ctx, q, t)
@@ -24,11 +30,14 @@ func (e *engine) InstallCapture(ctx context.Context, q dialect.Querier, tables [
 			list = append(list, &copied)
 		}
 	}
-	in := installer{e: e, tables: list, mode: mode}
+	in := installer{e: e, names: names, tables: list, mode: mode}
 	if err := in.carryOut(ctx, q, in.plan); err != nil {
 		return fmt.Errorf("sqlite: install capture: %w", err)
 	}
 	for t, id := range in.ids {
+		if t.ID == id {
+			continue // others may be reading it
+		}
 		t.ID = id
 		e.mu.Lock()
 		if known := e.known[t.Name]; known != nil && known.Table != t && known.Fingerprint == t.Fingerprint {
@@ -46,6 +55,7 @@ func (e *engine) InstallCapture(ctx context.Context, q dialect.Querier, tables [
 // installer compares what is there with what should be, and lists the steps between.
 type installer struct {
 	e      *engine
+	names  []string // what is looked at, nil for all
 	tables []*table
 	mode   dialect.CaptureMode
 
@@ -53,16 +63,19 @@ type installer struct {
 	ids  map[*dialect.Table]int64
 
 	captured map[int64]capturedTable
-	triggers []trigger
-	outboxes map[int64]string
+	users    []trigger           // the user's
+	own      map[int64][]trigger // by outbox
+	outboxes map[int64]string    // their definitions
 	nextID   int64
 }
 
 // carryOut does what plan puts into todo, all or nothing. Mostly there is nothing to do, which
-// needs no transaction; where there is, the plan is made again inside it.
+// needs no transaction; where there is, the plan is made again inside it. In a scope something has changed.
 func (in *installer) carryOut(ctx context.Context, q dialect.Querier, plan func(context.Context, dialect.Querier) error) error {
-	if err := plan(ctx, q); err != nil || len(in.todo) == 0 {
-		return err
+	if in.names == nil {
+		if err := plan(ctx, q); err != nil || len(in.todo) == 0 {
+			return err
+		}
 	}
 	return in.e.atomic(ctx, q, func(q dialect.Querier) error {
 		if err := plan(ctx, q); err != nil {
@@ -80,13 +93,10 @@ func (in *installer) carryOut(ctx context.Context, q dialect.Querier, plan func(
 // plan fills todo and ids.
 func (in *installer) plan(ctx context.Context, q dialect.Querier) (err error) {
 	in.todo, in.ids = nil, make(map[*dialect.Table]int64)
-	if in.captured, err = in.e.captured(ctx, q, nil); err != nil {
+	if in.captured, err = in.e.captured(ctx, q, in.names); err != nil {
 		return err
 	}
-	if in.triggers, err = allTriggers(ctx, q); err != nil {
-		return err
-	}
-	if err := in.readOutboxes(ctx, q); err != nil {
+	if err := in.readSchema(ctx, q); err != nil {
 		return err
 	}
 	if in.nextID, err = integer(ctx, q, "SELECT max(seq) FROM main.sqlite_sequence WHERE name = '_ddb_captured'"); err != nil && !missing(err) {
@@ -135,43 +145,59 @@ func (in *installer) step(statements ...string) {
 	in.todo = append(in.todo, func(ctx context.Context, q dialect.Querier) error { return run(ctx, q, statements...) })
 }
 
-func (in *installer) readOutboxes(ctx context.Context, q dialect.Querier) error {
-	in.outboxes = make(map[int64]string)
-	var name, create string
-	return each(ctx, q, "SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND substr(name, 1, 9) = '_ddb_out_'", []any{&name, &create}, func() error {
-		if id, err := strconv.ParseInt(name[9:], 10, 64); err == nil {
-			in.outboxes[id] = create
+// readSchema reads which outboxes and triggers there are.
+func (in *installer) readSchema(ctx context.Context, q dialect.Querier) error {
+	in.users, in.own, in.outboxes = nil, make(map[int64][]trigger), make(map[int64]string)
+	names := in.names
+	if names != nil && len(in.captured) == 0 && in.mode == dialect.Keys && !in.e.cfg.Guard {
+		return nil // what is new has no triggers of ours, and nothing is to be done about the user's
+	}
+	if names != nil {
+		names = slices.Clone(names)
+		for id := range in.captured {
+			names = append(names, fmt.Sprintf("%sout_%d", prefix, id))
 		}
-		return nil
-	})
+	}
+	rows, err := schemaRows(ctx, q, names)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		after, ours := strings.CutPrefix(r.name, prefix)
+		switch {
+		case r.kind == "table":
+			if number, ok := strings.CutPrefix(after, "out_"); ours && ok {
+				if id, err := strconv.ParseInt(number, 10, 64); err == nil {
+					in.outboxes[id] = r.sql
+				}
+			}
+		case r.kind != "trigger":
+		case !own(r.name):
+			in.users = append(in.users, trigger{name: r.name, table: r.table, sql: r.sql, rowid: r.rowid})
+		default:
+			number, _, _ := strings.Cut(after, "_")
+			if id, err := strconv.ParseInt(number, 10, 64); err == nil {
+				in.own[id] = append(in.own[id], trigger{name: r.name, table: r.table, sql: r.sql, rowid: r.rowid})
+			}
+		}
+	}
+	return nil
 }
 
 // currentName is the name that a captured table has now: a rename by any client moves
 // its triggers along, which tells.
 func (in *installer) currentName(c capturedTable) string {
-	for _, t := range in.of(c.id) {
+	for _, t := range in.own[c.id] {
 		return t.table
 	}
 	return c.name
-}
-
-// of returns the capture triggers of an outbox.
-func (in *installer) of(id int64) []trigger {
-	p := fmt.Sprintf("%s%d_", prefix, id)
-	var list []trigger
-	for _, t := range in.triggers {
-		if strings.HasPrefix(t.name, p) {
-			list = append(list, t)
-		}
-	}
-	return list
 }
 
 // fits reports whether the triggers of an outbox are as they should be. A trigger of
 // the user's that is younger than ours would fire first and change a row
 // before its image is noted; SQLite fires the youngest first.
 func (in *installer) fits(tb *table, id int64, want [][2]string) bool {
-	have := in.of(id)
+	have := in.own[id]
 	if len(have) != len(want) {
 		return false
 	}
@@ -181,8 +207,8 @@ func (in *installer) fits(tb *table, id int64, want [][2]string) bool {
 			return false
 		}
 	}
-	return in.mode == dialect.Keys || !slices.ContainsFunc(in.triggers, func(t trigger) bool {
-		return !own(t.name) && strings.EqualFold(t.table, tb.Name) && (t.rowid > oldest || isGuarded(t.sql) != in.e.cfg.Guard)
+	return in.mode == dialect.Keys || !slices.ContainsFunc(in.users, func(t trigger) bool {
+		return strings.EqualFold(t.table, tb.Name) && (t.rowid > oldest || isGuarded(t.sql) != in.e.cfg.Guard)
 	})
 }
 
@@ -195,7 +221,7 @@ func (in *installer) table(tb *table, id int64) {
 	if known && c.fingerprint == print && c.name == tb.Name && in.outboxes[id] == create && in.fits(tb, id, want) {
 		return
 	}
-	for _, t := range in.of(id) {
+	for _, t := range in.own[id] {
 		in.step("DROP TRIGGER " + quote(t.name))
 	}
 	if old := in.outboxes[id]; old == "" {
@@ -227,7 +253,7 @@ func (in *installer) carryOver(tb *table, id int64, old, create string) {
 
 // drop plans the end of a capture.
 func (in *installer) drop(id int64) {
-	for _, t := range in.of(id) {
+	for _, t := range in.own[id] {
 		in.step("DROP TRIGGER " + quote(t.name))
 	}
 	if in.outboxes[id] != "" {
@@ -238,9 +264,9 @@ func (in *installer) drop(id int64) {
 
 // guards plans to put guards around the user's triggers, or to take them away.
 func (in *installer) guards() {
-	for _, t := range in.triggers {
+	for _, t := range in.users {
 		base := slices.ContainsFunc(in.tables, func(tb *table) bool { return strings.EqualFold(tb.Name, t.table) })
-		if own(t.name) || !base || isGuarded(t.sql) == in.e.cfg.Guard {
+		if !base || isGuarded(t.sql) == in.e.cfg.Guard {
 			continue
 		}
 		create := unguard(t.sql)
@@ -267,8 +293,8 @@ func (e *engine) RemoveCapture(ctx context.Context, q dialect.Querier) error {
 		}
 		rest := in.todo
 		in.todo = nil
-		for _, t := range in.triggers {
-			if !own(t.name) && isGuarded(t.sql) {
+		for _, t := range in.users {
+			if isGuarded(t.sql) {
 				in.step("DROP TRIGGER "+quote(t.name), unguard(t.sql))
 			}
 		}

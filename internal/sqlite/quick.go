@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
+	"sync/atomic"
 
 	"github.com/ddb-project/ddb/dialect"
 )
@@ -48,11 +49,16 @@ type quickConn struct {
 	ahead []any           // of eachRow, emptied
 
 	ends map[endsKey]string // the queries of Ends
+
+	number int64 // tells it from others
 }
+
+// quickConns numbers them.
+var quickConns atomic.Int64
 
 func newQuickConn(c *sql.Conn) *quickConn {
 	return &quickConn{Conn: c, stmts: make(map[string]*sql.Stmt), compiled: make(map[string]*compiled),
-		texts: make(map[collectKey]string), noted: make(map[int64][2]int64), whole: make(map[int64]int64), ends: make(map[endsKey]string)}
+		texts: make(map[collectKey]string), noted: make(map[int64][2]int64), whole: make(map[int64]int64), ends: make(map[endsKey]string), number: quickConns.Add(1)}
 }
 
 // collectKey names a text of collectSQL.

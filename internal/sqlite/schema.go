@@ -144,6 +144,7 @@ func (e *engine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) err
 		// DROP COLUMN fails for a column that a capture trigger notes. InstallCapture,
 		// due after every schema statement, makes the triggers anew.
 		err = e.atomic(ctx, c, func(q dialect.Querier) error {
+			e.bared.Store(true)
 			if err := e.dropCaptureTriggers(ctx, q); err != nil {
 				return err
 			}

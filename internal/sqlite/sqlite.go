@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -66,6 +67,8 @@ type engine struct {
 	db   *sql.DB
 	cfg  dialect.Config
 	file string // the database file, "" for one in memory
+
+	bared atomic.Bool // Run has dropped the triggers of all tables, and they may not have been made anew
 
 	mu       sync.Mutex
 	known    map[string]*table      // the catalogue that Tables last returned, by name

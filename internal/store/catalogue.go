@@ -65,6 +65,32 @@ func (n *Store) LoadTables(ctx context.Context, q dialect.Querier) (*Catalogue, 
 	return c, err
 }
 
+// Follow is LoadTables where nothing has changed the schema, since the catalogue was as before, but the statements, which have run: it
+// reads only what those may have changed, and returns that too. objects is what Engine.Objects had told before, and now what it tells; with
+// none, some statements cannot be followed. If the scope is nil, all must be read and nothing has been.
+func (n *Store) Follow(ctx context.Context, q dialect.Querier, before *Catalogue, objects []dialect.Object, statements []dialect.Statement) (c *Catalogue, now []dialect.Object, scope dialect.Scope, err error) {
+	e, ok := n.Engine.(dialect.ScopeReader)
+	if ok {
+		scope, ok = e.ScopeOf(before.List, objects, statements)
+	}
+	if !ok {
+		return nil, nil, nil, nil
+	}
+	version, err := n.Engine.Version(ctx, q)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("ddb: node %s: schema version: %w", n.ID, err)
+	}
+	list, now, err := e.ReadScope(ctx, q, scope, before.List, objects)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("ddb: node %s: read tables: %w", n.ID, err)
+	}
+	if c, err = n.catalogueOf(ctx, q, version, list); err != nil {
+		return nil, nil, nil, err
+	}
+	n.Tables.Store(c)
+	return c, now, scope, nil
+}
+
 // ReadTables reads the catalogue from the database.
 func (n *Store) ReadTables(ctx context.Context, q dialect.Querier) (*Catalogue, error) {
 	version, err := n.Engine.Version(ctx, q)
@@ -75,7 +101,12 @@ func (n *Store) ReadTables(ctx context.Context, q dialect.Querier) (*Catalogue, 
 	if err != nil {
 		return nil, fmt.Errorf("ddb: node %s: read tables: %w", n.ID, err)
 	}
-	c := n.newCatalogue(version, list)
+	return n.catalogueOf(ctx, q, version, list)
+}
+
+// catalogueOf makes a catalogue of the tables that were read at that version, and reads what there is besides.
+func (n *Store) catalogueOf(ctx context.Context, q dialect.Querier, version string, list []*dialect.Table) (c *Catalogue, err error) {
+	c = n.newCatalogue(version, list)
 	if e, ok := n.Engine.(dialect.FunctionLister); ok {
 		if c.Functions, err = e.Functions(ctx, q); err != nil {
 			return nil, fmt.Errorf("ddb: node %s: read functions: %w", n.ID, err)
