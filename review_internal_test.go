@@ -34,7 +34,7 @@ func TestGroupSecondAttempt(t *testing.T) {
 	require.NoError(t, err)
 	opts, err := Options{}.withDefaults()
 	require.NoError(t, err)
-	n := &store.Store{DB: db, Engine: engine, Log: hclog.NewNullLogger()}
+	n := &store.Store{DB: db, Dialect: sqlite.Dialect{}, Engine: engine, Log: hclog.NewNullLogger()}
 	attempts := 0
 	w := write.NewGroup(n, opts.BusyTimeout, write.Hooks{Each: func(context.Context, *sql.Conn, dialect.Program) error {
 		if attempts++; attempts == 1 {
