@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/conflict"
-	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/settle"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -121,13 +120,13 @@ func (c *Cluster) settleConflict(ctx context.Context, id, state string, f func(*
 // databases may have other names.
 func (c *Cluster) conflictsTable(ctx context.Context, tx *sql.Tx) (string, error) {
 	own := c.node.Engine.Own("conflicts")
-	if c.node.Dialect.Language() != dialect.MySQL || c.opts.Role != Replica {
+	if c.opts.Role != Replica {
 		return own, nil
 	}
-	var there sql.NullString
-	if err := tx.QueryRowContext(ctx, "SELECT DATABASE()").Scan(&there); err != nil || there.String == "" {
+	there, err := c.node.Engine.Database(ctx, tx)
+	if err != nil || there == "" {
 		return own, err
 	}
 	here := store.QuoteName("", c.node.Primary+"_ddb")
-	return strings.Replace(own, here, store.QuoteName("", there.String+"_ddb"), 1), nil
+	return strings.Replace(own, here, store.QuoteName("", there+"_ddb"), 1), nil
 }

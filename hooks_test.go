@@ -42,15 +42,8 @@ func (d *hookDialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) 
 			manyWriters
 		}{h, m}, nil
 	}
-	return struct {
-		hookEngine
-		oneWriter
-	}{h, oneWriter{}}, nil
+	return h, nil
 }
-
-type oneWriter struct{}
-
-func (oneWriter) SingleWriter() bool { return true }
 
 func (e hookEngine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
 	do := func() error { return e.Engine.Begin(ctx, c, p) }

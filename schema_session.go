@@ -54,8 +54,13 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			defer own.Close()
 			on = own.Conn
 		}
-		if _, err := on.ExecContext(ctx, "DO (SELECT 1 FROM "+m.node.Engine.Own("meta")+" LIMIT 1)"); m.node.Fault(err).Is(dialect.NotLocked) {
-			return fmt.Errorf("%w: the session holds LOCK TABLES, which keeps triggers off them; run UNLOCK TABLES first", ErrNotReplicable)
+		tuner, tunes := m.node.Engine.(dialect.SessionTuner)
+		if tunes {
+			if holds, err := tuner.HoldsTables(ctx, on); err != nil {
+				return err
+			} else if holds {
+				return fmt.Errorf("%w: the session holds LOCK TABLES, which keeps triggers off them; run UNLOCK TABLES first", ErrNotReplicable)
+			}
 		}
 		if err := m.inReplicated(ctx, on, query); err != nil {
 			return err
@@ -85,23 +90,18 @@ func (m *master) plainSchema(ctx context.Context, query string, args []any) erro
 }
 
 // surround runs f with the statement as it is to run in ctx; see WithSurroundings.
-func (m *master) surround(ctx context.Context, on *sql.Conn, query string, f func(dialect.Statement) error) (err error) {
+func (m *master) surround(ctx context.Context, on *sql.Conn, query string, f func(dialect.Statement) error) (failed error) {
 	s, ok := schema.SurroundingsOf(ctx)
 	s.SQL = query
-	if !ok {
+	tuner, tunes := m.node.Engine.(dialect.SessionTuner)
+	if !ok || !tunes {
 		return f(s)
 	}
-	var was int
-	if err := on.QueryRowContext(ctx, "SELECT @@foreign_key_checks").Scan(&was); err != nil {
+	restore, err := tuner.Unchecked(ctx, on)
+	if err != nil {
 		return err
 	}
-	if _, err := on.ExecContext(ctx, "SET foreign_key_checks=0"); err != nil {
-		return err
-	}
-	defer func() {
-		_, back := on.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("SET foreign_key_checks=%d", was))
-		err = errors.Join(err, back)
-	}()
+	defer func() { failed = errors.Join(failed, restore()) }()
 	return f(s)
 }
 
@@ -113,18 +113,18 @@ func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) e
 	if err != nil || info.Database != "" || info.On.Database != "" || !slices.Contains(inside, info.Object) {
 		return nil
 	}
-	var database sql.NullString
+	var database string
 	if s, ok := schema.SurroundingsOf(ctx); ok {
-		database = sql.NullString{String: s.Database, Valid: s.Database != ""}
+		database = s.Database
 	}
-	if !database.Valid {
-		if err := on.QueryRowContext(ctx, "SELECT DATABASE()").Scan(&database); err != nil {
+	if database == "" {
+		if database, err = m.node.Engine.Database(ctx, on); err != nil {
 			return err
 		}
 	}
-	if !database.Valid || m.node.Replicates(database.String) {
+	if database == "" || m.node.Replicates(database) {
 		return nil
 	}
 	return fmt.Errorf("%w: the session is in database %s, which is not among those that are replicated; run %s without ddb, or name the database in Options.Databases",
-		ErrNotReplicable, database.String, sqlclass.Brief(query))
+		ErrNotReplicable, database, sqlclass.Brief(query))
 }

@@ -39,13 +39,6 @@ type TransactionTeller interface {
 
 // Abilities of an Engine.
 
-// SingleWriter is an engine whose database may have one writer at a time. Without it there are many: each writes on a connection of
-// its own, and passes find what they have noted.
-type SingleWriter interface {
-	// SingleWriter reports whether that is so: then ddb is the one that writes, and passes are part of its transactions.
-	SingleWriter() bool
-}
-
 // Quickener runs the same statements faster when they come again.
 type Quickener interface {
 	// Quick returns q, or something on the same connection that keeps what it runs compiled.
@@ -80,6 +73,23 @@ type SettingComparer interface {
 	// DifferentSetting names a setting which has other values on the two connections and may change what the schema
 	// statement does; "" if there is none.
 	DifferentSetting(ctx context.Context, a, b Querier, statement string) (string, error)
+}
+
+// SessionTuner prepares a program's own session for a schema statement, as an engine with many writers can. Without it such a
+// statement waits for others as long as the session says, and the import of a dump names tables before those that refer to them.
+type SessionTuner interface {
+	// HoldsTables reports whether the session has locked tables, so that it reaches no others.
+	HoldsTables(ctx context.Context, c *sql.Conn) (bool, error)
+	// Impatient makes the session give up within about a second on a lock that others hold, until restore is called.
+	Impatient(ctx context.Context, c *sql.Conn) (restore func() error, err error)
+	// Unchecked keeps the session from checking foreign keys, until restore is called.
+	Unchecked(ctx context.Context, c *sql.Conn) (restore func() error, err error)
+}
+
+// KeySharer is an engine with many writers on which several nodes can hand out keys beside each other. Without it keys come as without ddb.
+type KeySharer interface {
+	// ShareKeys makes the connection hand out, of step keys that follow each other, only the one with the number, from 1 to step.
+	ShareKeys(ctx context.Context, c *sql.Conn, step, number int64) error
 }
 
 // CounterKeeper is an engine whose tables have counters of their own for handed-out keys, which rows that are gone have raised. Without

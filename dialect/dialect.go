@@ -100,6 +100,9 @@ type Sessions interface {
 	Release(c *sql.Conn)
 	// Begin starts a transaction of the purpose on a connection got from Conn.
 	Begin(ctx context.Context, c *sql.Conn, p Purpose) error
+	// SingleWriter reports whether the database has one writer at a time: then ddb is the one that writes, and passes are part of its
+	// transactions. Else each writes on a connection of its own, and passes find what they have noted.
+	SingleWriter() bool
 	// Commit ends it; on an error it is rolled back. A canceled context rolls back.
 	Commit(ctx context.Context, c *sql.Conn, p Purpose) error
 }
@@ -220,6 +223,9 @@ type Schema interface {
 	// Own returns the quoted, qualified name of ddb's own table of that short name
 	// ("journal", "meta", "followers", "batches", "received", "conflicts", ...).
 	Own(name string) string
+	// Database returns the connection's current database, which it may have left for another; "" if there is none, and where a
+	// node has one database only (SQLite).
+	Database(ctx context.Context, q Querier) (string, error)
 	// CreateOwn creates ddb's own tables where they are missing (and, on MariaDB,
 	// their database). See OwnTables for their columns.
 	CreateOwn(ctx context.Context, q Querier) error

@@ -32,6 +32,8 @@ var _ interface {
 	dialect.LockKeeper
 	dialect.DatabaseAdder
 	dialect.Temporaries
+	dialect.SessionTuner
+	dialect.KeySharer
 	dialect.CounterKeeper
 	dialect.FunctionLister
 	dialect.ViewLister
@@ -71,6 +73,9 @@ func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error)
 
 // Transactional reports false: schema statements commit.
 func (e *engine) Transactional() bool { return false }
+
+// SingleWriter reports false: InnoDB locks rows.
+func (e *engine) SingleWriter() bool { return false }
 
 // Replicate makes the engine replicate these databases beside those it was bound to. A node that holds its lock
 // takes it on these too; if it cannot, nothing changes.
@@ -116,6 +121,26 @@ func (e *engine) HasTemporary(ctx context.Context, q dialect.Querier) (bool, err
 
 func (e *engine) IsTemporary(ctx context.Context, q dialect.Querier, database, name string) (bool, error) {
 	return e.sessions.IsTemporary(ctx, q, database, name)
+}
+
+func (e *engine) Database(ctx context.Context, q dialect.Querier) (string, error) {
+	return e.sessions.Database(ctx, q)
+}
+
+func (e *engine) HoldsTables(ctx context.Context, c *sql.Conn) (bool, error) {
+	return e.sessions.HoldsTables(ctx, c, e.server.Own("meta"))
+}
+
+func (e *engine) Impatient(ctx context.Context, c *sql.Conn) (restore func() error, err error) {
+	return e.sessions.Impatient(ctx, c)
+}
+
+func (e *engine) Unchecked(ctx context.Context, c *sql.Conn) (restore func() error, err error) {
+	return e.sessions.Unchecked(ctx, c)
+}
+
+func (e *engine) ShareKeys(ctx context.Context, c *sql.Conn, step, number int64) error {
+	return e.sessions.ShareKeys(ctx, c, step, number)
 }
 
 // The server and what of it is ddb's own.

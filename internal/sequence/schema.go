@@ -102,15 +102,13 @@ var ErrTableBusy = errors.New("other transactions use the table")
 const SchemaPatience = 30 * time.Second
 
 // runAll runs schema statements. One that would wait long for a lock gives up, since no pass is made meanwhile.
-func (turn *Turn) runAll(ctx context.Context, on *sql.Conn, statements []dialect.Statement) (err error) {
-	if len(statements) == 1 && turn.node.Dialect.Language() == dialect.MySQL {
-		if _, err := on.ExecContext(ctx, "SET @ddb_wait=@@lock_wait_timeout, lock_wait_timeout=1"); err != nil {
+func (turn *Turn) runAll(ctx context.Context, on *sql.Conn, statements []dialect.Statement) (failed error) {
+	if tuner, ok := turn.node.Engine.(dialect.SessionTuner); ok && len(statements) == 1 {
+		restore, err := tuner.Impatient(ctx, on)
+		if err != nil {
 			return err
 		}
-		defer func() {
-			_, back := on.ExecContext(context.WithoutCancel(ctx), "SET lock_wait_timeout=@ddb_wait")
-			err = errors.Join(err, back)
-		}()
+		defer func() { failed = errors.Join(failed, restore()) }()
 	}
 	for i := range statements {
 		if err := turn.node.Run(ctx, on, &statements[i]); !turn.node.SingleWriter() && turn.node.Fault(err).Is(dialect.Busy) {

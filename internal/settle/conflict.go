@@ -123,7 +123,7 @@ func Rewrite(ctx context.Context, n *store.Store, tx *sql.Tx, k conflict.Conflic
 		return err
 	}
 	table := store.QuoteName(n.Physical(k.Database), k.Table)
-	if n.Dialect.Language() == dialect.MySQL && k.Database == "" {
+	if k.Database == "" {
 		table = store.QuoteName("", k.Table) // the master may have another name for the database
 	}
 	var where []string

@@ -128,6 +128,9 @@ func (e *engine) Counters(ctx context.Context, q dialect.Querier) ([]dialect.Obj
 	return list, nil
 }
 
+// Database returns "": a node has one database.
+func (e *engine) Database(context.Context, dialect.Querier) (string, error) { return "", nil }
+
 // Run executes a schema statement.
 func (e *engine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
 	if s.Timestamp == 0 {

@@ -79,7 +79,6 @@ type engine struct {
 // What the engine is able to do besides.
 var _ interface {
 	dialect.Engine
-	dialect.SingleWriter
 	dialect.Quickener
 	dialect.Temporaries
 	dialect.SettingComparer

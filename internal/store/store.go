@@ -159,16 +159,12 @@ func (n *Store) prepare(ctx context.Context) error {
 }
 
 // findPrimary finds the name of the database that entries leave out.
-func (n *Store) findPrimary(ctx context.Context) error {
-	switch {
-	case n.Dialect.Language() == dialect.SQLite:
-		return nil
-	case len(n.Config.Databases) > 0:
-		n.Primary = n.Config.Databases[0]
-		return nil
-	}
-	if err := dialect.ScanOne(ctx, n.DB, []any{&n.Primary}, "SELECT DATABASE()"); err != nil {
+func (n *Store) findPrimary(ctx context.Context) (err error) {
+	if n.Primary, err = n.Engine.Database(ctx, n.DB); err != nil {
 		return fmt.Errorf("ddb: node %s: find the current database: %w", n.ID, err)
+	}
+	if n.Primary != "" && len(n.Config.Databases) > 0 {
+		n.Primary = n.Config.Databases[0]
 	}
 	return nil
 }
@@ -217,10 +213,7 @@ func (n *Store) Rollback(c dialect.Querier) error {
 }
 
 // SingleWriter reports whether the database has one writer at a time.
-func (n *Store) SingleWriter() bool {
-	s, ok := n.Engine.(dialect.SingleWriter)
-	return ok && s.SingleWriter()
-}
+func (n *Store) SingleWriter() bool { return n.Engine.SingleWriter() }
 
 // Quick returns q, or something on the same connection that runs the same statements faster when they come again.
 func (n *Store) Quick(q dialect.Querier) dialect.Querier {

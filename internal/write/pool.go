@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 
@@ -70,9 +69,9 @@ func (o *Pool) Conn(ctx context.Context, n *store.Store, number int64) (Conn, er
 		o.known[dc] = s
 		return nil
 	})
-	if err == nil && s.number != number {
+	if sharer, ok := n.Engine.(dialect.KeySharer); ok && err == nil && s.number != number {
 		s.number = number
-		_, err = c.ExecContext(ctx, fmt.Sprintf("SET SESSION auto_increment_increment=%d, auto_increment_offset=%d", keys.Step, number))
+		err = sharer.ShareKeys(ctx, c, keys.Step, number)
 	}
 	if err != nil {
 		store.Drop(c) // it counts as told
