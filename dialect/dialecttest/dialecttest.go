@@ -92,6 +92,8 @@ func Test(t *testing.T, h Harness) {
 		{"Rewriter", testRewriter},
 		{"NoteReader", testNoteReader},
 		{"TransactionReader", testTransactionReader},
+		{"ScopeReader", testScopeReader},
+		{"ChangeCounter", testChangeCounter},
 		{"Compiler", testCompiler},
 		{"FileCopier", testFileCopier},
 		{"Wipe", testWipe},
