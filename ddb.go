@@ -187,7 +187,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		c.writes = &pooledWrites{c: c, m: m}
 		return nil
 	}
-	c.writes = &groupedWrites{c: c, w: m.writer, change: c.changeSchema, settle: m.settleTx,
+	c.writes = &groupedWrites{c: c, w: m.writer, change: c.changeSchema, settle: m.settleSchema,
 		wrote: func(ctx context.Context, pos Position) error {
 			c.route.Session.Sees(uint64(pos.LSN))
 			if c.opts.WaitReplicas == 0 {

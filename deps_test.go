@@ -94,7 +94,7 @@ var importRules = map[string]importRule{
 	"internal/link":     {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire"}, modules: []string{hclogModule}},
 	"internal/write":    {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/sqlclass", "internal/store"}},
 	"internal/schema":   {own: []string{"dialect", "journal", "internal/fault", "internal/sqlclass", "internal/store"}},
-	"internal/sequence": {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch"}},
+	"internal/sequence": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch"}},
 	"internal/store": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/mysql", "internal/rights", "internal/sqlclass",
 		"internal/sqlite", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},
 

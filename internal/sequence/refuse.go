@@ -57,9 +57,9 @@ func RefuseKeyless(ctx context.Context, n *store.Store, query string) error {
 		"nothing has been run", fault.ErrNotReplicable, info.Name)
 }
 
-// Refuse undoes a statement that made a table which cannot be replicated, and no other table: only one that was not
+// refuse undoes a statement that made a table which cannot be replicated, and no other table: only one that was not
 // there before is dropped. What was refused before may be changed as its owner likes.
-func (turn *Turn) Refuse(ctx context.Context, before *store.Catalogue, st *schema.State, statements []dialect.Statement) error {
+func (turn *Turn) refuse(ctx context.Context, before *store.Catalogue, st *schema.State, statements []dialect.Statement) error {
 	if len(statements) == 0 {
 		for _, t := range st.Cat.List {
 			if t.Refusal != "" {

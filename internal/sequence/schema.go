@@ -20,8 +20,8 @@ import (
 // table, definition and rows in one entry. So a crash between a statement and its entry, an ALTER by
 // another client and a table that existed before ddb all end the same way.
 
-// Reconcile ships what the database's schema shows beyond the record.
-func (turn *Turn) Reconcile(ctx context.Context) error {
+// reconcile ships what the database's schema shows beyond the record.
+func (turn *Turn) reconcile(ctx context.Context) error {
 	turn.node.Log.Info("the schema has changed outside ddb; followers are brought level", "lsn", turn.s.State.Load().Pos.LSN)
 	return turn.ChangeSchema(ctx, turn.Conn, false)
 }
@@ -38,13 +38,13 @@ func (turn *Turn) ChangeSchema(ctx context.Context, on *sql.Conn, mixed bool, st
 			return err
 		})
 	} else if err = turn.runAll(ctx, on, statements); err == nil {
-		done, err = turn.SettleSchema(ctx, statements, mixed)
+		done, err = turn.settleSchema(ctx, statements, mixed)
 	}
 	if err != nil {
 		if _, e := turn.node.LoadTables(context.WithoutCancel(ctx), turn.node.DB); e != nil {
 			err = errors.Join(err, e)
 		}
-		turn.Unsettle()
+		turn.unsettle()
 		return err
 	}
 	turn.Publish(done, covered)
@@ -126,31 +126,31 @@ func (turn *Turn) isKnown(ctx context.Context) (bool, error) {
 	return err == nil && version == turn.node.Tables.Load().Version, err
 }
 
-// Unsettle makes the next pass compare the schema with the record, whatever has been read of it
+// unsettle makes the next pass compare the schema with the record, whatever has been read of it
 // meanwhile: a change that is in the database, but neither captured nor shipped, must not pass for known.
-func (turn *Turn) Unsettle() {
+func (turn *Turn) unsettle() {
 	turn.LookSoon()
 	unknown := *turn.node.Tables.Load()
 	unknown.Version = ""
 	turn.node.Tables.Store(&unknown)
 }
 
-// SettleSchema installs the capture for what the schema has become, and appends the
+// settleSchema installs the capture for what the schema has become, and appends the
 // entry that tells followers. mixed says that followers may not run the statements themselves, so that changed
 // tables are shipped whole: the transaction changed rows as well, whose notes a changed table may have lost, or
 // the statements name tables that only the program's session has.
-func (turn *Turn) SettleSchema(ctx context.Context, statements []dialect.Statement, mixed bool) (*Made, error) {
+func (turn *Turn) settleSchema(ctx context.Context, statements []dialect.Statement, mixed bool) (*Made, error) {
 	return turn.settle(ctx, statements, mixed, basis{})
 }
 
-// settle is SettleSchema for statements that were run on what the basis tells.
+// settle is settleSchema for statements that were run on what the basis tells.
 func (turn *Turn) settle(ctx context.Context, statements []dialect.Statement, mixed bool, from basis) (*Made, error) {
 	before := turn.node.Tables.Load()
 	st, scope, err := turn.readSchema(ctx, from, statements)
 	if err != nil {
 		return nil, err
 	}
-	if err := turn.Refuse(ctx, before, st, statements); err != nil {
+	if err := turn.refuse(ctx, before, st, statements); err != nil {
 		return nil, err
 	}
 	if err := turn.install(ctx, st, scope); err != nil {

@@ -33,11 +33,11 @@ type Turn struct {
 
 // Do runs f when the turn is its (S1).
 func (s *Sequencer) Do(ctx context.Context, f func(*Turn) error) error {
-	return s.Exclusive(ctx, func(c *sql.Conn) error { return f(s.Within(c)) })
+	return s.Exclusive(ctx, func(c *sql.Conn) error { return f(s.within(c)) })
 }
 
-// Within returns the turn to who has it without Do: the writer's hooks, which run on its connection while it has the turn.
-func (s *Sequencer) Within(c *sql.Conn) *Turn {
+// within returns the turn to who has it without Do: the writer's hooks, which run on its connection while it has the turn.
+func (s *Sequencer) within(c *sql.Conn) *Turn {
 	s.turn.Conn = c
 	return &s.turn
 }
@@ -74,7 +74,7 @@ func (turn *Turn) Pass(ctx context.Context) error {
 	turn.listed.before = turn.s.Ledger.commits.Load()
 	var done *Made
 	err := turn.node.TxOn(ctx, turn.Conn, dialect.Pass, func() (err error) {
-		done, err = turn.CollectTx(ctx)
+		done, err = turn.collectTx(ctx)
 		return err
 	})
 	if err != nil {
@@ -114,9 +114,9 @@ func (turn *Turn) changes(ctx context.Context) (string, error) {
 	return now, nil
 }
 
-// CollectTx is collect for a transaction in which another client may have changed tables: where that is
+// collectTx is collect for a transaction in which another client may have changed tables: where that is
 // part of what the transaction sees, it is part of the entry too.
-func (turn *Turn) CollectTx(ctx context.Context) (*Made, error) {
+func (turn *Turn) collectTx(ctx context.Context) (*Made, error) {
 	if !turn.node.Engine.Transactional() {
 		return turn.Collect(ctx, nil)
 	}
@@ -128,9 +128,9 @@ func (turn *Turn) CollectTx(ctx context.Context) (*Made, error) {
 		return turn.Collect(ctx, nil)
 	}
 	turn.node.Log.Info("the schema has changed outside ddb; followers are brought level", "lsn", turn.s.State.Load().Pos.LSN)
-	res, err := turn.SettleSchema(ctx, nil, true)
+	res, err := turn.settleSchema(ctx, nil, true)
 	if err != nil {
-		turn.Unsettle()
+		turn.unsettle()
 	}
 	return res, err
 }
@@ -149,7 +149,7 @@ func (turn *Turn) Look(ctx context.Context) error {
 		return fmt.Errorf("ddb: pass: schema version: %w", err)
 	}
 	if version != turn.node.Tables.Load().Version {
-		if err := turn.Reconcile(ctx); err != nil {
+		if err := turn.reconcile(ctx); err != nil {
 			return err
 		}
 	}
@@ -359,4 +359,33 @@ func (turn *Turn) InstallKeys(ctx context.Context, tables []*dialect.Table) erro
 		return keys.Install(ctx, turn.node, turn.Conn, nil, 0)
 	}
 	return keys.Install(ctx, turn.node, turn.Conn, tables, keys.FirstSnap-1)
+}
+
+// BeforeCommit makes the entry of the writer's transaction part of it (write.Hooks.Commit); what it returns is called after the commit.
+func (s *Sequencer) BeforeCommit(ctx context.Context, c *sql.Conn) (func() journal.Position, error) {
+	turn := s.within(c)
+	return turn.afterCommit(func() (*Made, error) { return turn.collectTx(ctx) })
+}
+
+// BeforeSchemaCommit is BeforeCommit for a transaction of the program's own that has run schema statements.
+func (s *Sequencer) BeforeSchemaCommit(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() journal.Position, error) {
+	turn := s.within(c)
+	after, err := turn.afterCommit(func() (*Made, error) { return turn.settleSchema(ctx, statements, true) })
+	if err != nil {
+		turn.unsettle()
+	}
+	return after, err
+}
+
+// afterCommit makes an entry, and returns what publishes it.
+func (turn *Turn) afterCommit(entry func() (*Made, error)) (func() journal.Position, error) {
+	covered := turn.s.Written.Load() // before anything is read (S4)
+	made, err := entry()
+	if err != nil {
+		return nil, err
+	}
+	return func() journal.Position {
+		turn.Publish(made, covered)
+		return turn.s.State.Load().Pos
+	}, nil
 }
