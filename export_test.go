@@ -24,7 +24,7 @@ func DefaultJournal(tb testing.TB, db *sql.DB, d dialect.Dialect) Journal {
 	if err := engine.CreateOwn(context.Background(), db); err != nil {
 		tb.Fatal(err)
 	}
-	n := &store.Store{DB: db, Engine: engine}
+	n := &store.Store{DB: db, Dialect: d, Engine: engine}
 	return journal.NewSQL(db, engine, n.InTx)
 }
 

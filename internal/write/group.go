@@ -214,11 +214,16 @@ func (w *Group) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case r := <-w.requests:
-			w.turn.Lock()
-			w.serve(r)
-			w.turn.Unlock()
+			w.take(r)
 		}
 	}
+}
+
+// take serves a request. A panic passes: it must not leave the turn to nobody, for which the end of Run would wait for ever.
+func (w *Group) take(r *writeRequest) {
+	w.turn.Lock()
+	defer w.turn.Unlock()
+	w.serve(r)
 }
 
 // ready connects if need be. The caller holds turn.

@@ -30,7 +30,7 @@ func newTestWriter(t *testing.T, hooks Hooks) *Group {
 	require.NoError(t, err)
 	engine, err := sqlite.Dialect{}.Bind(t.Context(), db, dialect.Config{})
 	require.NoError(t, err)
-	w := NewGroup(&store.Store{DB: db, Engine: engine, Log: hclog.NewNullLogger()}, busy, hooks)
+	w := NewGroup(&store.Store{DB: db, Dialect: sqlite.Dialect{}, Engine: engine, Log: hclog.NewNullLogger()}, busy, hooks)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { w.Run(ctx) })
