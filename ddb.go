@@ -35,7 +35,8 @@ type Cluster struct {
 	m       *master
 	f       *follower
 	dialect dialect.Dialect
-	killer  dialect.Killer // nil where the dialect has none
+	killer  dialect.Killer      // nil where the dialect has none
+	carrier remote.ErrorCarrier // nil where the dialect has none
 	texts   *route.Texts
 	route   *route.Router
 	writes  writePath
@@ -122,6 +123,12 @@ func given(db *sql.DB, by string) error {
 func newCluster(o Options, log hclog.Logger, d dialect.Dialect, texts *route.Texts) *Cluster {
 	c := &Cluster{opts: o, dialect: d, texts: texts, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*route.Member), served: make(map[string]*fleet.Sender), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
 	c.killer, _ = d.(dialect.Killer)
+	if carrier, ok := d.(dialect.ErrorCarrier); ok {
+		c.carrier = carrier
+		for code, err := range carrier.Sentinels() {
+			remote.RegisterError(code, err)
+		}
+	}
 	c.route = route.New(route.Config{Consistency: o.Consistency, Floor: o.Floor, PreferLocal: *o.PreferLocal, Picker: o.Picker, Fault: c.fault, Log: log, Refresh: c.refresh}, texts)
 	c.sqlDB, c.streams = sql.OpenDB(routed{c: c}), sql.OpenDB(routed{c: c, streams: true})
 	return c
@@ -225,7 +232,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 			return nil, fmt.Errorf("%w: the link from node %s to %s is lost: %w", ErrNoMaster, c.opts.ID, c.opts.Master, err)
 		}
 		return conn, nil
-	}, remote.Options{Header: passGuards, OnToken: c.route.Session.Sees}))
+	}, remote.Options{Header: passGuards, OnToken: c.route.Session.Sees, Errors: c.carrier}))
 	if c.opts.Role == Snap {
 		if err := c.openSnap(ctx); err != nil {
 			c.toMain.Close()
@@ -242,6 +249,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, role Role) {
 	err := remote.Serve(ctx, conn, c.streams, remote.ServeOptions{
 		Guard:      guardRouted,
+		Errors:     c.carrier,
 		Check:      func(query string) error { return c.allowNode(id, role, query) },
 		CheckBegin: func(readOnly bool) error { return c.allowBegin(id, role, readOnly) },
 		Before: func(ctx context.Context, _ remote.Header) (context.Context, error) {
@@ -266,7 +274,7 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, rol
 
 // serveFollower answers the master's reads from the local database.
 func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
-	err := remote.Serve(ctx, conn, c.node.DB, remote.ServeOptions{ReadOnly: true, Guard: c.guardLocal, Check: func(query string) error {
+	err := remote.Serve(ctx, conn, c.node.DB, remote.ServeOptions{ReadOnly: true, Guard: c.guardLocal, Errors: c.carrier, Check: func(query string) error {
 		if !c.f.whole() {
 			return fmt.Errorf("%w to reads while it takes in whole tables: node %s", ErrClosed, c.opts.ID) // to be tried elsewhere
 		}
@@ -343,7 +351,7 @@ func (c *Cluster) followerMembers() []*route.Member {
 		r := c.remote[id]
 		if r == nil {
 			r = &route.Member{ID: id, Status: f.Status, Lag: f.Lag, LSN: func() LSN { return f.Acked() }}
-			r.DB = sql.OpenDB(remote.NewConnector(f.DialSQL, remote.Options{Header: passGuards}))
+			r.DB = sql.OpenDB(remote.NewConnector(f.DialSQL, remote.Options{Header: passGuards, Errors: c.carrier}))
 			c.remote[id], c.served[id] = r, f
 		}
 		f.Hold(r.Hold.Load())

@@ -110,7 +110,7 @@ var importRules = map[string]importRule{
 	"internal/watch":    {},
 	"internal/memory":   {},
 	"internal/wire":     {own: []string{"internal/deadline", "internal/fault"}, modules: []string{cborModule, compressModule}},
-	"internal/remote":   {own: []string{"internal/wire", "transport"}, modules: []string{cborModule, mysqlModule}},
+	"internal/remote":   {own: []string{"internal/wire", "transport"}, modules: []string{cborModule}},
 
 	// Screens and flags.
 	"console":               {own: []string{".", "dialect", "internal/memory", "internal/sqlclass"}, modules: []string{promModule, hclogModule, mysqlModule}},

@@ -37,6 +37,17 @@ type TransactionTeller interface {
 	InTransaction(ctx context.Context, q Querier) (bool, error)
 }
 
+// ErrorCarrier is a dialect whose driver has a type of errors that programs look for: they cross the wire between nodes as that. Without it an
+// error arrives with its text, and its number if it has a method Code() int.
+type ErrorCarrier interface {
+	// CarryError returns what makes the error anew in another process, of the first in err's tree that is of the type; ok is false if there is none.
+	CarryError(err error) (number uint16, state, message string, ok bool)
+	// RestoreError makes it. The number is not 0.
+	RestoreError(number uint16, state, message string) error
+	// Sentinels are errors of the driver that [errors.Is] finds after the wire too, each under a name that all nodes know it by.
+	Sentinels() map[string]error
+}
+
 // Abilities of an Engine.
 
 // Quickener runs the same statements faster when they come again.

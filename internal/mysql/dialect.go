@@ -16,6 +16,7 @@ var _ interface {
 	dialect.Dialect
 	dialect.Killer
 	dialect.TransactionTeller
+	dialect.ErrorCarrier
 } = Dialect{}
 
 // Name returns "mysql".

@@ -271,7 +271,7 @@ func (c *conn) parse(ctx context.Context, kind uint8, m message, want uint8, msg
 			return c.lost(ctx, kind, errOutOfStep)
 		}
 		c.onToken(f.Token)
-		return c.serverError(ctx, f.Error.err())
+		return c.serverError(ctx, f.Error.err(c.opts.Errors))
 	default:
 		return c.lost(ctx, kind, fmt.Errorf("remote: unexpected message of kind %d", m.kind))
 	}

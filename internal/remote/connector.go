@@ -18,12 +18,15 @@ type Options struct {
 	// zero. It is called by the goroutine that made the request, must not block
 	// and may be called by many connections at once. Nil drops tokens.
 	OnToken func(token uint64)
+
+	// Errors makes a driver's own errors of those that come. Nil knows none.
+	Errors ErrorCarrier
 }
 
 // NewConnector returns a connector for sql.OpenDB each of whose connections is
 // one stream from dial. The other end of the stream must be given to Serve.
 //
-// Errors of the database keep their text and, as *mysql.MySQLError or *Error,
+// Errors of the database keep their text and, as those of Options.Errors or *Error,
 // their number. A link that is lost after a statement was sent is reported as
 // ErrUnknownOutcome.
 func NewConnector(dial func(ctx context.Context) (net.Conn, error), opts Options) driver.Connector {

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-
-	"github.com/go-sql-driver/mysql"
 )
 
 // Errors of the client.
@@ -39,8 +37,8 @@ var (
 )
 
 // Error is a database error with a numeric code, such as SQLite's extended
-// result code, that came from the other end of the stream. Errors of MySQL and
-// MariaDB arrive as *mysql.MySQLError instead.
+// result code, that came from the other end of the stream. Errors that an
+// ErrorCarrier knows arrive as its own instead.
 type Error struct {
 	Number  int
 	Message string
@@ -50,6 +48,14 @@ func (e *Error) Error() string { return e.Message }
 
 // Code returns the number, by the name under which the driver's own error has it.
 func (e *Error) Code() int { return e.Number }
+
+// ErrorCarrier knows a driver's own type of errors.
+type ErrorCarrier interface {
+	// CarryError returns what makes the error anew; ok is false for one of another type.
+	CarryError(err error) (number uint16, state, message string, ok bool)
+	// RestoreError makes it from a number that is not 0.
+	RestoreError(number uint16, state, message string) error
+}
 
 var registry = struct {
 	sync.RWMutex
@@ -64,7 +70,6 @@ func init() {
 	RegisterError("sql.tx_done", sql.ErrTxDone)
 	RegisterError("sql.conn_done", sql.ErrConnDone)
 	RegisterError("driver.bad_conn", driver.ErrBadConn)
-	RegisterError("mysql.invalid_conn", mysql.ErrInvalidConn)
 	RegisterError("remote.unknown_outcome", ErrUnknownOutcome)
 	RegisterError("remote.too_large", ErrTooLarge)
 	RegisterError("remote.read_only", ErrReadOnly)
@@ -88,28 +93,26 @@ func RegisterError(code string, err error) {
 }
 
 // wireError is an error on its way: its text, the registered sentinels found in
-// it and the database's own number.
+// it and the database's own number: one that an ErrorCarrier knows, or a Code.
 type wireError struct {
 	Text     string   `cbor:"1,keyasint"`
 	Codes    []string `cbor:"2,keyasint,omitempty"`
-	MySQL    uint16   `cbor:"3,keyasint,omitempty"`
+	Number   uint16   `cbor:"3,keyasint,omitempty"`
 	SQLState string   `cbor:"4,keyasint,omitempty"`
 	HasCode  bool     `cbor:"5,keyasint,omitempty"`
 	Code     int64    `cbor:"6,keyasint,omitempty"`
 	Message  string   `cbor:"7,keyasint,omitempty"` // the database's, without what wraps it
 }
 
-func newWireError(err error) wireError {
+// newWireError takes an error apart; carrier may be nil.
+func newWireError(err error, carrier ErrorCarrier) wireError {
 	w := wireError{Text: err.Error()}
-	var my *mysql.MySQLError
+	carried := false
+	if carrier != nil {
+		w.Number, w.SQLState, w.Message, carried = carrier.CarryError(err)
+	}
 	var coded interface{ Code() int }
-	switch {
-	case errors.As(err, &my):
-		w.MySQL, w.Message = my.Number, my.Message
-		if my.SQLState != [5]byte{} {
-			w.SQLState = string(my.SQLState[:])
-		}
-	case errors.As(err, &coded):
+	if !carried && errors.As(err, &coded) {
 		w.HasCode, w.Code, w.Message = true, int64(coded.Code()), w.Text
 		if e, ok := coded.(error); ok {
 			w.Message = e.Error()
@@ -136,13 +139,14 @@ func (e *serverError) Unwrap() []error { return e.wraps }
 
 // err rebuilds the error. One that consists of nothing but a database error or
 // a sentinel comes back as just that, so that comparing with == works as well.
-func (w wireError) err() error {
+// carrier may be nil.
+func (w wireError) err(carrier ErrorCarrier) error {
 	var wraps []error
 	switch {
-	case w.MySQL != 0:
-		my := &mysql.MySQLError{Number: w.MySQL, Message: w.Message}
-		copy(my.SQLState[:], w.SQLState)
-		wraps = append(wraps, my)
+	case w.Number != 0 && carrier != nil:
+		wraps = append(wraps, carrier.RestoreError(w.Number, w.SQLState, w.Message))
+	case w.Number != 0:
+		wraps = append(wraps, &Error{Number: int(w.Number), Message: w.Message})
 	case w.HasCode:
 		wraps = append(wraps, &Error{Number: int(w.Code), Message: w.Message})
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
+
+	own "github.com/ddb-project/ddb/internal/mysql"
 )
 
 type codedError int
@@ -18,7 +20,7 @@ func (e codedError) Code() int     { return int(e) }
 // Errors keep their text, their number and the sentinels in them.
 func TestErrorsCrossTheWire(t *testing.T) {
 	duplicate := &mysql.MySQLError{Number: 1062, SQLState: [5]byte{'2', '3', '0', '0', '0'}, Message: "Duplicate entry"}
-	cross := func(err error) error { return newWireError(err).err() }
+	cross := func(err error) error { return newWireError(err, own.Dialect{}).err(own.Dialect{}) }
 
 	if got, ok := cross(duplicate).(*mysql.MySQLError); !ok || *got != *duplicate {
 		t.Errorf("a bare MySQL error became %#v", got)
@@ -35,6 +37,10 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	}
 	if got := cross(cross(fmt.Errorf("outer: %w", codedError(2067)))); !errors.As(got, &coded) || coded.Code() != 2067 || coded.Error() != "code 2067" {
 		t.Errorf("got %#v", got)
+	}
+	var bare *Error // without a carrier the number crosses all the same
+	if got := newWireError(duplicate, own.Dialect{}).err(nil); !errors.As(got, &bare) || bare.Number != 1062 || got.Error() != duplicate.Error() {
+		t.Errorf("without a carrier %v became %#v", duplicate, got)
 	}
 	if got := cross(context.Canceled); got != context.Canceled {
 		t.Errorf("a bare sentinel became %#v", got)

@@ -11,6 +11,7 @@ import (
 
 	_ "modernc.org/sqlite"
 
+	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -105,7 +106,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(script(f, kindChunk, chunk{Seq: 1, NewSet: true, Columns: columns, Rows: row, NumRows: 1 << 62, EndSet: true, Done: true}))
 	f.Add(script(f, kindChunk, chunk{Seq: 1, NewSet: true, NumRows: 1 << 62, EndSet: true, Done: true}))
 	f.Add(script(f, kindChunk, chunk{Seq: 1, NewSet: true, Columns: columns, EndSet: true}, kindChunk, chunk{Seq: 1, NewSet: true, EndSet: true, Done: true}))
-	f.Add(script(f, kindError, failure{Seq: 1, Error: wireError{Text: "no", MySQL: 1064, SQLState: "a long state", Codes: []string{"driver.bad_conn"}}}))
+	f.Add(script(f, kindError, failure{Seq: 1, Error: wireError{Text: "no", Number: 1064, SQLState: "a long state", Codes: []string{"driver.bad_conn"}}}))
 	f.Add(script(f, kindError, failure{Seq: 1, Error: wireError{Text: "no", HasCode: true, Code: -1 << 63}}, kindGoodbye, goodbye{Seen: 1 << 63, Reason: "bye"}))
 	f.Add(script(f, kindDone, done{Seq: 1}))
 	f.Fuzz(func(t *testing.T, script []byte) {
@@ -133,7 +134,7 @@ func FuzzAnswer(f *testing.F) {
 			}
 			dialed = true
 			return client, nil
-		}, Options{}))
+		}, Options{Errors: mysql.Dialect{}}))
 		n := 0
 		rows, err := db.Query("SELECT 1")
 		for err == nil {

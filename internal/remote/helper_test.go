@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ddb-project/ddb/internal/mysql"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
 
@@ -30,6 +31,7 @@ type rig struct {
 func newRig(tb testing.TB, direct *sql.DB, serve ServeOptions, opts Options) *rig {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &rig{direct: direct, cancel: cancel}
+	serve.Errors, opts.Errors = mysql.Dialect{}, mysql.Dialect{}
 	r.db = sql.OpenDB(NewConnector(func(context.Context) (net.Conn, error) {
 		client, server := net.Pipe()
 		r.serve(ctx, server, serve)

@@ -35,6 +35,9 @@ type ServeOptions struct {
 	// the connection is lost. Nil does nothing.
 	Guard func(ctx context.Context, h Header, query string, c *sql.Conn) (guarded context.Context, release func() (lost bool), err error)
 
+	// Errors takes a driver's own errors apart. Nil knows none.
+	Errors ErrorCarrier
+
 	// After returns the token of an answer. It is called when the answer, or a
 	// part of it, is sent. Nil sends none.
 	After func() (token uint64)

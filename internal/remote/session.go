@@ -154,7 +154,7 @@ func (s *session) sendError(ctx context.Context, j *job, err error) error {
 	case j.ctx.Err() != nil && !errors.Is(err, context.Cause(j.ctx)):
 		err = fmt.Errorf("%w: %w", context.Cause(j.ctx), err)
 	}
-	return s.send(kindError, &failure{Seq: j.Seq, Token: s.token(), Error: newWireError(err)})
+	return s.send(kindError, &failure{Seq: j.Seq, Token: s.token(), Error: newWireError(err, s.opts.Errors)})
 }
 
 // do executes a request other than a query.

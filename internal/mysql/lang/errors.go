@@ -56,6 +56,28 @@ func Errno(err error) uint16 {
 	return 0
 }
 
+// InvalidConn is the driver's error for a connection that is lost.
+var InvalidConn = driver.ErrInvalidConn
+
+// Carry returns what makes a server's error anew in another process; ok is false for one that is not the server's.
+func Carry(err error) (number uint16, state, message string, ok bool) {
+	my, ok := errors.AsType[*driver.MySQLError](err)
+	if !ok {
+		return 0, "", "", false
+	}
+	if my.SQLState != [5]byte{} {
+		state = string(my.SQLState[:])
+	}
+	return my.Number, state, my.Message, true
+}
+
+// Restore makes the error that Carry has taken apart.
+func Restore(number uint16, state, message string) error {
+	my := &driver.MySQLError{Number: number, Message: message}
+	copy(my.SQLState[:], state)
+	return my
+}
+
 // LockLost reports whether the server gave up on a lock: a deadlock, or too long a wait. The same may succeed another time.
 func LockLost(err error) bool {
 	n := Errno(err)
