@@ -17,6 +17,7 @@ import (
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fleet"
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/store"
@@ -70,7 +71,7 @@ func TestNotConfirmedTellsContext(t *testing.T) {
 	err := m.fleet.Confirmed(ctx, 1, 1)
 	require.ErrorIs(t, err, ErrNotConfirmed)
 	require.ErrorIs(t, err, context.Canceled)
-	err = (&Cluster{opts: Options{WaitReplicas: 1}, m: m}).wrote(ctx)
+	err = (&Cluster{opts: Options{WaitReplicas: 1}, m: m, route: new(route.Router)}).wrote(ctx)
 	require.ErrorIs(t, err, ErrNotConfirmed)
 	require.ErrorIs(t, err, context.Canceled)
 }
