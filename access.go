@@ -5,7 +5,6 @@ import (
 
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/internal/link"
-	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/transport"
 	"github.com/hashicorp/go-hclog"
 )
@@ -112,7 +111,7 @@ func (c *Cluster) SetAccess(a access.Rules) error {
 		c.m.fleet.TurnOut()
 	}
 	if c.f != nil {
-		watch.Signal(c.f.anew)
+		c.f.again()
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ type Cluster struct {
 	own     health.Self  // what Options.HealthChecker says
 	m       *master
 	f       *follower
+	snap    *snapSide // nil unless the node is a snap
 	dialect dialect.Dialect
 	killer  dialect.Killer      // nil where the dialect has none
 	carrier remote.ErrorCarrier // nil where the dialect has none
@@ -213,35 +214,27 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 }
 
 func (c *Cluster) openFollower(ctx context.Context) error {
-	f, err := openFollower(ctx, c.node, c.opts, c.access, &c.own)
+	o := c.opts
+	f, err := openFollower(ctx, c.node, FollowConfig{Role: o.Role, Master: o.Master, Transport: o.Transport, Keys: func() [][]byte { return c.access.Load().OwnKeys() },
+		Rejoin: o.Rejoin, Heartbeat: o.Heartbeat, MaxLag: o.MaxLag, JournalMaxAge: o.JournalMaxAge, JournalMaxBytes: o.JournalMaxBytes,
+		OnProgress: o.OnProgress, Health: &c.own, Changed: c.refresh, ServeSQL: c.serveFollower})
 	if err != nil {
 		return err
 	}
 	c.f = f
-	f.changed = c.refresh
-	f.serveSQL = c.serveFollower
 	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Status: f.status,
-		LSN: func() LSN { return f.state.Load().pos.LSN }, Lag: f.staleness}
-	c.toMain = sql.OpenDB(remote.NewConnector(func(ctx context.Context) (net.Conn, error) {
-		up, err := f.upstream()
-		if err != nil {
-			return nil, err
-		}
-		conn, err := up.session.Open(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("%w: the link from node %s to %s is lost: %w", ErrNoMaster, c.opts.ID, c.opts.Master, err)
-		}
-		return conn, nil
-	}, remote.Options{Header: passGuards, OnToken: c.route.Session.Sees, Errors: c.carrier}))
+		LSN: func() LSN { return f.position().LSN }, Lag: f.staleness}
+	c.toMain = sql.OpenDB(remote.NewConnector(f.stream, remote.Options{Header: passGuards, OnToken: c.route.Session.Sees, Errors: c.carrier}))
 	if c.opts.Role == Snap {
 		if err := c.openSnap(ctx); err != nil {
 			c.toMain.Close()
 			return err
 		}
+		f.begin(c.snap)
 	} else {
 		c.writes = &forwardedWrites{c: c, db: c.toMain}
+		f.begin(nil)
 	}
-	f.begin()
 	return nil
 }
 
@@ -300,14 +293,14 @@ func (c *Cluster) rebuild() {
 		switch {
 		case st.Role == Snap && !m.Local:
 		case st.Role == Snap:
-			if c.f.snap.readable() {
+			if c.f.Readable() {
 				v.Active = append(v.Active, m) // offline too
 			}
 		case st.State == Active:
 			v.Active = append(v.Active, m)
 		case st.State == Lagging:
 			v.Floor = append(v.Floor, m)
-		case st.State == Inactive && m.Local && c.f != nil && c.f.whole() && !c.f.linked(): // while linked, it is its checker that warns of it
+		case st.State == Inactive && m.Local && c.f != nil && c.f.whole() && !c.f.Linked(): // while linked, it is its checker that warns of it
 			v.Alone = m
 		}
 	}
@@ -367,7 +360,7 @@ func (c *Cluster) masterMember() *route.Member {
 	m := c.remote["\x00master"]
 	if m == nil {
 		m = &route.Member{ID: "master", DB: c.toMain, Master: true, Lag: func() time.Duration { return 0 },
-			LSN: func() LSN { return c.f.state.Load().master.LSN }}
+			LSN: c.f.masterEnd}
 		m.Status = func() NodeStatus { return NodeStatus{ID: m.ID, Role: Master} }
 		c.remote["\x00master"] = m
 	}
@@ -382,19 +375,7 @@ func (c *Cluster) statuses() []NodeStatus {
 		list = c.m.fleet.Nodes()
 		list[0].Local, list[0].Writes = true, c.writesN.Load()
 	case c.f != nil:
-		list = append(list, c.f.status())
-		c.f.mu.Lock()
-		live := c.f.live != nil
-		for _, p := range c.f.peers {
-			if p.ID == c.opts.ID {
-				continue
-			}
-			if !live {
-				p.State, p.Reason, p.Lag = Inactive, "not known while the link to the master is lost", LagUnknown
-			}
-			list = append(list, p)
-		}
-		c.f.mu.Unlock()
+		list = append(append(list, c.f.status()), c.f.others()...)
 	default:
 		for _, o := range c.outside {
 			list = append(list, o.snapshot())

@@ -95,7 +95,7 @@ func (e EvilMaster) serve(conn net.Conn) {
 func Admits(a access.Rules, id string, r Role, proved []byte) bool { return a.Admits(id, r, proved) }
 
 // Linked reports whether a follower is connected.
-func Linked(c *Cluster) bool { return c.f.linked() }
+func Linked(c *Cluster) bool { return c.f.Linked() }
 
 // LimitNumbers sets how many snaps a master has ranges of keys for.
 func LimitNumbers(ctx context.Context, c *Cluster, snaps int64) error {
@@ -103,7 +103,7 @@ func LimitNumbers(ctx context.Context, c *Cluster, snaps int64) error {
 }
 
 // Number is the small number of a snap.
-func Number(c *Cluster) int64 { return c.f.snap.numberOfNode.Load() }
+func Number(c *Cluster) int64 { return c.snap.numberOfNode.Load() }
 
 // RegisterSnap registers a snap that is not there, and returns its number.
 func RegisterSnap(ctx context.Context, c *Cluster, id string) (int64, error) {

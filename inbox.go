@@ -14,6 +14,9 @@ type item struct {
 	payload []byte
 }
 
+// inboxBytes is how much may wait that has been received but not applied.
+const inboxBytes = 4 << 20
+
 // inbox is a queue with a limit in bytes: what has been received but not applied.
 type inbox struct {
 	mu    sync.Mutex

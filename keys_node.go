@@ -28,8 +28,8 @@ func (c *Cluster) keyNumber() int64 {
 		return 0
 	case c.m != nil:
 		return c.m.keyNumber()
-	case c.f.snap != nil:
-		return c.f.snap.keyNumber()
+	case c.snap != nil:
+		return c.snap.keyNumber()
 	}
 	return 0
 }
@@ -89,10 +89,10 @@ func (c *Cluster) rowsPinned(ctx context.Context, conn dialect.Querier, query st
 
 // installKeys makes the snap's tables hand out its own keys.
 func (s *snapSide) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
-	return keys.Install(ctx, s.f.node, q, tables, s.numberOfNode.Load())
+	return keys.Install(ctx, s.node, q, tables, s.numberOfNode.Load())
 }
 
 // sharesKeys reports whether this node hands out one part of the keys.
 func (c *Cluster) sharesKeys() bool {
-	return c.m != nil && c.m.seq.SharesKeys() || c.f != nil && c.f.snap != nil && c.f.snap.numberOfNode.Load() != 0
+	return c.m != nil && c.m.seq.SharesKeys() || c.snap != nil && c.snap.keyNumber() != 0
 }

@@ -16,8 +16,7 @@ import (
 
 // Limits that hold whatever the options say.
 const (
-	inboxBytes    = 4 << 20          // received bytes that may wait for a follower's applier
-	maxBackoff    = 15 * time.Second // between a follower's attempts to connect
+	maxBackoff    = 15 * time.Second // between two attempts to settle batches
 	closeTimeout  = 5 * time.Second  // for telling the other side goodbye
 	commitTimeout = 30 * time.Minute // for collecting what a transaction has changed, which may be millions of rows
 )

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/apply"
@@ -20,6 +19,7 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/transport"
 )
 
 // follower is the part that replica and snap share: it connects to the master, takes a
@@ -35,25 +35,45 @@ import (
 //
 //	R4  Reads are served only from the end of a snapshot's Through on, never while one is loaded.
 type follower struct {
-	opts     Options
-	access   *atomic.Pointer[access.Rules]
-	health   *health.Self
-	node     *store.Store
-	cancel   context.CancelFunc
-	tasks    sync.WaitGroup
-	serveSQL func(ctx context.Context, conn net.Conn) // answers the master's queries; set by the Cluster
-	changed  func()                                   // called when the state changes; set by the Cluster
-	apply    *apply.Applier
-	snap     *snapSide // nil on a replica
+	cfg    FollowConfig
+	node   *store.Store
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	apply  *apply.Applier
+	local  FollowLocal
 
 	anew chan struct{} // capacity 1: what may have kept it from connecting has changed
 
-	lockSeen atomic.Uint64 // of lockState.again, when the connection began
+	lockSeen atomic.Uint64 // of the lock's Again, when the connection began
 
 	state watch.Value[following]
 	mu    sync.Mutex // guards what follows
 	live  *upstream  // nil while not connected
-	peers []NodeStatus
+	peers []health.Status
+}
+
+// FollowConfig is what a follower needs to know of its node.
+type FollowConfig struct {
+	Role      health.Role         // Replica or Snap
+	Master    string              // the master's address
+	Transport transport.Transport // leads to it
+	// Keys returns the secrets that the node proves to its master, at each connection.
+	Keys func() [][]byte
+	// Rejoin lets the node replace data that are not its master's.
+	Rejoin    bool
+	Heartbeat time.Duration // between two words to the master, which is silent after three of them
+	MaxLag    time.Duration // beyond which the node is lagging
+	// JournalMaxAge and JournalMaxBytes limit what the node keeps of its history.
+	JournalMaxAge   time.Duration
+	JournalMaxBytes int64
+	// OnProgress is told how far a snapshot has come. Nil: nobody is.
+	OnProgress func(health.Progress)
+	// Health is what the program's checker has found.
+	Health *health.Self
+	// Changed is called when the node's state changes.
+	Changed func()
+	// ServeSQL answers the statements that the master sends over conn.
+	ServeSQL func(ctx context.Context, conn net.Conn)
 }
 
 // upstream is the connection to the master.
@@ -72,14 +92,16 @@ func (u *upstream) write(kind uint8, msg any) error {
 	return u.w.Write(kind, msg)
 }
 
-func openFollower(ctx context.Context, n *store.Store, o Options, access *atomic.Pointer[access.Rules], own *health.Self) (*follower, error) {
-	f := &follower{opts: o, access: access, health: own, node: n, changed: func() {}, anew: make(chan struct{}, 1)}
+// openFollower makes the database a follower's, which begins to follow with begin. It returns ErrWrongRole for another
+// node's database, and ErrOptions for one that holds foreign data, unless Rejoin is set.
+func openFollower(ctx context.Context, n *store.Store, cfg FollowConfig) (*follower, error) {
+	f := &follower{cfg: cfg, node: n, local: replicaOnly{apply.Passive{Store: n}}, anew: make(chan struct{}, 1)}
 	role, known, err := n.Meta(ctx, n.DB, store.MetaRole)
 	if err != nil {
 		return nil, err
 	}
 	was := Role(role)
-	if known && was != o.Role && !(o.Rejoin && was == Master) {
+	if known && was != cfg.Role && !(cfg.Rejoin && was == Master) {
 		hint := ""
 		if was == Master {
 			hint = ", or set Rejoin to replace its data by the new master's"
@@ -97,21 +119,21 @@ func openFollower(ctx context.Context, n *store.Store, o Options, access *atomic
 			return nil, err
 		}
 	}
-	if f.apply, err = apply.New(ctx, n, apply.Config{Role: o.Role, Rejoin: o.Rejoin, OnProgress: o.OnProgress, Rebuilds: func(lsn LSN) {
+	if f.apply, err = apply.New(ctx, n, apply.Config{Role: cfg.Role, Rejoin: cfg.Rejoin, OnProgress: cfg.OnProgress, Rebuilds: func(lsn LSN) {
 		f.setStatus(func(s *following) { s.through = max(s.through, lsn); f.settle(s) })
 	}}); err != nil {
 		return nil, err
 	}
-	f.setStatus(func(s *following) {
-		s.pos, s.through = f.apply.Position(), f.apply.ConsistentFrom()
-		s.status.State, s.status.Reason, s.status.Since = Inactive, "not connected yet", time.Now()
-	})
 	if known && was == Master {
 		if err := f.abdicate(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if err := errors.Join(n.SetMeta(ctx, n.DB, store.MetaRole, []byte(o.Role)), n.SetMeta(ctx, n.DB, store.MetaNode, []byte(n.ID))); err != nil {
+	f.setStatus(func(s *following) {
+		s.pos, s.through = f.apply.Position(), f.apply.ConsistentFrom()
+		s.status.State, s.status.Reason, s.status.Since = Inactive, "not connected yet", time.Now()
+	})
+	if err := errors.Join(n.SetMeta(ctx, n.DB, store.MetaRole, []byte(cfg.Role)), n.SetMeta(ctx, n.DB, store.MetaNode, []byte(n.ID))); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -137,34 +159,40 @@ func (f *follower) refuseForeignData(ctx context.Context) error {
 		return err
 	}
 	for _, t := range cat.List {
-		if !t.Own && !f.opts.Rejoin {
+		if !t.Own && !f.cfg.Rejoin {
 			return fmt.Errorf("%w: the database of the new %s %s holds table %s already, which a snapshot would replace; use an empty database, or set Rejoin to give its data up",
-				ErrOptions, f.opts.Role, f.node.ID, f.node.Name(t))
+				ErrOptions, f.cfg.Role, f.node.ID, f.node.Name(t))
 		}
 	}
 	return nil
 }
 
-// begin starts following.
-func (f *follower) begin() {
+// begin starts following. local is what the node has besides; nil for a replica, which has nothing.
+func (f *follower) begin(local FollowLocal) {
+	if local != nil {
+		f.local = local
+		f.apply.Use(local)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.cancel = cancel
-	if f.snap != nil {
-		f.snap.start(ctx)
-	}
+	f.tasks.Go(func() { f.local.Run(ctx) })
 	f.tasks.Go(func() { f.follow(ctx) })
 	f.tasks.Go(func() { f.retain(ctx) })
 }
 
 // retain keeps the follower's journal within the limits: it serves nobody until the node is promoted.
 func (f *follower) retain(ctx context.Context) {
-	for watch.Sleep(ctx, max(10*f.opts.Heartbeat, 5*time.Second)) == nil {
-		if err := f.node.TrimJournal(ctx, f.opts.JournalMaxAge, f.opts.JournalMaxBytes, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
+	for watch.Sleep(ctx, max(10*f.cfg.Heartbeat, 5*time.Second)) == nil {
+		if err := f.node.TrimJournal(ctx, f.cfg.JournalMaxAge, f.cfg.JournalMaxBytes, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
 			f.node.Log.Warn("the journal could not be trimmed", "error", err)
 		}
 	}
 }
 
+// again makes the node try at once to connect, if it waits to do so: what may have kept it from it has changed.
+func (f *follower) again() { watch.Signal(f.anew) }
+
+// stop ends following, and waits for it.
 func (f *follower) stop() error {
 	f.cancel()
 	f.tasks.Wait()
@@ -182,10 +210,13 @@ func fatal(err error) bool {
 	return false
 }
 
+// mostBackoff is the longest pause between two attempts to connect.
+const mostBackoff = 15 * time.Second
+
 // follow connects again and again. After a fatal error it goes on trying too, but
 // slowly and without hiding it: the cause may be removed on the master.
 func (f *follower) follow(ctx context.Context) {
-	backoff := f.opts.Heartbeat / 4
+	backoff := f.cfg.Heartbeat / 4
 	for ctx.Err() == nil {
 		before := f.state.Load().pos
 		err := f.once(ctx)
@@ -195,7 +226,7 @@ func (f *follower) follow(ctx context.Context) {
 		if f.state.Load().pos != before || errors.Is(err, wire.ErrSessionClosed) {
 			// It got somewhere, or was let in and then the link failed rather than the nodes: a link
 			// that comes and goes is used whenever it is there.
-			backoff = f.opts.Heartbeat / 4
+			backoff = f.cfg.Heartbeat / 4
 		}
 		switch {
 		case fatal(err):
@@ -204,13 +235,13 @@ func (f *follower) follow(ctx context.Context) {
 				f.node.Log.Error("the node has stopped following", "epoch", at.Epoch, "lsn", at.LSN, "reason", err)
 			}
 			f.end(Failed, err)
-			backoff = maxBackoff
+			backoff = mostBackoff
 		default:
 			switch s := f.state.Load(); {
 			case s.status.State != Inactive && s.status.State != Failed:
 				f.node.Log.Warn("the link to the master is lost", "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			case !sameCause(s.cause, err): // once for each reason, however long it lasts
-				f.node.Log.Warn("no link to the master", "master", f.opts.Master, "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
+				f.node.Log.Warn("no link to the master", "master", f.cfg.Master, "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			}
 			f.end(Inactive, err)
 		}
@@ -222,7 +253,7 @@ func (f *follower) follow(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		pause.Stop()
-		backoff = min(2*backoff, maxBackoff)
+		backoff = min(2*backoff, mostBackoff)
 	}
 }
 
@@ -251,7 +282,7 @@ func (f *follower) once(ctx context.Context) error {
 	// The last connection may have ended between a commit and its being noted here.
 	f.setStatus(func(s *following) { s.pos, s.through = f.apply.Position(), f.apply.ConsistentFrom() })
 	dial, cancelDial := context.WithTimeout(ctx, link.HelloTimeout)
-	conn, err := f.opts.Transport.Dial(dial, f.opts.Master)
+	conn, err := f.cfg.Transport.Dial(dial, f.cfg.Master)
 	cancelDial()
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoMaster, err)
@@ -265,9 +296,9 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g, w, err := link.Introduce(conn, f.access.Load().OwnKeys(), func(g link.Greeting) (link.Hello, error) { return f.hello(ctx, g, from) })
+	g, w, err := link.Introduce(conn, f.cfg.Keys(), func(g link.Greeting) (link.Hello, error) { return f.hello(ctx, g, from) })
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.node.ID, f.opts.Master, err)
+		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.node.ID, f.cfg.Master, err)
 	}
 	if f.state.Load().status.State != Failed {
 		f.enter(Joining, "let in by "+g.Master)
@@ -281,7 +312,7 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	up := &upstream{session: session, every: f.opts.Heartbeat, prompt: w.Prompt}
+	up := &upstream{session: session, every: f.cfg.Heartbeat, prompt: w.Prompt}
 	up.w = wire.NewConn(link.HeardConn{Conn: stream, Heard: func() { up.read.Store(time.Now().UnixNano()) }}, link.FrameBytes)
 	if f.node.ClusterID != g.Cluster {
 		from = nil
@@ -304,7 +335,7 @@ func (f *follower) refuse(up *upstream, err error) {
 	if up.write(link.MsgRefusal, link.RefusalOf(err)) != nil {
 		return
 	}
-	limit := time.NewTimer(f.opts.Heartbeat)
+	limit := time.NewTimer(f.cfg.Heartbeat)
 	defer limit.Stop()
 	select {
 	case <-up.session.Done():
@@ -329,13 +360,11 @@ func (f *follower) attend(ctx context.Context, cancel context.CancelCauseFunc, u
 			}
 			tasks.Go(func() {
 				defer conn.Close()
-				f.serveSQL(ctx, conn)
+				f.cfg.ServeSQL(ctx, conn)
 			})
 		}
 	})
-	if f.snap != nil {
-		task(func() error { return f.snap.push(ctx, up) })
-	}
+	task(func() error { return f.local.Push(ctx, up.write) })
 	err := f.work(ctx, up, inbox)
 	if fatal(err) {
 		up.write(link.MsgRefusal, link.RefusalOf(err))
@@ -352,18 +381,23 @@ func (f *follower) setLive(up *upstream) {
 	f.mu.Unlock()
 }
 
-// upstream returns the connection to the master, or ErrNoMaster.
-func (f *follower) upstream() (*upstream, error) {
+// stream opens a stream to the master, on which it answers statements, or returns ErrNoMaster.
+func (f *follower) stream(ctx context.Context) (net.Conn, error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.live == nil {
-		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.node.ID, f.opts.Master, f.state.Load().status.Reason)
+	up := f.live
+	f.mu.Unlock()
+	if up == nil {
+		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.node.ID, f.cfg.Master, f.state.Load().status.Reason)
 	}
-	return f.live, nil
+	conn, err := up.session.Open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the link from node %s to %s is lost: %w", ErrNoMaster, f.node.ID, f.cfg.Master, err)
+	}
+	return conn, nil
 }
 
-// linked reports whether the node is connected to its master.
-func (f *follower) linked() bool {
+// Linked reports whether the node is connected to its master.
+func (f *follower) Linked() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.live != nil
@@ -380,29 +414,24 @@ func (f *follower) interrupted(ctx context.Context) (*link.Cursor, error) {
 
 // hello tells the master who this is and where its history ends.
 func (f *follower) hello(ctx context.Context, g link.Greeting, from *link.Cursor) (h link.Hello, err error) {
-	h = link.Hello{Cluster: f.node.ClusterID, ID: f.node.ID, Role: f.opts.Role, Dialect: f.node.Dialect.Name(), Position: f.apply.Position(), Rejoin: f.opts.Rejoin}
+	h = link.Hello{Cluster: f.node.ClusterID, ID: f.node.ID, Role: f.cfg.Role, Dialect: f.node.Dialect.Name(), Position: f.apply.Position(), Rejoin: f.cfg.Rejoin}
 	if from != nil {
 		h.Position = Position{}
 	}
 	if f.apply.Position().Epoch > g.Epoch && g.Cluster == f.node.ClusterID {
 		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", ErrOldEpoch, g.Master, g.Epoch, f.apply.Position().Epoch)
 	}
-	if f.snap != nil {
-		h.Queue = f.snap.queue
-		h.Number, err = f.snap.number(ctx)
-	}
+	err = f.local.Hello(ctx, &h)
 	return h, err
 }
 
 // adopt notes the cluster that the node has been let into.
 func (f *follower) adopt(ctx context.Context, g link.Greeting, w link.Welcome) error {
-	if f.node.ClusterID != "" && f.node.ClusterID != g.Cluster && !f.opts.Rejoin {
+	if f.node.ClusterID != "" && f.node.ClusterID != g.Cluster && !f.cfg.Rejoin {
 		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", ErrOtherCluster, g.Master, g.Cluster, f.node.ID, f.node.ClusterID)
 	}
-	if f.snap != nil {
-		if err := f.snap.welcomed(ctx, w); err != nil {
-			return err
-		}
+	if err := f.local.Welcomed(ctx, w); err != nil {
+		return err
 	}
 	if f.node.ClusterID == g.Cluster {
 		return nil
@@ -440,10 +469,11 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 			}
 			f.heardBeat(up, b)
 		case link.MsgVerdict:
-			if f.snap == nil {
-				return fmt.Errorf("ddb: the master sent a verdict to a replica")
+			v, err := wire.DecodeChecked[link.Verdict](payload)
+			if err == nil {
+				err = f.local.Judged(v)
 			}
-			if err := f.snap.verdict(ctx, payload); err != nil {
+			if err != nil {
 				return err
 			}
 		case link.MsgRefusal:
@@ -461,23 +491,21 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 // beat tells the master how the node is, and notices a silent master.
 func (f *follower) beat(ctx context.Context, up *upstream) error {
 	up.read.CompareAndSwap(0, time.Now().UnixNano())
-	return link.Beats(ctx, f.opts.Heartbeat, func() error {
+	return link.Beats(ctx, f.cfg.Heartbeat, func() error {
 		if f.node.Lock.Again.Load() != f.lockSeen.Load() {
 			return errors.New("ddb: the lock on the database was lost") // another node may have been here
 		}
 		st := f.state.Load()
 		f.mu.Lock()
-		every := max(up.every, f.opts.Heartbeat)
+		every := max(up.every, f.cfg.Heartbeat)
 		f.mu.Unlock()
 		if silent := time.Since(time.Unix(0, up.read.Load())); silent > 3*every {
 			return fmt.Errorf("%w: silent for %v", ErrNoMaster, silent.Round(time.Millisecond))
 		}
-		well := f.health.Found()
-		b := link.Beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.opts.Heartbeat),
-			Unwell: well.State, UnwellReason: well.Reason}
-		if f.snap != nil {
-			b.Pending = f.snap.pending()
-		}
+		well := f.cfg.Health.Found()
+		pending, _ := f.local.Pending()
+		b := link.Beat{Position: st.pos, At: time.Now().UnixNano(), State: st.status.State, Reason: st.status.Reason, Every: int64(f.cfg.Heartbeat),
+			Unwell: well.State, UnwellReason: well.Reason, Pending: pending.Length}
 		return up.write(link.MsgBeat, b)
 	})
 }

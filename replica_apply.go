@@ -2,13 +2,11 @@ package ddb
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"time"
 
 	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
-	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
@@ -27,7 +25,7 @@ func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
 		if !up.prompt && took > 0 && time.Since(ended) < 2*took {
 			// They come one after the other: fewer and larger commits leave the disk and the
 			// processors to others. At rest there is no pause.
-			if watch.Sleep(ctx, min(4*took, sequence.MostRest)) != nil {
+			if watch.Sleep(ctx, min(4*took, mostPause)) != nil {
 				return context.Cause(ctx)
 			}
 		}
@@ -100,6 +98,9 @@ func (f *follower) crowded(ctx context.Context) (leave func()) {
 	return func() {}
 }
 
+// mostPause is the longest pause between two commits of entries that come one after the other.
+const mostPause = 10 * time.Millisecond
+
 // fewItems is how many messages applied together are not worth a commit of their own while more come.
 const fewItems = 64
 
@@ -163,10 +164,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 		if err != nil {
 			return err
 		}
-		if f.snap == nil {
-			return fmt.Errorf("ddb: the master sent a snap's number to a replica")
-		}
-		return f.snap.numbered(ctx, n.Node)
+		return f.local.Numbered(ctx, n.Node)
 	}
 	end, err := wire.DecodeChecked[link.SnapshotEnd](it.payload)
 	if err != nil {
@@ -175,9 +173,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 	if err := f.apply.EndSnapshot(ctx, end.Through); err != nil {
 		return err
 	}
-	if f.snap != nil {
-		f.snap.ended()
-	}
+	f.local.Loaded()
 	rows, bytes := f.apply.Taken()
 	size := []any{"bytes", bytes}
 	if rows > 0 { // a file's are not counted

@@ -1,9 +1,11 @@
 package ddb
 
 import (
+	"context"
 	"fmt"
 	"time"
 
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
 )
@@ -32,7 +34,7 @@ func (f *follower) setStatus(change func(*following)) {
 		return s
 	})
 	if f.state.Load().status.State != was.State {
-		f.changed()
+		f.cfg.Changed()
 	}
 }
 
@@ -81,21 +83,21 @@ func (f *follower) settle(s *following) {
 			s.status.State, s.status.Reason = Syncing, "catching up"
 		case lag == LagUnknown:
 			s.status.State, s.status.Reason = Syncing, "catching up"
-		case lag > f.opts.MaxLag:
+		case lag > f.cfg.MaxLag:
 			s.status.State, s.status.Reason = Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))
-		case s.status.State == Active || lag <= max(f.opts.Heartbeat, f.opts.MaxLag/2):
+		case s.status.State == Active || lag <= max(f.cfg.Heartbeat, f.cfg.MaxLag/2):
 			s.status.State, s.status.Reason = Active, "level with the master"
 		default:
 			s.status.State, s.status.Reason = Syncing, "catching up"
 		}
-		s.status.State, s.status.Reason = f.health.Found().Worse(s.status.State, s.status.Reason)
+		s.status.State, s.status.Reason = f.cfg.Health.Found().Worse(s.status.State, s.status.Reason)
 	}
 }
 
 // checkedUp takes over what the program's checker has found. That all is well again shows with the next heartbeat.
 func (f *follower) checkedUp() {
 	f.setStatus(func(s *following) {
-		s.status.State, s.status.Reason = f.health.Found().Worse(s.status.State, s.status.Reason)
+		s.status.State, s.status.Reason = f.cfg.Health.Found().Worse(s.status.State, s.status.Reason)
 	})
 }
 
@@ -143,13 +145,13 @@ func (s *following) staleness() time.Duration {
 func (f *follower) status() NodeStatus {
 	st := f.state.Load()
 	s := st.status
-	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.node.ID, f.opts.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
-	if time.Since(st.heard) > 3*f.opts.Heartbeat {
+	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.node.ID, f.cfg.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
+	if time.Since(st.heard) > 3*f.cfg.Heartbeat {
 		s.Lag = LagUnknown
 	}
+	q, queues := f.local.Pending()
 	switch {
-	case f.snap != nil:
-		q := f.snap.stats()
+	case queues:
 		s.Pending, s.PendingBytes, s.PendingAge = q.Length, q.Bytes, q.Age
 	case st.master.LSN > st.pos.LSN:
 		s.Pending = int64(st.master.LSN - st.pos.LSN)
@@ -161,6 +163,63 @@ func (f *follower) status() NodeStatus {
 func (f *follower) staleness() time.Duration {
 	st := f.state.Load()
 	return st.staleness()
+}
+
+// Stands returns the end of the history that is applied, and when the entry there was made by its master's clock: zero if
+// this process has applied none.
+func (f *follower) Stands() (Position, time.Time) {
+	st := f.state.Load()
+	return st.pos, st.applied
+}
+
+// position is the end of the history that is applied.
+func (f *follower) position() Position { return f.state.Load().pos }
+
+// masterEnd is the last entry of the master's, as last heard.
+func (f *follower) masterEnd() LSN { return f.state.Load().master.LSN }
+
+// others lists the other nodes as the master has told of them last.
+func (f *follower) others() []health.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []health.Status
+	for _, p := range f.peers {
+		if p.ID == f.node.ID {
+			continue
+		}
+		if f.live == nil {
+			p.State, p.Reason, p.Lag = Inactive, "not known while the link to the master is lost", LagUnknown
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// waitReady waits until the node is active. It returns the reason if the node has failed, or the context's error.
+func (f *follower) waitReady(ctx context.Context) error {
+	for {
+		st, changed := f.state.Watch()
+		switch st.status.State {
+		case Active:
+			return nil
+		case Failed:
+			return fmt.Errorf("ddb: node %s has failed: %w", f.node.ID, st.cause)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			if st.status.State == Inactive && st.cause != nil && !f.Linked() {
+				return fmt.Errorf("ddb: node %s is %s: %w: %w", f.node.ID, st.status.State, st.cause, ctx.Err())
+			}
+			return fmt.Errorf("ddb: node %s is %s (%s): %w", f.node.ID, st.status.State, st.status.Reason, ctx.Err())
+		}
+	}
+}
+
+// Readable reports whether the node has data that a snap may go on with, connected or not.
+func (f *follower) Readable() bool {
+	st := f.state.Load()
+	return st.pos.LSN > 0 && st.through != apply.Loading
 }
 
 // whole reports whether what the database shows is a state that the master had, not a copy under way.

@@ -28,9 +28,7 @@ func TestActiveAfterSnapshot(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				opts, err := Options{}.withDefaults()
-				require.NoError(t, err)
-				f := &follower{opts: opts, health: &health.Self{}, changed: func() {}}
+				f := &follower{cfg: FollowConfig{Heartbeat: time.Second, MaxLag: 10 * time.Second, Health: &health.Self{}, Changed: func() {}}}
 				f.enter(Joining, "let in")
 				f.heardBeat(&upstream{}, link.Beat{Position: at(c.heard)})
 				f.setStatus(func(s *following) { s.through = apply.Loading })

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
@@ -39,7 +38,9 @@ import (
 //	    An entry with schema statements has one turn, in however many transactions it is applied, and if it fails
 //	    the turn ends with triggers on the tables that there are, or else with no local writes (halfway).
 type snapSide struct {
-	f     *follower
+	cfg   SnapConfig
+	node  *store.Store
+	f     SnapFollower
 	w     *write.Group // nil where the database has many writers
 	turns turns        // used where w is nil
 	batch string       // name of the table
@@ -93,87 +94,126 @@ type madeBatch struct {
 // beside it, the numbers of batches and a read.
 const snapPool = 6
 
+// SnapConfig is what a snap needs to know of its node.
+type SnapConfig struct {
+	// Rejoin gives new numbers to what waits if the master has other batches under these.
+	Rejoin bool
+	// PollInterval is a fifth of the time between two looks at what clients write that bypass ddb.
+	PollInterval time.Duration
+	// BusyTimeout is how long a write waits for another transaction where the database has one writer.
+	BusyTimeout time.Duration
+	// QueueMaxBatches, QueueMaxBytes and QueueMaxAge limit what waits for the master.
+	QueueMaxBatches int64
+	QueueMaxBytes   int64
+	QueueMaxAge     time.Duration
+}
+
+// SnapFollower is the following of a snap.
+type SnapFollower interface {
+	// Stands returns the end of the history that is applied, and when the entry there was made: zero if this process has
+	// applied none.
+	Stands() (journal.Position, time.Time)
+	// Readable reports whether there are data to go on with: no snapshot is missing or under way.
+	Readable() bool
+	// Linked reports whether the node is connected to its master.
+	Linked() bool
+}
+
 // openSnap turns the follower into a snap.
 func (c *Cluster) openSnap(ctx context.Context) error {
-	f := c.f
-	s := &snapSide{f: f, batch: c.node.Engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[journal.TableName]map[string][]any)}
-	s.flight.went, s.batcher.wake, s.batcher.passes = make(chan struct{}, 1), make(chan struct{}, 1), write.NewPassConn()
-	s.batcher.aside = write.NewPassConn()
-	if err := s.load(ctx); err != nil {
+	o := c.opts
+	s, err := newSnap(ctx, c.node, SnapConfig{Rejoin: o.Rejoin, PollInterval: o.PollInterval, BusyTimeout: o.BusyTimeout,
+		QueueMaxBatches: o.QueueMaxBatches, QueueMaxBytes: o.QueueMaxBytes, QueueMaxAge: o.QueueMaxAge}, c.f)
+	if err != nil {
 		return err
 	}
-	if f.apply.Position().LSN > 0 {
-		if err := s.capture(ctx, c.node.DB); err != nil {
-			return err
-		}
-	}
-	s.empty.Store(f.apply.Position().LSN == 0)
-	f.apply.Use(s)
-	f.snap = s
-	if !c.node.SingleWriter() {
-		var ok bool
-		if s.batcher.transactions, ok = c.node.Engine.(dialect.TransactionReader); !ok {
-			return fmt.Errorf("%w: a snap cannot be on dialect %q: its engine has many writers, but does not tell their transactions apart (CollectTransactions)", ErrOptions, c.node.Dialect.Name())
-		}
-		if n := c.node.DB.Stats().MaxOpenConnections; n > 0 && n < snapPool {
-			return fmt.Errorf("%w: a snap needs at least %d connections to its database, better eight or more, and SetMaxOpenConns allows %d", ErrOptions, snapPool, n)
-		}
+	c.snap = s
+	if s.w == nil {
 		c.writes = &snapWrites{c, s}
 		return nil
 	}
-	s.notes, _ = c.node.Engine.(dialect.NoteReader)
-	s.w = write.NewGroup(c.node, c.opts.BusyTimeout, write.Hooks{Admit: s.admit, Each: s.each, Commit: s.beforeCommit, Number: s.keyNumber})
 	c.writes = &groupedWrites{c: c, w: s.w,
 		wrote:  func(context.Context, Position) error { return nil },
 		change: func(_ context.Context, _ *sql.Conn, query string, _ []any) error { return c.notMaster(query) }}
 	return nil
 }
 
-// start runs what works while the node is open, connected or not.
-func (s *snapSide) start(ctx context.Context) {
-	if s.w != nil {
-		s.f.tasks.Go(func() { s.w.Run(ctx) })
-		s.f.tasks.Go(func() { s.poll(ctx) })
-	} else {
-		s.f.tasks.Go(func() { s.runPasses(ctx) })
+// newSnap opens what a snap has beside its follower. It returns ErrOptions for a database that no snap can be on.
+func newSnap(ctx context.Context, n *store.Store, cfg SnapConfig, f SnapFollower) (*snapSide, error) {
+	s := &snapSide{cfg: cfg, node: n, f: f, batch: n.Engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[journal.TableName]map[string][]any)}
+	s.flight.went, s.batcher.wake, s.batcher.passes = make(chan struct{}, 1), make(chan struct{}, 1), write.NewPassConn()
+	s.batcher.aside = write.NewPassConn()
+	if err := s.load(ctx); err != nil {
+		return nil, err
 	}
-	s.f.tasks.Go(func() {
-		keys.Watch(ctx, s.f.node, s.numberOfNode.Load, func() bool { return s.numberOfNode.Load() != 0 })
-	})
+	pos, _ := f.Stands()
+	if pos.LSN > 0 {
+		if err := s.capture(ctx, n.DB); err != nil {
+			return nil, err
+		}
+	}
+	s.empty.Store(pos.LSN == 0)
+	if !n.SingleWriter() {
+		var ok bool
+		if s.batcher.transactions, ok = n.Engine.(dialect.TransactionReader); !ok {
+			return nil, fmt.Errorf("%w: a snap cannot be on dialect %q: its engine has many writers, but does not tell their transactions apart (CollectTransactions)", ErrOptions, n.Dialect.Name())
+		}
+		if most := n.DB.Stats().MaxOpenConnections; most > 0 && most < snapPool {
+			return nil, fmt.Errorf("%w: a snap needs at least %d connections to its database, better eight or more, and SetMaxOpenConns allows %d", ErrOptions, snapPool, most)
+		}
+		return s, nil
+	}
+	s.notes, _ = n.Engine.(dialect.NoteReader)
+	s.w = write.NewGroup(n, cfg.BusyTimeout, write.Hooks{Admit: s.admit, Each: s.each, Commit: s.beforeCommit, Number: s.keyNumber})
+	return s, nil
+}
+
+// Run does what works while the node is open, connected or not.
+func (s *snapSide) Run(ctx context.Context) {
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	if s.w != nil {
+		tasks.Go(func() { s.w.Run(ctx) })
+		tasks.Go(func() { s.poll(ctx) })
+	} else {
+		tasks.Go(func() { s.runPasses(ctx) })
+	}
+	keys.Watch(ctx, s.node, s.numberOfNode.Load, func() bool { return s.numberOfNode.Load() != 0 })
 }
 
 // load reads the queue.
 func (s *snapSide) load(ctx context.Context) error {
-	last, _, err := store.Value[uint64](ctx, s.f.node, s.f.node.DB, store.MetaNumber)
+	last, _, err := store.Value[uint64](ctx, s.node, s.node.DB, store.MetaNumber)
 	if err != nil {
 		return err
 	}
 	s.last = last
-	num, _, err := store.Value[int64](ctx, s.f.node, s.f.node.DB, store.MetaNodeNum)
+	num, _, err := store.Value[int64](ctx, s.node, s.node.DB, store.MetaNodeNum)
 	if err != nil {
 		return err
 	}
 	s.numberOfNode.Store(num)
-	if err := s.recount(ctx, s.f.node.DB); err != nil {
+	if err := s.recount(ctx, s.node.DB); err != nil {
 		return err
 	}
 	s.found = s.lastID
 	var anchor bool
-	if s.stood, anchor, err = s.f.node.EntryTime(ctx, s.f.apply.Position().LSN); err != nil {
+	pos, _ := s.f.Stands()
+	if s.stood, anchor, err = s.node.EntryTime(ctx, pos.LSN); err != nil {
 		return err
 	}
 	if !anchor {
 		s.heard = s.stood
 	}
-	queue, ok, err := s.f.node.Meta(ctx, s.f.node.DB, store.MetaQueue)
+	queue, ok, err := s.node.Meta(ctx, s.node.DB, store.MetaQueue)
 	if err != nil || ok {
 		s.queue = string(queue)
 		return err
 	}
-	if s.f.apply.Position().LSN == 0 && s.last == 0 && s.count == 0 {
+	if pos.LSN == 0 && s.last == 0 && s.count == 0 {
 		s.queue = rand.Text()
 	}
-	return s.f.node.SetMeta(ctx, s.f.node.DB, store.MetaQueue, []byte(s.queue))
+	return s.node.SetMeta(ctx, s.node.DB, store.MetaQueue, []byte(s.queue))
 }
 
 // sure reads the queue again if what stands in it is not known.
@@ -184,7 +224,7 @@ func (s *snapSide) sure(ctx context.Context) error {
 	if !stale {
 		return nil
 	}
-	return s.recount(ctx, s.f.node.DB)
+	return s.recount(ctx, s.node.DB)
 }
 
 // recount reads the queue again.
@@ -195,7 +235,7 @@ func (s *snapSide) recount(ctx context.Context, q dialect.Querier) error {
 	}
 	var highest, lastID int64 // batches that are made with a number do not write it down elsewhere
 	if err := dialect.ScanOne(ctx, q, []any{&highest, &lastID}, "SELECT coalesce(max(number), 0), coalesce(max(id), 0) FROM "+s.batch); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -220,7 +260,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 	}
 	rows, err := q.QueryContext(ctx, "SELECT id, number, at, bytes, payload FROM "+s.batch+where+" ORDER BY id", args...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
+		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
 	}
 	defer rows.Close()
 	keys := make(pendingKeys)
@@ -230,7 +270,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 		var number sql.NullInt64
 		var payload []byte
 		if err := rows.Scan(&m.id, &number, &m.at, &m.bytes, &payload); err != nil {
-			return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
+			return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
 		}
 		if through > 0 && (!number.Valid || uint64(number.Int64) > through) {
 			break // where there is one writer, numbers rise with ids, and have no index
@@ -240,7 +280,7 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 			err = keys.add(&b, m.id)
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("ddb: node %s: batch %d: %w", s.f.node.ID, m.id, err)
+			return nil, nil, fmt.Errorf("ddb: node %s: batch %d: %w", s.node.ID, m.id, err)
 		}
 		list = append(list, m)
 	}
@@ -250,22 +290,22 @@ func (s *snapSide) read(ctx context.Context, q dialect.Querier, through uint64) 
 // capture installs the triggers that note the previous images. The catalogue is made known when its
 // tables have their outboxes: poll looks at them meanwhile.
 func (s *snapSide) capture(ctx context.Context, q dialect.Querier) error {
-	cat, err := s.f.node.ReadTables(ctx, q)
+	cat, err := s.node.ReadTables(ctx, q)
 	if err != nil {
 		return err
 	}
-	if err := s.f.node.Engine.InstallCapture(ctx, q, cat.Replicated(), dialect.Images); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", s.f.node.ID, err)
+	if err := s.node.Engine.InstallCapture(ctx, q, cat.Replicated(), dialect.Images); err != nil {
+		return fmt.Errorf("ddb: node %s: install triggers: %w", s.node.ID, err)
 	}
 	if err := s.installKeys(ctx, q, cat.Replicated()); err != nil {
-		return fmt.Errorf("ddb: node %s: install key ranges: %w", s.f.node.ID, err)
+		return fmt.Errorf("ddb: node %s: install key ranges: %w", s.node.ID, err)
 	}
-	version, err := s.f.node.Engine.Version(ctx, q)
+	version, err := s.node.Engine.Version(ctx, q)
 	if err != nil {
 		return err
 	}
 	cat.Version = version
-	s.f.node.Tables.Store(cat)
+	s.node.Tables.Store(cat)
 	return nil
 }
 
@@ -274,8 +314,8 @@ const warnAt = 0.8
 
 // admit refuses a local write when there is no data yet or the queue is full.
 func (s *snapSide) admit() error {
-	if !s.readable() {
-		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", ErrBusy, s.f.node.ID)
+	if !s.f.Readable() {
+		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", ErrBusy, s.node.ID)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -283,10 +323,10 @@ func (s *snapSide) admit() error {
 	full, what := s.fill()
 	switch {
 	case full >= 1:
-		return fmt.Errorf("%w: snap %s: %s; connect it to its master, or raise the option", ErrQueueFull, s.f.node.ID, what)
+		return fmt.Errorf("%w: snap %s: %s; connect it to its master, or raise the option", ErrQueueFull, s.node.ID, what)
 	case full >= warnAt && !s.warned:
 		s.warned = true
-		s.f.node.Log.Warn("the pending queue is filling up", "used", fmt.Sprintf("%.0f %%", full*100), "reason", what)
+		s.node.Log.Warn("the pending queue is filling up", "used", fmt.Sprintf("%.0f %%", full*100), "reason", what)
 	case full < warnAt/2:
 		s.warned = false
 	}
@@ -303,9 +343,9 @@ func (s *snapSide) fill() (full float64, what string) {
 		share float64
 		what  string
 	}{
-		{float64(s.count) / float64(s.f.opts.QueueMaxBatches), fmt.Sprintf("%d batches wait, QueueMaxBatches is %d", s.count, s.f.opts.QueueMaxBatches)},
-		{float64(s.bytes) / float64(s.f.opts.QueueMaxBytes), fmt.Sprintf("%d bytes wait, QueueMaxBytes is %d", s.bytes, s.f.opts.QueueMaxBytes)},
-		{float64(age) / float64(s.f.opts.QueueMaxAge), fmt.Sprintf("the oldest batch has waited %v, QueueMaxAge is %v", age.Round(time.Second), s.f.opts.QueueMaxAge)},
+		{float64(s.count) / float64(s.cfg.QueueMaxBatches), fmt.Sprintf("%d batches wait, QueueMaxBatches is %d", s.count, s.cfg.QueueMaxBatches)},
+		{float64(s.bytes) / float64(s.cfg.QueueMaxBytes), fmt.Sprintf("%d bytes wait, QueueMaxBytes is %d", s.bytes, s.cfg.QueueMaxBytes)},
+		{float64(age) / float64(s.cfg.QueueMaxAge), fmt.Sprintf("the oldest batch has waited %v, QueueMaxAge is %v", age.Round(time.Second), s.cfg.QueueMaxAge)},
 	} {
 		if l.share > full {
 			full, what = l.share, l.what
@@ -318,7 +358,7 @@ func (s *snapSide) fill() (full float64, what string) {
 // behind when the oldest batch was made must not stop all writes when it is put right. The caller holds mu.
 func (s *snapSide) age() time.Duration {
 	since := time.Unix(0, max(s.oldest, s.stood))
-	if applied := s.f.state.Load().applied; applied.After(since) {
+	if _, applied := s.f.Stands(); applied.After(since) {
 		since = applied
 	}
 	return max(0, time.Since(since))
@@ -326,7 +366,7 @@ func (s *snapSide) age() time.Duration {
 
 // beforeCommit makes the batches that are not made yet, and returns what makes them count once they are committed (N5).
 func (s *snapSide) beforeCommit(ctx context.Context, c *sql.Conn) (func() Position, error) {
-	if err := s.gatherMarks(ctx, s.f.node.Quick(c)); err != nil {
+	if err := s.gatherMarks(ctx, s.node.Quick(c)); err != nil {
 		return nil, err
 	}
 	return func() Position {
@@ -362,7 +402,7 @@ func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) erro
 	}
 	committed := false
 	defer func() { stay.Leave(committed) }()
-	err = s.f.node.WithTx(ctx, dialect.Replay, func(c *sql.Conn) error {
+	err = s.node.WithTx(ctx, dialect.Replay, func(c *sql.Conn) error {
 		if err := stay.Opened(ctx, c); err != nil {
 			return err
 		}
@@ -372,12 +412,6 @@ func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) erro
 	return err
 }
 
-// readable reports whether the snap has data that may be read, connected or not.
-func (s *snapSide) readable() bool {
-	st := s.f.state.Load()
-	return st.pos.LSN > 0 && st.through != apply.Loading
-}
-
 // pending returns how many batches wait, or will in a moment.
 func (s *snapSide) pending() int64 {
 	s.mu.Lock()
@@ -385,15 +419,22 @@ func (s *snapSide) pending() int64 {
 	return s.count + s.unmade()
 }
 
-// stats tells how much waits.
-func (s *snapSide) stats() QueueStats {
+// Pending tells how much waits.
+func (s *snapSide) Pending() (journal.QueueStats, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q := QueueStats{Length: s.count + s.unmade(), Bytes: s.bytes}
+	q := journal.QueueStats{Length: s.count + s.unmade(), Bytes: s.bytes}
 	if s.count > 0 {
 		q.Age = s.age()
 	}
-	return q
+	return q, true
+}
+
+// Hello tells the master which queue this is, and how far it has come.
+func (s *snapSide) Hello(ctx context.Context, h *link.Hello) (err error) {
+	h.Queue = s.queue
+	h.Number, err = s.number(ctx)
+	return err
 }
 
 // number returns the highest number of a batch that has left the queue: the one before the first that waits, if any has a number.
@@ -403,8 +444,8 @@ func (s *snapSide) number(ctx context.Context) (uint64, error) {
 		first = "SELECT (SELECT number FROM " + s.batch + " ORDER BY id LIMIT 1)"
 	}
 	var number sql.NullInt64
-	if err := dialect.ScanOne(ctx, s.f.node.DB, []any{&number}, first); err != nil {
-		return 0, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
+	if err := dialect.ScanOne(ctx, s.node.DB, []any{&number}, first); err != nil {
+		return 0, fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
 	}
 	if number.Valid {
 		return uint64(number.Int64) - 1, nil

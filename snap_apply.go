@@ -67,14 +67,14 @@ func (s *snapSide) enter(ctx context.Context) (*snapStay, error) {
 		release()
 		return nil, err
 	}
-	return &snapStay{s: s, ctx: ctx, release: release, was: s.f.node.Tables.Load(), written: s.batcher.written.Load()}, nil
+	return &snapStay{s: s, ctx: ctx, release: release, was: s.node.Tables.Load(), written: s.batcher.written.Load()}, nil
 }
 
 // Leave lets local writes go on.
 func (st *snapStay) Leave(committed bool) {
 	s := st.s
-	if !committed && s.f.node.Engine.Transactional() {
-		s.f.node.Tables.Store(st.was) // a schema statement, if there was one, is undone
+	if !committed && s.node.Engine.Transactional() {
+		s.node.Tables.Store(st.was) // a schema statement, if there was one, is undone
 	}
 	st.settleQueue(committed)
 	if !committed && s.halfway.Load() {
@@ -92,8 +92,8 @@ func (s *snapSide) Emptied() { s.empty.Store(true) }
 func (s *snapSide) halt(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	if err := s.capture(ctx, s.f.node.DB); err != nil {
-		s.f.node.Log.Error("local writes are refused until the schema statements of an entry have been run", "error", err)
+	if err := s.capture(ctx, s.node.DB); err != nil {
+		s.node.Log.Error("local writes are refused until the schema statements of an entry have been run", "error", err)
 		return
 	}
 	s.halfway.Store(false)
@@ -135,7 +135,7 @@ func (st *snapStay) settleQueue(committed bool) {
 		for _, r := range st.removed {
 			r.rows[r.key] = r.id
 		}
-		if s.f.node.Engine.Transactional() {
+		if s.node.Engine.Transactional() {
 			maps.Copy(s.withheld, st.withheld)
 		}
 		s.stale = s.stale || len(st.made)+len(st.dropped) > 0
@@ -161,17 +161,17 @@ func (st *snapStay) Opened(ctx context.Context, c *sql.Conn) error {
 		return nil // a snapshot is being loaded: there is nothing of anybody's
 	}
 	if s.w == nil {
-		_, err := s.passAside(ctx, s.f.node.Tables.Load().Replicated())
+		_, err := s.passAside(ctx, s.node.Tables.Load().Replicated())
 		return err
 	}
-	made, err := s.make(ctx, s.f.node.Quick(c), true)
+	made, err := s.make(ctx, s.node.Quick(c), true)
 	st.made = append(st.made, made...)
 	return err
 }
 
 // Includes drops this snap's batches that an entry includes (N3).
 func (st *snapStay) Includes(ctx context.Context, c *sql.Conn, batches map[string]uint64) error {
-	through, ok := batches[link.QueueName(st.s.f.node.ID, st.s.queue)]
+	through, ok := batches[link.QueueName(st.s.node.ID, st.s.queue)]
 	if !ok {
 		return nil
 	}
@@ -194,12 +194,12 @@ func (st *snapStay) drop(ctx context.Context, q dialect.Querier, through uint64)
 		err = s.batcher.transactions.DropBatches(ctx, q, idsOf(list))
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: drop batches: %w", s.f.node.ID, err)
+		return fmt.Errorf("ddb: node %s: drop batches: %w", s.node.ID, err)
 	}
 	s.mu.Lock()
 	last := s.last
 	s.mu.Unlock()
-	if err := s.f.node.SetValue(ctx, q, store.MetaNumber, last); err != nil { // no batch may be left that tells
+	if err := s.node.SetValue(ctx, q, store.MetaNumber, last); err != nil { // no batch may be left that tells
 		return err
 	}
 	s.mu.Lock()
@@ -236,7 +236,7 @@ func (st *snapStay) Write(ctx context.Context, c *sql.Conn, t *dialect.Table, ro
 	if loose {
 		err = st.s.loosely(ctx, c, t, rows, mode)
 	} else {
-		err = st.s.f.node.Engine.Apply(ctx, c, t, rows, mode)
+		err = st.s.node.Engine.Apply(ctx, c, t, rows, mode)
 	}
 	if err != nil {
 		return err
@@ -257,7 +257,7 @@ func (st *snapStay) mine(ctx context.Context, q dialect.Querier, t *dialect.Tabl
 // the rule: for a server to find that out takes less than to write them, with triggers that have nothing to note.
 func (st *snapStay) differing(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) ([]dialect.Row, error) {
 	s := st.s
-	name := s.f.node.Name(t)
+	name := s.node.Name(t)
 	var at []int
 	var keys [][]any
 	var buf []byte
@@ -273,7 +273,7 @@ func (st *snapStay) differing(ctx context.Context, q dialect.Querier, t *dialect
 	}
 	same := make(map[int]bool, len(keys))
 	n := 0
-	err := s.f.node.Engine.Lookup(ctx, q, t, keys, func(r dialect.Row) error {
+	err := s.node.Engine.Lookup(ctx, q, t, keys, func(r dialect.Row) error {
 		same[at[n]] = batch.EqualRows(r.Values, rows[at[n]].Values)
 		n++
 		return nil
@@ -296,14 +296,14 @@ func (st *snapStay) settled(t *dialect.Table, rows []dialect.Row) (rest []dialec
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	loose = s.count > 0 || len(st.made) > 0
-	pending := s.keys[s.f.node.Name(t)]
+	pending := s.keys[s.node.Name(t)]
 	made := make(pendingKeys)
 	for _, m := range st.made {
 		if err := made.add(m.batch, m.id); err != nil {
 			return nil, false, err
 		}
 	}
-	fresh := made[s.f.node.Name(t)]
+	fresh := made[s.node.Name(t)]
 	if len(pending) == 0 && len(fresh) == 0 {
 		return rows, loose, nil
 	}
@@ -315,17 +315,17 @@ func (st *snapStay) settled(t *dialect.Table, rows []dialect.Row) (rest []dialec
 			rest = append(rest, r)
 			continue
 		}
-		if s.withheld[s.f.node.Name(t)] == nil {
-			s.withheld[s.f.node.Name(t)] = make(map[string][]any)
+		if s.withheld[s.node.Name(t)] == nil {
+			s.withheld[s.node.Name(t)] = make(map[string][]any)
 		}
-		s.withheld[s.f.node.Name(t)][string(buf)] = r.Values
+		s.withheld[s.node.Name(t)][string(buf)] = r.Values
 	}
 	return rest, loose, nil
 }
 
 // Schema makes the rows those that the statements have been run on, and what the statements leave the snap's own again.
 func (st *snapStay) Schema(ctx context.Context, c *sql.Conn, statements []dialect.Statement, run func() error) (err error) {
-	node := st.s.f.node
+	node := st.s.node
 	if node.Engine.Transactional() {
 		err = st.schemaRuns(ctx, c, statements)
 	} else if err = node.TxOn(ctx, c, dialect.Replay, func() error {
@@ -370,7 +370,7 @@ func (s *snapSide) TablesMade(ctx context.Context, c *sql.Conn) error {
 func (st *snapStay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) error {
 	s := st.s
 	if snapshot {
-		if s.f.node.Engine.Transactional() {
+		if s.node.Engine.Transactional() {
 			if err := st.schemaRan(ctx, c); err != nil {
 				return err
 			}
@@ -384,7 +384,7 @@ func (st *snapStay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) er
 	}
 	rows, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
 	}
 	gathered := apply.NewCoalescer(0) // these rows are in the queue, which has a limit
 	err = func() error {
@@ -401,7 +401,7 @@ func (st *snapStay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) er
 		return rows.Err()
 	}()
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
 	}
 	return gathered.Each(func(t *dialect.Table, rows []dialect.Row) error {
 		err := s.show(ctx, c, t, rows)
@@ -409,7 +409,7 @@ func (st *snapStay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) er
 			err = st.overtaken(ctx, c, t, rows, nil)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.f.node.ID, s.f.node.Name(t), err)
+			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.node.ID, s.node.Name(t), err)
 		}
 		return nil
 	})
@@ -421,7 +421,7 @@ func (s *snapSide) gatherPending(payload []byte, into *apply.Coalescer) error {
 	if err != nil {
 		return err
 	}
-	cat := s.f.node.Tables.Load()
+	cat := s.node.Tables.Load()
 	for _, c := range b.Changes {
 		t := cat.ByName[journal.TableName{Database: c.Database, Table: c.Table}]
 		same := Change{Table: c.Table, Columns: c.Columns, Key: c.Key}
@@ -440,8 +440,8 @@ func (s *snapSide) gatherPending(payload []byte, into *apply.Coalescer) error {
 	return nil
 }
 
-// ended is called when a snapshot is loaded: batches may be sent now.
-func (s *snapSide) ended() {
+// Loaded is called when a snapshot is loaded: batches may be sent now.
+func (s *snapSide) Loaded() {
 	s.empty.Store(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -451,8 +451,8 @@ func (s *snapSide) ended() {
 	}
 }
 
-// welcomed notes what the master has of this snap.
-func (s *snapSide) welcomed(ctx context.Context, w link.Welcome) error {
+// Welcomed notes what the master has of this snap.
+func (s *snapSide) Welcomed(ctx context.Context, w link.Welcome) error {
 	if err := s.sameQueue(ctx, w); err != nil {
 		return err
 	}
@@ -464,20 +464,20 @@ func (s *snapSide) welcomed(ctx context.Context, w link.Welcome) error {
 	if w.Node == 0 {
 		return nil // the master will give one; until then the node goes on with the one that it had, if any
 	}
-	return s.numbered(ctx, w.Node)
+	return s.Numbered(ctx, w.Node)
 }
 
-// numbered notes the small number that the master has given.
-func (s *snapSide) numbered(ctx context.Context, number int64) error {
+// Numbered notes the small number that the master has given.
+func (s *snapSide) Numbered(ctx context.Context, number int64) error {
 	if number == s.numberOfNode.Load() {
 		return nil
 	}
-	if limit := keys.MaxNodes(s.f.node.Dialect.Language()); number < keys.FirstSnap || number >= limit {
-		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.f.node.ID, number, keys.FirstSnap, limit-1)
+	if limit := keys.MaxNodes(s.node.Dialect.Language()); number < keys.FirstSnap || number >= limit {
+		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.node.ID, number, keys.FirstSnap, limit-1)
 	}
 	s.numberOfNode.Store(number)
 	return s.tx(ctx, func(q dialect.Querier) error {
-		if err := s.f.node.SetValue(ctx, q, store.MetaNodeNum, number); err != nil || s.empty.Load() || !s.f.node.Engine.Transactional() {
+		if err := s.node.SetValue(ctx, q, store.MetaNodeNum, number); err != nil || s.empty.Load() || !s.node.Engine.Transactional() {
 			return err
 		}
 		return s.capture(ctx, q)

@@ -22,12 +22,12 @@ func (s *snapSide) loosely(ctx context.Context, c *sql.Conn, t *dialect.Table, r
 	if len(rows) == 0 {
 		return nil
 	}
-	err := store.Savepoint(ctx, c, "ddb_loose", func() error { return s.f.node.Engine.Apply(ctx, c, t, rows, mode) })
-	if err == nil && mode == dialect.Strict || err != nil && !s.f.node.Refusable(err) {
+	err := store.Savepoint(ctx, c, "ddb_loose", func() error { return s.node.Engine.Apply(ctx, c, t, rows, mode) })
+	if err == nil && mode == dialect.Strict || err != nil && !s.node.Refusable(err) {
 		return err
 	}
 	if err != nil {
-		err = s.f.node.Engine.Apply(ctx, c, t, rows, dialect.Replace)
+		err = s.node.Engine.Apply(ctx, c, t, rows, dialect.Replace)
 	}
 	if err != nil {
 		return err
@@ -43,10 +43,10 @@ const putBackMost = 10_000
 
 // show applies rows as far as nothing that is there stands in their way.
 func (s *snapSide) show(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error {
-	err := store.Savepoint(ctx, c, "ddb_show", func() error { return s.f.node.Engine.Apply(ctx, c, t, rows, dialect.Strict) })
-	if err == nil || !s.f.node.Refusable(err) || len(rows) == 1 {
-		if err != nil && s.f.node.Refusable(err) {
-			s.f.node.Log.Warn("a pending change does not show until it is exchanged", "table", s.f.node.Name(t), "error", err)
+	err := store.Savepoint(ctx, c, "ddb_show", func() error { return s.node.Engine.Apply(ctx, c, t, rows, dialect.Strict) })
+	if err == nil || !s.node.Refusable(err) || len(rows) == 1 {
+		if err != nil && s.node.Refusable(err) {
+			s.node.Log.Warn("a pending change does not show until it is exchanged", "table", s.node.Name(t), "error", err)
 			return nil
 		}
 		return err
@@ -68,7 +68,7 @@ func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) e
 	}
 	there := make(map[string]bool)
 	var buf []byte
-	err = s.f.node.Engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
+	err = s.node.Engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
 		buf = wire.AppendRow(buf[:0], r.Key)
 		there[string(buf)] = r.Values != nil
 		return nil
@@ -95,18 +95,18 @@ func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) e
 // that keeps its name and columns is shown again after it (restored); the rest is bound to be refused.
 func (st *snapStay) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
 	s := st.s
-	s.halfway.Store(!s.f.node.Engine.Transactional())
+	s.halfway.Store(!s.node.Engine.Transactional())
 	if s.empty.Load() || s.pending() == 0 && len(st.made) == 0 {
 		return nil
 	}
 	if err := s.recall(ctx, c); err != nil {
 		return err
 	}
-	for _, t := range s.f.node.Tables.Load().Replicated() {
+	for _, t := range s.node.Tables.Load().Replicated() {
 		if t.Own || !mentioned(t.Name, statements) {
 			continue
 		}
-		st.mentioned = append(st.mentioned, s.f.node.Name(t))
+		st.mentioned = append(st.mentioned, s.node.Name(t))
 		pending, order, err := s.pendingRows(ctx, c, t)
 		if err != nil {
 			return err
@@ -118,8 +118,8 @@ func (st *snapStay) schemaRuns(ctx context.Context, c *sql.Conn, statements []di
 		if len(rows) == 0 {
 			continue
 		}
-		if err := s.f.node.Engine.Apply(ctx, c, t, rows, dialect.Replace); err != nil {
-			return fmt.Errorf("ddb: node %s: take pending changes of table %s back: %w", s.f.node.ID, s.f.node.Name(t), err)
+		if err := s.node.Engine.Apply(ctx, c, t, rows, dialect.Replace); err != nil {
+			return fmt.Errorf("ddb: node %s: take pending changes of table %s back: %w", s.node.ID, s.node.Name(t), err)
 		}
 	}
 	return nil
@@ -130,11 +130,11 @@ func (st *snapStay) schemaRuns(ctx context.Context, c *sql.Conn, statements []di
 func (s *snapSide) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Table) (rows map[string]dialect.Row, order []string, err error) {
 	list, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
 	if err != nil {
-		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
+		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
 	}
 	defer list.Close()
 	rows = make(map[string]dialect.Row)
-	name := s.f.node.Name(t)
+	name := s.node.Name(t)
 	var buf []byte
 	for list.Next() {
 		var payload []byte

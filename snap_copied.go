@@ -19,8 +19,8 @@ import (
 // sameQueue makes sure that what the master counts as this snap's is what waits here under the same numbers.
 func (s *snapSide) sameQueue(ctx context.Context, w link.Welcome) error {
 	var lowest, highest sql.NullInt64
-	if err := dialect.ScanOne(ctx, s.f.node.DB, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.batch+" WHERE number <= ?", int64(w.Number)); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
+	if err := dialect.ScanOne(ctx, s.node.DB, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.batch+" WHERE number <= ?", int64(w.Number)); err != nil {
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
 	}
 	if !lowest.Valid {
 		return nil // nothing waits that could be taken for another's
@@ -28,24 +28,24 @@ func (s *snapSide) sameQueue(ctx context.Context, w link.Welcome) error {
 	same := uint64(highest.Int64) == w.Number
 	if same && len(w.Last) > 0 {
 		var payload []byte
-		err := dialect.ScanOne(ctx, s.f.node.DB, []any{&payload}, "SELECT payload FROM "+s.batch+" WHERE number = ?", int64(w.Number))
+		err := dialect.ScanOne(ctx, s.node.DB, []any{&payload}, "SELECT payload FROM "+s.batch+" WHERE number = ?", int64(w.Number))
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil // it has just been dropped
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
+			return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
 		}
 		same = string(batch.Sum(payload)) == string(w.Last)
 	}
 	if same {
 		return nil
 	}
-	if s.f.opts.Rejoin {
+	if s.cfg.Rejoin {
 		return s.renumber(ctx, w.Number)
 	}
 	return fmt.Errorf("%w: batch %d of snap %s waits here, but the master has another under that number: this database is a copy of another machine's, or an older state of it. "+
 		"Set Rejoin once to have what waits sent as new batches; then give each machine a database and an id of its own",
-		ErrForked, lowest.Int64, s.f.node.ID)
+		ErrForked, lowest.Int64, s.node.ID)
 }
 
 // renumber takes the numbers of all batches that wait, which get new ones above those that the master has.
@@ -55,14 +55,14 @@ func (s *snapSide) renumber(ctx context.Context, above uint64) error {
 	s.mu.Unlock()
 	err := s.tx(ctx, func(q dialect.Querier) error {
 		if _, err := q.ExecContext(ctx, "UPDATE "+s.batch+" SET number = NULL"); err != nil {
-			return fmt.Errorf("ddb: node %s: renumber batches: %w", s.f.node.ID, err)
+			return fmt.Errorf("ddb: node %s: renumber batches: %w", s.node.ID, err)
 		}
-		return s.f.node.SetValue(ctx, q, store.MetaNumber, above)
+		return s.node.SetValue(ctx, q, store.MetaNumber, above)
 	})
 	if err != nil {
 		return err
 	}
-	s.f.node.Log.Warn("what waits is sent as new batches: the master has others under their numbers", "above", above)
+	s.node.Log.Warn("what waits is sent as new batches: the master has others under their numbers", "above", above)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = above

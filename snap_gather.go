@@ -83,12 +83,12 @@ func (s *snapSide) look(ctx context.Context, q dialect.Querier, p dialect.Progra
 
 // each makes a batch of what the statement, or the transaction, has changed (N1), now or before the commit.
 func (s *snapSide) each(ctx context.Context, c *sql.Conn, p dialect.Program) error {
-	q := s.f.node.Quick(c)
+	q := s.node.Quick(c)
 	if s.notes == nil {
 		return s.stage(s.make(ctx, q, false))
 	}
 	m := &s.marks
-	if cat := s.f.node.Tables.Load(); m.cat != cat {
+	if cat := s.node.Tables.Load(); m.cat != cat {
 		*m = marks{cat: cat, tables: cat.Replicated()}
 	}
 	ends, err := s.look(ctx, q, p)
@@ -153,7 +153,7 @@ func (s *snapSide) gatherMarks(ctx context.Context, q dialect.Querier) error {
 		}
 		var err error
 		if last == 0 && m.ends[last][i] > manyNotes || !t.ExactKey { // all of them are the last one's
-			err = batch.GatherTable(ctx, s.f.node, q, t, func(t *dialect.Table, r dialect.Row) error { return list[last].Add(s.f.node, t, r) })
+			err = batch.GatherTable(ctx, s.node, q, t, func(t *dialect.Table, r dialect.Row) error { return list[last].Add(s.node, t, r) })
 		} else {
 			err = s.gatherNotes(ctx, q, i, list)
 		}
@@ -198,14 +198,14 @@ func (s *snapSide) gatherNotes(ctx context.Context, q dialect.Querier, table int
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("ddb: read changes of table %s: %w", s.f.node.Name(t), err)
+		return fmt.Errorf("ddb: read changes of table %s: %w", s.node.Name(t), err)
 	}
 	for _, r := range rows {
-		if err := list[r.at].Add(s.f.node, t, r.Row); err != nil {
+		if err := list[r.at].Add(s.node, t, r.Row); err != nil {
 			return err
 		}
 	}
-	return batch.ClearNotes(ctx, s.f.node, q, notes)
+	return batch.ClearNotes(ctx, s.node, q, notes)
 }
 
 // make stores a batch of what q's transaction has changed; none if nothing has. What has been committed by clients
@@ -216,7 +216,7 @@ func (s *snapSide) make(ctx context.Context, q dialect.Querier, committed bool) 
 	if committed {
 		most = batch.MaxBytes
 	}
-	err := batch.Gather(ctx, s.f.node, q, func(t *dialect.Table, r dialect.Row) error { return s.addPart(&list, t, r, most) })
+	err := batch.Gather(ctx, s.node, q, func(t *dialect.Table, r dialect.Row) error { return s.addPart(&list, t, r, most) })
 	if err != nil {
 		return nil, err
 	}
@@ -227,11 +227,11 @@ func (s *snapSide) make(ctx context.Context, q dialect.Querier, committed bool) 
 func (s *snapSide) addPart(list *[]*batch.Batch, t *dialect.Table, r dialect.Row, most int) error {
 	b := (*list)[len(*list)-1]
 	if b.Records() > 0 && b.Outgrows(r, most) {
-		s.f.node.Log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.Size())
+		s.node.Log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.Size())
 		b = new(batch.Batch)
 		*list = append(*list, b)
 	}
-	return b.Add(s.f.node, t, r)
+	return b.Add(s.node, t, r)
 }
 
 // How many batches one statement stores at most, where it is kept compiled and where it is not, and how many bytes if
@@ -247,10 +247,10 @@ const (
 func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch.Batch, before ...*madeBatch) ([]*madeBatch, error) {
 	var made []*madeBatch
 	var args []any
-	st := s.f.state.Load()
+	pos, applied := s.f.Stands()
 	heard := s.heard
-	if !st.applied.IsZero() {
-		heard = st.applied.UnixNano()
+	if !applied.IsZero() {
+		heard = applied.UnixNano()
 	}
 	now := time.Now()
 	s.mu.Lock()
@@ -270,10 +270,10 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch.B
 	}
 	s.mu.Unlock()
 	for _, m := range made {
-		m.batch.Clock, m.batch.Wall, m.batch.Seen, m.batch.Heard = m.at, now.UnixNano(), st.pos.LSN, heard
+		m.batch.Clock, m.batch.Wall, m.batch.Seen, m.batch.Heard = m.at, now.UnixNano(), pos.LSN, heard
 		payload, err := wire.Marshal(m.batch)
 		if err != nil {
-			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.f.node.ID, err)
+			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.node.ID, err)
 		}
 		m.bytes = int64(len(payload))
 		var number any // none yet
@@ -293,7 +293,7 @@ func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch.B
 		}
 		text := "INSERT INTO " + s.batch + " (id, number, at, records, bytes, payload) VALUES (?, ?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?, ?)", n-1)
 		if _, err := q.ExecContext(ctx, text, args[:n*perBatch]...); err != nil {
-			return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.f.node.ID, err)
+			return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.node.ID, err)
 		}
 		left, args = left[n:], args[n*perBatch:]
 	}

@@ -20,7 +20,7 @@ import (
 func (s *snapSide) masters(t *dialect.Table, key string, pending dialect.Row) []any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	master, known := s.withheld[s.f.node.Name(t)][key]
+	master, known := s.withheld[s.node.Name(t)][key]
 	if known && (master == nil || len(master) == len(t.Stored)) {
 		return master
 	}
@@ -38,7 +38,7 @@ func mentioned(name string, statements []dialect.Statement) bool {
 // pending ones. The entry's own rows, of a table that is made anew, are yet to come.
 func (st *snapStay) afresh(ctx context.Context, c *sql.Conn) error {
 	s := st.s
-	cat := s.f.node.Tables.Load()
+	cat := s.node.Tables.Load()
 	for _, name := range st.mentioned {
 		now := make(map[string][]any)
 		if t := cat.ByName[name]; t != nil && t.Refusal == "" {
@@ -51,13 +51,13 @@ func (st *snapStay) afresh(ctx context.Context, c *sql.Conn) error {
 				keys[i] = pending[key].Key
 			}
 			n := 0
-			err = s.f.node.Engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
+			err = s.node.Engine.Lookup(ctx, c, t, keys, func(r dialect.Row) error {
 				now[order[n]] = journal.CloneValues(r.Values)
 				n++
 				return nil
 			})
 			if err != nil {
-				return fmt.Errorf("ddb: node %s: read table %s: %w", s.f.node.ID, s.f.node.Name(t), err)
+				return fmt.Errorf("ddb: node %s: read table %s: %w", s.node.ID, s.node.Name(t), err)
 			}
 		}
 		s.mu.Lock()
@@ -81,15 +81,15 @@ func (s *snapSide) recall(ctx context.Context, c *sql.Conn) error {
 	}
 	var left int64
 	if err := dialect.ScanOne(ctx, c, []any{&left}, "SELECT COUNT(*) FROM "+s.batch+" WHERE id <= ?", s.found); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
+		return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
 	}
-	first, _, err := s.f.node.Journal.Bounds(ctx)
+	first, _, err := s.node.Journal.Bounds(ctx)
 	if err != nil {
 		return err
 	}
 	states := make(map[journal.TableName]map[string][]any)
 	for at, index := first.LSN, -1; left > 0; {
-		parts, err := s.f.node.Journal.Read(ctx, at, index, recallBytes)
+		parts, err := s.node.Journal.Read(ctx, at, index, recallBytes)
 		if err != nil {
 			return err
 		}
@@ -133,7 +133,7 @@ func (s *snapSide) recallPart(p *Part, states map[journal.TableName]map[string][
 	for i := range b.Schema {
 		s.recallSchema(&b.Schema[i], states)
 	}
-	cat := s.f.node.Tables.Load()
+	cat := s.node.Tables.Load()
 	for _, c := range b.Changes {
 		name := journal.TableName{Database: c.Database, Table: c.Table}
 		t, pending := cat.ByName[name], s.keys[name]
@@ -159,15 +159,15 @@ func (s *snapSide) recallPart(p *Part, states map[journal.TableName]map[string][
 // recallSchema adds to states what a schema statement says of pending rows: a table that has been made or emptied holds
 // what has come since, and of one that had another name nothing is known.
 func (s *snapSide) recallSchema(st *dialect.Statement, states map[journal.TableName]map[string][]any) {
-	info, err := sqlclass.ParseSchema(s.f.node.Dialect.Language(), st.SQL)
+	info, err := sqlclass.ParseSchema(s.node.Dialect.Language(), st.SQL)
 	if err != nil || info.Object != "TABLE" || info.IfNotExists {
 		return
 	}
 	for name, pending := range s.keys {
 		is := func(o sqlclass.Name) bool {
 			database := st.Database
-			if o.Database != "" && s.f.node.Primary != "" {
-				database = s.f.node.Logical(o.Database)
+			if o.Database != "" && s.node.Primary != "" {
+				database = s.node.Logical(o.Database)
 			}
 			return strings.EqualFold(o.Name, name.Table) && database == name.Database
 		}

@@ -16,7 +16,7 @@ import (
 // Conn takes a connection whose handed-out keys are this node's and whose notes will tell the
 // transaction that is to begin, or the statements that are to run by themselves.
 func (s *snapSide) Conn(ctx context.Context, transaction bool) (write.Conn, error) {
-	c, err := s.own.Conn(ctx, s.f.node, s.numberOfNode.Load())
+	c, err := s.own.Conn(ctx, s.node, s.numberOfNode.Load())
 	mark := s.batcher.transactions.Mark(transaction)
 	if err != nil || mark == "" || !transaction && c.Single {
 		return c, err
@@ -51,10 +51,10 @@ func (s *snapSide) Turn(ctx context.Context) (done func(), err error) {
 		return nil, err
 	}
 	switch {
-	case !s.readable():
-		err = fmt.Errorf("%w: a snapshot from the master has begun to replace the data of snap %s; try again when it is loaded", ErrBusy, s.f.node.ID)
+	case !s.f.Readable():
+		err = fmt.Errorf("%w: a snapshot from the master has begun to replace the data of snap %s; try again when it is loaded", ErrBusy, s.node.ID)
 	case s.halfway.Load():
-		err = fmt.Errorf("%w: snap %s has run a schema statement of the master by half; try again when its state is not failed", ErrBusy, s.f.node.ID)
+		err = fmt.Errorf("%w: snap %s has run a schema statement of the master by half; try again when its state is not failed", ErrBusy, s.node.ID)
 	default:
 		return done, nil
 	}
@@ -64,20 +64,20 @@ func (s *snapSide) Turn(ctx context.Context) (done func(), err error) {
 
 // Weigh refuses a transaction that is too large for a batch before it is committed.
 func (s *snapSide) Weigh(ctx context.Context, c *sql.Conn) error {
-	noted, err := s.f.node.Engine.Noted(ctx, c, s.f.node.Tables.Load().Replicated())
+	noted, err := s.node.Engine.Noted(ctx, c, s.node.Tables.Load().Replicated())
 	b := new(batch.Batch)
 	for _, t := range noted {
 		if err == nil {
-			_, err = s.f.node.Engine.CollectImages(ctx, c, t, func(r dialect.Row) error {
+			_, err = s.node.Engine.CollectImages(ctx, c, t, func(r dialect.Row) error {
 				if b.Outgrows(r, s.mostBatch()) {
 					return fmt.Errorf("%w: one transaction of this snap may change at most %d MiB of rows; split it, or raise max_allowed_packet", ErrNotReplicable, s.mostBatch()>>20)
 				}
-				return b.Add(s.f.node, t, r)
+				return b.Add(s.node, t, r)
 			})
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: weigh transaction: %w", s.f.node.ID, err)
+		return fmt.Errorf("ddb: node %s: weigh transaction: %w", s.node.ID, err)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
-	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/internal/write"
@@ -31,6 +30,8 @@ type notePasses struct {
 const (
 	// passNotes is how many notes a pass reads at a time.
 	passNotes = 20_000
+	// mostRest is the longest pause between two passes while the link is up and writes go on.
+	mostRest = 10 * time.Millisecond
 	// offlineRest is the pause between two passes while the link is down and writes go on: nobody waits for the batches.
 	offlineRest = 400 * time.Millisecond
 )
@@ -52,13 +53,13 @@ func (s *snapSide) filledUp() bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.count+unmade >= int64(s.f.opts.QueueMaxBatches)
+	return s.count+unmade >= int64(s.cfg.QueueMaxBatches)
 }
 
 // runPasses makes passes until ctx ends: when woken, and now and then for the sake of clients that bypass
 // ddb. The last one is for what was written before the node closed.
 func (s *snapSide) runPasses(ctx context.Context) {
-	tick := time.NewTicker(pollPause * s.f.opts.PollInterval)
+	tick := time.NewTicker(pollPause * s.cfg.PollInterval)
 	defer tick.Stop()
 	var failed string
 	for open := true; open; {
@@ -77,11 +78,11 @@ func (s *snapSide) runPasses(ctx context.Context) {
 			failed = ""
 		case err.Error() != failed:
 			failed = err.Error()
-			s.f.node.Log.Error("local writes are kept but not exchanged at present", "error", err)
+			s.node.Log.Error("local writes are kept but not exchanged at present", "error", err)
 		}
 		if s.unmade() > 0 { // fewer passes make as many batches
-			rest := min(4*time.Since(start), sequence.MostRest)
-			if s.f.state.Load().status.State == Inactive {
+			rest := min(4*time.Since(start), mostRest)
+			if !s.f.Linked() {
 				rest = offlineRest
 			}
 			watch.Sleep(ctx, rest)
@@ -92,24 +93,24 @@ func (s *snapSide) runPasses(ctx context.Context) {
 	if s.unmade() > 0 {
 		s.pass(last)
 	}
-	s.batcher.passes.Close(s.f.node)
-	s.batcher.aside.Close(s.f.node)
+	s.batcher.passes.Close(s.node)
+	s.batcher.aside.Close(s.node)
 }
 
 // pass makes batches of what was committed before it.
 func (s *snapSide) pass(ctx context.Context) error {
-	return s.batcher.passes.With(ctx, s.f.node, func(c *sql.Conn) error {
+	return s.batcher.passes.With(ctx, s.node, func(c *sql.Conn) error {
 		done, err := s.turns.write(ctx)
 		if err != nil {
 			return err
 		}
 		defer done()
-		if !s.readable() {
+		if !s.f.Readable() {
 			return nil
 		}
 		before := s.batcher.written.Load()
 		if before == s.batcher.covered.Load() { // a glance is cheaper than a transaction
-			noted, err := s.f.node.Engine.Noted(ctx, c, s.f.node.Tables.Load().Replicated())
+			noted, err := s.node.Engine.Noted(ctx, c, s.node.Tables.Load().Replicated())
 			if err != nil || len(noted) == 0 {
 				return err
 			}
@@ -128,7 +129,7 @@ func (s *snapSide) pass(ctx context.Context) error {
 // passOn is pass for its owner. It returns the batches made.
 func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch.Batch, err error) {
 	var made []*madeBatch
-	err = s.f.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
+	err = s.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
 		made, err = s.gatherTransactions(ctx, c)
 		return err
 	})
@@ -149,8 +150,8 @@ func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch.Batch
 // passAside is a pass for who has the turn alone, if any of the tables has notes: a transaction of its own, which sees
 // nothing of the one that is being applied.
 func (s *snapSide) passAside(ctx context.Context, tables []*dialect.Table) (made []*batch.Batch, err error) {
-	err = s.batcher.aside.With(ctx, s.f.node, func(c *sql.Conn) error {
-		noted, err := s.f.node.Engine.Noted(ctx, c, tables)
+	err = s.batcher.aside.With(ctx, s.node, func(c *sql.Conn) error {
+		noted, err := s.node.Engine.Noted(ctx, c, tables)
 		if err != nil || len(noted) == 0 {
 			return err
 		}
@@ -175,7 +176,7 @@ func (st *snapStay) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table
 	latest := make(map[string]dialect.Row)
 	for _, b := range made {
 		for _, change := range b.Changes {
-			if (journal.TableName{Database: change.Database, Table: change.Table}) != s.f.node.Name(t) {
+			if (journal.TableName{Database: change.Database, Table: change.Table}) != s.node.Name(t) {
 				continue
 			}
 			err := change.Each(func(r dialect.Row) error {
@@ -207,7 +208,7 @@ func (st *snapStay) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table
 func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (made []*madeBatch, err error) {
 	for more := true; more; {
 		var noted []*dialect.Table
-		if noted, err = s.f.node.Engine.Noted(ctx, q, s.f.node.Tables.Load().Replicated()); err != nil || len(noted) == 0 {
+		if noted, err = s.node.Engine.Noted(ctx, q, s.node.Tables.Load().Replicated()); err != nil || len(noted) == 0 {
 			return made, err
 		}
 		var list [][]*batch.Batch // by transaction
@@ -220,11 +221,11 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 		})
 		for _, n := range notes {
 			if err == nil {
-				err = batch.ClearNotes(ctx, s.f.node, q, n)
+				err = batch.ClearNotes(ctx, s.node, q, n)
 			}
 		}
 		if err != nil {
-			return made, fmt.Errorf("ddb: node %s: read local changes: %w", s.f.node.ID, err)
+			return made, fmt.Errorf("ddb: node %s: read local changes: %w", s.node.ID, err)
 		}
 		var batches []*batch.Batch
 		for _, parts := range list {

@@ -6,7 +6,6 @@ import (
 	"errors"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/watch"
 )
 
@@ -16,14 +15,14 @@ const pollPause = 5
 
 // poll makes batches of what clients write that bypass ddb.
 func (s *snapSide) poll(ctx context.Context) {
-	q := &preparedDB{DB: s.f.node.DB}
+	q := &preparedDB{DB: s.node.DB}
 	defer q.close()
 	var failed string
-	for watch.Sleep(ctx, pollPause*s.f.opts.PollInterval) == nil {
-		if st := s.f.state.Load(); st.pos.LSN == 0 || st.through == apply.Loading {
+	for watch.Sleep(ctx, pollPause*s.cfg.PollInterval) == nil {
+		if !s.f.Readable() {
 			continue
 		}
-		noted, err := s.f.node.Engine.Noted(ctx, q, s.f.node.Tables.Load().Replicated())
+		noted, err := s.node.Engine.Noted(ctx, q, s.node.Tables.Load().Replicated())
 		if err == nil && len(noted) > 0 {
 			err = s.tx(ctx, func(q dialect.Querier) error { return nil })
 		}
@@ -31,10 +30,10 @@ func (s *snapSide) poll(ctx context.Context) {
 		case err == nil || ctx.Err() != nil:
 			failed = ""
 		case !errors.Is(err, ErrNotReplicable):
-			s.f.node.Log.Debug("cannot look for writes that bypass ddb", "error", err)
+			s.node.Log.Debug("cannot look for writes that bypass ddb", "error", err)
 		case err.Error() != failed:
 			failed = err.Error()
-			s.f.node.Log.Error("local writes that bypassed ddb are not exchanged, nor is anything after them", "error", err)
+			s.node.Log.Error("local writes that bypassed ddb are not exchanged, nor is anything after them", "error", err)
 		}
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
-	"github.com/ddb-project/ddb/internal/wire"
 )
 
 // Limits of what a snap has on its way.
@@ -68,8 +67,8 @@ func (f *flight) judged(through uint64) {
 	watch.Signal(f.went)
 }
 
-// push sends batches in order for as long as the connection lasts.
-func (s *snapSide) push(ctx context.Context, up *upstream) error {
+// Push sends batches in order for as long as the connection lasts.
+func (s *snapSide) Push(ctx context.Context, send func(kind uint8, msg any) error) error {
 	s.flight.reset()
 	s.mu.Lock()
 	wait, loaded, sent := s.snapshot, s.loaded, s.welcome.Number
@@ -80,7 +79,7 @@ func (s *snapSide) push(ctx context.Context, up *upstream) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	} else if err := s.remind(ctx, up, sent); err != nil {
+	} else if err := s.remind(ctx, send, sent); err != nil {
 		return err
 	}
 	var last int64
@@ -102,7 +101,7 @@ func (s *snapSide) push(ctx context.Context, up *upstream) error {
 			return err
 		}
 		msg.Now = time.Now().UnixNano()
-		if err := up.write(link.MsgBatch, &msg); err != nil {
+		if err := send(link.MsgBatch, &msg); err != nil {
 			return err
 		}
 	}
@@ -110,15 +109,15 @@ func (s *snapSide) push(ctx context.Context, up *upstream) error {
 
 // remind asks for an entry that lists the batches that the master has but this node still
 // keeps: the verdict was cut off.
-func (s *snapSide) remind(ctx context.Context, up *upstream, received uint64) error {
+func (s *snapSide) remind(ctx context.Context, send func(kind uint8, msg any) error, received uint64) error {
 	var n int64
-	if err := dialect.ScanOne(ctx, s.f.node.DB, []any{&n}, "SELECT COUNT(*) FROM "+s.batch+" WHERE number <= ?", int64(received)); err != nil {
+	if err := dialect.ScanOne(ctx, s.node.DB, []any{&n}, "SELECT COUNT(*) FROM "+s.batch+" WHERE number <= ?", int64(received)); err != nil {
 		return err
 	}
 	if n == 0 {
 		return nil
 	}
-	return up.write(link.MsgBatch, &link.Batches{First: received, Now: time.Now().UnixNano()})
+	return send(link.MsgBatch, &link.Batches{First: received, Now: time.Now().UnixNano()})
 }
 
 // next returns the batches that follow number sent, numbering them if they are new. Where there is
@@ -131,9 +130,9 @@ func (s *snapSide) next(ctx context.Context, sent uint64, last *int64) (link.Bat
 		order = "id"
 	}
 	for range 2 {
-		rows, err := s.f.node.DB.QueryContext(ctx, "SELECT id, number, payload FROM "+s.batch+" WHERE id > ? AND number > ? ORDER BY "+order+" LIMIT ?", *last, int64(sent), pushBatches)
+		rows, err := s.node.DB.QueryContext(ctx, "SELECT id, number, payload FROM "+s.batch+" WHERE id > ? AND number > ? ORDER BY "+order+" LIMIT ?", *last, int64(sent), pushBatches)
 		if err != nil {
-			return msg, 0, fmt.Errorf("ddb: node %s: read batches: %w", s.f.node.ID, err)
+			return msg, 0, fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
 		}
 		err = func() error {
 			defer rows.Close()
@@ -177,7 +176,7 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 	}
 	if s.w == nil {
 		var waiting int64
-		if err := dialect.ScanOne(ctx, s.f.node.DB, []any{&waiting}, "SELECT COUNT(*) FROM (SELECT id FROM "+s.batch+" WHERE number IS NULL LIMIT 1) AS x"); err != nil || waiting == 0 {
+		if err := dialect.ScanOne(ctx, s.node.DB, []any{&waiting}, "SELECT COUNT(*) FROM (SELECT id FROM "+s.batch+" WHERE number IS NULL LIMIT 1) AS x"); err != nil || waiting == 0 {
 			return err
 		}
 	}
@@ -188,7 +187,7 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 	defer func() { stay.Leave(err == nil) }()
 	var last uint64
 	all := false
-	err = s.f.node.WithTx(ctx, dialect.Replay, func(c *sql.Conn) error {
+	err = s.node.WithTx(ctx, dialect.Replay, func(c *sql.Conn) error {
 		if err := stay.Opened(ctx, c); err != nil {
 			return err
 		}
@@ -202,13 +201,13 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 		waiting := 0
 		for _, r := range runs {
 			if _, err := c.ExecContext(ctx, "UPDATE "+s.batch+" SET number = id + ? WHERE id BETWEEN ? AND ?", int64(last)+1-r[0], r[0], r[1]); err != nil {
-				return fmt.Errorf("ddb: node %s: number batches: %w", s.f.node.ID, err)
+				return fmt.Errorf("ddb: node %s: number batches: %w", s.node.ID, err)
 			}
 			last += uint64(r[1] - r[0] + 1)
 			waiting += int(r[1] - r[0] + 1)
 		}
 		all = waiting < numberedAtOnce
-		return s.f.node.SetValue(ctx, c, store.MetaNumber, last)
+		return s.node.SetValue(ctx, c, store.MetaNumber, last)
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,15 +243,11 @@ func (s *snapSide) unnumbered(ctx context.Context, q dialect.Querier) (runs [][2
 	return runs, rows.Err()
 }
 
-// verdict takes the master's word on batches. They stay until the entry that includes them is applied (N3).
-func (s *snapSide) verdict(_ context.Context, payload []byte) error {
-	v, err := wire.DecodeChecked[link.Verdict](payload)
-	if err != nil {
-		return err
-	}
+// Judged takes the master's word on batches. They stay until the entry that includes them is applied (N3).
+func (s *snapSide) Judged(v link.Verdict) error {
 	s.flight.judged(v.Through)
 	for _, number := range v.Refused {
-		s.f.node.Log.Warn("the master has refused a batch; its rows are in the conflicts table", "batch", number)
+		s.node.Log.Warn("the master has refused a batch; its rows are in the conflicts table", "batch", number)
 	}
 	return nil
 }

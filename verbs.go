@@ -332,7 +332,7 @@ func (c *Cluster) Position() Position {
 	case c.m != nil:
 		return c.m.seq.State.Load().Pos
 	case c.f != nil:
-		return c.f.state.Load().pos
+		return c.f.position()
 	}
 	return Position{}
 }
@@ -349,23 +349,7 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 	if c.f == nil {
 		return nil
 	}
-	for {
-		st, changed := c.f.state.Watch()
-		switch st.status.State {
-		case Active:
-			return nil
-		case Failed:
-			return fmt.Errorf("ddb: node %s has failed: %w", c.opts.ID, st.cause)
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			if st.status.State == Inactive && st.cause != nil && !c.f.linked() {
-				return fmt.Errorf("ddb: node %s is %s: %w: %w", c.opts.ID, st.status.State, st.cause, ctx.Err())
-			}
-			return fmt.Errorf("ddb: node %s is %s (%s): %w", c.opts.ID, st.status.State, st.status.Reason, ctx.Err())
-		}
-	}
+	return c.f.waitReady(ctx)
 }
 
 // WaitLevel waits until every connected replica has everything written so far.

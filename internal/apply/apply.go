@@ -70,7 +70,7 @@ type Applier struct {
 
 // New returns an applier for a node that does nothing in its database itself; see [Applier.Use].
 func New(ctx context.Context, n *store.Store, cfg Config) (*Applier, error) {
-	a := &Applier{cfg: cfg, node: n, local: passive{n}}
+	a := &Applier{cfg: cfg, node: n, local: Passive{n}}
 	return a, a.Reload(ctx)
 }
 

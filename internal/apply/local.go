@@ -39,38 +39,38 @@ type Stay interface {
 	Leave(committed bool)
 }
 
-// passive is a node that does nothing in its database itself: a replica.
-type passive struct{ node *store.Store }
+// Passive is a Local that does nothing in its database itself: a replica is one.
+type Passive struct{ Store *store.Store }
 
 // Enter waits for nobody.
-func (p passive) Enter(context.Context) (Stay, error) { return p, nil }
+func (p Passive) Enter(context.Context) (Stay, error) { return p, nil }
 
 // Emptied does nothing.
-func (passive) Emptied() {}
+func (Passive) Emptied() {}
 
 // TablesMade does nothing.
-func (passive) TablesMade(context.Context, *sql.Conn) error { return nil }
+func (Passive) TablesMade(context.Context, *sql.Conn) error { return nil }
 
 // Opened does nothing.
-func (passive) Opened(context.Context, *sql.Conn) error { return nil }
+func (Passive) Opened(context.Context, *sql.Conn) error { return nil }
 
 // Includes notes the numbers: a replica that is promoted must know as well as the master before it which batches it has.
-func (p passive) Includes(ctx context.Context, c *sql.Conn, batches map[string]uint64) error {
-	return p.node.SetReceived(ctx, p.node.Quick(c), batches)
+func (p Passive) Includes(ctx context.Context, c *sql.Conn, batches map[string]uint64) error {
+	return p.Store.SetReceived(ctx, p.Store.Quick(c), batches)
 }
 
 // Write applies the rows.
-func (p passive) Write(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
-	return p.node.Engine.Apply(ctx, c, t, rows, mode)
+func (p Passive) Write(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
+	return p.Store.Engine.Apply(ctx, c, t, rows, mode)
 }
 
 // Schema runs the statements.
-func (passive) Schema(_ context.Context, _ *sql.Conn, _ []dialect.Statement, run func() error) error {
+func (Passive) Schema(_ context.Context, _ *sql.Conn, _ []dialect.Statement, run func() error) error {
 	return run()
 }
 
 // Restored does nothing.
-func (passive) Restored(context.Context, *sql.Conn, bool) error { return nil }
+func (Passive) Restored(context.Context, *sql.Conn, bool) error { return nil }
 
 // Leave does nothing.
-func (passive) Leave(bool) {}
+func (Passive) Leave(bool) {}
