@@ -111,7 +111,7 @@ func (c *Cluster) SetAccess(a access.Rules) error {
 		c.m.fleet.TurnOut()
 	}
 	if c.f != nil {
-		c.f.again()
+		c.f.Again()
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fleet"
+	"github.com/ddb-project/ddb/internal/follow"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/route"
@@ -33,7 +34,7 @@ type Cluster struct {
 	node    *store.Store // nil in a Cluster made by Wrap
 	own     health.Self  // what Options.HealthChecker says
 	m       *master
-	f       *follower
+	f       *follow.Follower
 	snap    *snapSide // nil unless the node is a snap
 	dialect dialect.Dialect
 	killer  dialect.Killer      // nil where the dialect has none
@@ -170,7 +171,7 @@ func (c *Cluster) run() {
 // checkedUp makes known what the program's checker has found.
 func (c *Cluster) checkedUp() {
 	if c.f != nil {
-		c.f.checkedUp()
+		c.f.CheckedUp()
 	}
 	c.refresh()
 }
@@ -215,25 +216,25 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 
 func (c *Cluster) openFollower(ctx context.Context) error {
 	o := c.opts
-	f, err := openFollower(ctx, c.node, FollowConfig{Role: o.Role, Master: o.Master, Transport: o.Transport, Keys: func() [][]byte { return c.access.Load().OwnKeys() },
+	f, err := follow.Open(ctx, c.node, follow.Config{Role: o.Role, Master: o.Master, Transport: o.Transport, Keys: func() [][]byte { return c.access.Load().OwnKeys() },
 		Rejoin: o.Rejoin, Heartbeat: o.Heartbeat, MaxLag: o.MaxLag, JournalMaxAge: o.JournalMaxAge, JournalMaxBytes: o.JournalMaxBytes,
 		OnProgress: o.OnProgress, Health: &c.own, Changed: c.refresh, ServeSQL: c.serveFollower})
 	if err != nil {
 		return err
 	}
 	c.f = f
-	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Status: f.status,
-		LSN: func() LSN { return f.position().LSN }, Lag: f.staleness}
-	c.toMain = sql.OpenDB(remote.NewConnector(f.stream, remote.Options{Header: passGuards, OnToken: c.route.Session.Sees, Errors: c.carrier}))
+	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Status: f.Status,
+		LSN: func() LSN { return f.Position().LSN }, Lag: f.Staleness}
+	c.toMain = sql.OpenDB(remote.NewConnector(f.Stream, remote.Options{Header: passGuards, OnToken: c.route.Session.Sees, Errors: c.carrier}))
 	if c.opts.Role == Snap {
 		if err := c.openSnap(ctx); err != nil {
 			c.toMain.Close()
 			return err
 		}
-		f.begin(c.snap)
+		f.Begin(c.snap)
 	} else {
 		c.writes = &forwardedWrites{c: c, db: c.toMain}
-		f.begin(nil)
+		f.Begin(nil)
 	}
 	return nil
 }
@@ -268,7 +269,7 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, rol
 // serveFollower answers the master's reads from the local database.
 func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
 	err := remote.Serve(ctx, conn, c.node.DB, remote.ServeOptions{ReadOnly: true, Guard: c.guardLocal, Errors: c.carrier, Check: func(query string) error {
-		if !c.f.whole() {
+		if !c.f.Whole() {
 			return fmt.Errorf("%w to reads while it takes in whole tables: node %s", ErrClosed, c.opts.ID) // to be tried elsewhere
 		}
 		if !c.texts.IsRead(query) {
@@ -300,7 +301,7 @@ func (c *Cluster) rebuild() {
 			v.Active = append(v.Active, m)
 		case st.State == Lagging:
 			v.Floor = append(v.Floor, m)
-		case st.State == Inactive && m.Local && c.f != nil && c.f.whole() && !c.f.Linked(): // while linked, it is its checker that warns of it
+		case st.State == Inactive && m.Local && c.f != nil && c.f.Whole() && !c.f.Linked(): // while linked, it is its checker that warns of it
 			v.Alone = m
 		}
 	}
@@ -360,7 +361,7 @@ func (c *Cluster) masterMember() *route.Member {
 	m := c.remote["\x00master"]
 	if m == nil {
 		m = &route.Member{ID: "master", DB: c.toMain, Master: true, Lag: func() time.Duration { return 0 },
-			LSN: c.f.masterEnd}
+			LSN: c.f.MasterEnd}
 		m.Status = func() NodeStatus { return NodeStatus{ID: m.ID, Role: Master} }
 		c.remote["\x00master"] = m
 	}
@@ -375,7 +376,7 @@ func (c *Cluster) statuses() []NodeStatus {
 		list = c.m.fleet.Nodes()
 		list[0].Local, list[0].Writes = true, c.writesN.Load()
 	case c.f != nil:
-		list = append(append(list, c.f.status()), c.f.others()...)
+		list = append(append(list, c.f.Status()), c.f.Others()...)
 	default:
 		for _, o := range c.outside {
 			list = append(list, o.snapshot())
@@ -450,7 +451,7 @@ func (c *Cluster) Close() error {
 		err = errors.Join(err, c.m.stop())
 	}
 	if c.f != nil {
-		err = errors.Join(err, c.f.stop())
+		err = errors.Join(err, c.f.Stop())
 	}
 	if c.node != nil {
 		err = errors.Join(err, c.node.Unlock())

@@ -49,7 +49,7 @@ var mysqlGround = []string{"dialect", "internal/mysql/lang", "internal/mysql/cod
 var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
-		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/apply", "internal/batch", "internal/fault", "internal/fleet", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
+		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/apply", "internal/batch", "internal/fault", "internal/fleet", "internal/follow", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
 			"internal/route", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/sequence", "internal/fleet", "internal/settle", "internal/write"},
 		modules: []string{cborModule, compressModule, hclogModule, syncModule, timeModule},
 	},
@@ -87,6 +87,7 @@ var importRules = map[string]importRule{
 
 	// The parts of a node, bottom up.
 	"internal/apply":    {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/link", "internal/schema", "internal/sqlclass", "internal/store", "internal/wire"}},
+	"internal/follow":   {own: []string{"dialect", "health", "journal", "transport", "internal/apply", "internal/fault", "internal/keys", "internal/link", "internal/store", "internal/watch", "internal/wire"}},
 	"internal/batch":    {own: []string{"dialect", "journal", "internal/fault", "internal/link", "internal/store", "internal/wire"}},
 	"internal/fleet":    {own: []string{"access", "dialect", "health", "journal", "transport", "internal/fault", "internal/keys", "internal/link", "internal/schema", "internal/sequence", "internal/store", "internal/watch", "internal/wire"}},
 	"internal/settle":   {own: []string{"access", "conflict", "dialect", "journal", "internal/batch", "internal/fault", "internal/fleet", "internal/link", "internal/sequence", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire"}},

@@ -16,7 +16,6 @@ import (
 
 // Limits that hold whatever the options say.
 const (
-	maxBackoff    = 15 * time.Second // between two attempts to settle batches
 	closeTimeout  = 5 * time.Second  // for telling the other side goodbye
 	commitTimeout = 30 * time.Minute // for collecting what a transaction has changed, which may be millions of rows
 )

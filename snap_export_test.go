@@ -33,7 +33,7 @@ func WaitExchanged(ctx context.Context, master *Cluster, snaps ...*Cluster) erro
 	}
 	end := master.m.seq.State.Load().Pos.LSN
 	for _, c := range snaps {
-		if err := until(func() bool { return c.f.position().LSN >= end }, fmt.Sprintf("entry %d is missing", end), c.opts.ID); err != nil {
+		if err := until(func() bool { return c.f.Position().LSN >= end }, fmt.Sprintf("entry %d is missing", end), c.opts.ID); err != nil {
 			return err
 		}
 	}
@@ -48,7 +48,7 @@ func LookAgain(ctx context.Context, c *Cluster) error { return c.m.seq.LookAgain
 
 // WaitLSN waits until a follower has what the master has.
 func WaitLSN(ctx context.Context, c, master *Cluster) error {
-	for c.f.position().LSN < master.m.seq.State.Load().Pos.LSN {
+	for c.f.Position().LSN < master.m.seq.State.Load().Pos.LSN {
 		if err := watch.Sleep(ctx, time.Millisecond); err != nil {
 			return err
 		}

@@ -332,7 +332,7 @@ func (c *Cluster) Position() Position {
 	case c.m != nil:
 		return c.m.seq.State.Load().Pos
 	case c.f != nil:
-		return c.f.position()
+		return c.f.Position()
 	}
 	return Position{}
 }
@@ -349,7 +349,7 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 	if c.f == nil {
 		return nil
 	}
-	return c.f.waitReady(ctx)
+	return c.f.WaitReady(ctx)
 }
 
 // WaitLevel waits until every connected replica has everything written so far.

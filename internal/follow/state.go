@@ -1,4 +1,4 @@
-package ddb
+package follow
 
 import (
 	"context"
@@ -8,23 +8,24 @@ import (
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // following is how a follower stands.
 type following struct {
-	status  NodeStatus
-	pos     Position
-	master  Position  // the master's end when last heard
-	heard   time.Time // when that was
-	applied time.Time // snapshot time of the entry at pos
-	level   time.Time // when the node last knew that it lacked nothing
-	as      time.Time // the master's clock in its last heartbeat
-	through LSN       // after a snapshot: consistent from here on
-	cause   error     // why the last connection ended; nil before that
+	status  health.Status
+	pos     journal.Position
+	master  journal.Position // the master's end when last heard
+	heard   time.Time        // when that was
+	applied time.Time        // snapshot time of the entry at pos
+	level   time.Time        // when the node last knew that it lacked nothing
+	as      time.Time        // the master's clock in its last heartbeat
+	through journal.LSN      // after a snapshot: consistent from here on
+	cause   error            // why the last connection ended; nil before that
 }
 
 // setStatus changes the state and tells who listens if it did.
-func (f *follower) setStatus(change func(*following)) {
+func (f *Follower) setStatus(change func(*following)) {
 	was := f.state.Load().status
 	f.state.Update(func(s following) following {
 		change(&s)
@@ -38,16 +39,16 @@ func (f *follower) setStatus(change func(*following)) {
 	}
 }
 
-func (f *follower) enter(s State, reason string) {
+func (f *Follower) enter(s health.State, reason string) {
 	f.setStatus(func(st *following) { st.status.State, st.status.Reason = s, reason })
 }
 
 // end enters the state that the end of a connection leads to.
-func (f *follower) end(s State, err error) {
+func (f *Follower) end(s health.State, err error) {
 	f.setStatus(func(st *following) { st.status.State, st.status.Reason, st.cause = s, link.GoneReason(err), err })
 }
 
-func (f *follower) heardBeat(up *upstream, b link.Beat) {
+func (f *Follower) heardBeat(up *upstream, b link.Beat) {
 	f.mu.Lock()
 	f.peers = b.Nodes
 	if b.Every > 0 {
@@ -64,14 +65,14 @@ func (f *follower) heardBeat(up *upstream, b link.Beat) {
 }
 
 // settle moves between the states in which the node is connected.
-func (f *follower) settle(s *following) {
+func (f *Follower) settle(s *following) {
 	switch s.status.State {
-	case Inactive, Failed:
-		if s.status.State == Failed && s.pos != s.master {
+	case health.Inactive, health.Failed:
+		if s.status.State == health.Failed && s.pos != s.master {
 			return
 		}
 		fallthrough
-	case Joining:
+	case health.Joining:
 		if s.heard.IsZero() {
 			return
 		}
@@ -80,22 +81,22 @@ func (f *follower) settle(s *following) {
 		lag := s.lag()
 		switch {
 		case s.pos.LSN < s.through || s.pos.LSN == 0 && s.master.LSN > 0 || s.through == apply.Loading:
-			s.status.State, s.status.Reason = Syncing, "catching up"
-		case lag == LagUnknown:
-			s.status.State, s.status.Reason = Syncing, "catching up"
+			s.status.State, s.status.Reason = health.Syncing, "catching up"
+		case lag == health.LagUnknown:
+			s.status.State, s.status.Reason = health.Syncing, "catching up"
 		case lag > f.cfg.MaxLag:
-			s.status.State, s.status.Reason = Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))
-		case s.status.State == Active || lag <= max(f.cfg.Heartbeat, f.cfg.MaxLag/2):
-			s.status.State, s.status.Reason = Active, "level with the master"
+			s.status.State, s.status.Reason = health.Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))
+		case s.status.State == health.Active || lag <= max(f.cfg.Heartbeat, f.cfg.MaxLag/2):
+			s.status.State, s.status.Reason = health.Active, "level with the master"
 		default:
-			s.status.State, s.status.Reason = Syncing, "catching up"
+			s.status.State, s.status.Reason = health.Syncing, "catching up"
 		}
 		s.status.State, s.status.Reason = f.cfg.Health.Found().Worse(s.status.State, s.status.Reason)
 	}
 }
 
-// checkedUp takes over what the program's checker has found. That all is well again shows with the next heartbeat.
-func (f *follower) checkedUp() {
+// CheckedUp takes over what the program's checker has found. That all is well again shows with the next heartbeat.
+func (f *Follower) CheckedUp() {
 	f.setStatus(func(s *following) {
 		s.status.State, s.status.Reason = f.cfg.Health.Found().Worse(s.status.State, s.status.Reason)
 	})
@@ -103,7 +104,7 @@ func (f *follower) checkedUp() {
 
 // loaded notes the end of a snapshot. Where the master had no more when it was last heard, the node lacked nothing at that
 // time: the age of the first entry that comes then is known, and the node stays active while it applies it.
-func (s *following) loaded(pos Position, through LSN) {
+func (s *following) loaded(pos journal.Position, through journal.LSN) {
 	s.pos, s.through = pos, through
 	if s.master.LSN <= pos.LSN {
 		s.level = s.heard
@@ -113,7 +114,7 @@ func (s *following) loaded(pos Position, through LSN) {
 // lag estimates how far behind the master the node is, from what it has heard.
 func (s *following) lag() time.Duration {
 	if s.heard.IsZero() {
-		return LagUnknown
+		return health.LagUnknown
 	}
 	if s.pos.LSN >= s.master.LSN {
 		return 0
@@ -123,7 +124,7 @@ func (s *following) lag() time.Duration {
 		since = s.level
 	}
 	if since.IsZero() {
-		return LagUnknown // it has no entry of which it knows the age
+		return health.LagUnknown // it has no entry of which it knows the age
 	}
 	return max(0, time.Since(since))
 }
@@ -132,7 +133,7 @@ func (s *following) lag() time.Duration {
 // of yet count too. Where the clocks of the two machines differ, the larger answer counts.
 func (s *following) staleness() time.Duration {
 	if s.level.IsZero() {
-		return LagUnknown
+		return health.LagUnknown
 	}
 	age := time.Since(s.level)
 	if s.level.Equal(s.heard) {
@@ -141,13 +142,13 @@ func (s *following) staleness() time.Duration {
 	return age
 }
 
-// status returns how the node stands now.
-func (f *follower) status() NodeStatus {
+// Status returns how the node stands now.
+func (f *Follower) Status() health.Status {
 	st := f.state.Load()
 	s := st.status
 	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.node.ID, f.cfg.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
 	if time.Since(st.heard) > 3*f.cfg.Heartbeat {
-		s.Lag = LagUnknown
+		s.Lag = health.LagUnknown
 	}
 	q, queues := f.local.Pending()
 	switch {
@@ -159,27 +160,27 @@ func (f *follower) status() NodeStatus {
 	return s
 }
 
-// staleness is the age of what the node shows, at most.
-func (f *follower) staleness() time.Duration {
+// Staleness is the age of what the node shows, at most.
+func (f *Follower) Staleness() time.Duration {
 	st := f.state.Load()
 	return st.staleness()
 }
 
 // Stands returns the end of the history that is applied, and when the entry there was made by its master's clock: zero if
 // this process has applied none.
-func (f *follower) Stands() (Position, time.Time) {
+func (f *Follower) Stands() (journal.Position, time.Time) {
 	st := f.state.Load()
 	return st.pos, st.applied
 }
 
-// position is the end of the history that is applied.
-func (f *follower) position() Position { return f.state.Load().pos }
+// Position is the end of the history that is applied.
+func (f *Follower) Position() journal.Position { return f.state.Load().pos }
 
-// masterEnd is the last entry of the master's, as last heard.
-func (f *follower) masterEnd() LSN { return f.state.Load().master.LSN }
+// MasterEnd is the last entry of the master's, as last heard.
+func (f *Follower) MasterEnd() journal.LSN { return f.state.Load().master.LSN }
 
-// others lists the other nodes as the master has told of them last.
-func (f *follower) others() []health.Status {
+// Others lists the other nodes as the master has told of them last.
+func (f *Follower) Others() []health.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var list []health.Status
@@ -188,27 +189,27 @@ func (f *follower) others() []health.Status {
 			continue
 		}
 		if f.live == nil {
-			p.State, p.Reason, p.Lag = Inactive, "not known while the link to the master is lost", LagUnknown
+			p.State, p.Reason, p.Lag = health.Inactive, "not known while the link to the master is lost", health.LagUnknown
 		}
 		list = append(list, p)
 	}
 	return list
 }
 
-// waitReady waits until the node is active. It returns the reason if the node has failed, or the context's error.
-func (f *follower) waitReady(ctx context.Context) error {
+// WaitReady waits until the node is active. It returns the reason if the node has failed, or the context's error.
+func (f *Follower) WaitReady(ctx context.Context) error {
 	for {
 		st, changed := f.state.Watch()
 		switch st.status.State {
-		case Active:
+		case health.Active:
 			return nil
-		case Failed:
+		case health.Failed:
 			return fmt.Errorf("ddb: node %s has failed: %w", f.node.ID, st.cause)
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			if st.status.State == Inactive && st.cause != nil && !f.Linked() {
+			if st.status.State == health.Inactive && st.cause != nil && !f.Linked() {
 				return fmt.Errorf("ddb: node %s is %s: %w: %w", f.node.ID, st.status.State, st.cause, ctx.Err())
 			}
 			return fmt.Errorf("ddb: node %s is %s (%s): %w", f.node.ID, st.status.State, st.status.Reason, ctx.Err())
@@ -217,13 +218,13 @@ func (f *follower) waitReady(ctx context.Context) error {
 }
 
 // Readable reports whether the node has data that a snap may go on with, connected or not.
-func (f *follower) Readable() bool {
+func (f *Follower) Readable() bool {
 	st := f.state.Load()
 	return st.pos.LSN > 0 && st.through != apply.Loading
 }
 
-// whole reports whether what the database shows is a state that the master had, not a copy under way.
-func (f *follower) whole() bool {
+// Whole reports whether what the database shows is a state that the master had, not a copy under way.
+func (f *Follower) Whole() bool {
 	st := f.state.Load()
 	return st.pos.LSN > 0 && st.pos.LSN >= st.through
 }

@@ -1,4 +1,10 @@
-package ddb
+// Package follow links a node to its master: it connects again and again, takes a snapshot if it must, gives what comes to an
+// applier, in order, and acknowledges it.
+//
+// A Follower owns the link, the applier and the node's state, and promises that reads are never served from a database that
+// shows no state of the master's (R4). What a node has besides following, as a snap does, it says as a Local; it is given what
+// it must know of the program's node in a Config.
+package follow
 
 import (
 	"context"
@@ -14,15 +20,17 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/apply"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 	"github.com/ddb-project/ddb/transport"
 )
 
-// follower is the part that replica and snap share: it connects to the master, takes a
+// Follower is the part that replica and snap share: it connects to the master, takes a
 // snapshot if it must, applies entries in order and acknowledges them.
 //
 //	             connect                welcome             level
@@ -34,13 +42,13 @@ import (
 // Invariants, beside R1 to R3 of package apply:
 //
 //	R4  Reads are served only from the end of a snapshot's Through on, never while one is loaded.
-type follower struct {
-	cfg    FollowConfig
+type Follower struct {
+	cfg    Config
 	node   *store.Store
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 	apply  *apply.Applier
-	local  FollowLocal
+	local  Local
 
 	anew chan struct{} // capacity 1: what may have kept it from connecting has changed
 
@@ -52,8 +60,8 @@ type follower struct {
 	peers []health.Status
 }
 
-// FollowConfig is what a follower needs to know of its node.
-type FollowConfig struct {
+// Config is what a follower needs to know of its node.
+type Config struct {
 	Role      health.Role         // Replica or Snap
 	Master    string              // the master's address
 	Transport transport.Transport // leads to it
@@ -92,46 +100,46 @@ func (u *upstream) write(kind uint8, msg any) error {
 	return u.w.Write(kind, msg)
 }
 
-// openFollower makes the database a follower's, which begins to follow with begin. It returns ErrWrongRole for another
+// Open makes the database a follower's, which begins to follow with begin. It returns ErrWrongRole for another
 // node's database, and ErrOptions for one that holds foreign data, unless Rejoin is set.
-func openFollower(ctx context.Context, n *store.Store, cfg FollowConfig) (*follower, error) {
-	f := &follower{cfg: cfg, node: n, local: replicaOnly{apply.Passive{Store: n}}, anew: make(chan struct{}, 1)}
+func Open(ctx context.Context, n *store.Store, cfg Config) (*Follower, error) {
+	f := &Follower{cfg: cfg, node: n, local: replica{apply.Passive{Store: n}}, anew: make(chan struct{}, 1)}
 	role, known, err := n.Meta(ctx, n.DB, store.MetaRole)
 	if err != nil {
 		return nil, err
 	}
-	was := Role(role)
-	if known && was != cfg.Role && !(cfg.Rejoin && was == Master) {
+	was := health.Role(role)
+	if known && was != cfg.Role && !(cfg.Rejoin && was == health.Master) {
 		hint := ""
-		if was == Master {
+		if was == health.Master {
 			hint = ", or set Rejoin to replace its data by the new master's"
 		}
-		return nil, fmt.Errorf("%w: it is a %s's; open it with Role %q, or Detach it first%s", ErrWrongRole, was, was, hint)
+		return nil, fmt.Errorf("%w: it is a %s's; open it with Role %q, or Detach it first%s", fault.ErrWrongRole, was, was, hint)
 	}
 	if id, ok, err := n.Meta(ctx, n.DB, store.MetaNode); err != nil {
 		return nil, err
-	} else if ok && was == Snap && string(id) != n.ID {
+	} else if ok && was == health.Snap && string(id) != n.ID {
 		// The master counts each batch once by the snap's id and the batch's number.
-		return nil, fmt.Errorf("%w: it is that of snap %s; open it with ID %q, or Detach it first", ErrWrongRole, id, id)
+		return nil, fmt.Errorf("%w: it is that of snap %s; open it with ID %q, or Detach it first", fault.ErrWrongRole, id, id)
 	}
 	if !known {
 		if err := f.refuseForeignData(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if f.apply, err = apply.New(ctx, n, apply.Config{Role: cfg.Role, Rejoin: cfg.Rejoin, OnProgress: cfg.OnProgress, Rebuilds: func(lsn LSN) {
+	if f.apply, err = apply.New(ctx, n, apply.Config{Role: cfg.Role, Rejoin: cfg.Rejoin, OnProgress: cfg.OnProgress, Rebuilds: func(lsn journal.LSN) {
 		f.setStatus(func(s *following) { s.through = max(s.through, lsn); f.settle(s) })
 	}}); err != nil {
 		return nil, err
 	}
-	if known && was == Master {
+	if known && was == health.Master {
 		if err := f.abdicate(ctx); err != nil {
 			return nil, err
 		}
 	}
 	f.setStatus(func(s *following) {
 		s.pos, s.through = f.apply.Position(), f.apply.ConsistentFrom()
-		s.status.State, s.status.Reason, s.status.Since = Inactive, "not connected yet", time.Now()
+		s.status.State, s.status.Reason, s.status.Since = health.Inactive, "not connected yet", time.Now()
 	})
 	if err := errors.Join(n.SetMeta(ctx, n.DB, store.MetaRole, []byte(cfg.Role)), n.SetMeta(ctx, n.DB, store.MetaNode, []byte(n.ID))); err != nil {
 		return nil, err
@@ -141,7 +149,7 @@ func openFollower(ctx context.Context, n *store.Store, cfg FollowConfig) (*follo
 
 // abdicate gives up the history of a former master: writes of its own may be in no entry, so
 // nothing but a snapshot makes it equal to the new master again.
-func (f *follower) abdicate(ctx context.Context) error {
+func (f *Follower) abdicate(ctx context.Context) error {
 	if err := keys.Install(ctx, f.node, f.node.DB, nil, 0); err != nil {
 		return err
 	}
@@ -153,7 +161,7 @@ func (f *follower) abdicate(ctx context.Context) error {
 }
 
 // refuseForeignData keeps a snapshot from replacing data that ddb did not put there.
-func (f *follower) refuseForeignData(ctx context.Context) error {
+func (f *Follower) refuseForeignData(ctx context.Context) error {
 	cat, err := f.node.LoadTables(ctx, f.node.DB)
 	if err != nil {
 		return err
@@ -161,14 +169,14 @@ func (f *follower) refuseForeignData(ctx context.Context) error {
 	for _, t := range cat.List {
 		if !t.Own && !f.cfg.Rejoin {
 			return fmt.Errorf("%w: the database of the new %s %s holds table %s already, which a snapshot would replace; use an empty database, or set Rejoin to give its data up",
-				ErrOptions, f.cfg.Role, f.node.ID, f.node.Name(t))
+				fault.ErrOptions, f.cfg.Role, f.node.ID, f.node.Name(t))
 		}
 	}
 	return nil
 }
 
-// begin starts following. local is what the node has besides; nil for a replica, which has nothing.
-func (f *follower) begin(local FollowLocal) {
+// Begin starts following. local is what the node has besides; nil for a replica, which has nothing.
+func (f *Follower) Begin(local Local) {
 	if local != nil {
 		f.local = local
 		f.apply.Use(local)
@@ -181,19 +189,19 @@ func (f *follower) begin(local FollowLocal) {
 }
 
 // retain keeps the follower's journal within the limits: it serves nobody until the node is promoted.
-func (f *follower) retain(ctx context.Context) {
+func (f *Follower) retain(ctx context.Context) {
 	for watch.Sleep(ctx, max(10*f.cfg.Heartbeat, 5*time.Second)) == nil {
-		if err := f.node.TrimJournal(ctx, f.cfg.JournalMaxAge, f.cfg.JournalMaxBytes, func(through LSN) LSN { return through }); err != nil && ctx.Err() == nil {
+		if err := f.node.TrimJournal(ctx, f.cfg.JournalMaxAge, f.cfg.JournalMaxBytes, func(through journal.LSN) journal.LSN { return through }); err != nil && ctx.Err() == nil {
 			f.node.Log.Warn("the journal could not be trimmed", "error", err)
 		}
 	}
 }
 
-// again makes the node try at once to connect, if it waits to do so: what may have kept it from it has changed.
-func (f *follower) again() { watch.Signal(f.anew) }
+// Again makes the node try at once to connect, if it waits to do so: what may have kept it from it has changed.
+func (f *Follower) Again() { watch.Signal(f.anew) }
 
-// stop ends following, and waits for it.
-func (f *follower) stop() error {
+// Stop ends following, and waits for it.
+func (f *Follower) Stop() error {
 	f.cancel()
 	f.tasks.Wait()
 	f.apply.Close()
@@ -202,7 +210,7 @@ func (f *follower) stop() error {
 
 // fatal lists the errors that trying again does not cure.
 func fatal(err error) bool {
-	for _, e := range []error{ErrForked, ErrOtherCluster, ErrOldEpoch, ErrVersion, ErrDamaged, ErrUnsettled, ErrDiverged, ErrUnknownNode, ErrUnknownMaster, ErrWrongRole, ErrOptions, ErrSecondMaster, dialect.ErrSchemaMismatch} {
+	for _, e := range []error{fault.ErrForked, fault.ErrOtherCluster, fault.ErrOldEpoch, fault.ErrVersion, fault.ErrDamaged, fault.ErrUnsettled, dialect.ErrDiverged, fault.ErrUnknownNode, fault.ErrUnknownMaster, fault.ErrWrongRole, fault.ErrOptions, fault.ErrSecondMaster, dialect.ErrSchemaMismatch} {
 		if errors.Is(err, e) {
 			return true
 		}
@@ -215,7 +223,7 @@ const mostBackoff = 15 * time.Second
 
 // follow connects again and again. After a fatal error it goes on trying too, but
 // slowly and without hiding it: the cause may be removed on the master.
-func (f *follower) follow(ctx context.Context) {
+func (f *Follower) follow(ctx context.Context) {
 	backoff := f.cfg.Heartbeat / 4
 	for ctx.Err() == nil {
 		before := f.state.Load().pos
@@ -230,20 +238,20 @@ func (f *follower) follow(ctx context.Context) {
 		}
 		switch {
 		case fatal(err):
-			if f.state.Load().status.State != Failed {
+			if f.state.Load().status.State != health.Failed {
 				at := f.state.Load().pos
 				f.node.Log.Error("the node has stopped following", "epoch", at.Epoch, "lsn", at.LSN, "reason", err)
 			}
-			f.end(Failed, err)
+			f.end(health.Failed, err)
 			backoff = mostBackoff
 		default:
 			switch s := f.state.Load(); {
-			case s.status.State != Inactive && s.status.State != Failed:
+			case s.status.State != health.Inactive && s.status.State != health.Failed:
 				f.node.Log.Warn("the link to the master is lost", "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			case !sameCause(s.cause, err): // once for each reason, however long it lasts
 				f.node.Log.Warn("no link to the master", "master", f.cfg.Master, "epoch", s.pos.Epoch, "lsn", s.pos.LSN, "error", err)
 			}
-			f.end(Inactive, err)
+			f.end(health.Inactive, err)
 		}
 		// Jitter keeps followers that were cut off together from coming back together.
 		pause := time.NewTimer(backoff/2 + rand.N(backoff))
@@ -271,7 +279,7 @@ func rootCause(err error) string {
 }
 
 // once is one connection from dial to end.
-func (f *follower) once(ctx context.Context) error {
+func (f *Follower) once(ctx context.Context) error {
 	if err := f.node.KeepLock(ctx); err != nil {
 		return err
 	}
@@ -285,7 +293,7 @@ func (f *follower) once(ctx context.Context) error {
 	conn, err := f.cfg.Transport.Dial(dial, f.cfg.Master)
 	cancelDial()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoMaster, err)
+		return fmt.Errorf("%w: %w", fault.ErrNoMaster, err)
 	}
 	defer conn.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -300,8 +308,8 @@ func (f *follower) once(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.node.ID, f.cfg.Master, err)
 	}
-	if f.state.Load().status.State != Failed {
-		f.enter(Joining, "let in by "+g.Master)
+	if f.state.Load().status.State != health.Failed {
+		f.enter(health.Joining, "let in by "+g.Master)
 	}
 	session, err := wire.Client(conn, wire.SessionConfig{})
 	if err != nil {
@@ -331,7 +339,7 @@ func (f *follower) once(ctx context.Context) error {
 
 // refuse tells the master why the node does not go on, and waits until it has heard that and hangs up: what was not read
 // when a connection is closed may be lost.
-func (f *follower) refuse(up *upstream, err error) {
+func (f *Follower) refuse(up *upstream, err error) {
 	if up.write(link.MsgRefusal, link.RefusalOf(err)) != nil {
 		return
 	}
@@ -344,7 +352,7 @@ func (f *follower) refuse(up *upstream, err error) {
 }
 
 // attend runs the tasks of one connection until the first of them ends.
-func (f *follower) attend(ctx context.Context, cancel context.CancelCauseFunc, up *upstream, w link.Welcome) error {
+func (f *Follower) attend(ctx context.Context, cancel context.CancelCauseFunc, up *upstream, w link.Welcome) error {
 	f.setLive(up)
 	defer f.setLive(nil)
 	inbox := newInbox()
@@ -375,36 +383,36 @@ func (f *follower) attend(ctx context.Context, cancel context.CancelCauseFunc, u
 	return context.Cause(ctx)
 }
 
-func (f *follower) setLive(up *upstream) {
+func (f *Follower) setLive(up *upstream) {
 	f.mu.Lock()
 	f.live = up
 	f.mu.Unlock()
 }
 
-// stream opens a stream to the master, on which it answers statements, or returns ErrNoMaster.
-func (f *follower) stream(ctx context.Context) (net.Conn, error) {
+// Stream opens a stream to the master, on which it answers statements, or returns ErrNoMaster.
+func (f *Follower) Stream(ctx context.Context) (net.Conn, error) {
 	f.mu.Lock()
 	up := f.live
 	f.mu.Unlock()
 	if up == nil {
-		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", ErrNoMaster, f.node.ID, f.cfg.Master, f.state.Load().status.Reason)
+		return nil, fmt.Errorf("%w: node %s is not connected to %s: %s", fault.ErrNoMaster, f.node.ID, f.cfg.Master, f.state.Load().status.Reason)
 	}
 	conn, err := up.session.Open(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the link from node %s to %s is lost: %w", ErrNoMaster, f.node.ID, f.cfg.Master, err)
+		return nil, fmt.Errorf("%w: the link from node %s to %s is lost: %w", fault.ErrNoMaster, f.node.ID, f.cfg.Master, err)
 	}
 	return conn, nil
 }
 
 // Linked reports whether the node is connected to its master.
-func (f *follower) Linked() bool {
+func (f *Follower) Linked() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.live != nil
 }
 
 // interrupted returns how far a snapshot has come that was cut off, nil if none was.
-func (f *follower) interrupted(ctx context.Context) (*link.Cursor, error) {
+func (f *Follower) interrupted(ctx context.Context) (*link.Cursor, error) {
 	c, ok, err := store.Value[link.Cursor](ctx, f.node, f.node.DB, store.MetaCursor)
 	if err != nil || !ok {
 		return nil, err
@@ -413,22 +421,22 @@ func (f *follower) interrupted(ctx context.Context) (*link.Cursor, error) {
 }
 
 // hello tells the master who this is and where its history ends.
-func (f *follower) hello(ctx context.Context, g link.Greeting, from *link.Cursor) (h link.Hello, err error) {
+func (f *Follower) hello(ctx context.Context, g link.Greeting, from *link.Cursor) (h link.Hello, err error) {
 	h = link.Hello{Cluster: f.node.ClusterID, ID: f.node.ID, Role: f.cfg.Role, Dialect: f.node.Dialect.Name(), Position: f.apply.Position(), Rejoin: f.cfg.Rejoin}
 	if from != nil {
-		h.Position = Position{}
+		h.Position = journal.Position{}
 	}
 	if f.apply.Position().Epoch > g.Epoch && g.Cluster == f.node.ClusterID {
-		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", ErrOldEpoch, g.Master, g.Epoch, f.apply.Position().Epoch)
+		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", fault.ErrOldEpoch, g.Master, g.Epoch, f.apply.Position().Epoch)
 	}
 	err = f.local.Hello(ctx, &h)
 	return h, err
 }
 
 // adopt notes the cluster that the node has been let into.
-func (f *follower) adopt(ctx context.Context, g link.Greeting, w link.Welcome) error {
+func (f *Follower) adopt(ctx context.Context, g link.Greeting, w link.Welcome) error {
 	if f.node.ClusterID != "" && f.node.ClusterID != g.Cluster && !f.cfg.Rejoin {
-		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", ErrOtherCluster, g.Master, g.Cluster, f.node.ID, f.node.ClusterID)
+		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", fault.ErrOtherCluster, g.Master, g.Cluster, f.node.ID, f.node.ClusterID)
 	}
 	if err := f.local.Welcomed(ctx, w); err != nil {
 		return err
@@ -446,7 +454,7 @@ func (f *follower) adopt(ctx context.Context, g link.Greeting, w link.Welcome) e
 }
 
 // receive reads what the master says and queues it for the applier.
-func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
+func (f *Follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 	for {
 		kind, payload, err := up.w.Read()
 		if err != nil {
@@ -489,7 +497,7 @@ func (f *follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 }
 
 // beat tells the master how the node is, and notices a silent master.
-func (f *follower) beat(ctx context.Context, up *upstream) error {
+func (f *Follower) beat(ctx context.Context, up *upstream) error {
 	up.read.CompareAndSwap(0, time.Now().UnixNano())
 	return link.Beats(ctx, f.cfg.Heartbeat, func() error {
 		if f.node.Lock.Again.Load() != f.lockSeen.Load() {
@@ -500,7 +508,7 @@ func (f *follower) beat(ctx context.Context, up *upstream) error {
 		every := max(up.every, f.cfg.Heartbeat)
 		f.mu.Unlock()
 		if silent := time.Since(time.Unix(0, up.read.Load())); silent > 3*every {
-			return fmt.Errorf("%w: silent for %v", ErrNoMaster, silent.Round(time.Millisecond))
+			return fmt.Errorf("%w: silent for %v", fault.ErrNoMaster, silent.Round(time.Millisecond))
 		}
 		well := f.cfg.Health.Found()
 		pending, _ := f.local.Pending()

@@ -1,4 +1,4 @@
-package ddb
+package follow
 
 import (
 	"testing"
@@ -10,26 +10,27 @@ import (
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // A node that is level once its snapshot is loaded stays active when the first entry after it is announced, and is behind by
 // no more than the time since it was level.
 func TestActiveAfterSnapshot(t *testing.T) {
-	at := func(lsn LSN) Position { return Position{Epoch: 1, LSN: lsn} }
+	at := func(lsn journal.LSN) journal.Position { return journal.Position{Epoch: 1, LSN: lsn} }
 	for name, c := range map[string]struct {
-		heard, base, through LSN
-		state                State // after the snapshot
+		heard, base, through journal.LSN
+		state                health.State // after the snapshot
 		lag                  time.Duration
 	}{
-		"the master had no more":      {heard: 2, base: 2, through: 2, state: Active, lag: 0},
-		"the copy holds more":         {heard: 1, base: 2, through: 2, state: Active, lag: 0},
-		"the master had more already": {heard: 3, base: 2, through: 2, state: Syncing, lag: LagUnknown},
-		"the copy is of many moments": {heard: 2, base: 2, through: 3, state: Syncing, lag: 0},
+		"the master had no more":      {heard: 2, base: 2, through: 2, state: health.Active, lag: 0},
+		"the copy holds more":         {heard: 1, base: 2, through: 2, state: health.Active, lag: 0},
+		"the master had more already": {heard: 3, base: 2, through: 2, state: health.Syncing, lag: health.LagUnknown},
+		"the copy is of many moments": {heard: 2, base: 2, through: 3, state: health.Syncing, lag: 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := &follower{cfg: FollowConfig{Heartbeat: time.Second, MaxLag: 10 * time.Second, Health: &health.Self{}, Changed: func() {}}}
-				f.enter(Joining, "let in")
+				f := &Follower{cfg: Config{Heartbeat: time.Second, MaxLag: 10 * time.Second, Health: &health.Self{}, Changed: func() {}}}
+				f.enter(health.Joining, "let in")
 				f.heardBeat(&upstream{}, link.Beat{Position: at(c.heard)})
 				f.setStatus(func(s *following) { s.through = apply.Loading })
 				time.Sleep(time.Second)
@@ -37,12 +38,12 @@ func TestActiveAfterSnapshot(t *testing.T) {
 				st := f.state.Load()
 				require.Equal(t, c.state, st.status.State)
 				require.Equal(t, c.lag, st.lag())
-				if c.state != Active {
+				if c.state != health.Active {
 					return
 				}
 				f.heardBeat(&upstream{}, link.Beat{Position: at(c.base + 1)})
 				st = f.state.Load()
-				require.Equal(t, Active, st.status.State, st.status.Reason)
+				require.Equal(t, health.Active, st.status.State, st.status.Reason)
 				require.Equal(t, time.Second, st.lag())
 			})
 		})

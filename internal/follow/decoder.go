@@ -1,4 +1,4 @@
-package ddb
+package follow
 
 import (
 	"github.com/ddb-project/ddb/internal/link"

@@ -1,18 +1,20 @@
-package ddb
+package follow
 
 import (
 	"context"
 	"runtime"
 	"time"
 
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // work applies what waits in the inbox until ctx ends or something cannot be applied (R3).
-func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
+func (f *Follower) work(ctx context.Context, up *upstream, in *inbox) error {
 	defer f.apply.Close() // the end of ctx may have broken its connection
 	var ahead decoder     // of the rows of a snapshot
 	defer ahead.wait()
@@ -46,7 +48,7 @@ func (f *follower) work(ctx context.Context, up *upstream, in *inbox) error {
 }
 
 // messages applies what was taken from the inbox.
-func (f *follower) messages(ctx context.Context, up *upstream, items []item, ahead *decoder) error {
+func (f *Follower) messages(ctx context.Context, up *upstream, items []item, ahead *decoder) error {
 	for len(items) > 0 {
 		if items[0].kind != link.MsgPart {
 			if err := f.load(ctx, up, items, ahead); err != nil {
@@ -59,7 +61,7 @@ func (f *follower) messages(ctx context.Context, up *upstream, items []item, ahe
 		for n < len(items) && items[n].kind == link.MsgPart {
 			n++
 		}
-		parts := make([]Part, n)
+		parts := make([]journal.Part, n)
 		for i := range parts {
 			if err := wire.DecodeInto(items[i].payload, &parts[i]); err != nil {
 				return err
@@ -83,7 +85,7 @@ var appliers = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 const turnPatience = 2 * time.Second
 
 // crowded waits for the follower's turn to apply and returns what ends it.
-func (f *follower) crowded(ctx context.Context) (leave func()) {
+func (f *Follower) crowded(ctx context.Context) (leave func()) {
 	if !f.node.SingleWriter() {
 		return func() {}
 	}
@@ -105,7 +107,7 @@ const mostPause = 10 * time.Millisecond
 const fewItems = 64
 
 // applyParts applies parts and acknowledges the entries that they complete.
-func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) error {
+func (f *Follower) applyParts(ctx context.Context, up *upstream, parts []journal.Part) error {
 	before := f.apply.Position()
 	if err := f.apply.Parts(ctx, parts); err != nil {
 		return err
@@ -119,8 +121,8 @@ func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) e
 		if s.master.LSN <= s.pos.LSN {
 			s.master, s.level = s.pos, s.applied
 		}
-		if s.status.State == Failed {
-			s.status.State = Joining // what stopped it is overcome
+		if s.status.State == health.Failed {
+			s.status.State = health.Joining // what stopped it is overcome
 		}
 		f.settle(s)
 	})
@@ -128,7 +130,7 @@ func (f *follower) applyParts(ctx context.Context, up *upstream, parts []Part) e
 }
 
 // load handles the first of the messages, which is one of a snapshot, or a snap's number.
-func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *decoder) error {
+func (f *Follower) load(ctx context.Context, up *upstream, items []item, ahead *decoder) error {
 	it := items[0]
 	switch it.kind {
 	case link.MsgSnapshot:
@@ -140,7 +142,7 @@ func (f *follower) load(ctx context.Context, up *upstream, items []item, ahead *
 			return err
 		}
 		f.setStatus(func(s *following) {
-			s.through, s.status.State, s.status.Reason = apply.Loading, Syncing, "taking a snapshot"
+			s.through, s.status.State, s.status.Reason = apply.Loading, health.Syncing, "taking a snapshot"
 		})
 		f.node.Log.Info("taking a snapshot", "epoch", head.Base.Epoch, "lsn", head.Base.LSN, "resumed", head.Resume)
 		return f.apply.BeginSnapshot(ctx, head)

@@ -1,4 +1,4 @@
-package ddb
+package follow
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
-// FollowLocal is what a node has besides following: a snap has local writes, and a queue of batches for its master.
-type FollowLocal interface {
+// Local is what a node has besides following: a snap has local writes, and a queue of batches for its master.
+type Local interface {
 	apply.Local
 	// Run does what works while the node is open, connected or not, until ctx ends.
 	Run(ctx context.Context)
@@ -30,36 +30,36 @@ type FollowLocal interface {
 	Pending() (q journal.QueueStats, ok bool)
 }
 
-// replicaOnly is the Local of a replica, which has nothing besides following.
-type replicaOnly struct{ apply.Local }
+// replica is the Local of a replica, which has nothing besides following.
+type replica struct{ apply.Local }
 
 // Run has nothing to do.
-func (replicaOnly) Run(context.Context) {}
+func (replica) Run(context.Context) {}
 
 // Hello adds nothing.
-func (replicaOnly) Hello(context.Context, *link.Hello) error { return nil }
+func (replica) Hello(context.Context, *link.Hello) error { return nil }
 
 // Welcomed notes nothing.
-func (replicaOnly) Welcomed(context.Context, link.Welcome) error { return nil }
+func (replica) Welcomed(context.Context, link.Welcome) error { return nil }
 
 // Numbered refuses the number, which is for snaps.
-func (replicaOnly) Numbered(context.Context, int64) error {
+func (replica) Numbered(context.Context, int64) error {
 	return errors.New("ddb: the master sent a snap's number to a replica")
 }
 
 // Loaded does nothing.
-func (replicaOnly) Loaded() {}
+func (replica) Loaded() {}
 
 // Push sends nothing.
-func (replicaOnly) Push(ctx context.Context, _ func(uint8, any) error) error {
+func (replica) Push(ctx context.Context, _ func(uint8, any) error) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
 
 // Judged refuses the verdict, which is for snaps.
-func (replicaOnly) Judged(link.Verdict) error {
+func (replica) Judged(link.Verdict) error {
 	return errors.New("ddb: the master sent a verdict to a replica")
 }
 
 // Pending is nothing.
-func (replicaOnly) Pending() (journal.QueueStats, bool) { return journal.QueueStats{}, false }
+func (replica) Pending() (journal.QueueStats, bool) { return journal.QueueStats{}, false }
