@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/access"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/transport"
 	"github.com/hashicorp/go-hclog"
@@ -100,10 +101,10 @@ func (c *Cluster) SetAccess(a access.Rules) error {
 	}
 	next := a.Clone()
 	if err := c.opts.checkAccess(next); err != nil {
-		return wrapError("set access", err)
+		return fault.During("set access", err)
 	}
 	if c.m != nil && c.m.settler == nil && c.opts.Listen != "" && next.Snaps() {
-		return wrapError("set access", fmt.Errorf("%w: Nodes lets snaps in, and this master was opened to accept none; open it again with these Nodes", ErrOptions))
+		return fault.During("set access", fmt.Errorf("%w: Nodes lets snaps in, and this master was opened to accept none; open it again with these Nodes", ErrOptions))
 	}
 	warnAccess(c.log, c.opts, next)
 	c.access.Store(next)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/memory"
 	"github.com/ddb-project/ddb/internal/remote"
 )
@@ -20,12 +21,8 @@ func init() { remote.RegisterError("memory.grown", memory.ErrGrown) }
 
 type maxBytesKey struct{}
 
-// WithMaxBytes returns a context under which no row of an answer has more than n bytes: a greater one is ErrTooLarge.
-// SQLite does not make it either: a statement may hold values of 4n bytes in all. Whatever else a
-// statement under it does, it ends with ErrTooLarge when the process that it runs in has grown by 128 MiB meanwhile, or
-// the part of it that is Go's by 256 (on other systems than Linux: only that). It holds on whichever node answers. It is meant for
-// statements of people and programs that are not trusted with the memory of the node, and costs each some microseconds.
-func WithMaxBytes(ctx context.Context, n int64) context.Context {
+// withMaxBytes returns a context under which no row of an answer has more than n bytes, nor the statement takes much more to make it.
+func withMaxBytes(ctx context.Context, n int64) context.Context {
 	return context.WithValue(ctx, maxBytesKey{}, n)
 }
 
@@ -43,16 +40,16 @@ type answerLimit struct {
 	fault func(error) dialect.Fault
 }
 
-// limitAnswer begins what WithMaxBytes asks for; the statement runs under the context that it returns.
-func (c *Cluster) limitAnswer(ctx context.Context) (context.Context, answerLimit) {
+// limitAnswer begins what withMaxBytes asks for; the statement runs under the context that it returns.
+func (g *gate) limitAnswer(ctx context.Context) (context.Context, answerLimit) {
 	n := maxBytesOf(ctx)
 	if n <= 0 {
 		return ctx, answerLimit{}
 	}
 	l := answerLimit{max: n}
 	l.ctx, l.stop = memory.Watch(ctx, maxGrowth)
-	if _, ok := c.dialect.(dialect.ValueLimiter); ok {
-		l.fault = c.fault
+	if _, ok := g.dialect.(dialect.ValueLimiter); ok {
+		l.fault = g.fault
 	}
 	return l.ctx, l
 }
@@ -90,12 +87,12 @@ func (l answerLimit) rows(rows driver.Rows, err error) (driver.Rows, error) {
 // explain recognises what has come of the limit.
 func (l answerLimit) explain(err error) error {
 	switch {
-	case err == nil || l.max == 0 || errors.Is(err, ErrTooLarge):
+	case err == nil || l.max == 0 || errors.Is(err, fault.ErrTooLarge):
 		return err
 	case errors.Is(context.Cause(l.ctx), memory.ErrGrown), errors.Is(err, memory.ErrGrown):
-		return fmt.Errorf("%w: the statement was ended, for %w; ask for less at once", ErrTooLarge, memory.ErrGrown)
+		return fmt.Errorf("%w: the statement was ended, for %w; ask for less at once", fault.ErrTooLarge, memory.ErrGrown)
 	case l.fault != nil && l.fault(err).Is(dialect.TooLarge), errors.Is(err, remote.ErrTooLarge):
-		return fmt.Errorf("%w: rows of at most %d bytes are allowed, and wide ones only shorter values; ask for fewer columns or a part of the value: %w", ErrTooLarge, l.max, err)
+		return fmt.Errorf("%w: rows of at most %d bytes are allowed, and wide ones only shorter values; ask for fewer columns or a part of the value: %w", fault.ErrTooLarge, l.max, err)
 	}
 	return err
 }
@@ -115,19 +112,19 @@ func (l answerLimit) check(values []any) error {
 		}
 	}
 	if size > l.max {
-		return fmt.Errorf("%w: a row has %d bytes, and %d are allowed; ask for fewer columns or a part of the value", ErrTooLarge, size, l.max)
+		return fmt.Errorf("%w: a row has %d bytes, and %d are allowed; ask for fewer columns or a part of the value", fault.ErrTooLarge, size, l.max)
 	}
 	return nil
 }
 
 // guards reports whether a read takes a connection of its own to be ended or limited there.
-func (c *Cluster) guards(ctx context.Context) bool { return c.kills(ctx, nil) || maxBytesOf(ctx) > 0 }
+func (g *gate) guards(ctx context.Context) bool { return g.kills(ctx, nil) || maxBytesOf(ctx) > 0 }
 
 // guardOn is killOn for a read on a connection of a pool of this process, with the limits of its values.
-func (c *Cluster) guardOn(ctx context.Context, db *sql.DB, conn *sql.Conn, query string) (release func() (killed bool), err error) {
-	killed, err := c.killOn(ctx, db, conn)
+func (g *gate) guardOn(ctx context.Context, db *sql.DB, conn *sql.Conn, query string) (release func() (killed bool), err error) {
+	killed, err := g.killOn(ctx, db, conn)
 	n := maxBytesOf(ctx)
-	limiter, ok := c.dialect.(dialect.ValueLimiter)
+	limiter, ok := g.dialect.(dialect.ValueLimiter)
 	if err != nil || n <= 0 || !ok {
 		return killed, err
 	}

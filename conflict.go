@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/conflict"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/settle"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -48,7 +49,7 @@ func ParsePolicy(name string) (Policy, error) { return conflict.ParsePolicy(name
 // first, at most 1000. ConflictsAfter lists those that follow.
 func (c *Cluster) Conflicts(ctx context.Context) ([]Conflict, error) {
 	list, err := c.conflicts(ctx, "state = 'open' ORDER BY at DESC, id LIMIT 1000")
-	return list, wrapError("conflicts", err)
+	return list, fault.During("conflicts", err)
 }
 
 // ConflictsAfter is Conflicts for what follows one of them, which may be settled by now, in the same order: called with
@@ -56,7 +57,7 @@ func (c *Cluster) Conflicts(ctx context.Context) ([]Conflict, error) {
 func (c *Cluster) ConflictsAfter(ctx context.Context, last Conflict) ([]Conflict, error) {
 	at := last.At.UnixNano()
 	list, err := c.conflicts(ctx, "state = 'open' AND (at < ? OR at = ? AND id > ?) ORDER BY at DESC, id LIMIT 1000", at, at, last.ID)
-	return list, wrapError("conflicts", err)
+	return list, fault.During("conflicts", err)
 }
 
 func (c *Cluster) conflicts(ctx context.Context, where string, args ...any) ([]Conflict, error) {
@@ -69,14 +70,14 @@ func (c *Cluster) conflicts(ctx context.Context, where string, args ...any) ([]C
 // DismissConflict notes that the losing values of a conflict are not wanted. It can be
 // called on any node; ErrNoConflict if the conflict is not open there.
 func (c *Cluster) DismissConflict(ctx context.Context, id string) error {
-	return wrapError("dismiss conflict", c.settleConflict(ctx, id, "dismissed", func(*sql.Tx, Conflict) error { return nil }))
+	return fault.During("dismiss conflict", c.settleConflict(ctx, id, "dismissed", func(*sql.Tx, Conflict) error { return nil }))
 }
 
 // RetryConflict writes the losing values of a conflict again, as a new change: the snap's
 // where it lost, the master's where the snap won. Of a row that is still there it writes the columns that the loser had changed. Columns that
 // the table has no more are left out. It can be called on any node; ErrNoConflict if the conflict is not open there.
 func (c *Cluster) RetryConflict(ctx context.Context, id string) error {
-	return wrapError("retry conflict", c.settleConflict(ctx, id, "retried", func(tx *sql.Tx, k Conflict) error {
+	return fault.During("retry conflict", c.settleConflict(ctx, id, "retried", func(tx *sql.Tx, k Conflict) error {
 		lost := k.Local
 		if k.Outcome == "snap" {
 			lost = k.Remote

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/write"
@@ -16,16 +18,16 @@ import (
 // routed is the driver behind Cluster.DB: its connections route statement by
 // statement, so that sql.DB, sql.Tx, sql.Stmt and sql.Conn are the true ones.
 type routed struct {
-	c *Cluster
+	gate *gate
 	// streams says that its connections serve followers, whose own rules were heeded before a statement came here.
 	streams bool
 }
 
 func (r routed) Connect(context.Context) (driver.Conn, error) {
-	if r.c.closed.Load() {
-		return nil, ErrClosed
+	if r.gate.closed.Load() {
+		return nil, fault.ErrClosed
 	}
-	return &routedConn{c: r.c, stream: r.streams}, nil
+	return &routedConn{gate: r.gate, stream: r.streams}, nil
 }
 
 func (r routed) Driver() driver.Driver { return routedDriver{} }
@@ -39,7 +41,7 @@ func (routedDriver) Open(string) (driver.Conn, error) {
 // routedConn is one connection of Cluster.DB. Statements that depend on the
 // state of a connection pin one of the master's until this one is closed.
 type routedConn struct {
-	c      *Cluster
+	gate   *gate
 	tx     txn
 	txCtx  context.Context // of tx
 	txOver func()          // to be called when tx has ended
@@ -68,23 +70,23 @@ func plainArgs(named []driver.NamedValue) []any {
 
 func (rc *routedConn) ExecContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Result, error) {
 	rc.uses++
-	ctx, limit := rc.c.limitAnswer(ctx)
+	ctx, limit := rc.gate.limitAnswer(ctx)
 	defer limit.end()
 	res, err := rc.exec(ctx, query, plainArgs(named))
-	return res, limit.explain(rc.c.explain(ended(ctx, err)))
+	return res, limit.explain(rc.gate.explain(ended(ctx, err)))
 }
 
 func (rc *routedConn) exec(ctx context.Context, query string, args []any) (driver.Result, error) {
-	if rc.c.texts.Blank(query) {
+	if rc.gate.texts.Blank(query) {
 		return noResult{}, nil
 	}
 	if err := rc.refuse(ctx, query); err != nil {
 		return nil, err
 	}
-	if rc.c.node != nil && rc.c.texts.HidesSchema(query) && (rc.tx != nil || rc.pinned != nil || rc.pins(query)) {
-		return rc.c.oneByOne(query, args, amongSchema, func(s string) (sql.Result, error) { return rc.exec(ctx, s, nil) })
+	if rc.gate.node != nil && rc.gate.texts.HidesSchema(query) && (rc.tx != nil || rc.pinned != nil || rc.pins(query)) {
+		return rc.gate.oneByOne(query, args, amongSchema, func(s string) (sql.Result, error) { return rc.exec(ctx, s, nil) })
 	}
-	if rc.tx != nil && rc.c.texts.IsSchema(query) && !rc.c.texts.Temporary(query) {
+	if rc.tx != nil && rc.gate.texts.IsSchema(query) && !rc.gate.texts.Temporary(query) {
 		return rc.tx.exec(ctx, query, args) // which no KILL may meet
 	}
 	if rc.tx != nil {
@@ -97,9 +99,9 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 		rc.remember(query, res)
 		return res, err
 	}
-	if rc.pinned != nil && rc.c.texts.IsSchema(query) && !rc.c.texts.Temporary(query) {
-		rc.c.writesN.Add(1)
-		return rc.c.writes.schema(ctx, rc.pinned, query, args)
+	if rc.pinned != nil && rc.gate.texts.IsSchema(query) && !rc.gate.texts.Temporary(query) {
+		rc.gate.changes.Add(1)
+		return rc.gate.writes.schema(ctx, rc.pinned, query, args)
 	}
 	if conn, err := rc.pin(ctx, query); err != nil || conn != nil {
 		if err != nil {
@@ -110,57 +112,57 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 			return nil, err
 		}
 		defer release()
-		res, err := rc.c.execPinned(ctx, conn, query, args)
-		if err == nil && rc.c.texts.Kind(query) == sqlclass.Write {
-			return res, rc.c.wrote(ctx)
+		res, err := rc.gate.execPinned(ctx, conn, query, args)
+		if err == nil && rc.gate.texts.Kind(query) == sqlclass.Write {
+			return res, rc.gate.wrote(ctx)
 		}
-		rc.c.noted()
+		rc.gate.noted()
 		return res, err
 	}
-	res, err := rc.c.exec(ctx, query, args)
+	res, err := rc.gate.exec(ctx, query, args)
 	rc.remember(query, res)
 	return res, err
 }
 
 func (rc *routedConn) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
 	rc.uses++
-	ctx, limit := rc.c.limitAnswer(ctx)
+	ctx, limit := rc.gate.limitAnswer(ctx)
 	rows, err := rc.query(ctx, query, plainArgs(named))
-	return limit.rows(rows, rc.c.explain(ended(ctx, err)))
+	return limit.rows(rows, rc.gate.explain(ended(ctx, err)))
 }
 
 func (rc *routedConn) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	switch kind := rc.c.texts.Kind(query); {
+	switch kind := rc.gate.texts.Kind(query); {
 	case kind == sqlclass.Schema || kind == sqlclass.TxControl:
 		// They return no rows, and what they may do is Exec's to say.
 		if _, err := rc.exec(ctx, query, args); err != nil {
 			return nil, err
 		}
 		return noRows{}, nil
-	case rc.c.texts.HidesSchema(query):
-		return nil, fmt.Errorf("%w: a schema statement among several is for Exec, not Query: %s", ErrNotReplicable, sqlclass.Brief(query))
+	case rc.gate.texts.HidesSchema(query):
+		return nil, fmt.Errorf("%w: a schema statement among several is for Exec, not Query: %s", fault.ErrNotReplicable, sqlclass.Brief(query))
 	}
 	if err := rc.refuse(ctx, query); err != nil {
 		return nil, err
 	}
 	rc.forget(query)
-	if t, ok := rc.tx.(keyedTx); ok && rc.c.keyed(query) {
+	if t, ok := rc.tx.(keyedTx); ok && rc.gate.keyed(query) {
 		return t.keyedRows(ctx, query, args, true)
 	}
 	if rc.tx != nil {
 		return rc.boundRows(ctx, func() (*sql.Rows, error) { return rc.tx.query(ctx, query, args) })
 	}
-	if rc.pinned == nil && rc.c.texts.IsRead(query) {
-		if rows, ok, err := rc.c.readGuarded(ctx, query, args); ok {
+	if rc.pinned == nil && rc.gate.texts.IsRead(query) {
+		if rows, ok, err := rc.gate.readGuarded(ctx, query, args); ok {
 			return rows, err
 		}
-		return streamRows(rc.c.route.Read(ctx, query, args))
+		return streamRows(rc.gate.route.Read(ctx, query, args))
 	}
 	if rc.pinned == nil {
 		if row := rc.lastRow(query); row != nil {
 			return row, nil
 		}
-		if err := rc.c.refuseForeignLast(query); err != nil {
+		if err := rc.gate.refuseForeignLast(query); err != nil {
 			return nil, err
 		}
 	}
@@ -168,56 +170,56 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 		if err != nil {
 			return nil, err
 		}
-		if rc.c.keyed(query) {
-			rows, err := rc.c.rowsPinned(ctx, conn, query, args)
+		if rc.gate.keyed(query) {
+			rows, err := rc.gate.rowsPinned(ctx, conn, query, args)
 			if err != nil {
-				rc.c.noted()
+				rc.gate.noted()
 				return nil, err
 			}
-			return rows, rc.c.wrote(ctx)
+			return rows, rc.gate.wrote(ctx)
 		}
 		rows, err := rc.boundRows(ctx, func() (*sql.Rows, error) { return conn.QueryContext(ctx, query, args...) })
-		if rc.c.texts.IsRead(query) {
+		if rc.gate.texts.IsRead(query) {
 			return rows, err
 		}
 		if err != nil {
-			rc.c.noted()
+			rc.gate.noted()
 			return nil, err
 		}
 		released := rows.(*streamedRows).after
 		rows.(*streamedRows).after = func() error { // it commits when it has sent the last row (S4)
 			if word, _, _ := strings.Cut(strings.TrimSpace(query), " "); strings.EqualFold(word, "SELECT") {
-				rc.c.noted() // a lock or LAST_INSERT_ID, as a rule: nothing to wait for
+				rc.gate.noted() // a lock or LAST_INSERT_ID, as a rule: nothing to wait for
 				return released()
 			}
-			return errors.Join(released(), rc.c.wrote(ctx))
+			return errors.Join(released(), rc.gate.wrote(ctx))
 		}
 		return rows, nil
 	}
-	if kind := rc.c.texts.Kind(query); rc.c.texts.Class == sqlclass.SQLite && (kind == sqlclass.Other || kind == sqlclass.Session) { // a checkpoint or VACUUM, which run in no transaction
-		return streamRows(rc.c.masterDB().QueryContext(ctx, query, args...))
+	if kind := rc.gate.texts.Kind(query); rc.gate.texts.Class == sqlclass.SQLite && (kind == sqlclass.Other || kind == sqlclass.Session) { // a checkpoint or VACUUM, which run in no transaction
+		return streamRows(rc.gate.main.QueryContext(ctx, query, args...))
 	}
-	return rc.c.writes.query(ctx, query, args)
+	return rc.gate.writes.query(ctx, query, args)
 }
 
 // refuse refuses what must not run on the connection whatever it does.
 func (rc *routedConn) refuse(ctx context.Context, query string) error {
-	if err := rc.c.refuseHidden(query); err != nil {
+	if err := rc.gate.refuseHidden(query); err != nil {
 		return err
 	}
 	if ctx.Value(pooledKey{}) != nil || !rc.held() && !rc.stream {
-		if err := rc.c.refuseState(query); err != nil {
+		if err := rc.gate.refuseState(query); err != nil {
 			return err
 		}
 	}
-	return rc.c.refuseDoubt(ctx, query, rc.ask)
+	return rc.gate.refuseDoubt(ctx, query, rc.ask)
 }
 
 // pin returns the connection that a statement must run on, or nil if any will do.
 // What sets or reads the state of a connection (SET, user variables, locks,
 // LAST_INSERT_ID and their kin) binds this connection to one of the master's.
 func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) {
-	if rc.c.texts.IsSchema(query) && !rc.c.texts.Temporary(query) {
+	if rc.gate.texts.IsSchema(query) && !rc.gate.texts.Temporary(query) {
 		return nil, nil
 	}
 	if rc.pinned != nil {
@@ -226,14 +228,14 @@ func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) 
 	if !rc.pins(query) {
 		return nil, nil
 	}
-	conn, err := rc.c.ownConn(ctx)
+	conn, err := rc.gate.ownConn(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err := rc.seed(ctx, conn); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	if rc.held() && rc.c.f != nil && rc.c.opts.Role == Replica {
+	if rc.held() && rc.gate.config.Role == health.Replica {
 		if _, err := conn.ExecContext(ctx, "SELECT 1"); err != nil { // the master knows it for a Conn by this (C3)
 			return nil, errors.Join(err, conn.Close())
 		}
@@ -244,23 +246,23 @@ func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) 
 
 // ownConn takes a connection where writes go, for one caller's use. What its statements write is seen by their
 // notes, like that of clients that bypass ddb, but the keys that they hand out are the node's.
-func (c *Cluster) ownConn(ctx context.Context) (*sql.Conn, error) {
+func (g *gate) ownConn(ctx context.Context) (*sql.Conn, error) {
 	var own write.Conn
 	var err error
-	switch w := c.writes.(type) {
+	switch w := g.writes.(type) {
 	case *pooledWrites:
-		own, err = w.m.writeConn(ctx)
+		own, err = w.gate.master.Conn(ctx)
 	case *snapWrites:
 		own, err = w.s.Conn(ctx, true)
 	default:
-		return c.masterDB().Conn(ctx)
+		return g.main.Conn(ctx)
 	}
 	return own.Conn, err
 }
 
 // markPinned makes a transaction on such a connection one of its own for a snap.
-func (c *Cluster) markPinned(ctx context.Context, conn *sql.Conn) error {
-	w, ok := c.writes.(*snapWrites)
+func (g *gate) markPinned(ctx context.Context, conn *sql.Conn) error {
+	w, ok := g.writes.(*snapWrites)
 	if !ok {
 		return nil
 	}
@@ -275,23 +277,23 @@ func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 	var err error
 	o := &sql.TxOptions{Isolation: sql.IsolationLevel(opts.Isolation), ReadOnly: opts.ReadOnly}
 	rc.txCtx, rc.txOver = ctx, func() {}
-	if c := rc.c; c.node != nil && c.opts.Role != Replica {
-		ctx, rc.txOver = c.open.begin(ctx)
+	if g := rc.gate; g.node != nil && g.config.Role != health.Replica {
+		ctx, rc.txOver = g.open.begin(ctx)
 		rc.txCtx = ctx
 	}
 	switch {
 	case rc.pinned != nil:
 		var tx *sql.Tx
-		if err = rc.c.markPinned(ctx, rc.pinned); err == nil {
+		if err = rc.gate.markPinned(ctx, rc.pinned); err == nil {
 			tx, err = rc.pinned.BeginTx(ctx, o)
 		}
 		if err == nil {
 			rc.tx = rc.pinnedTx(ctx, o, tx)
 		}
 	case opts.ReadOnly:
-		rc.tx, err = rc.c.beginRead(ctx, o)
+		rc.tx, err = rc.gate.beginRead(ctx, o)
 	default:
-		rc.tx, err = rc.c.writes.begin(ctx, o)
+		rc.tx, err = rc.gate.writes.begin(ctx, o)
 	}
 	if err != nil {
 		rc.tx = nil
@@ -302,10 +304,10 @@ func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 }
 
 func (rc *routedConn) pinnedTx(ctx context.Context, opts *sql.TxOptions, tx *sql.Tx) txn {
-	if p, ok := rc.c.writes.(*pooledWrites); ok {
+	if p, ok := rc.gate.writes.(*pooledWrites); ok {
 		return &poolTx{conn: rc.pinned, pinned: true, tx: tx, ctx: ctx, opts: opts, p: p}
 	}
-	return &pinnedTx{plainTx{c: rc.c, tx: tx}, rc.pinned}
+	return &pinnedTx{plainTx{gate: rc.gate, tx: tx}, rc.pinned}
 }
 
 // pinnedTx is a transaction on a pinned connection elsewhere than on a master with many writers.
@@ -315,39 +317,39 @@ type pinnedTx struct {
 }
 
 func (t *pinnedTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if !t.c.texts.IsSchema(query) || t.c.node == nil {
-		return t.c.execPinned(ctx, t.tx, query, args)
+	if !t.gate.texts.IsSchema(query) || t.gate.node == nil {
+		return t.gate.execPinned(ctx, t.tx, query, args)
 	}
-	if t.c.m == nil {
+	if t.gate.master.Sequencer == nil {
 		return t.plainTx.exec(ctx, query, args)
 	}
-	hidden, err := schema.Hides(ctx, t.c.node, t.conn, query)
+	hidden, err := schema.Hides(ctx, t.gate.node, t.conn, query)
 	switch {
 	case err != nil:
 		return nil, err
-	case hidden, t.c.texts.Temporary(query):
+	case hidden, t.gate.texts.Temporary(query):
 		return t.tx.ExecContext(ctx, query, args...)
 	}
-	return nil, fmt.Errorf("%w: a transaction on a connection that has a state of its own takes no schema statements; run it outside: %s", ErrNotReplicable, sqlclass.Brief(query))
+	return nil, fmt.Errorf("%w: a transaction on a connection that has a state of its own takes no schema statements; run it outside: %s", fault.ErrNotReplicable, sqlclass.Brief(query))
 }
 
 func (t *pinnedTx) keyedRows(ctx context.Context, query string, args []any, _ bool) (driver.Rows, error) {
-	return t.c.rowsPinned(ctx, t.tx, query, args)
+	return t.gate.rowsPinned(ctx, t.tx, query, args)
 }
 
 func (t *pinnedTx) commit() error {
 	if err := t.tx.Commit(); err != nil {
-		t.c.noted()
+		t.gate.noted()
 		return err
 	}
-	return t.c.wrote(context.Background()) // which has a limit of its own
+	return t.gate.wrote(context.Background()) // which has a limit of its own
 }
 
 type routedTx struct{ rc *routedConn }
 
 func (t routedTx) Commit() error {
 	defer t.rc.endTx()
-	return closedUnder(t.rc.txCtx, t.rc.c.explain(t.rc.tx.commit()))
+	return closedUnder(t.rc.txCtx, t.rc.gate.explain(t.rc.tx.commit()))
 }
 
 func (t routedTx) Rollback() error {
@@ -373,7 +375,7 @@ func (rc *routedConn) PrepareContext(_ context.Context, query string) (driver.St
 	return &routedStmt{rc: rc, query: query}, nil
 }
 
-func (rc *routedConn) Ping(ctx context.Context) error { return rc.c.ping(ctx) }
+func (rc *routedConn) Ping(ctx context.Context) error { return rc.gate.ping(ctx) }
 
 func (rc *routedConn) Close() error {
 	var err error
@@ -391,7 +393,7 @@ func (rc *routedConn) ResetSession(context.Context) error { return nil }
 // IsValid is called when the connection goes back to its pool, where it may stay for long: what its user has left ends here.
 func (rc *routedConn) IsValid() bool {
 	rc.giveUp()
-	return !rc.c.closed.Load()
+	return !rc.gate.closed.Load()
 }
 
 // CheckNamedValue lets every value through: the node's own driver judges it.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
@@ -25,20 +26,20 @@ var (
 
 // remember notes what a write outside of pinned connections came to.
 func (rc *routedConn) remember(query string, res driver.Result) {
-	if res == nil || rc.c.texts.Kind(query) != sqlclass.Write {
+	if res == nil || rc.gate.texts.Kind(query) != sqlclass.Write {
 		return
 	}
 	rc.last.any = true
 	rc.last.rows, _ = res.RowsAffected()
 	// SQLite's driver tells the last key of the connection after any statement, MariaDB's none where none was handed out.
-	if id, err := res.LastInsertId(); err == nil && id != 0 && (rc.c.texts.Class == sqlclass.MySQL || sqlclass.HasInsert(query)) {
+	if id, err := res.LastInsertId(); err == nil && id != 0 && (rc.gate.texts.Class == sqlclass.MySQL || sqlclass.HasInsert(query)) {
 		rc.last.id = id
 	}
 }
 
 // forget takes back what remember has noted, when a statement that changes it is run for its rows.
 func (rc *routedConn) forget(query string) {
-	if rc.last.any && rc.c.texts.Class == sqlclass.SQLite && rc.c.texts.Kind(query) == sqlclass.Write && returns.MatchString(query) {
+	if rc.last.any && rc.gate.texts.Class == sqlclass.SQLite && rc.gate.texts.Kind(query) == sqlclass.Write && returns.MatchString(query) {
 		rc.last = lastWrite{}
 	}
 }
@@ -65,7 +66,7 @@ func (rc *routedConn) lastRow(query string) driver.Rows {
 
 // seed makes LAST_INSERT_ID() on a connection that is being pinned what it would be had the writes before run there.
 func (rc *routedConn) seed(ctx context.Context, conn *sql.Conn) error {
-	if rc.c.texts.Class != sqlclass.MySQL || rc.last.id == 0 {
+	if rc.gate.texts.Class != sqlclass.MySQL || rc.last.id == 0 {
 		return nil
 	}
 	_, err := conn.ExecContext(ctx, fmt.Sprintf("DO LAST_INSERT_ID(%d)", rc.last.id))
@@ -74,10 +75,10 @@ func (rc *routedConn) seed(ctx context.Context, conn *sql.Conn) error {
 
 // refuseForeignLast refuses a statement on SQLite that would be told of another's last key: outside of transactions
 // statements of many callers run on one connection.
-func (c *Cluster) refuseForeignLast(query string) error {
-	if !c.texts.AsksLast(query) || strings.Contains(strings.TrimRight(query, "; \t\r\n"), ";") {
+func (g *gate) refuseForeignLast(query string) error {
+	if !g.texts.AsksLast(query) || strings.Contains(strings.TrimRight(query, "; \t\r\n"), ";") {
 		return nil // several statements in one text run on one connection
 	}
 	return fmt.Errorf("%w: last_insert_rowid() and changes() tell of one connection, which statements outside of a transaction share: "+
-		"use the Result's LastInsertId and RowsAffected, or a transaction: %s", ErrNotReplicable, sqlclass.Brief(query))
+		"use the Result's LastInsertId and RowsAffected, or a transaction: %s", fault.ErrNotReplicable, sqlclass.Brief(query))
 }

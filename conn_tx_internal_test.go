@@ -1,7 +1,9 @@
 package ddb
 
 import (
+	"context"
 	"database/sql"
+	"database/sql/driver"
 	"path/filepath"
 	"testing"
 
@@ -30,15 +32,26 @@ func TestPinnedTxIsOver(t *testing.T) {
 		require.NoError(t, err)
 		_, err = conn.ExecContext(t.Context(), "CREATE TEMP TABLE pin (x)")
 		require.NoError(t, err)
-		tx, err := conn.BeginTx(t.Context(), nil)
-		require.NoError(t, err)
-		_, err = tx.Exec("INSERT INTO k (v) VALUES ('first')")
-		require.NoError(t, err)
-		require.NoError(t, conn.Raw(func(dc any) error { return dc.(*routedConn).tx.(*pinnedTx).tx.Rollback() }))
-		_, err = tx.Exec("INSERT INTO k (v) VALUES ('second')")
-		require.ErrorIs(t, err, sql.ErrTxDone)
-		require.ErrorIs(t, tx.QueryRow("INSERT INTO k (v) VALUES ('third') RETURNING id").Scan(new(int)), sql.ErrTxDone)
-		require.Error(t, tx.Commit())
+		require.NoError(t, conn.Raw(func(dc any) error {
+			ctx, end := context.WithCancel(t.Context())
+			tx, err := dc.(driver.ConnBeginTx).BeginTx(ctx, driver.TxOptions{})
+			require.NoError(t, err)
+			exec := dc.(driver.ExecerContext).ExecContext
+			_, err = exec(t.Context(), "INSERT INTO k (v) VALUES ('first')", nil)
+			require.NoError(t, err)
+			end()
+			other, err := db.Conn(t.Context())
+			require.NoError(t, err)
+			defer other.Close()
+			_, err = other.ExecContext(t.Context(), "BEGIN IMMEDIATE; ROLLBACK") // waits until the transaction below is rolled back
+			require.NoError(t, err)
+			_, err = exec(t.Context(), "INSERT INTO k (v) VALUES ('second')", nil)
+			require.ErrorIs(t, err, sql.ErrTxDone)
+			_, err = dc.(driver.QueryerContext).QueryContext(t.Context(), "INSERT INTO k (v) VALUES ('third') RETURNING id", nil)
+			require.ErrorIs(t, err, sql.ErrTxDone)
+			require.Error(t, tx.Commit())
+			return nil
+		}))
 		require.NoError(t, conn.Close())
 		var rows int
 		require.NoError(t, db.QueryRow("SELECT count(*) FROM k").Scan(&rows))

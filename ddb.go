@@ -20,7 +20,6 @@ import (
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/route"
-	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 )
@@ -37,18 +36,12 @@ type Cluster struct {
 	f       *follow.Follower
 	snap    *snapSide // nil unless the node is a snap
 	dialect dialect.Dialect
-	killer  dialect.Killer      // nil where the dialect has none
 	carrier remote.ErrorCarrier // nil where the dialect has none
 	texts   *route.Texts
 	route   *route.Router
-	writes  writePath
-	sqlDB   *sql.DB // the routing driver
-	streams *sql.DB // the same for what followers forward, whatever limits the program gives to DB
+	gate    *gate
 	self    *route.Member
 	toMain  *sql.DB // on a follower: connections to the master over the transport
-	closed  atomic.Bool
-	open    *openTxs
-	writesN atomic.Uint64
 
 	nudge  chan struct{} // capacity 1: asks for a new view
 	stop   context.CancelFunc
@@ -94,24 +87,20 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newCluster(o, n.Log, n.Dialect, route.NewTexts(n.Dialect.Language(), n, o.Databases, settleStatement(n.Engine.Own("conflicts"))))
+	c := newCluster(o, n.Log, n, n.Dialect, route.NewTexts(n.Dialect.Language(), n, o.Databases, settleStatement(n.Engine.Own("conflicts"))))
 	c.access.Store(o.access())
 	warnAccess(n.Log, o, c.access.Load())
-	c.node = n
 	if o.Role == Master {
 		err = c.openMaster(ctx)
 	} else {
 		err = c.openFollower(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.sqlDB.Close(), c.streams.Close(), n.Unlock())
+		return nil, errors.Join(err, c.gate.close(), n.Unlock())
 	}
 	c.run()
 	return c, nil
 }
-
-// fault says what an error of a node's database means.
-func (c *Cluster) fault(err error) dialect.Fault { return c.dialect.Fault(err) }
 
 // given refuses a database that is none.
 func given(db *sql.DB, by string) error {
@@ -121,18 +110,18 @@ func given(db *sql.DB, by string) error {
 	return nil
 }
 
-// newCluster returns a Cluster without nodes, whose databases are those of the dialect.
-func newCluster(o Options, log hclog.Logger, d dialect.Dialect, texts *route.Texts) *Cluster {
-	c := &Cluster{opts: o, dialect: d, texts: texts, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*route.Member), served: make(map[string]*fleet.Sender), told: make(map[string]State), notices: newNotices(), open: newOpenTxs()}
-	c.killer, _ = d.(dialect.Killer)
+// newCluster returns a Cluster without members, whose databases are those of the dialect; n is nil in one made by Wrap.
+func newCluster(o Options, log hclog.Logger, n *store.Store, d dialect.Dialect, texts *route.Texts) *Cluster {
+	c := &Cluster{opts: o, node: n, dialect: d, texts: texts, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*route.Member), served: make(map[string]*fleet.Sender), told: make(map[string]State), notices: newNotices()}
 	if carrier, ok := d.(dialect.ErrorCarrier); ok {
 		c.carrier = carrier
 		for code, err := range carrier.Sentinels() {
 			remote.RegisterError(code, err)
 		}
 	}
-	c.route = route.New(route.Config{Consistency: o.Consistency, Floor: o.Floor, PreferLocal: *o.PreferLocal, Picker: o.Picker, Fault: c.fault, Log: log, Refresh: c.refresh}, texts)
-	c.sqlDB, c.streams = sql.OpenDB(routed{c: c}), sql.OpenDB(routed{c: c, streams: true})
+	c.route = route.New(route.Config{Consistency: o.Consistency, Floor: o.Floor, PreferLocal: *o.PreferLocal, Picker: o.Picker, Fault: d.Fault, Log: log, Refresh: c.refresh}, texts)
+	c.gate = newGate(gateConfig{ID: o.ID, Role: o.Role, Master: o.Master, Node: n, Dialect: d, Texts: texts, Route: c.route,
+		WaitReplicas: o.WaitReplicas, WaitTimeout: o.WaitTimeout})
 	return c
 }
 
@@ -192,24 +181,11 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 	st := func() NodeStatus { return m.fleet.Nodes()[0] }
 	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Master: true, Status: st,
 		LSN: func() LSN { return m.seq.State.Load().Pos.LSN }, Lag: func() time.Duration { return 0 }}
-	if m.writer == nil {
-		c.writes = &pooledWrites{c: c, m: m}
-		return nil
-	}
-	c.writes = &groupedWrites{c: c, w: m.writer, change: c.changeSchema, settle: m.settleSchema,
-		wrote: func(ctx context.Context, pos Position) error {
-			c.route.Session.Sees(uint64(pos.LSN))
-			if c.opts.WaitReplicas == 0 {
-				return nil
-			}
-			return m.fleet.Confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
-		}}
-	m.writer.Hooks.Alone = func() bool {
-		return c.opts.WaitReplicas == 0 && !m.seq.SharesKeys() && m.seq.State.Load().Err == nil
-	}
-	m.writer.Hooks.Wrote = func() {
-		c.route.Session.Wrote(m.seq.Written.Add(1))
-		m.seq.WakeUp()
+	c.gate.onMaster(masterSide{Sequencer: m.seq, Replicas: m.fleet, Schema: m, Writer: m.writer, Conn: m.writeConn, Settle: m.settleSchema, Number: m.keyNumber})
+	if m.writer != nil {
+		m.writer.Hooks.Alone = func() bool {
+			return c.opts.WaitReplicas == 0 && !m.seq.SharesKeys() && m.seq.State.Load().Err == nil
+		}
 	}
 	return nil
 }
@@ -233,7 +209,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 		}
 		f.Begin(c.snap)
 	} else {
-		c.writes = &forwardedWrites{c: c, db: c.toMain}
+		c.gate.onReplica(c.toMain)
 		f.Begin(nil)
 	}
 	return nil
@@ -241,7 +217,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 
 // serveMaster answers a follower's statements with this Cluster, as far as the follower has the right to them.
 func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, role Role) {
-	err := remote.Serve(ctx, conn, c.streams, remote.ServeOptions{
+	err := remote.Serve(ctx, conn, c.gate.streams, remote.ServeOptions{
 		Guard:      guardRouted,
 		Errors:     c.carrier,
 		Check:      func(query string) error { return c.allowNode(id, role, query) },
@@ -268,7 +244,7 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, rol
 
 // serveFollower answers the master's reads from the local database.
 func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
-	err := remote.Serve(ctx, conn, c.node.DB, remote.ServeOptions{ReadOnly: true, Guard: c.guardLocal, Errors: c.carrier, Check: func(query string) error {
+	err := remote.Serve(ctx, conn, c.node.DB, remote.ServeOptions{ReadOnly: true, Guard: c.gate.guardLocal, Errors: c.carrier, Check: func(query string) error {
 		if !c.f.Whole() {
 			return fmt.Errorf("%w to reads while it takes in whole tables: node %s", ErrClosed, c.opts.ID) // to be tried elsewhere
 		}
@@ -374,7 +350,7 @@ func (c *Cluster) statuses() []NodeStatus {
 	switch {
 	case c.m != nil:
 		list = c.m.fleet.Nodes()
-		list[0].Local, list[0].Writes = true, c.writesN.Load()
+		list[0].Local, list[0].Writes = true, c.gate.changed()
 	case c.f != nil:
 		list = append(append(list, c.f.Status()), c.f.Others()...)
 	default:
@@ -430,13 +406,12 @@ func (c *Cluster) tell(list []NodeStatus) {
 // database is released. It does not close the *sql.DB given to Open. What is
 // pending stays where it is and is exchanged after the next Open.
 func (c *Cluster) Close() error {
-	if c.closed.Swap(true) {
+	if c.gate.shut() {
 		return nil
 	}
-	c.open.wait()
 	c.stop()
 	c.tasks.Wait()
-	err := errors.Join(c.sqlDB.Close(), c.streams.Close())
+	err := c.gate.close()
 	if c.toMain != nil {
 		err = errors.Join(err, c.toMain.Close())
 	}
@@ -457,9 +432,4 @@ func (c *Cluster) Close() error {
 		err = errors.Join(err, c.node.Unlock())
 	}
 	return err
-}
-
-// notMaster is the error for a schema statement elsewhere than on the master.
-func (c *Cluster) notMaster(query string) error {
-	return fmt.Errorf("%w: %s %s does not change the schema; run it on the master, at %s: %s", ErrNotMaster, c.opts.Role, c.opts.ID, c.opts.Master, sqlclass.Brief(query))
 }

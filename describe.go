@@ -6,8 +6,7 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/route"
-	"github.com/ddb-project/ddb/internal/schema"
+	"github.com/ddb-project/ddb/internal/fault"
 )
 
 // Dialect returns the name of the kind of database: "sqlite" or "mysql" for those that ddb brings.
@@ -29,24 +28,5 @@ func (c *Cluster) Objects(ctx context.Context) ([]dialect.Object, error) {
 // PingLocal verifies that the database of this process answers, for health checks: a node whose
 // database is down must not be sent anything, whatever its master knows of it.
 func (c *Cluster) PingLocal(ctx context.Context) error {
-	if c.closed.Load() {
-		return ErrClosed
-	}
-	if c.node == nil {
-		return wrapError("ping", c.masterDB().PingContext(ctx))
-	}
-	return wrapError("ping", c.node.DB.PingContext(ctx))
-}
-
-// WithAnswer returns a context whose reads store the id of the node that answered in node, for
-// diagnosis. One context serves one read at a time.
-func WithAnswer(ctx context.Context, node *string) context.Context {
-	return route.WithAnswer(ctx, node)
-}
-
-// WithSurroundings returns a context whose schema statements run in the surroundings that s
-// gives (its SQL is not looked at), as a file of SQL asks for with USE and SET. References to tables that do not exist yet
-// are accepted, because such a file may name them in any order.
-func WithSurroundings(ctx context.Context, s dialect.Statement) context.Context {
-	return schema.WithSurroundings(ctx, s)
+	return fault.During("ping", c.gate.pingLocal(ctx))
 }

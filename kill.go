@@ -14,11 +14,8 @@ import (
 
 type killKey struct{}
 
-// WithKill returns a context whose end also ends the statement inside a MariaDB or MySQL server, by a KILL
-// on another connection, on whichever node it runs; a transaction around it is rolled back. Without WithKill the
-// connection is dropped, and the server may go on until the statement is done. It costs a round trip for each statement. Schema
-// statements are not killed, and SQLite stops its statements either way.
-func WithKill(ctx context.Context) context.Context { return context.WithValue(ctx, killKey{}, true) }
+// withKill returns a context whose end also ends the statement inside a server, by a KILL on another connection.
+func withKill(ctx context.Context) context.Context { return context.WithValue(ctx, killKey{}, true) }
 
 // ended says that ctx has ended, where the server was quicker to end the connection by a KILL than the driver to notice.
 func ended(ctx context.Context, err error) error {
@@ -32,26 +29,26 @@ func wantsKill(ctx context.Context) bool { return ctx.Value(killKey{}) != nil }
 
 // killOn prepares a KILL for the statement that is to run on q if ctx asks for it. release is never nil
 // without an error.
-func (c *Cluster) killOn(ctx context.Context, db *sql.DB, q dialect.Querier) (release func() (killed bool), err error) {
-	if !c.kills(ctx, db) {
+func (g *gate) killOn(ctx context.Context, db *sql.DB, q dialect.Querier) (release func() (killed bool), err error) {
+	if !g.kills(ctx, db) {
 		return func() bool { return false }, nil
 	}
-	id, err := c.killer.ConnectionID(ctx, q)
+	id, err := g.killer.ConnectionID(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	return c.killer.Kill(ctx, db, id), nil
+	return g.killer.Kill(ctx, db, id), nil
 }
 
 // kills reports whether a statement on db is to be killed from here. A remote node does so by itself.
-func (c *Cluster) kills(ctx context.Context, db *sql.DB) bool {
-	remote := db != nil && db == c.toMain
-	return c.killer != nil && ctx.Done() != nil && wantsKill(ctx) && !remote
+func (g *gate) kills(ctx context.Context, db *sql.DB) bool {
+	remote := db != nil && db == g.remote
+	return g.killer != nil && ctx.Done() != nil && wantsKill(ctx) && !remote
 }
 
 // giveBack is giveBack for a connection on which the query has run, and which is dropped if that may have left it another.
-func (c *Cluster) giveBack(conn *sql.Conn, release func() bool, query string) error {
-	if c.texts.Leaves(query) {
+func (g *gate) giveBack(conn *sql.Conn, release func() bool, query string) error {
+	if g.texts.Leaves(query) {
 		defer store.Drop(conn)
 		release()
 		return nil
@@ -70,22 +67,22 @@ func giveBack(c *sql.Conn, release func() bool) error {
 
 // readGuarded is read for a context that asks for a KILL or limits the answer, if the node's database is this process's own. ok is false for
 // other reads, which are read's.
-func (c *Cluster) readGuarded(ctx context.Context, query string, args []any) (rows driver.Rows, ok bool, err error) {
-	if !c.guards(ctx) {
+func (g *gate) readGuarded(ctx context.Context, query string, args []any) (rows driver.Rows, ok bool, err error) {
+	if !g.guards(ctx) {
 		return nil, false, nil
 	}
-	m, err := c.route.Choose(route.RuleOf(ctx), nil)
+	m, err := g.route.Choose(route.RuleOf(ctx), nil)
 	if err != nil {
 		return nil, true, err
 	}
-	if !m.Local && c.node != nil {
+	if !m.Local && g.node != nil {
 		return nil, false, nil
 	}
 	conn, err := m.DB.Conn(ctx)
 	if err != nil {
 		return nil, true, err
 	}
-	release, err := c.guardOn(ctx, m.DB, conn, query)
+	release, err := g.guardOn(ctx, m.DB, conn, query)
 	if err != nil {
 		return nil, true, errors.Join(err, conn.Close())
 	}
@@ -94,11 +91,11 @@ func (c *Cluster) readGuarded(ctx context.Context, query string, args []any) (ro
 	rows, err = streamRows(conn.QueryContext(ctx, query, args...))
 	if err != nil {
 		err = errors.Join(err, giveBack(conn, release))
-		if !m.Local && ctx.Err() == nil && c.route.NodeFailed(err) {
-			c.route.Failed(m, err)
+		if !m.Local && ctx.Err() == nil && g.route.NodeFailed(err) {
+			g.route.Failed(m, err)
 			return nil, false, nil
 		}
-		if ctx.Err() == nil && route.RuleOf(ctx).Node == "" && c.route.Knows(m, err) != nil {
+		if ctx.Err() == nil && route.RuleOf(ctx).Node == "" && g.route.Knows(m, err) != nil {
 			return nil, false, nil
 		}
 		return nil, true, err
@@ -109,16 +106,16 @@ func (c *Cluster) readGuarded(ctx context.Context, query string, args []any) (ro
 
 // transaction returns the transaction of a database of this process that t stands for, with the pool that a KILL can
 // be sent through; nil for another kind.
-func (c *Cluster) transaction(t txn) (*sql.Tx, *sql.DB) {
+func (g *gate) transaction(t txn) (*sql.Tx, *sql.DB) {
 	switch t := t.(type) {
 	case *poolTx:
-		return t.tx, c.masterDB()
+		return t.tx, g.main
 	case *snapTx:
-		return t.tx, c.masterDB()
+		return t.tx, g.main
 	case *pinnedTx:
-		return t.tx, c.masterDB()
+		return t.tx, g.main
 	case *externalTx:
-		return t.tx, c.masterDB()
+		return t.tx, g.main
 	case *plainTx:
 		if t.db != nil {
 			return t.tx, t.db
@@ -138,23 +135,23 @@ type bound struct {
 // owner, and to nobody else.
 func (rc *routedConn) killBound(ctx context.Context) (release func() bool, err error) {
 	var to dialect.Querier
-	tx, db := rc.c.transaction(rc.tx)
+	tx, db := rc.gate.transaction(rc.tx)
 	if tx != nil {
 		to = tx
 	} else if rc.tx == nil && rc.pinned != nil {
-		to, db = rc.pinned, rc.c.masterDB()
+		to, db = rc.pinned, rc.gate.main
 	}
-	if to == nil || !rc.c.kills(ctx, db) {
+	if to == nil || !rc.gate.kills(ctx, db) {
 		return func() bool { return false }, nil
 	}
 	if rc.bound.to != to {
-		id, err := rc.c.killer.ConnectionID(ctx, to)
+		id, err := rc.gate.killer.ConnectionID(ctx, to)
 		if err != nil {
 			return nil, err
 		}
 		rc.bound = bound{to, id}
 	}
-	return rc.c.killer.Kill(ctx, db, rc.bound.id), nil
+	return rc.gate.killer.Kill(ctx, db, rc.bound.id), nil
 }
 
 // boundRows runs a query on what the routed connection is bound to.
@@ -180,15 +177,15 @@ func passGuards(ctx context.Context) remote.Header {
 // takeGuards asks on this node for what the context of the one that sent the statement asked for.
 func takeGuards(ctx context.Context, h remote.Header) context.Context {
 	if h.Kill {
-		ctx = WithKill(ctx)
+		ctx = withKill(ctx)
 	}
-	return WithMaxBytes(ctx, h.MaxBytes)
+	return withMaxBytes(ctx, h.MaxBytes)
 }
 
 // guardLocal is how a follower heeds it on its own database.
-func (c *Cluster) guardLocal(ctx context.Context, h remote.Header, query string, conn *sql.Conn) (context.Context, func() bool, error) {
-	ctx, limit := c.limitAnswer(takeGuards(ctx, h))
-	release, err := c.guardOn(ctx, c.node.DB, conn, query)
+func (g *gate) guardLocal(ctx context.Context, h remote.Header, query string, conn *sql.Conn) (context.Context, func() bool, error) {
+	ctx, limit := g.limitAnswer(takeGuards(ctx, h))
+	release, err := g.guardOn(ctx, g.node.DB, conn, query)
 	if err != nil {
 		limit.end()
 		return nil, nil, err

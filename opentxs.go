@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/ddb-project/ddb/internal/fault"
 )
 
 // openTxs are the transactions that the program has open on a node. Close lets them end first, while they can still be
@@ -27,7 +29,7 @@ func newOpenTxs() *openTxs {
 // wait for it any longer.
 func (o *openTxs) begin(ctx context.Context) (_ context.Context, ended func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(o.over, func() { cancel(ErrClosed) })
+	stop := context.AfterFunc(o.over, func() { cancel(fault.ErrClosed) })
 	o.mu.Lock()
 	o.open++
 	o.mu.Unlock()
@@ -53,19 +55,19 @@ func (o *openTxs) wait() {
 		close(none)
 	}
 	o.mu.Unlock()
-	grace := time.NewTimer(closeTimeout)
+	grace := time.NewTimer(endTimeout)
 	defer grace.Stop()
 	select {
 	case <-none:
 	case <-grace.C:
 	}
-	o.cancel(ErrClosed)
+	o.cancel(fault.ErrClosed)
 }
 
 // closedUnder says so where a transaction has failed because the node was closed.
 func closedUnder(ctx context.Context, err error) error {
-	if err == nil || !errors.Is(context.Cause(ctx), ErrClosed) {
+	if err == nil || !errors.Is(context.Cause(ctx), fault.ErrClosed) {
 		return err
 	}
-	return errors.Join(ErrClosed, err)
+	return errors.Join(fault.ErrClosed, err)
 }

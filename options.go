@@ -16,8 +16,7 @@ import (
 
 // Limits that hold whatever the options say.
 const (
-	closeTimeout  = 5 * time.Second  // for telling the other side goodbye
-	commitTimeout = 30 * time.Minute // for collecting what a transaction has changed, which may be millions of rows
+	closeTimeout = 5 * time.Second // for telling the other side goodbye
 )
 
 // Options configure a node. The zero value makes a master that has no followers.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -26,21 +27,21 @@ import (
 type pooledKey struct{}
 
 // refuseState refuses a text on a pool that sets the state of a connection.
-func (c *Cluster) refuseState(query string) error {
-	if c.texts.State(query)&sqlclass.Sets == 0 {
+func (g *gate) refuseState(query string) error {
+	if g.texts.State(query)&sqlclass.Sets == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: on a pool it changes one connection, which others use: run it on a connection got from Cluster.Conn, "+
-		"on one of Cluster.DB behind any other statement, or set it in the data source name: %s", ErrNotReplicable, sqlclass.Brief(query))
+		"on one of Cluster.DB behind any other statement, or set it in the data source name: %s", fault.ErrNotReplicable, sqlclass.Brief(query))
 }
 
 // leftOpen is the error for a text that has left a transaction open on a connection which is about to be dropped.
-func (c *Cluster) leftOpen(ctx context.Context, conn *sql.Conn, query string) error {
-	teller, ok := c.dialect.(dialect.TransactionTeller)
-	if !ok || c.texts.Class != sqlclass.MySQL || c.texts.State(query)&(sqlclass.Hides|sqlclass.Spans) == 0 {
+func (g *gate) leftOpen(ctx context.Context, conn *sql.Conn, query string) error {
+	teller, ok := g.dialect.(dialect.TransactionTeller)
+	if !ok || g.texts.Class != sqlclass.MySQL || g.texts.State(query)&(sqlclass.Hides|sqlclass.Spans) == 0 {
 		return nil
 	}
-	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	open, err := teller.InTransaction(limit, conn)
 	if err != nil {
@@ -50,15 +51,15 @@ func (c *Cluster) leftOpen(ctx context.Context, conn *sql.Conn, query string) er
 		return nil
 	}
 	return fmt.Errorf("%w: it has left a transaction open, which was rolled back: end it in the same text or procedure, "+
-		"or run it on a connection got from Cluster.Conn: %s", ErrNotReplicable, sqlclass.Brief(query))
+		"or run it on a connection got from Cluster.Conn: %s", fault.ErrNotReplicable, sqlclass.Brief(query))
 }
 
 // refuseDoubt refuses a text of which nobody knows what it is before the server reads it. ask runs a query where the text is to run.
-func (c *Cluster) refuseDoubt(ctx context.Context, query string, ask func(ctx context.Context, query string, args ...any) (*sql.Rows, error)) error {
-	state := c.texts.State(query)
+func (g *gate) refuseDoubt(ctx context.Context, query string, ask func(ctx context.Context, query string, args ...any) (*sql.Rows, error)) error {
+	state := g.texts.State(query)
 	if state&sqlclass.Versioned != 0 {
 		return fmt.Errorf("%w: servers of different versions run different statements of it: write it without executable comments: %s",
-			ErrNotReplicable, sqlclass.Brief(query))
+			fault.ErrNotReplicable, sqlclass.Brief(query))
 	}
 	if state&sqlclass.Modal == 0 {
 		return nil
@@ -82,7 +83,7 @@ func (c *Cluster) refuseDoubt(ctx context.Context, query string, ask func(ctx co
 		return nil // it is read as sqlclass does
 	}
 	return fmt.Errorf("%w: under the session's sql_mode and character set it may be other statements than it seems: give values as arguments, or write them without backslashes and no-break spaces: %s",
-		ErrNotReplicable, sqlclass.Brief(query))
+		fault.ErrNotReplicable, sqlclass.Brief(query))
 }
 
 // held reports whether the connection is certainly held by one caller: see C3.
@@ -90,11 +91,11 @@ func (rc *routedConn) held() bool { return rc.own || rc.uses > 1 || rc.tx != nil
 
 // pins reports whether a statement needs a connection of its own for this one and those that follow.
 func (rc *routedConn) pins(query string) bool {
-	state := rc.c.texts.State(query)
+	state := rc.gate.texts.State(query)
 	if state&(sqlclass.Sets|sqlclass.Asks) != 0 {
 		return true
 	}
-	return rc.held() && (state&(sqlclass.Hides|sqlclass.Spans) != 0 || rc.c.texts.Kind(query) == sqlclass.TxControl)
+	return rc.held() && (state&(sqlclass.Hides|sqlclass.Spans) != 0 || rc.gate.texts.Kind(query) == sqlclass.TxControl)
 }
 
 // ask runs a query where the next statement will run.
@@ -105,7 +106,7 @@ func (rc *routedConn) ask(ctx context.Context, query string, args ...any) (*sql.
 	case rc.pinned != nil:
 		return rc.pinned.QueryContext(ctx, query, args...)
 	}
-	return rc.c.masterDB().QueryContext(ctx, query, args...)
+	return rc.gate.main.QueryContext(ctx, query, args...)
 }
 
 // giveUp ends what one caller has left on the connection, when that goes back to its pool or is closed.

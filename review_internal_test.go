@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -17,7 +16,6 @@ import (
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fleet"
-	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/internal/store"
@@ -71,36 +69,7 @@ func TestNotConfirmedTellsContext(t *testing.T) {
 	err := m.fleet.Confirmed(ctx, 1, 1)
 	require.ErrorIs(t, err, ErrNotConfirmed)
 	require.ErrorIs(t, err, context.Canceled)
-	err = (&Cluster{opts: Options{WaitReplicas: 1}, m: m, route: new(route.Router)}).wrote(ctx)
+	err = m.fleet.NotConfirmed(ctx, "it stands")
 	require.ErrorIs(t, err, ErrNotConfirmed)
 	require.ErrorIs(t, err, context.Canceled)
-}
-
-// Close waits for open transactions, and ends those that do not end soon.
-func TestOpenTxs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := newOpenTxs()
-		_, ended := o.begin(t.Context())
-		stuck, ended2 := o.begin(t.Context())
-		defer ended2()
-		time.AfterFunc(time.Second, ended)
-		start := time.Now()
-		o.wait()
-		require.Equal(t, closeTimeout, time.Since(start))
-		synctest.Wait()
-		require.ErrorIs(t, closedUnder(stuck, sql.ErrTxDone), ErrClosed)
-	})
-	synctest.Test(t, func(t *testing.T) {
-		o := newOpenTxs()
-		ctx, ended := o.begin(t.Context())
-		time.AfterFunc(time.Second, ended)
-		start := time.Now()
-		o.wait()
-		require.Equal(t, time.Second, time.Since(start))
-		require.NoError(t, closedUnder(ctx, nil))
-		late, ended := o.begin(t.Context())
-		synctest.Wait()
-		require.ErrorIs(t, context.Cause(late), ErrClosed)
-		ended()
-	})
 }

@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/watch"
+	"github.com/ddb-project/ddb/internal/write"
 )
 
 // A schema statement depends on the session that it is run in: on its database, sql_mode, time zone, character set and
@@ -20,10 +22,10 @@ import (
 // it runs in the program's own session, therefore: on the connection of a Conn or of a transaction, or on any of those
 // that writes go through. Beside it, on a connection of its own, the sequencer ships what has become of the schema.
 
-// runSchema runs a schema statement on the master and ships it. While another transaction keeps it waiting, passes go on
+// RunSchema runs a schema statement on the master and ships it. While another transaction keeps it waiting, passes go on
 // between one try and the next.
-func (m *master) runSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
-	if err := m.plainSchema(ctx, query, args); err != nil {
+func (m *master) RunSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
+	if err := m.PlainSchema(ctx, query, args); err != nil {
 		return err
 	}
 	for start := time.Now(); ; {
@@ -62,7 +64,7 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 				return fmt.Errorf("%w: the session holds LOCK TABLES, which keeps triggers off them; run UNLOCK TABLES first", ErrNotReplicable)
 			}
 		}
-		if err := m.inReplicated(ctx, on, query); err != nil {
+		if err := m.InReplicated(ctx, on, query); err != nil {
 			return err
 		}
 		return m.surround(ctx, on, query, func(s dialect.Statement) error {
@@ -75,8 +77,8 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 	})
 }
 
-// plainSchema refuses what cannot be run and shipped whatever it does.
-func (m *master) plainSchema(ctx context.Context, query string, args []any) error {
+// PlainSchema refuses what cannot be run and shipped whatever it does.
+func (m *master) PlainSchema(ctx context.Context, query string, args []any) error {
 	if len(args) > 0 {
 		return fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
 	}
@@ -105,9 +107,9 @@ func (m *master) surround(ctx context.Context, on *sql.Conn, query string, f fun
 	return f(s)
 }
 
-// inReplicated refuses a statement about what is in no replicated database because the session has gone to another.
+// InReplicated refuses a statement about what is in no replicated database because the session has gone to another.
 // What the statement names itself is node.run's to judge.
-func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) error {
+func (m *master) InReplicated(ctx context.Context, on *sql.Conn, query string) error {
 	info, err := sqlclass.ParseSchema(m.node.Dialect.Language(), query)
 	inside := []string{"TABLE", "INDEX", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION"}
 	if err != nil || info.Database != "" || info.On.Database != "" || !slices.Contains(inside, info.Object) {
@@ -127,4 +129,13 @@ func (m *master) inReplicated(ctx context.Context, on *sql.Conn, query string) e
 	}
 	return fmt.Errorf("%w: the session is in database %s, which is not among those that are replicated; run %s without ddb, or name the database in Options.Databases",
 		ErrNotReplicable, database, sqlclass.Brief(query))
+}
+
+// writeConn takes a connection for a user's write on a master with many writers.
+func (m *master) writeConn(ctx context.Context) (write.Conn, error) {
+	number := int64(0)
+	if m.seq.SharesKeys() {
+		number = keys.FirstSnap - 1
+	}
+	return m.own.Conn(ctx, m.node, number)
 }

@@ -128,13 +128,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 		return err
 	}
 	c.snap = s
-	if s.w == nil {
-		c.writes = &snapWrites{c, s}
-		return nil
-	}
-	c.writes = &groupedWrites{c: c, w: s.w,
-		wrote:  func(context.Context, Position) error { return nil },
-		change: func(_ context.Context, _ *sql.Conn, query string, _ []any) error { return c.notMaster(query) }}
+	c.gate.onSnap(s.w, s, s.keyNumber, c.toMain)
 	return nil
 }
 

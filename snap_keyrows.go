@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
@@ -183,7 +184,7 @@ func (in *keyedInsert) moved(keys []driver.Value, was sql.NullInt64, count int64
 
 func (in *keyedInsert) refuse(why string) error {
 	return fmt.Errorf("%w: table %s: SQLite has told keys that rows do not have any more, since ddb has given them keys of this node, and %s: "+
-		"insert such rows by statements of their own with plain columns behind RETURNING, or give new rows keys of your own", ErrNotReplicable, in.Table, why)
+		"insert such rows by statements of their own with plain columns behind RETURNING, or give new rows keys of your own", fault.ErrNotReplicable, in.Table, why)
 }
 
 // cutLast takes the last column away and returns its values.

@@ -142,7 +142,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		require.Zero(t, w.Node)
 	}
 	require.Eventually(t, func() bool { return len(c.m.fleet.Members()) == 0 }, time.Minute, time.Millisecond)
-	require.False(t, c.sharesKeys())
+	require.False(t, c.m.seq.SharesKeys())
 	for _, table := range []string{"followers", "received"} {
 		var rows int
 		require.NoError(t, c.node.DB.QueryRow("SELECT count(*) FROM "+c.node.Engine.Own(table)).Scan(&rows))

@@ -5,13 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
-	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
-	"github.com/ddb-project/ddb/internal/route"
-	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -21,7 +18,7 @@ import (
 // What sets the state of a connection (SET, PRAGMA, LOCK TABLES) and BEGIN in a text are refused by its Exec and Query as by the
 // Cluster's, since they would have no effect on what follows. They have it on its Conns and transactions. A driver is not told whether a
 // statement is on a Conn, so on one that was not got from [Cluster.Conn] they must not be the first: send any other before, SELECT 1 for example.
-func (c *Cluster) DB() *sql.DB { return c.sqlDB }
+func (c *Cluster) DB() *sql.DB { return c.gate.db }
 
 // Exec is [Cluster.ExecContext] with the background context.
 func (c *Cluster) Exec(query string, args ...any) (sql.Result, error) {
@@ -41,115 +38,7 @@ func (c *Cluster) Exec(query string, args ...any) (sql.Result, error) {
 // statement that would make what cannot be replicated; ErrNotMaster for a
 // schema statement on another node. It is never sent twice.
 func (c *Cluster) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	res, err := c.exec(ctx, query, args)
-	if err != nil {
-		return res, wrapError("exec", c.explain(ended(ctx, err)))
-	}
-	return res, nil
-}
-
-func (c *Cluster) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if c.closed.Load() {
-		return nil, ErrClosed
-	}
-	if c.texts.Blank(query) {
-		return noResult{}, nil
-	}
-	if err := c.refuseHidden(query); err != nil {
-		return nil, err
-	}
-	if err := c.refuseDoubt(ctx, query, c.masterDB().QueryContext); err != nil {
-		return nil, err
-	}
-	switch c.texts.Kind(query) {
-	case sqlclass.Schema:
-		if c.texts.Temporary(query) {
-			return nil, fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
-		}
-		c.writesN.Add(1)
-		return c.writes.schema(ctx, nil, query, args)
-	case sqlclass.TxControl:
-		return nil, fmt.Errorf("%w: %s on a pool of connections has no effect one can rely on; use Begin, or a connection got from Cluster.Conn", ErrNotReplicable, sqlclass.Brief(query))
-	}
-	if err := c.refuseState(query); err != nil {
-		return nil, err
-	}
-	switch c.texts.Kind(query) {
-	case sqlclass.Write:
-		if err := c.refuseForeignLast(query); err != nil {
-			return nil, err
-		}
-		c.writesN.Add(1)
-		if strings.Contains(query, ";") {
-			return c.execSeveral(ctx, query, args)
-		}
-		return c.writes.exec(ctx, query, args)
-	case sqlclass.Other, sqlclass.Session:
-		return c.masterDB().ExecContext(ctx, query, args...)
-	}
-	return c.writes.exec(ctx, query, args)
-}
-
-// refuseHidden refuses, before any of it runs, a text that holds a schema statement elsewhere than on the master, and what
-// would change a snap's schema unseen: what a statement prepares or a compound one holds is known to the server only. Every
-// statement but a plain read comes by here, so it is also where those on ddb's own tables end.
-func (c *Cluster) refuseHidden(query string) error {
-	if err := c.texts.RefuseOwn(query); err != nil {
-		return err
-	}
-	if err := c.texts.Unread(query); err != nil {
-		return fmt.Errorf("%w: some of it would be run, and nobody knows what; end what is open, or leave it out: %w: %s", ErrNotReplicable, err, sqlclass.Brief(query))
-	}
-	switch {
-	case c.node == nil || c.opts.Role == Master:
-	case c.opts.Role == Snap && sqlclass.Dynamic(c.texts.Class, query):
-		return fmt.Errorf("%w: a snap runs no prepared or compound statement in SQL, which may change the schema; send its statements one by one: %s",
-			ErrNotReplicable, sqlclass.Brief(query))
-	case c.texts.HidesSchema(query):
-		return c.notMaster(query)
-	}
-	return nil
-}
-
-// execSeveral runs a text of several statements. Those that change the schema must be
-// run one by one, so that each becomes an entry of its own.
-func (c *Cluster) execSeveral(ctx context.Context, query string, args []any) (sql.Result, error) {
-	list, err := sqlclass.Split(c.texts.Class, query)
-	if err != nil {
-		return c.writes.exec(ctx, query, args) // the database words it better
-	}
-	schema := slices.ContainsFunc(list, func(s sqlclass.Statement) bool { return s.Kind == sqlclass.Schema })
-	for _, s := range list {
-		if s.Kind == sqlclass.TxControl && (c.texts.Class == sqlclass.SQLite || schema) {
-			// It would end the transaction that ddb has put around the statements, and of others with them.
-			return nil, fmt.Errorf("%w: %s among several statements; use Begin", ErrNotReplicable, sqlclass.Brief(s.SQL))
-		}
-	}
-	if !schema {
-		return c.writes.exec(ctx, query, args)
-	}
-	return c.oneByOne(query, args, amongSchema, func(s string) (sql.Result, error) { return c.exec(ctx, s, nil) })
-}
-
-// amongSchema is why several statements with arguments are refused: each that changes the schema becomes an entry of its own.
-const amongSchema = "several statements with a schema statement among them take no arguments"
-
-// oneByOne runs the statements of a text that cannot be run as one. refusal is said if it has arguments.
-func (c *Cluster) oneByOne(query string, args []any, refusal string, exec func(statement string) (sql.Result, error)) (sql.Result, error) {
-	if len(args) > 0 {
-		return nil, fmt.Errorf("%w: %s", ErrNotReplicable, refusal)
-	}
-	list, err := sqlclass.Split(c.texts.Class, query)
-	if err != nil {
-		return nil, err
-	}
-	var res sql.Result = noResult{}
-	for i, s := range list {
-		if res, err = exec(s.SQL); err != nil {
-			return nil, fmt.Errorf("statement %d of %d: %w", i+1, len(list), err)
-		}
-	}
-	return res, nil
+	return c.gate.execute(ctx, query, args)
 }
 
 // Query is [Cluster.QueryContext] with the background context.
@@ -161,23 +50,7 @@ func (c *Cluster) Query(query string, args ...any) (*sql.Rows, error) {
 // fresh enough for the context (see [WithConsistency]), or on the master if the
 // query is not plainly a read. If the node fails before it answers, the query is tried once on another.
 func (c *Cluster) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if c.closed.Load() {
-		return nil, ErrClosed
-	}
-	if !c.texts.IsRead(query) {
-		return c.sqlDB.QueryContext(context.WithValue(ctx, pooledKey{}, true), query, args...)
-	}
-	read := c.route.Read
-	if c.guards(ctx) { // which takes an end to be told of: see readGuarded
-		read = func(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-			return c.sqlDB.QueryContext(ctx, query, args...)
-		}
-	}
-	rows, err := read(ctx, query, args)
-	if err != nil {
-		return nil, wrapError("query", err)
-	}
-	return rows, nil
+	return c.gate.query(ctx, query, args)
 }
 
 // QueryRow is [Cluster.QueryRowContext] with the background context.
@@ -188,27 +61,7 @@ func (c *Cluster) QueryRow(query string, args ...any) *sql.Row {
 // QueryRowContext executes a query that is expected to return at most one row, as
 // [sql.DB.QueryRowContext] does, routed like QueryContext.
 func (c *Cluster) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	if !c.texts.IsRead(query) {
-		ctx = context.WithValue(ctx, pooledKey{}, true)
-	} else if !c.closed.Load() && !c.guards(ctx) {
-		rule := route.RuleOf(ctx)
-		// The error of a row shows only in Scan, too late for another try: a local
-		// node, or the master, cannot be marked down, so its row is as good as its rows.
-		m, err := c.route.Choose(rule, nil)
-		if err == nil && (m.Local || m.Master) {
-			m.Reads.Add(1)
-			route.Answered(ctx, m.ID)
-			row := m.DB.QueryRowContext(ctx, query, args...)
-			if rule.Node == "" && c.route.Knows(m, row.Err()) != nil {
-				return c.sqlDB.QueryRowContext(route.WithChosen(ctx, m), query, args...)
-			}
-			return row
-		}
-		if err == nil {
-			ctx = route.WithChosen(ctx, m) // one read takes one turn of the picker
-		}
-	}
-	return c.sqlDB.QueryRowContext(ctx, query, args...)
+	return c.gate.queryRow(ctx, query, args)
 }
 
 // Prepare is [Cluster.PrepareContext] with the background context.
@@ -220,10 +73,7 @@ func (c *Cluster) Prepare(query string) (*sql.Stmt, error) {
 // again, so mistakes in it show when it is first executed. It returns ErrNotReplicable for a statement
 // that sets the state of a connection, as ExecContext does.
 func (c *Cluster) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	if err := c.refuseState(query); err != nil {
-		return nil, wrapError("prepare", err)
-	}
-	return c.sqlDB.PrepareContext(ctx, query)
+	return c.gate.prepare(ctx, query)
 }
 
 // Begin is [Cluster.BeginTx] with the background context and default options.
@@ -233,7 +83,7 @@ func (c *Cluster) Begin() (*sql.Tx, error) { return c.BeginTx(context.Background
 // enough. On SQLite a transaction that may write holds the only writer until it ends; others wait up to
 // Options.BusyTimeout and then get ErrBusy.
 func (c *Cluster) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error) {
-	return c.sqlDB.BeginTx(ctx, opts)
+	return c.gate.db.BeginTx(ctx, opts)
 }
 
 // Conn returns a single connection: a session whose statements are routed like the Cluster's until one
@@ -241,83 +91,20 @@ func (c *Cluster) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, er
 // on all go to one connection of the master, which nobody else uses and which ends with the Conn: settings and locks
 // are gone then, and a transaction that is still open is rolled back.
 func (c *Cluster) Conn(ctx context.Context) (*sql.Conn, error) {
-	conn, err := c.sqlDB.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	err = conn.Raw(func(dc any) error {
-		dc.(*routedConn).own = true
-		return nil
-	})
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return conn, nil
+	return c.gate.conn(ctx)
 }
 
 // Ping is [Cluster.PingContext] with the background context.
 func (c *Cluster) Ping() error { return c.PingContext(context.Background()) }
 
 // PingContext verifies that writes have somewhere to go: that the master answers (on a snap, the local database).
-func (c *Cluster) PingContext(ctx context.Context) error { return wrapError("ping", c.ping(ctx)) }
-
-func (c *Cluster) ping(ctx context.Context) error {
-	if c.closed.Load() {
-		return ErrClosed
-	}
-	return c.masterDB().PingContext(ctx)
+func (c *Cluster) PingContext(ctx context.Context) error {
+	return fault.During("ping", c.gate.ping(ctx))
 }
 
 // Stats returns the statistics of the pool of the node that writes go to, or of the local
 // database if there is one.
-func (c *Cluster) Stats() sql.DBStats {
-	if c.node != nil {
-		return c.node.DB.Stats()
-	}
-	return c.masterDB().Stats()
-}
-
-// masterDB is where what only the writer can answer goes.
-func (c *Cluster) masterDB() *sql.DB {
-	switch {
-	case c.m != nil || c.opts.Role == Snap:
-		return c.node.DB
-	case c.f != nil:
-		return c.toMain
-	}
-	return c.outside[0].member.DB
-}
-
-// beginRead opens a read-only transaction on one node.
-func (c *Cluster) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, error) {
-	rule := route.RuleOf(ctx)
-	m, err := c.route.Choose(rule, nil)
-	if err != nil {
-		return nil, err
-	}
-	begin := func(m *route.Member) (*sql.Tx, error) {
-		if c.texts.Class == sqlclass.SQLite && (m.Local || c.node == nil) {
-			return m.DB.BeginTx(ctx, nil) // its driver knows no options; plainTx keeps the promise
-		}
-		return m.DB.BeginTx(ctx, opts)
-	}
-	m.Reads.Add(1)
-	tx, err := begin(m)
-	if err != nil && c.route.NodeFailed(err) && rule.Node == "" {
-		c.route.Failed(m, err)
-		if m, err = c.route.Choose(rule, m); err == nil {
-			tx, err = begin(m)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	t := &plainTx{c: c, tx: tx, readOnly: true, on: m, begin: begin}
-	if m.Local || c.node == nil {
-		t.db = m.DB
-	}
-	return t, nil
-}
+func (c *Cluster) Stats() sql.DBStats { return c.gate.stats() }
 
 // Nodes lists all nodes of the cluster as this one sees them, the master or this node first.
 func (c *Cluster) Nodes() []NodeStatus { return c.statuses() }
@@ -413,27 +200,6 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 	return errors.Join(err, n.Unlock())
 }
 
-// explain adds the node and the way out to an error of a database that has none.
-func (c *Cluster) explain(err error) error {
-	switch {
-	case err == nil || errors.Is(err, ErrDiskFull):
-		return err
-	case c.fault(err).Is(dialect.KeysUsedUp) && c.sharesKeys():
-		return fmt.Errorf("node %s has used up its keys of an AUTO_INCREMENT column, one in %d of those of its type: give it a larger type, or new rows keys of your own: %w", c.opts.ID, keys.Step, err)
-	case !c.fault(err).Is(dialect.Full):
-		return err
-	}
-	return fmt.Errorf("%w: node %s: make room where its database is, and write again: %w", ErrDiskFull, c.opts.ID, err)
-}
-
-// wrapError adds what was being done, once.
-func wrapError(verb string, err error) error {
-	if err == nil || errors.Is(err, ErrClosed) {
-		return err
-	}
-	return fmt.Errorf("ddb: %s: %w", verb, err)
-}
-
 // Forget takes a follower that will not come back off the list of nodes, on the master. If it does come
 // back it is let in as before. The range of keys that a snap handed out may be given to another snap once no other is left and its
 // conflicts are settled; if the first one comes back after that it gets a range of its own anew, and where a row that it had not handed over has
@@ -442,5 +208,5 @@ func (c *Cluster) Forget(ctx context.Context, id string) error {
 	if c.m == nil {
 		return fmt.Errorf("%w: followers are forgotten on the master", ErrNotMaster)
 	}
-	return wrapError("forget", c.m.fleet.Forget(ctx, id))
+	return fault.During("forget", c.m.fleet.Forget(ctx, id))
 }

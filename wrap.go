@@ -52,8 +52,8 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 		}
 	}
 	d := store.AssumedDialect(master)
-	c := newCluster(o, o.Logger.With("node", o.ID), d, route.NewTexts(d.Language(), nil, nil, ""))
-	c.writes = &externalWrites{c: c, db: master}
+	c := newCluster(o, o.Logger.With("node", o.ID), nil, d, route.NewTexts(d.Language(), nil, nil, ""))
+	c.gate.onDatabase(master)
 	c.outside = append(c.outside, newOutsider(o.ID, master, PingChecker{}, true))
 	for id, db := range replicas {
 		c.outside = append(c.outside, newOutsider(id, db, checker, false))

@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/write"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // writePath takes a Cluster's writes to where they belong. There is one for each place that can be.
@@ -41,46 +43,45 @@ type txn interface {
 // pooledWrites writes on a master whose database has many writers. The sequencer finds
 // what was written by its notes.
 type pooledWrites struct {
-	c *Cluster
-	m *master
+	gate *gate
 }
 
 // noted counts a write of this master, which may have failed half-way, and remembers that this Cluster's reads must see it.
 // A follower hears of it by the link.
-func (c *Cluster) noted() uint64 {
-	if c.m == nil {
-		if c.outside != nil {
-			c.route.Session.WroteNow()
+func (g *gate) noted() uint64 {
+	if g.master.Sequencer == nil {
+		if g.node == nil {
+			g.route.Session.WroteNow()
 		}
 		return 0
 	}
-	n := c.m.seq.Written.Add(1)
-	c.route.Session.Wrote(n)
-	c.m.seq.WakeUp()
+	n := g.master.Sequencer.Count()
+	g.route.Session.Wrote(n)
+	g.master.Sequencer.WakeUp()
 	return n
 }
 
 // wrote is noted, and waits for as many replicas as were asked for.
-func (c *Cluster) wrote(ctx context.Context) error {
-	n := c.noted()
-	if c.opts.WaitReplicas == 0 || c.m == nil {
+func (g *gate) wrote(ctx context.Context) error {
+	n := g.noted()
+	if g.config.WaitReplicas == 0 || g.master.Sequencer == nil {
 		return nil
 	}
-	limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)
+	limit, cancel := context.WithTimeout(ctx, g.config.WaitTimeout)
 	defer cancel()
-	pos, err := c.m.seq.Covers(limit, n)
+	pos, err := g.master.Sequencer.Covers(limit, n)
 	if err != nil {
-		return c.m.fleet.NotConfirmed(ctx, "the write is durable on the master but in no entry")
+		return g.master.Replicas.NotConfirmed(ctx, "the write is durable on the master but in no entry")
 	}
-	return c.m.fleet.Confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
+	return g.master.Replicas.Confirmed(ctx, pos.LSN, g.config.WaitReplicas)
 }
 
 // conn takes a connection for one statement. It goes back by giveBack, with release.
 func (p *pooledWrites) conn(ctx context.Context) (c write.Conn, release func() (killed bool), err error) {
-	if c, err = p.m.writeConn(ctx); err != nil {
+	if c, err = p.gate.master.Conn(ctx); err != nil {
 		return c, nil, err
 	}
-	if release, err = p.c.killOn(ctx, p.m.node.DB, c); err != nil {
+	if release, err = p.gate.killOn(ctx, p.gate.node.DB, c); err != nil {
 		return c, nil, errors.Join(err, c.Close())
 	}
 	return c, release, nil
@@ -93,14 +94,14 @@ func (p *pooledWrites) exec(ctx context.Context, query string, args []any) (sql.
 	}
 	res, err := c.Exec(ctx, query, args)
 	if err == nil {
-		err = p.c.leftOpen(ctx, c.Conn, query)
+		err = p.gate.leftOpen(ctx, c.Conn, query)
 	}
-	p.c.giveBack(c.Conn, release, query) // nobody may miss it while this one waits
+	p.gate.giveBack(c.Conn, release, query) // nobody may miss it while this one waits
 	if err != nil {
-		p.c.noted()
+		p.gate.noted()
 		return res, err
 	}
-	return res, p.c.wrote(ctx)
+	return res, p.gate.wrote(ctx)
 }
 
 func (p *pooledWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
@@ -110,18 +111,18 @@ func (p *pooledWrites) query(ctx context.Context, query string, args []any) (dri
 	}
 	rows, err := streamRows(c.QueryContext(ctx, query, args...))
 	if err != nil {
-		p.c.noted()
-		return nil, errors.Join(err, p.c.giveBack(c.Conn, release, query))
+		p.gate.noted()
+		return nil, errors.Join(err, p.gate.giveBack(c.Conn, release, query))
 	}
 	// The server commits the statement when it has sent the last row.
 	rows.(*streamedRows).after = func() error {
-		return errors.Join(p.c.leftOpen(ctx, c.Conn, query), p.c.giveBack(c.Conn, release, query), p.c.wrote(ctx))
+		return errors.Join(p.gate.leftOpen(ctx, c.Conn, query), p.gate.giveBack(c.Conn, release, query), p.gate.wrote(ctx))
 	}
 	return rows, nil
 }
 
 func (p *pooledWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
-	c, err := p.m.writeConn(ctx)
+	c, err := p.gate.master.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func (p *pooledWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, err
 }
 
 func (p *pooledWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
-	return noResult{}, p.c.changeSchema(ctx, on, query, args)
+	return noResult{}, p.gate.changeSchema(ctx, on, query, args)
 }
 
 // poolTx is a transaction of pooledWrites.
@@ -149,15 +150,15 @@ type poolTx struct {
 }
 
 func (t *poolTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.p.c.texts.IsSchema(query) {
+	if t.p.gate.texts.IsSchema(query) {
 		return t.schema(ctx, query, args)
 	}
-	t.left = t.left || t.p.c.texts.Leaves(query)
+	t.left = t.left || t.p.gate.texts.Leaves(query)
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *poolTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	t.left = t.left || t.p.c.texts.Leaves(query)
+	t.left = t.left || t.p.gate.texts.Leaves(query)
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
@@ -165,10 +166,10 @@ func (t *poolTx) commit() error {
 	err := t.tx.Commit()
 	t.leave() // nobody may miss it while this one waits for replicas
 	if err != nil {
-		t.p.c.noted() // it may stand all the same
+		t.p.gate.noted() // it may stand all the same
 		return err
 	}
-	return t.p.c.wrote(context.WithoutCancel(t.ctx))
+	return t.p.gate.wrote(context.WithoutCancel(t.ctx))
 }
 
 func (t *poolTx) rollback() error {
@@ -189,12 +190,12 @@ func (t *poolTx) leave() {
 
 // groupedWrites writes on a database with one writer.
 type groupedWrites struct {
-	c      *Cluster
+	gate   *gate
 	w      *write.Group
-	wrote  func(ctx context.Context, pos Position) error // after each commit
+	wrote  func(ctx context.Context, pos journal.Position) error // after each commit
 	change func(ctx context.Context, on *sql.Conn, query string, args []any) error
 	// settle ships schema statements that a transaction has run, before its commit.
-	settle func(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() Position, error)
+	settle func(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() journal.Position, error)
 }
 
 func (g *groupedWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
@@ -236,12 +237,12 @@ func queryAlone(ctx context.Context, w writePath, query string, args []any) (dri
 	}
 	release := func() bool { return false }
 	if s, ok := t.(*snapTx); ok {
-		if release, err = s.w.c.killOn(ctx, s.w.c.node.DB, s.tx); err != nil {
+		if release, err = s.w.gate.killOn(ctx, s.w.gate.node.DB, s.tx); err != nil {
 			return nil, errors.Join(err, t.rollback())
 		}
 	}
 	var buffered driver.Rows
-	if l, ok := t.(*leaseTx); ok && l.g.c.keyed(query) {
+	if l, ok := t.(*leaseTx); ok && l.g.gate.keyed(query) {
 		buffered, err = l.keyedRows(ctx, query, args, false)
 	} else if rows, e := t.query(ctx, query, args); e == nil {
 		buffered, err = bufferRows(rows)
@@ -278,7 +279,7 @@ func (g *groupedWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, er
 	case err := <-finished:
 		t.tasks.Wait()
 		if err == nil {
-			err = ErrClosed
+			err = fault.ErrClosed
 		}
 		return nil, err
 	}
@@ -292,8 +293,8 @@ func (t *leaseTx) serve(c *sql.Conn) error {
 		return end(c)
 	case <-t.g.w.Closing:
 	}
-	patience := closeTimeout
-	if errors.Is(context.Cause(t.ctx), ErrClosed) {
+	patience := endTimeout
+	if errors.Is(context.Cause(t.ctx), fault.ErrClosed) {
 		patience = 0 // Close has waited for it before
 	}
 	grace := time.NewTimer(patience)
@@ -302,7 +303,7 @@ func (t *leaseTx) serve(c *sql.Conn) error {
 	case end := <-t.end:
 		return end(c)
 	case <-grace.C:
-		return errors.Join(fmt.Errorf("%w: the transaction was rolled back", ErrClosed), t.g.w.Node.Rollback(c))
+		return errors.Join(fmt.Errorf("%w: the transaction was rolled back", fault.ErrClosed), t.g.w.Node.Rollback(c))
 	}
 }
 
@@ -334,15 +335,15 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if t.lost != nil {
 		return nil, t.lost
 	}
-	if t.g.c.texts.Temporary(query) {
-		return nil, fmt.Errorf("%w: a temporary object would be one of all that write here; create it on a connection got from Cluster.Conn, and begin the transaction there", ErrNotReplicable)
+	if t.g.gate.texts.Temporary(query) {
+		return nil, fmt.Errorf("%w: a temporary object would be one of all that write here; create it on a connection got from Cluster.Conn, and begin the transaction there", fault.ErrNotReplicable)
 	}
-	if t.g.c.texts.IsSchema(query) && t.g.settle == nil {
-		return nil, t.g.c.notMaster(query)
+	if t.g.gate.texts.IsSchema(query) && t.g.settle == nil {
+		return nil, t.g.gate.notMaster(query)
 	}
-	if t.g.c.texts.IsSchema(query) {
+	if t.g.gate.texts.IsSchema(query) {
 		if len(args) > 0 {
-			return nil, fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
+			return nil, fmt.Errorf("%w: a schema statement takes no arguments", fault.ErrNotReplicable)
 		}
 		s := dialect.Statement{SQL: query}
 		if err := t.g.w.Node.Engine.Run(ctx, t.conn, &s); err != nil {
@@ -354,8 +355,8 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	if err := t.refuseState(query); err != nil {
 		return nil, err
 	}
-	if t.g.c.texts.EndsTx(query) {
-		return nil, fmt.Errorf("%w: %s in a transaction; use its Commit or Rollback", ErrNotReplicable, sqlclass.Brief(query))
+	if t.g.gate.texts.EndsTx(query) {
+		return nil, fmt.Errorf("%w: %s in a transaction; use its Commit or Rollback", fault.ErrNotReplicable, sqlclass.Brief(query))
 	}
 	t.dirty = true
 	var res sql.Result
@@ -365,7 +366,7 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 	} else {
 		res, err = t.conn.ExecContext(ctx, query, args...)
 	}
-	if err != nil || t.g.c.texts.Kind(query) == sqlclass.TxControl || strings.Contains(query, ";") {
+	if err != nil || t.g.gate.texts.Kind(query) == sqlclass.TxControl || strings.Contains(query, ";") {
 		if lost := t.check(err); lost != nil && err == nil {
 			return nil, lost
 		}
@@ -375,11 +376,11 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 
 // refuseState refuses what would change the connection that all write through. What ends with the transaction may be set.
 func (t *leaseTx) refuseState(query string) error {
-	if state := t.g.c.texts.State(query); state&sqlclass.Sets == 0 || state&sqlclass.Transient != 0 {
+	if state := t.g.gate.texts.State(query); state&sqlclass.Sets == 0 || state&sqlclass.Transient != 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: all that write here use the connection of the transaction: set it on a connection got from Cluster.Conn, and begin the transaction there: %s",
-		ErrNotReplicable, sqlclass.Brief(query))
+		fault.ErrNotReplicable, sqlclass.Brief(query))
 }
 
 func (t *leaseTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
@@ -417,11 +418,11 @@ func (t *leaseTx) keyedRows(ctx context.Context, query string, args []any, lasti
 }
 
 func (t *leaseTx) commit() error {
-	var pos Position
+	var pos journal.Position
 	err := t.finish(func(c *sql.Conn) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), commitTimeout)
 		defer cancel()
-		committed := func() Position { return Position{} }
+		committed := func() journal.Position { return journal.Position{} }
 		err := t.check(nil)
 		switch {
 		case err != nil:
@@ -469,12 +470,3 @@ type noResult struct{}
 
 func (noResult) LastInsertId() (int64, error) { return 0, nil }
 func (noResult) RowsAffected() (int64, error) { return 0, nil }
-
-// writeConn takes a connection for a user's write on a master with many writers.
-func (m *master) writeConn(ctx context.Context) (write.Conn, error) {
-	number := int64(0)
-	if m.seq.SharesKeys() {
-		number = keys.FirstSnap - 1
-	}
-	return m.own.Conn(ctx, m.node, number)
-}

@@ -7,14 +7,15 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
 // forwardedWrites sends writes to the master over the transport.
 type forwardedWrites struct {
-	c  *Cluster
-	db *sql.DB // connections are streams to the master
+	gate *gate
+	db   *sql.DB // connections are streams to the master
 }
 
 func (f *forwardedWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
@@ -30,16 +31,16 @@ func (f *forwardedWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, 
 	if err != nil {
 		return nil, err
 	}
-	return &plainTx{c: f.c, tx: tx}, nil
+	return &plainTx{gate: f.gate, tx: tx}, nil
 }
 
 func (f *forwardedWrites) schema(_ context.Context, _ *sql.Conn, query string, _ []any) (sql.Result, error) {
-	return nil, f.c.notMaster(query)
+	return nil, f.gate.notMaster(query)
 }
 
 // plainTx is a transaction that ddb adds nothing to: a remote one, or a read-only one.
 type plainTx struct {
-	c        *Cluster
+	gate     *gate
 	tx       *sql.Tx
 	db       *sql.DB // that it is on; nil for a remote one
 	readOnly bool
@@ -51,29 +52,29 @@ type plainTx struct {
 }
 
 func (t *plainTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.readOnly && !t.c.texts.IsRead(query) {
-		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
+	if t.readOnly && !t.gate.texts.IsRead(query) {
+		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", fault.ErrReadOnly)
 	}
-	if t.c.texts.IsSchema(query) && !t.c.texts.Temporary(query) {
-		return nil, t.c.notMaster(query)
+	if t.gate.texts.IsSchema(query) && !t.gate.texts.Temporary(query) {
+		return nil, t.gate.notMaster(query)
 	}
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *plainTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	if t.readOnly && !t.c.texts.IsRead(query) {
-		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", ErrReadOnly)
+	if t.readOnly && !t.gate.texts.IsRead(query) {
+		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", fault.ErrReadOnly)
 	}
 	rows, err := t.tx.QueryContext(ctx, query, args...)
-	if t.on == nil || t.c.route.Knows(t.on, err) == nil || ctx.Err() != nil || route.RuleOf(ctx).Node != "" {
+	if t.on == nil || t.gate.route.Knows(t.on, err) == nil || ctx.Err() != nil || route.RuleOf(ctx).Node != "" {
 		t.used = true
 		return rows, err
 	}
 	// The table may be one that is not replicated. A transaction that has read nothing yet moves to the master.
-	if t.used || t.c.kills(ctx, t.db) {
+	if t.used || t.gate.kills(ctx, t.db) {
 		return nil, fmt.Errorf("%w; if it is not replicated, read it in a transaction on the master: begin it WithConsistency(ctx, Strong)", err)
 	}
-	if moveErr := t.move(t.c.route.Knows(t.on, err)); moveErr != nil {
+	if moveErr := t.move(t.gate.route.Knows(t.on, err)); moveErr != nil {
 		return nil, errors.Join(err, moveErr)
 	}
 	return t.query(ctx, query, args)
@@ -89,7 +90,7 @@ func (t *plainTx) move(master *route.Member) error {
 		return errors.Join(err, tx.Rollback())
 	}
 	t.tx, t.on, t.db = tx, master, nil
-	if master.Local || t.c.node == nil {
+	if master.Local || t.gate.node == nil {
 		t.db = master.DB
 	}
 	return nil
@@ -100,23 +101,23 @@ func (t *plainTx) rollback() error { return t.tx.Rollback() }
 
 // externalWrites writes to a master that somebody else replicates.
 type externalWrites struct {
-	c  *Cluster
-	db *sql.DB
+	gate *gate
+	db   *sql.DB
 }
 
 func (e *externalWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	defer e.c.route.Session.WroteNow() // after it: replicas cannot show it sooner
-	if !e.c.kills(ctx, e.db) && !e.c.texts.Leaves(query) {
+	defer e.gate.route.Session.WroteNow() // after it: replicas cannot show it sooner
+	if !e.gate.kills(ctx, e.db) && !e.gate.texts.Leaves(query) {
 		return e.db.ExecContext(ctx, query, args...)
 	}
 	c, release, err := e.conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer e.c.giveBack(c, release, query)
+	defer e.gate.giveBack(c, release, query)
 	res, err := c.ExecContext(ctx, query, args...)
 	if err == nil {
-		err = e.c.leftOpen(ctx, c, query)
+		err = e.gate.leftOpen(ctx, c, query)
 	}
 	return res, err
 }
@@ -126,22 +127,22 @@ func (e *externalWrites) conn(ctx context.Context) (c *sql.Conn, release func() 
 	if c, err = e.db.Conn(ctx); err != nil {
 		return nil, nil, err
 	}
-	if release, err = e.c.killOn(ctx, e.db, c); err != nil {
+	if release, err = e.gate.killOn(ctx, e.db, c); err != nil {
 		return nil, nil, errors.Join(err, c.Close())
 	}
 	return c, release, nil
 }
 
 func (e *externalWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	defer e.c.route.Session.WroteNow()
+	defer e.gate.route.Session.WroteNow()
 	run, back := e.db.QueryContext, func() error { return nil }
-	if e.c.kills(ctx, e.db) || e.c.texts.Leaves(query) {
+	if e.gate.kills(ctx, e.db) || e.gate.texts.Leaves(query) {
 		c, release, err := e.conn(ctx)
 		if err != nil {
 			return nil, err
 		}
 		run, back = c.QueryContext, func() error {
-			return errors.Join(e.c.leftOpen(ctx, c, query), e.c.giveBack(c, release, query))
+			return errors.Join(e.gate.leftOpen(ctx, c, query), e.gate.giveBack(c, release, query))
 		}
 	}
 	rows, err := streamRows(run(ctx, query, args...))
@@ -149,12 +150,12 @@ func (e *externalWrites) query(ctx context.Context, query string, args []any) (d
 		return nil, errors.Join(err, back())
 	}
 	// The server commits the statement when it has sent the last row.
-	rows.(*streamedRows).after = func() error { e.c.route.Session.WroteNow(); return back() }
+	rows.(*streamedRows).after = func() error { e.gate.route.Session.WroteNow(); return back() }
 	return rows, nil
 }
 
 func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
-	e.c.route.Session.WroteNow()
+	e.gate.route.Session.WroteNow()
 	conn, err := e.db.Conn(ctx)
 	if err != nil {
 		return nil, err
@@ -163,19 +164,19 @@ func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, e
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return &externalTx{c: e.c, conn: conn, tx: tx}, nil
+	return &externalTx{gate: e.gate, conn: conn, tx: tx}, nil
 }
 
 func (e *externalWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
 	if on != nil {
-		defer e.c.route.Session.WroteNow()
+		defer e.gate.route.Session.WroteNow()
 		return on.ExecContext(ctx, query, args...)
 	}
 	return e.exec(ctx, query, args)
 }
 
 type externalTx struct {
-	c    *Cluster
+	gate *gate
 	conn *sql.Conn
 	tx   *sql.Tx
 	left bool // conn may be other than it was
@@ -189,17 +190,17 @@ func (t *externalTx) leave() {
 }
 
 func (t *externalTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	t.left = t.left || t.c.texts.Leaves(query)
+	t.left = t.left || t.gate.texts.Leaves(query)
 	return t.tx.ExecContext(ctx, query, args...)
 }
 
 func (t *externalTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	t.left = t.left || t.c.texts.Leaves(query)
+	t.left = t.left || t.gate.texts.Leaves(query)
 	return t.tx.QueryContext(ctx, query, args...)
 }
 
 func (t *externalTx) commit() error {
-	defer t.c.route.Session.WroteNow()
+	defer t.gate.route.Session.WroteNow()
 	defer t.leave()
 	return t.tx.Commit()
 }

@@ -7,53 +7,54 @@ import (
 	"fmt"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
 // changeSchema runs a schema statement on the master: on the program's connection on, or if that is nil on any. Like a
 // write it is seen by this Cluster's reads from then on, and waits for as many replicas as were asked for.
-func (c *Cluster) changeSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
-	err := c.m.runSchema(ctx, on, query, args)
-	pos := c.m.seq.State.Load().Pos
-	c.route.Session.Sees(uint64(pos.LSN)) // part of it may stand even after an error
-	if err != nil || c.opts.WaitReplicas == 0 {
+func (g *gate) changeSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
+	err := g.master.Schema.RunSchema(ctx, on, query, args)
+	pos := g.master.Sequencer.End()
+	g.route.Session.Sees(uint64(pos.LSN)) // part of it may stand even after an error
+	if err != nil || g.config.WaitReplicas == 0 {
 		return err
 	}
-	return c.m.fleet.Confirmed(ctx, pos.LSN, c.opts.WaitReplicas)
+	return g.master.Replicas.Confirmed(ctx, pos.LSN, g.config.WaitReplicas)
 }
 
 // schema runs a schema statement on a transaction's connection as the server would: what it can read it commits the
 // transaction for, before and after; what it cannot read leaves the transaction open.
 func (t *poolTx) schema(ctx context.Context, query string, args []any) (sql.Result, error) {
-	m := t.p.m
-	if t.p.c.texts.Temporary(query) {
+	m := t.p.gate.master.Schema
+	if t.p.gate.texts.Temporary(query) {
 		return t.inPlace(ctx, query, args)
 	}
-	if err := m.plainSchema(ctx, query, args); err != nil {
+	if err := m.PlainSchema(ctx, query, args); err != nil {
 		return nil, err
 	}
-	if err := m.inReplicated(ctx, t.conn, query); err != nil {
+	if err := m.InReplicated(ctx, t.conn, query); err != nil {
 		return nil, err
 	}
-	if info, err := sqlclass.ParseSchema(t.p.c.texts.Class, query); err == nil {
-		if err := m.node.RefuseDatabase(info); err != nil {
+	if info, err := sqlclass.ParseSchema(t.p.gate.texts.Class, query); err == nil {
+		if err := t.p.gate.node.RefuseDatabase(info); err != nil {
 			return nil, err
 		}
 	}
 	stmt, err := t.conn.PrepareContext(ctx, query)
-	if err != nil && !t.p.c.fault(err).Is(dialect.Unpreparable) {
+	if err != nil && !t.p.gate.fault(err).Is(dialect.Unpreparable) {
 		return t.inPlace(ctx, query, nil)
 	}
 	if err == nil {
 		stmt.Close()
 	}
 	if err := t.tx.Commit(); err != nil {
-		t.p.c.noted() // it may stand all the same
+		t.p.gate.noted() // it may stand all the same
 		return nil, err
 	}
-	if err = t.p.c.wrote(context.WithoutCancel(t.ctx)); err == nil {
-		err = t.p.c.changeSchema(ctx, t.conn, query, nil)
-		if errors.Is(err, ErrNotReplicable) {
+	if err = t.p.gate.wrote(context.WithoutCancel(t.ctx)); err == nil {
+		err = t.p.gate.changeSchema(ctx, t.conn, query, nil)
+		if errors.Is(err, fault.ErrNotReplicable) {
 			err = fmt.Errorf("%w; what the transaction had done before it stands, as the server commits at a schema statement", err)
 		}
 	}
@@ -72,12 +73,12 @@ func (t *poolTx) inPlace(ctx context.Context, query string, args []any) (sql.Res
 		return res, err
 	}
 	if e := t.tx.Commit(); e != nil {
-		t.p.c.noted()
+		t.p.gate.noted()
 		return res, errors.Join(err, e)
 	}
-	err = errors.Join(err, t.p.c.wrote(context.WithoutCancel(t.ctx)))
+	err = errors.Join(err, t.p.gate.wrote(context.WithoutCancel(t.ctx)))
 	if err == nil {
-		err = t.p.m.seq.LookAgain(ctx) // it may have changed what it seemed not to be able to
+		err = t.p.gate.master.Sequencer.LookAgain(ctx) // it may have changed what it seemed not to be able to
 	}
 	return res, errors.Join(err, t.again())
 }

@@ -14,8 +14,8 @@ import (
 // snapWrites writes on a snap whose database has many writers. A write is a plain statement on a connection of
 // the pool; the notes that its triggers leave say whose it is, and a pass makes a batch of them (N1).
 type snapWrites struct {
-	c *Cluster
-	s manyWriters
+	gate *gate
+	s    manyWriters
 }
 
 // manyWriters is a snap whose database has many writers.
@@ -39,12 +39,12 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 		return nil, err
 	}
 	defer done()
-	spelt := sqlclass.SpellsRows(w.c.texts.Class, query)
+	spelt := sqlclass.SpellsRows(w.gate.texts.Class, query)
 	c, err := w.s.Conn(ctx, !spelt)
 	if err != nil {
 		return nil, err
 	}
-	release, err := w.c.killOn(ctx, w.c.node.DB, c)
+	release, err := w.gate.killOn(ctx, w.gate.node.DB, c)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -53,7 +53,7 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 		defer w.s.Noted() // even after an error it may stand
 		return c.Exec(ctx, query, args)
 	}
-	if w.c.texts.Leaves(query) {
+	if w.gate.texts.Leaves(query) {
 		defer store.Drop(c.Conn)
 	}
 	tx, err := c.BeginTx(ctx, nil)
@@ -74,7 +74,7 @@ func (w *snapWrites) query(ctx context.Context, query string, args []any) (drive
 }
 
 func (w *snapWrites) schema(_ context.Context, _ *sql.Conn, query string, _ []any) (sql.Result, error) {
-	return nil, w.c.notMaster(query)
+	return nil, w.gate.notMaster(query)
 }
 
 func (w *snapWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
@@ -119,10 +119,10 @@ type snapTx struct {
 const unweighedRows = 100
 
 func (t *snapTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.w.c.texts.IsSchema(query) {
-		return nil, t.w.c.notMaster(query)
+	if t.w.gate.texts.IsSchema(query) {
+		return nil, t.w.gate.notMaster(query)
 	}
-	t.left = t.left || t.w.c.texts.Leaves(query)
+	t.left = t.left || t.w.gate.texts.Leaves(query)
 	res, err := t.tx.ExecContext(ctx, query, args...)
 	if err == nil {
 		t.count(res)
@@ -136,8 +136,8 @@ func (t *snapTx) count(res sql.Result) {
 }
 
 func (t *snapTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	t.left = t.left || t.w.c.texts.Leaves(query)
-	if !t.w.c.texts.IsRead(query) {
+	t.left = t.left || t.w.gate.texts.Leaves(query)
+	if !t.w.gate.texts.IsRead(query) {
 		t.changed += unweighedRows
 	}
 	return t.tx.QueryContext(ctx, query, args...)

@@ -173,5 +173,11 @@ func (s *Sequencer) Covers(ctx context.Context, write uint64) (journal.Position,
 	}
 }
 
+// Count counts a write whose entry is not made with it, after its commit, and returns its number.
+func (s *Sequencer) Count() uint64 { return s.Written.Add(1) }
+
+// End returns the last entry.
+func (s *Sequencer) End() journal.Position { return s.State.Load().Pos }
+
 // SharesKeys reports whether the master's handed-out keys must keep clear of those of snaps.
 func (s *Sequencer) SharesKeys() bool { return s.Shared.Load() }

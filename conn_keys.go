@@ -1,0 +1,64 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/keys"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+// keyed reports whether a statement may insert rows that this node's triggers move.
+func (g *gate) keyed(query string) bool {
+	return g.keyNumber() != 0 && g.texts.Kind(query) == sqlclass.Write && sqlclass.HasInsert(query)
+}
+
+// keyedTx is a transaction that puts the keys right that rows tell.
+type keyedTx interface {
+	keyedRows(ctx context.Context, query string, args []any, lasting bool) (driver.Rows, error)
+}
+
+// execPinned runs a statement on a connection of the program's own, or in a transaction there, which conn is then: once that
+// is over, what the connection is given would commit by itself.
+func (g *gate) execPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (r sql.Result, err error) {
+	keyed := g.keyed(query)
+	if keyed && g.texts.SpansTx(query) {
+		return g.oneByOne(query, args, keys.AmongTx, func(s string) (sql.Result, error) { return g.execPinned(ctx, conn, s, nil) })
+	}
+	if keyed {
+		hidden, err := keys.HidesInsert(ctx, g.node, conn, query)
+		if err != nil {
+			return nil, err
+		}
+		keyed = !hidden
+	}
+	if !keyed {
+		return conn.ExecContext(ctx, query, args...)
+	}
+	err = keys.PinnedRun(ctx, g.node, conn, query, func() error {
+		r, err = keys.Exec(ctx, g.node, conn, g.keyNumber(), query, args)
+		return err
+	})
+	return r, err
+}
+
+// rowsPinned is execPinned for a statement whose rows are asked for.
+func (g *gate) rowsPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (rows driver.Rows, err error) {
+	hidden, err := keys.HidesInsert(ctx, g.node, conn, query)
+	if err != nil {
+		return nil, err
+	}
+	if hidden {
+		return bufferQuery(ctx, conn, query, args)
+	}
+	err = keys.PinnedRun(ctx, g.node, conn, query, func() error {
+		rows, err = rowsKeyed(ctx, g.node, conn, g.node.Tables.Load().Replicated(), g.keyNumber(), query, args, true)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rows, nil
+}

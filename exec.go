@@ -1,0 +1,164 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/keys"
+	"github.com/ddb-project/ddb/internal/route"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+)
+
+func (g *gate) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	if g.closed.Load() {
+		return nil, fault.ErrClosed
+	}
+	if g.texts.Blank(query) {
+		return noResult{}, nil
+	}
+	if err := g.refuseHidden(query); err != nil {
+		return nil, err
+	}
+	if err := g.refuseDoubt(ctx, query, g.main.QueryContext); err != nil {
+		return nil, err
+	}
+	switch g.texts.Kind(query) {
+	case sqlclass.Schema:
+		if g.texts.Temporary(query) {
+			return nil, fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", fault.ErrNotReplicable)
+		}
+		g.changes.Add(1)
+		return g.writes.schema(ctx, nil, query, args)
+	case sqlclass.TxControl:
+		return nil, fmt.Errorf("%w: %s on a pool of connections has no effect one can rely on; use Begin, or a connection got from Cluster.Conn", fault.ErrNotReplicable, sqlclass.Brief(query))
+	}
+	if err := g.refuseState(query); err != nil {
+		return nil, err
+	}
+	switch g.texts.Kind(query) {
+	case sqlclass.Write:
+		if err := g.refuseForeignLast(query); err != nil {
+			return nil, err
+		}
+		g.changes.Add(1)
+		if strings.Contains(query, ";") {
+			return g.execSeveral(ctx, query, args)
+		}
+		return g.writes.exec(ctx, query, args)
+	case sqlclass.Other, sqlclass.Session:
+		return g.main.ExecContext(ctx, query, args...)
+	}
+	return g.writes.exec(ctx, query, args)
+}
+
+// refuseHidden refuses, before any of it runs, a text that holds a schema statement elsewhere than on the master, and what
+// would change a snap's schema unseen: what a statement prepares or a compound one holds is known to the server only. Every
+// statement but a plain read comes by here, so it is also where those on ddb's own tables end.
+func (g *gate) refuseHidden(query string) error {
+	if err := g.texts.RefuseOwn(query); err != nil {
+		return err
+	}
+	if err := g.texts.Unread(query); err != nil {
+		return fmt.Errorf("%w: some of it would be run, and nobody knows what; end what is open, or leave it out: %w: %s", fault.ErrNotReplicable, err, sqlclass.Brief(query))
+	}
+	switch {
+	case g.node == nil || g.config.Role == Master:
+	case g.config.Role == Snap && sqlclass.Dynamic(g.texts.Class, query):
+		return fmt.Errorf("%w: a snap runs no prepared or compound statement in SQL, which may change the schema; send its statements one by one: %s",
+			fault.ErrNotReplicable, sqlclass.Brief(query))
+	case g.texts.HidesSchema(query):
+		return g.notMaster(query)
+	}
+	return nil
+}
+
+// execSeveral runs a text of several statements. Those that change the schema must be
+// run one by one, so that each becomes an entry of its own.
+func (g *gate) execSeveral(ctx context.Context, query string, args []any) (sql.Result, error) {
+	list, err := sqlclass.Split(g.texts.Class, query)
+	if err != nil {
+		return g.writes.exec(ctx, query, args) // the database words it better
+	}
+	schema := slices.ContainsFunc(list, func(s sqlclass.Statement) bool { return s.Kind == sqlclass.Schema })
+	for _, s := range list {
+		if s.Kind == sqlclass.TxControl && (g.texts.Class == sqlclass.SQLite || schema) {
+			// It would end the transaction that ddb has put around the statements, and of others with them.
+			return nil, fmt.Errorf("%w: %s among several statements; use Begin", fault.ErrNotReplicable, sqlclass.Brief(s.SQL))
+		}
+	}
+	if !schema {
+		return g.writes.exec(ctx, query, args)
+	}
+	return g.oneByOne(query, args, amongSchema, func(s string) (sql.Result, error) { return g.exec(ctx, s, nil) })
+}
+
+// amongSchema is why several statements with arguments are refused: each that changes the schema becomes an entry of its own.
+const amongSchema = "several statements with a schema statement among them take no arguments"
+
+// oneByOne runs the statements of a text that cannot be run as one. refusal is said if it has arguments.
+func (g *gate) oneByOne(query string, args []any, refusal string, exec func(statement string) (sql.Result, error)) (sql.Result, error) {
+	if len(args) > 0 {
+		return nil, fmt.Errorf("%w: %s", fault.ErrNotReplicable, refusal)
+	}
+	list, err := sqlclass.Split(g.texts.Class, query)
+	if err != nil {
+		return nil, err
+	}
+	var res sql.Result = noResult{}
+	for i, s := range list {
+		if res, err = exec(s.SQL); err != nil {
+			return nil, fmt.Errorf("statement %d of %d: %w", i+1, len(list), err)
+		}
+	}
+	return res, nil
+}
+
+// beginRead opens a read-only transaction on one node.
+func (g *gate) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, error) {
+	rule := route.RuleOf(ctx)
+	m, err := g.route.Choose(rule, nil)
+	if err != nil {
+		return nil, err
+	}
+	begin := func(m *route.Member) (*sql.Tx, error) {
+		if g.texts.Class == sqlclass.SQLite && (m.Local || g.node == nil) {
+			return m.DB.BeginTx(ctx, nil) // its driver knows no options; plainTx keeps the promise
+		}
+		return m.DB.BeginTx(ctx, opts)
+	}
+	m.Reads.Add(1)
+	tx, err := begin(m)
+	if err != nil && g.route.NodeFailed(err) && rule.Node == "" {
+		g.route.Failed(m, err)
+		if m, err = g.route.Choose(rule, m); err == nil {
+			tx, err = begin(m)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	t := &plainTx{gate: g, tx: tx, readOnly: true, on: m, begin: begin}
+	if m.Local || g.node == nil {
+		t.db = m.DB
+	}
+	return t, nil
+}
+
+// explain adds the node and the way out to an error of a database that has none.
+func (g *gate) explain(err error) error {
+	switch {
+	case err == nil || errors.Is(err, fault.ErrDiskFull):
+		return err
+	case g.fault(err).Is(dialect.KeysUsedUp) && g.number() != 0:
+		return fmt.Errorf("node %s has used up its keys of an AUTO_INCREMENT column, one in %d of those of its type: give it a larger type, or new rows keys of your own: %w", g.config.ID, keys.Step, err)
+	case !g.fault(err).Is(dialect.Full):
+		return err
+	}
+	return fmt.Errorf("%w: node %s: make room where its database is, and write again: %w", fault.ErrDiskFull, g.config.ID, err)
+}

@@ -1,0 +1,295 @@
+package ddb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/route"
+	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/internal/write"
+	"github.com/ddb-project/ddb/journal"
+)
+
+// gate is where the statements of a program come in. It is safe for concurrent use, once one of onMaster, onReplica, onSnap
+// and onDatabase has told it where writes go.
+type gate struct {
+	config  gateConfig
+	node    *store.Store
+	dialect dialect.Dialect
+	killer  dialect.Killer // nil where the dialect has none
+	texts   *route.Texts
+	route   *route.Router
+
+	db      *sql.DB // of the routing driver
+	streams *sql.DB // the same for what followers forward, whatever limits the program gives to db
+
+	closed  atomic.Bool
+	open    *openTxs
+	changes atomic.Uint64 // statements that were to change rows or the schema
+
+	writes writePath
+	main   *sql.DB // where what only the writer can answer goes
+	remote *sql.DB // on a follower: connections to the master over the transport
+	master masterSide
+	number func() int64 // of this node among those that hand out keys; 0 while it has all of them
+}
+
+// gateConfig is what a gate goes by. All of it must be set, but for what may be empty.
+type gateConfig struct {
+	ID           string
+	Role         health.Role
+	Master       string          // the address of a follower's master
+	Node         *store.Store    // nil where somebody else replicates
+	Dialect      dialect.Dialect // of the databases
+	Texts        *route.Texts
+	Route        *route.Router
+	WaitReplicas int           // how many replicas a write on a master waits for; may be 0
+	WaitTimeout  time.Duration // how long it waits until it is in an entry
+}
+
+// masterSide is what a gate needs of a master. Where there is none, Sequencer is nil.
+type masterSide struct {
+	Sequencer sequencer
+	Replicas  replicas
+	Schema    schemaRunner
+	// Writer is the only writer; nil where the database has many. What they need of the master is Conn then.
+	Writer *write.Group
+	// Conn takes a connection for a program's write.
+	Conn func(ctx context.Context) (write.Conn, error)
+	// Settle ships schema statements that a transaction of Writer's has run, before its commit.
+	Settle func(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() journal.Position, error)
+	// Number is that of the master among the nodes that hand out keys; 0 while it has all of them.
+	Number func() int64
+}
+
+// sequencer makes the entries of what is written on a master.
+type sequencer interface {
+	// Count counts a write whose entry is not made with it, after its commit, and returns its number.
+	Count() uint64
+	// WakeUp asks for a pass.
+	WakeUp()
+	// Covers waits until entries hold the write of that number, and returns the last of them.
+	Covers(ctx context.Context, write uint64) (journal.Position, error)
+	// LookAgain makes a pass that looks at the schema, whether it seems to have changed or not.
+	LookAgain(ctx context.Context) error
+	// End returns the last entry.
+	End() journal.Position
+}
+
+// replicas are those that follow a master.
+type replicas interface {
+	// Confirmed waits until so many of them have the entry. The error is ErrNotConfirmed.
+	Confirmed(ctx context.Context, lsn journal.LSN, count int) error
+	// NotConfirmed returns ErrNotConfirmed with what is known of the write.
+	NotConfirmed(ctx context.Context, what string) error
+}
+
+// schemaRunner runs schema statements on a master.
+type schemaRunner interface {
+	// RunSchema runs a schema statement and ships it: on the program's connection on, or on any if that is nil.
+	RunSchema(ctx context.Context, on *sql.Conn, query string, args []any) error
+	// PlainSchema refuses what cannot be run and shipped whatever it does.
+	PlainSchema(ctx context.Context, query string, args []any) error
+	// InReplicated refuses a statement about what is in no replicated database because the session on has gone to another.
+	InReplicated(ctx context.Context, on *sql.Conn, query string) error
+}
+
+const (
+	endTimeout    = 5 * time.Second  // for transactions to end by themselves when the node closes
+	commitTimeout = 30 * time.Minute // for collecting what a transaction has changed, which may be millions of rows
+)
+
+// newGate returns a gate for nothing but reads.
+func newGate(config gateConfig) *gate {
+	g := &gate{config: config, node: config.Node, dialect: config.Dialect, texts: config.Texts, route: config.Route, open: newOpenTxs(), number: func() int64 { return 0 }}
+	g.killer, _ = config.Dialect.(dialect.Killer)
+	g.db, g.streams = sql.OpenDB(routed{gate: g}), sql.OpenDB(routed{gate: g, streams: true})
+	return g
+}
+
+// onMaster makes writes go to the node's own database, and to replicas from there.
+func (g *gate) onMaster(m masterSide) {
+	g.master, g.main, g.number = m, g.node.DB, m.Number
+	if m.Writer == nil {
+		g.writes = &pooledWrites{gate: g}
+		return
+	}
+	m.Writer.Hooks.Wrote = func() { g.noted() }
+	g.writes = &groupedWrites{gate: g, w: m.Writer, change: g.changeSchema, settle: m.Settle,
+		wrote: func(ctx context.Context, pos journal.Position) error {
+			g.route.Session.Sees(uint64(pos.LSN))
+			if g.config.WaitReplicas == 0 {
+				return nil
+			}
+			return m.Replicas.Confirmed(ctx, pos.LSN, g.config.WaitReplicas)
+		}}
+}
+
+// onReplica sends writes to the master, over connections of remote.
+func (g *gate) onReplica(remote *sql.DB) {
+	g.main, g.remote = remote, remote
+	g.writes = &forwardedWrites{gate: g, db: remote}
+}
+
+// onSnap makes writes go to the node's own database: by its only writer w, or where that is nil as s has it. remote leads to the master.
+func (g *gate) onSnap(w *write.Group, s manyWriters, number func() int64, remote *sql.DB) {
+	g.main, g.remote, g.number = g.node.DB, remote, number
+	if w == nil {
+		g.writes = &snapWrites{gate: g, s: s}
+		return
+	}
+	g.writes = &groupedWrites{gate: g, w: w,
+		wrote:  func(context.Context, journal.Position) error { return nil },
+		change: func(_ context.Context, _ *sql.Conn, query string, _ []any) error { return g.notMaster(query) }}
+}
+
+// onDatabase makes writes go to a database that somebody else replicates.
+func (g *gate) onDatabase(db *sql.DB) {
+	g.main = db
+	g.writes = &externalWrites{gate: g, db: db}
+}
+
+// shut keeps new statements out, and waits for the transactions that are open to end, or ends them. It reports whether that was done before.
+func (g *gate) shut() (was bool) {
+	if g.closed.Swap(true) {
+		return true
+	}
+	g.open.wait()
+	return false
+}
+
+// close ends the connections that programs have.
+func (g *gate) close() error { return errors.Join(g.db.Close(), g.streams.Close()) }
+
+// keyNumber returns the number of this node if its triggers move rows, or 0.
+func (g *gate) keyNumber() int64 {
+	if g.texts.Class != sqlclass.SQLite || g.node == nil {
+		return 0
+	}
+	return g.number()
+}
+
+// fault says what an error of a node's database means.
+func (g *gate) fault(err error) dialect.Fault { return g.dialect.Fault(err) }
+
+// notMaster is the error for a schema statement elsewhere than on the master.
+func (g *gate) notMaster(query string) error {
+	return fmt.Errorf("%w: %s %s does not change the schema; run it on the master, at %s: %s", fault.ErrNotMaster, g.config.Role, g.config.ID, g.config.Master, sqlclass.Brief(query))
+}
+
+// execute runs a statement on whatever connection is free.
+func (g *gate) execute(ctx context.Context, query string, args []any) (sql.Result, error) {
+	res, err := g.exec(ctx, query, args)
+	if err != nil {
+		return res, fault.During("exec", g.explain(ended(ctx, err)))
+	}
+	return res, nil
+}
+
+// query runs a query on a node that is fresh enough for the context, or on the master if it is not plainly a read.
+func (g *gate) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	if g.closed.Load() {
+		return nil, fault.ErrClosed
+	}
+	if !g.texts.IsRead(query) {
+		return g.db.QueryContext(context.WithValue(ctx, pooledKey{}, true), query, args...)
+	}
+	var rows *sql.Rows
+	var err error
+	if g.guards(ctx) { // which takes an end to be told of: see readGuarded
+		rows, err = g.db.QueryContext(ctx, query, args...)
+	} else {
+		rows, err = g.route.Read(ctx, query, args)
+	}
+	if err != nil {
+		return nil, fault.During("query", err)
+	}
+	return rows, nil
+}
+
+// queryRow is query for one row.
+func (g *gate) queryRow(ctx context.Context, query string, args []any) *sql.Row {
+	if !g.texts.IsRead(query) {
+		ctx = context.WithValue(ctx, pooledKey{}, true)
+	} else if !g.closed.Load() && !g.guards(ctx) {
+		rule := route.RuleOf(ctx)
+		// The error of a row shows only in Scan, too late for another try: a local
+		// node, or the master, cannot be marked down, so its row is as good as its rows.
+		m, err := g.route.Choose(rule, nil)
+		if err == nil && (m.Local || m.Master) {
+			m.Reads.Add(1)
+			route.Answered(ctx, m.ID)
+			row := m.DB.QueryRowContext(ctx, query, args...)
+			if rule.Node == "" && g.route.Knows(m, row.Err()) != nil {
+				return g.db.QueryRowContext(route.WithChosen(ctx, m), query, args...)
+			}
+			return row
+		}
+		if err == nil {
+			ctx = route.WithChosen(ctx, m) // one read takes one turn of the picker
+		}
+	}
+	return g.db.QueryRowContext(ctx, query, args...)
+}
+
+// prepare keeps the text of a statement. Each execution is routed as if it were given again.
+func (g *gate) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if err := g.refuseState(query); err != nil {
+		return nil, fault.During("prepare", err)
+	}
+	return g.db.PrepareContext(ctx, query)
+}
+
+// conn returns a connection that is held by one caller for certain.
+func (g *gate) conn(ctx context.Context) (*sql.Conn, error) {
+	conn, err := g.db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = conn.Raw(func(dc any) error {
+		dc.(*routedConn).own = true
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// ping verifies that writes have somewhere to go.
+func (g *gate) ping(ctx context.Context) error {
+	if g.closed.Load() {
+		return fault.ErrClosed
+	}
+	return g.main.PingContext(ctx)
+}
+
+// pingLocal verifies that the database of this process answers.
+func (g *gate) pingLocal(ctx context.Context) error {
+	switch {
+	case g.closed.Load():
+		return fault.ErrClosed
+	case g.node == nil:
+		return g.main.PingContext(ctx)
+	}
+	return g.node.DB.PingContext(ctx)
+}
+
+// stats returns those of the database of this process, or where there is none those of the master's.
+func (g *gate) stats() sql.DBStats {
+	if g.node != nil {
+		return g.node.DB.Stats()
+	}
+	return g.main.Stats()
+}
+
+// changed returns how many statements were to change rows or the schema.
+func (g *gate) changed() uint64 { return g.changes.Load() }
