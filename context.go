@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/gate"
 	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/schema"
 )
@@ -12,14 +13,14 @@ import (
 // on another connection, on whichever node it runs; a transaction around it is rolled back. Without WithKill the
 // connection is dropped, and the server may go on until the statement is done. It costs a round trip for each statement. Schema
 // statements are not killed, and SQLite stops its statements either way.
-func WithKill(ctx context.Context) context.Context { return withKill(ctx) }
+func WithKill(ctx context.Context) context.Context { return gate.WithKill(ctx) }
 
 // WithMaxBytes returns a context under which no row of an answer has more than n bytes: a greater one is ErrTooLarge.
 // SQLite does not make it either: a statement may hold values of 4n bytes in all. Whatever else a
 // statement under it does, it ends with ErrTooLarge when the process that it runs in has grown by 128 MiB meanwhile, or
 // the part of it that is Go's by 256 (on other systems than Linux: only that). It holds on whichever node answers. It is meant for
 // statements of people and programs that are not trusted with the memory of the node, and costs each some microseconds.
-func WithMaxBytes(ctx context.Context, n int64) context.Context { return withMaxBytes(ctx, n) }
+func WithMaxBytes(ctx context.Context, n int64) context.Context { return gate.WithMaxBytes(ctx, n) }
 
 // WithAnswer returns a context whose reads store the id of the node that answered in node, for
 // diagnosis. One context serves one read at a time.

@@ -17,6 +17,7 @@ import (
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fleet"
 	"github.com/ddb-project/ddb/internal/follow"
+	"github.com/ddb-project/ddb/internal/gate"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/route"
@@ -39,7 +40,7 @@ type Cluster struct {
 	carrier remote.ErrorCarrier // nil where the dialect has none
 	texts   *route.Texts
 	route   *route.Router
-	gate    *gate
+	gate    *gate.Gate
 	self    *route.Member
 	toMain  *sql.DB // on a follower: connections to the master over the transport
 
@@ -96,7 +97,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
 		err = c.openFollower(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.gate.close(), n.Unlock())
+		return nil, errors.Join(err, c.gate.Close(), n.Unlock())
 	}
 	c.run()
 	return c, nil
@@ -120,7 +121,7 @@ func newCluster(o Options, log hclog.Logger, n *store.Store, d dialect.Dialect, 
 		}
 	}
 	c.route = route.New(route.Config{Consistency: o.Consistency, Floor: o.Floor, PreferLocal: *o.PreferLocal, Picker: o.Picker, Fault: d.Fault, Log: log, Refresh: c.refresh}, texts)
-	c.gate = newGate(gateConfig{ID: o.ID, Role: o.Role, Master: o.Master, Node: n, Dialect: d, Texts: texts, Route: c.route,
+	c.gate = gate.New(gate.Config{ID: o.ID, Role: o.Role, Master: o.Master, Node: n, Dialect: d, Texts: texts, Route: c.route,
 		WaitReplicas: o.WaitReplicas, WaitTimeout: o.WaitTimeout})
 	return c
 }
@@ -181,7 +182,7 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 	st := func() NodeStatus { return m.fleet.Nodes()[0] }
 	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Master: true, Status: st,
 		LSN: func() LSN { return m.seq.State.Load().Pos.LSN }, Lag: func() time.Duration { return 0 }}
-	c.gate.onMaster(masterSide{Sequencer: m.seq, Replicas: m.fleet, Schema: m, Writer: m.writer, Conn: m.writeConn, Settle: m.settleSchema, Number: m.keyNumber})
+	c.gate.OnMaster(gate.Master{Sequencer: m.seq, Replicas: m.fleet, Schema: m, Writer: m.writer, Conn: m.writeConn, Settle: m.settleSchema, Number: m.keyNumber})
 	if m.writer != nil {
 		m.writer.Hooks.Alone = func() bool {
 			return c.opts.WaitReplicas == 0 && !m.seq.SharesKeys() && m.seq.State.Load().Err == nil
@@ -201,7 +202,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 	c.f = f
 	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Status: f.Status,
 		LSN: func() LSN { return f.Position().LSN }, Lag: f.Staleness}
-	c.toMain = sql.OpenDB(remote.NewConnector(f.Stream, remote.Options{Header: passGuards, OnToken: c.route.Session.Sees, Errors: c.carrier}))
+	c.toMain = sql.OpenDB(remote.NewConnector(f.Stream, remote.Options{Header: gate.PassGuards, OnToken: c.route.Session.Sees, Errors: c.carrier}))
 	if c.opts.Role == Snap {
 		if err := c.openSnap(ctx); err != nil {
 			c.toMain.Close()
@@ -209,7 +210,7 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 		}
 		f.Begin(c.snap)
 	} else {
-		c.gate.onReplica(c.toMain)
+		c.gate.OnReplica(c.toMain)
 		f.Begin(nil)
 	}
 	return nil
@@ -217,8 +218,8 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 
 // serveMaster answers a follower's statements with this Cluster, as far as the follower has the right to them.
 func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, role Role) {
-	err := remote.Serve(ctx, conn, c.gate.streams, remote.ServeOptions{
-		Guard:      guardRouted,
+	err := remote.Serve(ctx, conn, c.gate.Streams, remote.ServeOptions{
+		Guard:      gate.GuardRouted,
 		Errors:     c.carrier,
 		Check:      func(query string) error { return c.allowNode(id, role, query) },
 		CheckBegin: func(readOnly bool) error { return c.allowBegin(id, role, readOnly) },
@@ -244,7 +245,7 @@ func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, rol
 
 // serveFollower answers the master's reads from the local database.
 func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
-	err := remote.Serve(ctx, conn, c.node.DB, remote.ServeOptions{ReadOnly: true, Guard: c.gate.guardLocal, Errors: c.carrier, Check: func(query string) error {
+	err := remote.Serve(ctx, conn, c.node.DB, remote.ServeOptions{ReadOnly: true, Guard: c.gate.GuardLocal, Errors: c.carrier, Check: func(query string) error {
 		if !c.f.Whole() {
 			return fmt.Errorf("%w to reads while it takes in whole tables: node %s", ErrClosed, c.opts.ID) // to be tried elsewhere
 		}
@@ -321,7 +322,7 @@ func (c *Cluster) followerMembers() []*route.Member {
 		r := c.remote[id]
 		if r == nil {
 			r = &route.Member{ID: id, Status: f.Status, Lag: f.Lag, LSN: func() LSN { return f.Acked() }}
-			r.DB = sql.OpenDB(remote.NewConnector(f.DialSQL, remote.Options{Header: passGuards, Errors: c.carrier}))
+			r.DB = sql.OpenDB(remote.NewConnector(f.DialSQL, remote.Options{Header: gate.PassGuards, Errors: c.carrier}))
 			c.remote[id], c.served[id] = r, f
 		}
 		f.Hold(r.Hold.Load())
@@ -350,7 +351,7 @@ func (c *Cluster) statuses() []NodeStatus {
 	switch {
 	case c.m != nil:
 		list = c.m.fleet.Nodes()
-		list[0].Local, list[0].Writes = true, c.gate.changed()
+		list[0].Local, list[0].Writes = true, c.gate.Changed()
 	case c.f != nil:
 		list = append(append(list, c.f.Status()), c.f.Others()...)
 	default:
@@ -406,12 +407,12 @@ func (c *Cluster) tell(list []NodeStatus) {
 // database is released. It does not close the *sql.DB given to Open. What is
 // pending stays where it is and is exchanged after the next Open.
 func (c *Cluster) Close() error {
-	if c.gate.shut() {
+	if c.gate.Shut() {
 		return nil
 	}
 	c.stop()
 	c.tasks.Wait()
-	err := c.gate.close()
+	err := c.gate.Close()
 	if c.toMain != nil {
 		err = errors.Join(err, c.toMain.Close())
 	}

@@ -49,7 +49,7 @@ var mysqlGround = []string{"dialect", "internal/mysql/lang", "internal/mysql/cod
 var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
-		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/apply", "internal/batch", "internal/fault", "internal/fleet", "internal/follow", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
+		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/apply", "internal/batch", "internal/fault", "internal/fleet", "internal/follow", "internal/gate", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
 			"internal/route", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/sequence", "internal/fleet", "internal/settle", "internal/write"},
 		modules: []string{cborModule, compressModule, hclogModule, syncModule, timeModule},
 	},
@@ -102,6 +102,8 @@ var importRules = map[string]importRule{
 	// What a program's statements meet.
 	"internal/route": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/remote", "internal/rights", "internal/sqlclass", "internal/store", "internal/watch"},
 		modules: []string{hclogModule}},
+	"internal/gate": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/memory", "internal/remote", "internal/route", "internal/schema", "internal/sqlclass",
+		"internal/store", "internal/write"}},
 
 	// Parts of the library that know nothing of it.
 	"internal/sqlclass": {own: []string{"dialect"}},

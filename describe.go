@@ -28,5 +28,5 @@ func (c *Cluster) Objects(ctx context.Context) ([]dialect.Object, error) {
 // PingLocal verifies that the database of this process answers, for health checks: a node whose
 // database is down must not be sent anything, whatever its master knows of it.
 func (c *Cluster) PingLocal(ctx context.Context) error {
-	return fault.During("ping", c.gate.pingLocal(ctx))
+	return fault.During("ping", c.gate.PingLocal(ctx))
 }

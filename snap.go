@@ -128,7 +128,7 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 		return err
 	}
 	c.snap = s
-	c.gate.onSnap(s.w, s, s.keyNumber, c.toMain)
+	c.gate.OnSnap(s.w, s, s.keyNumber, c.toMain)
 	return nil
 }
 

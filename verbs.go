@@ -18,7 +18,7 @@ import (
 // What sets the state of a connection (SET, PRAGMA, LOCK TABLES) and BEGIN in a text are refused by its Exec and Query as by the
 // Cluster's, since they would have no effect on what follows. They have it on its Conns and transactions. A driver is not told whether a
 // statement is on a Conn, so on one that was not got from [Cluster.Conn] they must not be the first: send any other before, SELECT 1 for example.
-func (c *Cluster) DB() *sql.DB { return c.gate.db }
+func (c *Cluster) DB() *sql.DB { return c.gate.DB }
 
 // Exec is [Cluster.ExecContext] with the background context.
 func (c *Cluster) Exec(query string, args ...any) (sql.Result, error) {
@@ -38,7 +38,7 @@ func (c *Cluster) Exec(query string, args ...any) (sql.Result, error) {
 // statement that would make what cannot be replicated; ErrNotMaster for a
 // schema statement on another node. It is never sent twice.
 func (c *Cluster) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return c.gate.execute(ctx, query, args)
+	return c.gate.Exec(ctx, query, args)
 }
 
 // Query is [Cluster.QueryContext] with the background context.
@@ -50,7 +50,7 @@ func (c *Cluster) Query(query string, args ...any) (*sql.Rows, error) {
 // fresh enough for the context (see [WithConsistency]), or on the master if the
 // query is not plainly a read. If the node fails before it answers, the query is tried once on another.
 func (c *Cluster) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return c.gate.query(ctx, query, args)
+	return c.gate.Query(ctx, query, args)
 }
 
 // QueryRow is [Cluster.QueryRowContext] with the background context.
@@ -61,7 +61,7 @@ func (c *Cluster) QueryRow(query string, args ...any) *sql.Row {
 // QueryRowContext executes a query that is expected to return at most one row, as
 // [sql.DB.QueryRowContext] does, routed like QueryContext.
 func (c *Cluster) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return c.gate.queryRow(ctx, query, args)
+	return c.gate.QueryRow(ctx, query, args)
 }
 
 // Prepare is [Cluster.PrepareContext] with the background context.
@@ -73,7 +73,7 @@ func (c *Cluster) Prepare(query string) (*sql.Stmt, error) {
 // again, so mistakes in it show when it is first executed. It returns ErrNotReplicable for a statement
 // that sets the state of a connection, as ExecContext does.
 func (c *Cluster) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	return c.gate.prepare(ctx, query)
+	return c.gate.Prepare(ctx, query)
 }
 
 // Begin is [Cluster.BeginTx] with the background context and default options.
@@ -83,7 +83,7 @@ func (c *Cluster) Begin() (*sql.Tx, error) { return c.BeginTx(context.Background
 // enough. On SQLite a transaction that may write holds the only writer until it ends; others wait up to
 // Options.BusyTimeout and then get ErrBusy.
 func (c *Cluster) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, error) {
-	return c.gate.db.BeginTx(ctx, opts)
+	return c.gate.DB.BeginTx(ctx, opts)
 }
 
 // Conn returns a single connection: a session whose statements are routed like the Cluster's until one
@@ -91,7 +91,7 @@ func (c *Cluster) BeginTx(ctx context.Context, opts *sql.TxOptions) (*sql.Tx, er
 // on all go to one connection of the master, which nobody else uses and which ends with the Conn: settings and locks
 // are gone then, and a transaction that is still open is rolled back.
 func (c *Cluster) Conn(ctx context.Context) (*sql.Conn, error) {
-	return c.gate.conn(ctx)
+	return c.gate.Conn(ctx)
 }
 
 // Ping is [Cluster.PingContext] with the background context.
@@ -99,12 +99,12 @@ func (c *Cluster) Ping() error { return c.PingContext(context.Background()) }
 
 // PingContext verifies that writes have somewhere to go: that the master answers (on a snap, the local database).
 func (c *Cluster) PingContext(ctx context.Context) error {
-	return fault.During("ping", c.gate.ping(ctx))
+	return fault.During("ping", c.gate.Ping(ctx))
 }
 
 // Stats returns the statistics of the pool of the node that writes go to, or of the local
 // database if there is one.
-func (c *Cluster) Stats() sql.DBStats { return c.gate.stats() }
+func (c *Cluster) Stats() sql.DBStats { return c.gate.Stats() }
 
 // Nodes lists all nodes of the cluster as this one sees them, the master or this node first.
 func (c *Cluster) Nodes() []NodeStatus { return c.statuses() }

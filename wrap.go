@@ -53,7 +53,7 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 	}
 	d := store.AssumedDialect(master)
 	c := newCluster(o, o.Logger.With("node", o.ID), nil, d, route.NewTexts(d.Language(), nil, nil, ""))
-	c.gate.onDatabase(master)
+	c.gate.OnDatabase(master)
 	c.outside = append(c.outside, newOutsider(o.ID, master, PingChecker{}, true))
 	for id, db := range replicas {
 		c.outside = append(c.outside, newOutsider(id, db, checker, false))

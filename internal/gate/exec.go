@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -9,13 +9,14 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
-func (g *gate) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+func (g *Gate) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
 	if g.closed.Load() {
 		return nil, fault.ErrClosed
 	}
@@ -60,7 +61,7 @@ func (g *gate) exec(ctx context.Context, query string, args []any) (sql.Result, 
 // refuseHidden refuses, before any of it runs, a text that holds a schema statement elsewhere than on the master, and what
 // would change a snap's schema unseen: what a statement prepares or a compound one holds is known to the server only. Every
 // statement but a plain read comes by here, so it is also where those on ddb's own tables end.
-func (g *gate) refuseHidden(query string) error {
+func (g *Gate) refuseHidden(query string) error {
 	if err := g.texts.RefuseOwn(query); err != nil {
 		return err
 	}
@@ -68,8 +69,8 @@ func (g *gate) refuseHidden(query string) error {
 		return fmt.Errorf("%w: some of it would be run, and nobody knows what; end what is open, or leave it out: %w: %s", fault.ErrNotReplicable, err, sqlclass.Brief(query))
 	}
 	switch {
-	case g.node == nil || g.config.Role == Master:
-	case g.config.Role == Snap && sqlclass.Dynamic(g.texts.Class, query):
+	case g.node == nil || g.config.Role == health.Master:
+	case g.config.Role == health.Snap && sqlclass.Dynamic(g.texts.Class, query):
 		return fmt.Errorf("%w: a snap runs no prepared or compound statement in SQL, which may change the schema; send its statements one by one: %s",
 			fault.ErrNotReplicable, sqlclass.Brief(query))
 	case g.texts.HidesSchema(query):
@@ -80,7 +81,7 @@ func (g *gate) refuseHidden(query string) error {
 
 // execSeveral runs a text of several statements. Those that change the schema must be
 // run one by one, so that each becomes an entry of its own.
-func (g *gate) execSeveral(ctx context.Context, query string, args []any) (sql.Result, error) {
+func (g *Gate) execSeveral(ctx context.Context, query string, args []any) (sql.Result, error) {
 	list, err := sqlclass.Split(g.texts.Class, query)
 	if err != nil {
 		return g.writes.exec(ctx, query, args) // the database words it better
@@ -102,7 +103,7 @@ func (g *gate) execSeveral(ctx context.Context, query string, args []any) (sql.R
 const amongSchema = "several statements with a schema statement among them take no arguments"
 
 // oneByOne runs the statements of a text that cannot be run as one. refusal is said if it has arguments.
-func (g *gate) oneByOne(query string, args []any, refusal string, exec func(statement string) (sql.Result, error)) (sql.Result, error) {
+func (g *Gate) oneByOne(query string, args []any, refusal string, exec func(statement string) (sql.Result, error)) (sql.Result, error) {
 	if len(args) > 0 {
 		return nil, fmt.Errorf("%w: %s", fault.ErrNotReplicable, refusal)
 	}
@@ -120,7 +121,7 @@ func (g *gate) oneByOne(query string, args []any, refusal string, exec func(stat
 }
 
 // beginRead opens a read-only transaction on one node.
-func (g *gate) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, error) {
+func (g *Gate) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, error) {
 	rule := route.RuleOf(ctx)
 	m, err := g.route.Choose(rule, nil)
 	if err != nil {
@@ -151,7 +152,7 @@ func (g *gate) beginRead(ctx context.Context, opts *sql.TxOptions) (txn, error) 
 }
 
 // explain adds the node and the way out to an error of a database that has none.
-func (g *gate) explain(err error) error {
+func (g *Gate) explain(err error) error {
 	switch {
 	case err == nil || errors.Is(err, fault.ErrDiskFull):
 		return err

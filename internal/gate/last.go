@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -75,7 +75,7 @@ func (rc *routedConn) seed(ctx context.Context, conn *sql.Conn) error {
 
 // refuseForeignLast refuses a statement on SQLite that would be told of another's last key: outside of transactions
 // statements of many callers run on one connection.
-func (g *gate) refuseForeignLast(query string) error {
+func (g *Gate) refuseForeignLast(query string) error {
 	if !g.texts.AsksLast(query) || strings.Contains(strings.TrimRight(query, "; \t\r\n"), ";") {
 		return nil // several statements in one text run on one connection
 	}

@@ -1,4 +1,11 @@
-package ddb
+// Package gate is where the statements of a program come in: a driver of database/sql whose connections route statement by statement, so
+// that Cluster.DB and all that is made of it are the true sql.DB, sql.Conn, sql.Tx and sql.Stmt. It owns the ways that writes go (one for
+// each place that can be), the connections that a program's statements are bound to, what ends a statement early (a KILL, a limit of its answer),
+// and the transactions that are open. Reads that any node may answer it leaves to package route.
+//
+// It promises that no statement leaves anything on a connection that another caller meets (C1-C3, state.go), that none which
+// cannot be replicated is sent, and that none is sent twice which may have run.
+package gate
 
 import (
 	"context"
@@ -18,18 +25,18 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
-// gate is where the statements of a program come in. It is safe for concurrent use, once one of onMaster, onReplica, onSnap
-// and onDatabase has told it where writes go.
-type gate struct {
-	config  gateConfig
+// Gate is where the statements of a program come in. It is safe for concurrent use, once one of OnMaster, OnReplica, OnSnap
+// and OnDatabase has told it where writes go.
+type Gate struct {
+	config  Config
 	node    *store.Store
 	dialect dialect.Dialect
 	killer  dialect.Killer // nil where the dialect has none
 	texts   *route.Texts
 	route   *route.Router
 
-	db      *sql.DB // of the routing driver
-	streams *sql.DB // the same for what followers forward, whatever limits the program gives to db
+	DB      *sql.DB // of the routing driver
+	Streams *sql.DB // the same for what followers forward, whatever limits the program gives to DB
 
 	closed  atomic.Bool
 	open    *openTxs
@@ -38,15 +45,15 @@ type gate struct {
 	writes writePath
 	main   *sql.DB // where what only the writer can answer goes
 	remote *sql.DB // on a follower: connections to the master over the transport
-	master masterSide
+	master Master
 	number func() int64 // of this node among those that hand out keys; 0 while it has all of them
 }
 
-// gateConfig is what a gate goes by. All of it must be set, but for what may be empty.
-type gateConfig struct {
-	ID           string
-	Role         health.Role
-	Master       string          // the address of a follower's master
+// Config is what a Gate goes by.
+type Config struct {
+	ID           string          // of the node
+	Role         health.Role     // Master where somebody else replicates
+	Master       string          // the address of a follower's master; "" elsewhere
 	Node         *store.Store    // nil where somebody else replicates
 	Dialect      dialect.Dialect // of the databases
 	Texts        *route.Texts
@@ -55,11 +62,11 @@ type gateConfig struct {
 	WaitTimeout  time.Duration // how long it waits until it is in an entry
 }
 
-// masterSide is what a gate needs of a master. Where there is none, Sequencer is nil.
-type masterSide struct {
-	Sequencer sequencer
-	Replicas  replicas
-	Schema    schemaRunner
+// Master is what a Gate needs of a master.
+type Master struct {
+	Sequencer Sequencer
+	Replicas  Replicas
+	Schema    SchemaRunner
 	// Writer is the only writer; nil where the database has many. What they need of the master is Conn then.
 	Writer *write.Group
 	// Conn takes a connection for a program's write.
@@ -70,8 +77,8 @@ type masterSide struct {
 	Number func() int64
 }
 
-// sequencer makes the entries of what is written on a master.
-type sequencer interface {
+// Sequencer makes the entries of what is written on a master.
+type Sequencer interface {
 	// Count counts a write whose entry is not made with it, after its commit, and returns its number.
 	Count() uint64
 	// WakeUp asks for a pass.
@@ -84,16 +91,16 @@ type sequencer interface {
 	End() journal.Position
 }
 
-// replicas are those that follow a master.
-type replicas interface {
+// Replicas are those that follow a master.
+type Replicas interface {
 	// Confirmed waits until so many of them have the entry. The error is ErrNotConfirmed.
 	Confirmed(ctx context.Context, lsn journal.LSN, count int) error
 	// NotConfirmed returns ErrNotConfirmed with what is known of the write.
 	NotConfirmed(ctx context.Context, what string) error
 }
 
-// schemaRunner runs schema statements on a master.
-type schemaRunner interface {
+// SchemaRunner runs schema statements on a master.
+type SchemaRunner interface {
 	// RunSchema runs a schema statement and ships it: on the program's connection on, or on any if that is nil.
 	RunSchema(ctx context.Context, on *sql.Conn, query string, args []any) error
 	// PlainSchema refuses what cannot be run and shipped whatever it does.
@@ -107,16 +114,16 @@ const (
 	commitTimeout = 30 * time.Minute // for collecting what a transaction has changed, which may be millions of rows
 )
 
-// newGate returns a gate for nothing but reads.
-func newGate(config gateConfig) *gate {
-	g := &gate{config: config, node: config.Node, dialect: config.Dialect, texts: config.Texts, route: config.Route, open: newOpenTxs(), number: func() int64 { return 0 }}
+// New returns a Gate for nothing but reads.
+func New(config Config) *Gate {
+	g := &Gate{config: config, node: config.Node, dialect: config.Dialect, texts: config.Texts, route: config.Route, open: newOpenTxs(), number: func() int64 { return 0 }}
 	g.killer, _ = config.Dialect.(dialect.Killer)
-	g.db, g.streams = sql.OpenDB(routed{gate: g}), sql.OpenDB(routed{gate: g, streams: true})
+	g.DB, g.Streams = sql.OpenDB(routed{gate: g}), sql.OpenDB(routed{gate: g, streams: true})
 	return g
 }
 
-// onMaster makes writes go to the node's own database, and to replicas from there.
-func (g *gate) onMaster(m masterSide) {
+// OnMaster makes writes go to the node's own database, and to replicas from there.
+func (g *Gate) OnMaster(m Master) {
 	g.master, g.main, g.number = m, g.node.DB, m.Number
 	if m.Writer == nil {
 		g.writes = &pooledWrites{gate: g}
@@ -133,14 +140,14 @@ func (g *gate) onMaster(m masterSide) {
 		}}
 }
 
-// onReplica sends writes to the master, over connections of remote.
-func (g *gate) onReplica(remote *sql.DB) {
+// OnReplica sends writes to the master, over connections of remote.
+func (g *Gate) OnReplica(remote *sql.DB) {
 	g.main, g.remote = remote, remote
 	g.writes = &forwardedWrites{gate: g, db: remote}
 }
 
-// onSnap makes writes go to the node's own database: by its only writer w, or where that is nil as s has it. remote leads to the master.
-func (g *gate) onSnap(w *write.Group, s manyWriters, number func() int64, remote *sql.DB) {
+// OnSnap makes writes go to the node's own database: by its only writer w, or where that is nil as s has it. remote leads to the master.
+func (g *Gate) OnSnap(w *write.Group, s ManyWriters, number func() int64, remote *sql.DB) {
 	g.main, g.remote, g.number = g.node.DB, remote, number
 	if w == nil {
 		g.writes = &snapWrites{gate: g, s: s}
@@ -151,14 +158,14 @@ func (g *gate) onSnap(w *write.Group, s manyWriters, number func() int64, remote
 		change: func(_ context.Context, _ *sql.Conn, query string, _ []any) error { return g.notMaster(query) }}
 }
 
-// onDatabase makes writes go to a database that somebody else replicates.
-func (g *gate) onDatabase(db *sql.DB) {
+// OnDatabase makes writes go to a database that somebody else replicates.
+func (g *Gate) OnDatabase(db *sql.DB) {
 	g.main = db
 	g.writes = &externalWrites{gate: g, db: db}
 }
 
-// shut keeps new statements out, and waits for the transactions that are open to end, or ends them. It reports whether that was done before.
-func (g *gate) shut() (was bool) {
+// Shut keeps new statements out, and waits for the transactions that are open to end, or ends them. It reports whether that was done before.
+func (g *Gate) Shut() (was bool) {
 	if g.closed.Swap(true) {
 		return true
 	}
@@ -166,11 +173,11 @@ func (g *gate) shut() (was bool) {
 	return false
 }
 
-// close ends the connections that programs have.
-func (g *gate) close() error { return errors.Join(g.db.Close(), g.streams.Close()) }
+// Close ends the connections that programs have.
+func (g *Gate) Close() error { return errors.Join(g.DB.Close(), g.Streams.Close()) }
 
 // keyNumber returns the number of this node if its triggers move rows, or 0.
-func (g *gate) keyNumber() int64 {
+func (g *Gate) keyNumber() int64 {
 	if g.texts.Class != sqlclass.SQLite || g.node == nil {
 		return 0
 	}
@@ -178,15 +185,15 @@ func (g *gate) keyNumber() int64 {
 }
 
 // fault says what an error of a node's database means.
-func (g *gate) fault(err error) dialect.Fault { return g.dialect.Fault(err) }
+func (g *Gate) fault(err error) dialect.Fault { return g.dialect.Fault(err) }
 
 // notMaster is the error for a schema statement elsewhere than on the master.
-func (g *gate) notMaster(query string) error {
+func (g *Gate) notMaster(query string) error {
 	return fmt.Errorf("%w: %s %s does not change the schema; run it on the master, at %s: %s", fault.ErrNotMaster, g.config.Role, g.config.ID, g.config.Master, sqlclass.Brief(query))
 }
 
-// execute runs a statement on whatever connection is free.
-func (g *gate) execute(ctx context.Context, query string, args []any) (sql.Result, error) {
+// Exec runs a statement on whatever connection is free, where writes go. The errors are those of Cluster.ExecContext.
+func (g *Gate) Exec(ctx context.Context, query string, args []any) (sql.Result, error) {
 	res, err := g.exec(ctx, query, args)
 	if err != nil {
 		return res, fault.During("exec", g.explain(ended(ctx, err)))
@@ -194,18 +201,18 @@ func (g *gate) execute(ctx context.Context, query string, args []any) (sql.Resul
 	return res, nil
 }
 
-// query runs a query on a node that is fresh enough for the context, or on the master if it is not plainly a read.
-func (g *gate) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+// Query runs a query on a node that is fresh enough for the context, or where writes go if it is not plainly a read.
+func (g *Gate) Query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
 	if g.closed.Load() {
 		return nil, fault.ErrClosed
 	}
 	if !g.texts.IsRead(query) {
-		return g.db.QueryContext(context.WithValue(ctx, pooledKey{}, true), query, args...)
+		return g.DB.QueryContext(context.WithValue(ctx, pooledKey{}, true), query, args...)
 	}
 	var rows *sql.Rows
 	var err error
 	if g.guards(ctx) { // which takes an end to be told of: see readGuarded
-		rows, err = g.db.QueryContext(ctx, query, args...)
+		rows, err = g.DB.QueryContext(ctx, query, args...)
 	} else {
 		rows, err = g.route.Read(ctx, query, args)
 	}
@@ -215,8 +222,8 @@ func (g *gate) query(ctx context.Context, query string, args []any) (*sql.Rows, 
 	return rows, nil
 }
 
-// queryRow is query for one row.
-func (g *gate) queryRow(ctx context.Context, query string, args []any) *sql.Row {
+// QueryRow is query for one row.
+func (g *Gate) QueryRow(ctx context.Context, query string, args []any) *sql.Row {
 	if !g.texts.IsRead(query) {
 		ctx = context.WithValue(ctx, pooledKey{}, true)
 	} else if !g.closed.Load() && !g.guards(ctx) {
@@ -229,7 +236,7 @@ func (g *gate) queryRow(ctx context.Context, query string, args []any) *sql.Row 
 			route.Answered(ctx, m.ID)
 			row := m.DB.QueryRowContext(ctx, query, args...)
 			if rule.Node == "" && g.route.Knows(m, row.Err()) != nil {
-				return g.db.QueryRowContext(route.WithChosen(ctx, m), query, args...)
+				return g.DB.QueryRowContext(route.WithChosen(ctx, m), query, args...)
 			}
 			return row
 		}
@@ -237,20 +244,21 @@ func (g *gate) queryRow(ctx context.Context, query string, args []any) *sql.Row 
 			ctx = route.WithChosen(ctx, m) // one read takes one turn of the picker
 		}
 	}
-	return g.db.QueryRowContext(ctx, query, args...)
+	return g.DB.QueryRowContext(ctx, query, args...)
 }
 
-// prepare keeps the text of a statement. Each execution is routed as if it were given again.
-func (g *gate) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+// Prepare keeps the text of a statement; each execution is routed as if it were given again. It returns ErrNotReplicable for one that sets
+// the state of a connection.
+func (g *Gate) Prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	if err := g.refuseState(query); err != nil {
 		return nil, fault.During("prepare", err)
 	}
-	return g.db.PrepareContext(ctx, query)
+	return g.DB.PrepareContext(ctx, query)
 }
 
-// conn returns a connection that is held by one caller for certain.
-func (g *gate) conn(ctx context.Context) (*sql.Conn, error) {
-	conn, err := g.db.Conn(ctx)
+// Conn returns a connection that is held by one caller for certain.
+func (g *Gate) Conn(ctx context.Context) (*sql.Conn, error) {
+	conn, err := g.DB.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -264,16 +272,16 @@ func (g *gate) conn(ctx context.Context) (*sql.Conn, error) {
 	return conn, nil
 }
 
-// ping verifies that writes have somewhere to go.
-func (g *gate) ping(ctx context.Context) error {
+// Ping verifies that writes have somewhere to go, or returns ErrClosed.
+func (g *Gate) Ping(ctx context.Context) error {
 	if g.closed.Load() {
 		return fault.ErrClosed
 	}
 	return g.main.PingContext(ctx)
 }
 
-// pingLocal verifies that the database of this process answers.
-func (g *gate) pingLocal(ctx context.Context) error {
+// PingLocal verifies that the database of this process answers, or returns ErrClosed.
+func (g *Gate) PingLocal(ctx context.Context) error {
 	switch {
 	case g.closed.Load():
 		return fault.ErrClosed
@@ -283,13 +291,13 @@ func (g *gate) pingLocal(ctx context.Context) error {
 	return g.node.DB.PingContext(ctx)
 }
 
-// stats returns those of the database of this process, or where there is none those of the master's.
-func (g *gate) stats() sql.DBStats {
+// Stats returns those of the database of this process, or where there is none those of the master's.
+func (g *Gate) Stats() sql.DBStats {
 	if g.node != nil {
 		return g.node.DB.Stats()
 	}
 	return g.main.Stats()
 }
 
-// changed returns how many statements were to change rows or the schema.
-func (g *gate) changed() uint64 { return g.changes.Load() }
+// Changed returns how many statements were to change rows or the schema.
+func (g *Gate) Changed() uint64 { return g.changes.Load() }

@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -21,8 +21,8 @@ func init() { remote.RegisterError("memory.grown", memory.ErrGrown) }
 
 type maxBytesKey struct{}
 
-// withMaxBytes returns a context under which no row of an answer has more than n bytes, nor the statement takes much more to make it.
-func withMaxBytes(ctx context.Context, n int64) context.Context {
+// WithMaxBytes returns a context under which no row of an answer has more than n bytes, nor the statement takes much more to make it.
+func WithMaxBytes(ctx context.Context, n int64) context.Context {
 	return context.WithValue(ctx, maxBytesKey{}, n)
 }
 
@@ -41,7 +41,7 @@ type answerLimit struct {
 }
 
 // limitAnswer begins what withMaxBytes asks for; the statement runs under the context that it returns.
-func (g *gate) limitAnswer(ctx context.Context) (context.Context, answerLimit) {
+func (g *Gate) limitAnswer(ctx context.Context) (context.Context, answerLimit) {
 	n := maxBytesOf(ctx)
 	if n <= 0 {
 		return ctx, answerLimit{}
@@ -118,10 +118,10 @@ func (l answerLimit) check(values []any) error {
 }
 
 // guards reports whether a read takes a connection of its own to be ended or limited there.
-func (g *gate) guards(ctx context.Context) bool { return g.kills(ctx, nil) || maxBytesOf(ctx) > 0 }
+func (g *Gate) guards(ctx context.Context) bool { return g.kills(ctx, nil) || maxBytesOf(ctx) > 0 }
 
 // guardOn is killOn for a read on a connection of a pool of this process, with the limits of its values.
-func (g *gate) guardOn(ctx context.Context, db *sql.DB, conn *sql.Conn, query string) (release func() (killed bool), err error) {
+func (g *Gate) guardOn(ctx context.Context, db *sql.DB, conn *sql.Conn, query string) (release func() (killed bool), err error) {
 	killed, err := g.killOn(ctx, db, conn)
 	n := maxBytesOf(ctx)
 	limiter, ok := g.dialect.(dialect.ValueLimiter)

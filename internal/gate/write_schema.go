@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 // changeSchema runs a schema statement on the master: on the program's connection on, or if that is nil on any. Like a
 // write it is seen by this Cluster's reads from then on, and waits for as many replicas as were asked for.
-func (g *gate) changeSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
+func (g *Gate) changeSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
 	err := g.master.Schema.RunSchema(ctx, on, query, args)
 	pos := g.master.Sequencer.End()
 	g.route.Session.Sees(uint64(pos.LSN)) // part of it may stand even after an error

@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -31,7 +31,7 @@ func (unconfirmed) NotConfirmed(ctx context.Context, what string) error {
 func TestWroteTellsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	g := &gate{config: gateConfig{WaitReplicas: 1, WaitTimeout: time.Minute}, route: new(route.Router), master: masterSide{Sequencer: sequence.New(nil), Replicas: unconfirmed{}}}
+	g := &Gate{config: Config{WaitReplicas: 1, WaitTimeout: time.Minute}, route: new(route.Router), master: Master{Sequencer: sequence.New(nil), Replicas: unconfirmed{}}}
 	err := g.wrote(ctx)
 	require.ErrorIs(t, err, fault.ErrNotConfirmed)
 	require.ErrorIs(t, err, context.Canceled)

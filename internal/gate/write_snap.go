@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -14,12 +14,12 @@ import (
 // snapWrites writes on a snap whose database has many writers. A write is a plain statement on a connection of
 // the pool; the notes that its triggers leave say whose it is, and a pass makes a batch of them (N1).
 type snapWrites struct {
-	gate *gate
-	s    manyWriters
+	gate *Gate
+	s    ManyWriters
 }
 
-// manyWriters is a snap whose database has many writers.
-type manyWriters interface {
+// ManyWriters is a snap whose database has many writers.
+type ManyWriters interface {
 	// Turn waits for the turn of a write, which ends with done. It refuses one where there is no room or nothing to write to.
 	Turn(ctx context.Context) (done func(), err error)
 	// Conn takes a connection whose handed-out keys are this node's and whose notes will tell the

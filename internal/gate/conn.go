@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 // routed is the driver behind Cluster.DB: its connections route statement by
 // statement, so that sql.DB, sql.Tx, sql.Stmt and sql.Conn are the true ones.
 type routed struct {
-	gate *gate
+	gate *Gate
 	// streams says that its connections serve followers, whose own rules were heeded before a statement came here.
 	streams bool
 }
@@ -41,7 +41,7 @@ func (routedDriver) Open(string) (driver.Conn, error) {
 // routedConn is one connection of Cluster.DB. Statements that depend on the
 // state of a connection pin one of the master's until this one is closed.
 type routedConn struct {
-	gate   *gate
+	gate   *Gate
 	tx     txn
 	txCtx  context.Context // of tx
 	txOver func()          // to be called when tx has ended
@@ -246,7 +246,7 @@ func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) 
 
 // ownConn takes a connection where writes go, for one caller's use. What its statements write is seen by their
 // notes, like that of clients that bypass ddb, but the keys that they hand out are the node's.
-func (g *gate) ownConn(ctx context.Context) (*sql.Conn, error) {
+func (g *Gate) ownConn(ctx context.Context) (*sql.Conn, error) {
 	var own write.Conn
 	var err error
 	switch w := g.writes.(type) {
@@ -261,7 +261,7 @@ func (g *gate) ownConn(ctx context.Context) (*sql.Conn, error) {
 }
 
 // markPinned makes a transaction on such a connection one of its own for a snap.
-func (g *gate) markPinned(ctx context.Context, conn *sql.Conn) error {
+func (g *Gate) markPinned(ctx context.Context, conn *sql.Conn) error {
 	w, ok := g.writes.(*snapWrites)
 	if !ok {
 		return nil
@@ -375,7 +375,7 @@ func (rc *routedConn) PrepareContext(_ context.Context, query string) (driver.St
 	return &routedStmt{rc: rc, query: query}, nil
 }
 
-func (rc *routedConn) Ping(ctx context.Context) error { return rc.gate.ping(ctx) }
+func (rc *routedConn) Ping(ctx context.Context) error { return rc.gate.Ping(ctx) }
 
 func (rc *routedConn) Close() error {
 	var err error

@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -43,12 +43,12 @@ type txn interface {
 // pooledWrites writes on a master whose database has many writers. The sequencer finds
 // what was written by its notes.
 type pooledWrites struct {
-	gate *gate
+	gate *Gate
 }
 
 // noted counts a write of this master, which may have failed half-way, and remembers that this Cluster's reads must see it.
 // A follower hears of it by the link.
-func (g *gate) noted() uint64 {
+func (g *Gate) noted() uint64 {
 	if g.master.Sequencer == nil {
 		if g.node == nil {
 			g.route.Session.WroteNow()
@@ -62,7 +62,7 @@ func (g *gate) noted() uint64 {
 }
 
 // wrote is noted, and waits for as many replicas as were asked for.
-func (g *gate) wrote(ctx context.Context) error {
+func (g *Gate) wrote(ctx context.Context) error {
 	n := g.noted()
 	if g.config.WaitReplicas == 0 || g.master.Sequencer == nil {
 		return nil
@@ -190,7 +190,7 @@ func (t *poolTx) leave() {
 
 // groupedWrites writes on a database with one writer.
 type groupedWrites struct {
-	gate   *gate
+	gate   *Gate
 	w      *write.Group
 	wrote  func(ctx context.Context, pos journal.Position) error // after each commit
 	change func(ctx context.Context, on *sql.Conn, query string, args []any) error

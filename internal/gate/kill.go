@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 
 type killKey struct{}
 
-// withKill returns a context whose end also ends the statement inside a server, by a KILL on another connection.
-func withKill(ctx context.Context) context.Context { return context.WithValue(ctx, killKey{}, true) }
+// WithKill returns a context whose end also ends the statement inside a server, by a KILL on another connection.
+func WithKill(ctx context.Context) context.Context { return context.WithValue(ctx, killKey{}, true) }
 
 // ended says that ctx has ended, where the server was quicker to end the connection by a KILL than the driver to notice.
 func ended(ctx context.Context, err error) error {
@@ -29,7 +29,7 @@ func wantsKill(ctx context.Context) bool { return ctx.Value(killKey{}) != nil }
 
 // killOn prepares a KILL for the statement that is to run on q if ctx asks for it. release is never nil
 // without an error.
-func (g *gate) killOn(ctx context.Context, db *sql.DB, q dialect.Querier) (release func() (killed bool), err error) {
+func (g *Gate) killOn(ctx context.Context, db *sql.DB, q dialect.Querier) (release func() (killed bool), err error) {
 	if !g.kills(ctx, db) {
 		return func() bool { return false }, nil
 	}
@@ -41,13 +41,13 @@ func (g *gate) killOn(ctx context.Context, db *sql.DB, q dialect.Querier) (relea
 }
 
 // kills reports whether a statement on db is to be killed from here. A remote node does so by itself.
-func (g *gate) kills(ctx context.Context, db *sql.DB) bool {
+func (g *Gate) kills(ctx context.Context, db *sql.DB) bool {
 	remote := db != nil && db == g.remote
 	return g.killer != nil && ctx.Done() != nil && wantsKill(ctx) && !remote
 }
 
 // giveBack is giveBack for a connection on which the query has run, and which is dropped if that may have left it another.
-func (g *gate) giveBack(conn *sql.Conn, release func() bool, query string) error {
+func (g *Gate) giveBack(conn *sql.Conn, release func() bool, query string) error {
 	if g.texts.Leaves(query) {
 		defer store.Drop(conn)
 		release()
@@ -67,7 +67,7 @@ func giveBack(c *sql.Conn, release func() bool) error {
 
 // readGuarded is read for a context that asks for a KILL or limits the answer, if the node's database is this process's own. ok is false for
 // other reads, which are read's.
-func (g *gate) readGuarded(ctx context.Context, query string, args []any) (rows driver.Rows, ok bool, err error) {
+func (g *Gate) readGuarded(ctx context.Context, query string, args []any) (rows driver.Rows, ok bool, err error) {
 	if !g.guards(ctx) {
 		return nil, false, nil
 	}
@@ -106,7 +106,7 @@ func (g *gate) readGuarded(ctx context.Context, query string, args []any) (rows 
 
 // transaction returns the transaction of a database of this process that t stands for, with the pool that a KILL can
 // be sent through; nil for another kind.
-func (g *gate) transaction(t txn) (*sql.Tx, *sql.DB) {
+func (g *Gate) transaction(t txn) (*sql.Tx, *sql.DB) {
 	switch t := t.(type) {
 	case *poolTx:
 		return t.tx, g.main
@@ -169,21 +169,21 @@ func (rc *routedConn) boundRows(ctx context.Context, query func() (*sql.Rows, er
 	return rows, nil
 }
 
-// passGuards carries what a context asks for to the node that answers.
-func passGuards(ctx context.Context) remote.Header {
+// PassGuards carries what a context asks for to the node that answers.
+func PassGuards(ctx context.Context) remote.Header {
 	return remote.Header{Kill: wantsKill(ctx), MaxBytes: maxBytesOf(ctx)}
 }
 
 // takeGuards asks on this node for what the context of the one that sent the statement asked for.
 func takeGuards(ctx context.Context, h remote.Header) context.Context {
 	if h.Kill {
-		ctx = withKill(ctx)
+		ctx = WithKill(ctx)
 	}
-	return withMaxBytes(ctx, h.MaxBytes)
+	return WithMaxBytes(ctx, h.MaxBytes)
 }
 
-// guardLocal is how a follower heeds it on its own database.
-func (g *gate) guardLocal(ctx context.Context, h remote.Header, query string, conn *sql.Conn) (context.Context, func() bool, error) {
+// GuardLocal is how a follower heeds it on its own database.
+func (g *Gate) GuardLocal(ctx context.Context, h remote.Header, query string, conn *sql.Conn) (context.Context, func() bool, error) {
 	ctx, limit := g.limitAnswer(takeGuards(ctx, h))
 	release, err := g.guardOn(ctx, g.node.DB, conn, query)
 	if err != nil {
@@ -193,7 +193,7 @@ func (g *gate) guardLocal(ctx context.Context, h remote.Header, query string, co
 	return ctx, func() bool { defer limit.end(); return release() }, nil
 }
 
-// guardRouted is how a master heeds it: its statements run on a Cluster.
-func guardRouted(ctx context.Context, h remote.Header, _ string, _ *sql.Conn) (context.Context, func() bool, error) {
+// GuardRouted is how a master heeds it: its statements run on a Cluster.
+func GuardRouted(ctx context.Context, h remote.Header, _ string, _ *sql.Conn) (context.Context, func() bool, error) {
 	return takeGuards(ctx, h), func() bool { return false }, nil
 }

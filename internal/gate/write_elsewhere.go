@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 // forwardedWrites sends writes to the master over the transport.
 type forwardedWrites struct {
-	gate *gate
+	gate *Gate
 	db   *sql.DB // connections are streams to the master
 }
 
@@ -40,7 +40,7 @@ func (f *forwardedWrites) schema(_ context.Context, _ *sql.Conn, query string, _
 
 // plainTx is a transaction that ddb adds nothing to: a remote one, or a read-only one.
 type plainTx struct {
-	gate     *gate
+	gate     *Gate
 	tx       *sql.Tx
 	db       *sql.DB // that it is on; nil for a remote one
 	readOnly bool
@@ -101,7 +101,7 @@ func (t *plainTx) rollback() error { return t.tx.Rollback() }
 
 // externalWrites writes to a master that somebody else replicates.
 type externalWrites struct {
-	gate *gate
+	gate *Gate
 	db   *sql.DB
 }
 
@@ -176,7 +176,7 @@ func (e *externalWrites) schema(ctx context.Context, on *sql.Conn, query string,
 }
 
 type externalTx struct {
-	gate *gate
+	gate *Gate
 	conn *sql.Conn
 	tx   *sql.Tx
 	left bool // conn may be other than it was

@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 )
 
 // keyed reports whether a statement may insert rows that this node's triggers move.
-func (g *gate) keyed(query string) bool {
+func (g *Gate) keyed(query string) bool {
 	return g.keyNumber() != 0 && g.texts.Kind(query) == sqlclass.Write && sqlclass.HasInsert(query)
 }
 
@@ -22,7 +22,7 @@ type keyedTx interface {
 
 // execPinned runs a statement on a connection of the program's own, or in a transaction there, which conn is then: once that
 // is over, what the connection is given would commit by itself.
-func (g *gate) execPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (r sql.Result, err error) {
+func (g *Gate) execPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (r sql.Result, err error) {
 	keyed := g.keyed(query)
 	if keyed && g.texts.SpansTx(query) {
 		return g.oneByOne(query, args, keys.AmongTx, func(s string) (sql.Result, error) { return g.execPinned(ctx, conn, s, nil) })
@@ -45,7 +45,7 @@ func (g *gate) execPinned(ctx context.Context, conn dialect.Querier, query strin
 }
 
 // rowsPinned is execPinned for a statement whose rows are asked for.
-func (g *gate) rowsPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (rows driver.Rows, err error) {
+func (g *Gate) rowsPinned(ctx context.Context, conn dialect.Querier, query string, args []any) (rows driver.Rows, err error) {
 	hidden, err := keys.HidesInsert(ctx, g.node, conn, query)
 	if err != nil {
 		return nil, err

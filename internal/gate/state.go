@@ -1,4 +1,4 @@
-package ddb
+package gate
 
 import (
 	"context"
@@ -27,7 +27,7 @@ import (
 type pooledKey struct{}
 
 // refuseState refuses a text on a pool that sets the state of a connection.
-func (g *gate) refuseState(query string) error {
+func (g *Gate) refuseState(query string) error {
 	if g.texts.State(query)&sqlclass.Sets == 0 {
 		return nil
 	}
@@ -36,7 +36,7 @@ func (g *gate) refuseState(query string) error {
 }
 
 // leftOpen is the error for a text that has left a transaction open on a connection which is about to be dropped.
-func (g *gate) leftOpen(ctx context.Context, conn *sql.Conn, query string) error {
+func (g *Gate) leftOpen(ctx context.Context, conn *sql.Conn, query string) error {
 	teller, ok := g.dialect.(dialect.TransactionTeller)
 	if !ok || g.texts.Class != sqlclass.MySQL || g.texts.State(query)&(sqlclass.Hides|sqlclass.Spans) == 0 {
 		return nil
@@ -55,7 +55,7 @@ func (g *gate) leftOpen(ctx context.Context, conn *sql.Conn, query string) error
 }
 
 // refuseDoubt refuses a text of which nobody knows what it is before the server reads it. ask runs a query where the text is to run.
-func (g *gate) refuseDoubt(ctx context.Context, query string, ask func(ctx context.Context, query string, args ...any) (*sql.Rows, error)) error {
+func (g *Gate) refuseDoubt(ctx context.Context, query string, ask func(ctx context.Context, query string, args ...any) (*sql.Rows, error)) error {
 	state := g.texts.State(query)
 	if state&sqlclass.Versioned != 0 {
 		return fmt.Errorf("%w: servers of different versions run different statements of it: write it without executable comments: %s",
