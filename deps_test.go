@@ -70,6 +70,8 @@ var importRules = map[string]importRule{
 	// What differs between databases.
 	"dialect":             {},
 	"dialect/dialecttest": {own: []string{"dialect"}},
+	"dialect/mysql":       {own: []string{"dialect", "internal/mysql"}},
+	"dialect/sqlite":      {own: []string{"dialect", "internal/sqlite"}},
 	"internal/sqlite":     {own: []string{"dialect", "internal/sqlclass"}, modules: []string{sqliteModule, "golang.org/x/sys"}},
 
 	// MariaDB and MySQL: internal/mysql binds the parts, each of which knows those above it only. lang has the
@@ -96,8 +98,7 @@ var importRules = map[string]importRule{
 	"internal/write":    {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/sqlclass", "internal/store"}},
 	"internal/schema":   {own: []string{"dialect", "journal", "internal/fault", "internal/sqlclass", "internal/store"}},
 	"internal/sequence": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch"}},
-	"internal/store": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/mysql", "internal/rights", "internal/sqlclass",
-		"internal/sqlite", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},
+	"internal/store":    {own: []string{"dialect", "health", "journal", "internal/fault", "internal/rights", "internal/sqlclass", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},
 
 	// What a program's statements meet.
 	"internal/route": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/remote", "internal/rights", "internal/sqlclass", "internal/store", "internal/watch"},
@@ -118,7 +119,7 @@ var importRules = map[string]importRule{
 	// Screens and flags.
 	"console":               {own: []string{".", "dialect", "internal/memory", "internal/sqlclass"}, modules: []string{promModule, hclogModule, mysqlModule}},
 	"examples/demo":         {own: []string{".", "console", "transport/tcp", "transport/fault", "examples/internal/..."}, modules: []string{hclogModule, "golang.org/x/sync"}},
-	"examples/internal/cli": {own: []string{".", "console", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule, sqliteModule, "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
+	"examples/internal/cli": {own: []string{".", "console", "dialect/...", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule, "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
 	"examples/master": {own: []string{".", "console", "transport/tcp", "examples/internal/..."},
 		modules: []string{hclogModule, "github.com/schollz/progressbar/v3"}},
 	"examples/replica":               {own: []string{".", "console", "transport/tcp", "examples/internal/..."}, modules: []string{hclogModule}},
@@ -132,13 +133,13 @@ var importRules = map[string]importRule{
 	"examples/streamlit": {},
 
 	// Measurements.
-	"bench": {own: []string{".", "transport/...", "internal/testdb"}, modules: []string{hclogModule}},
+	"bench": {own: []string{".", "dialect/...", "transport/...", "internal/testdb"}, modules: []string{hclogModule}},
 
 	// Support of tests.
 	"ddbtest":                  {own: []string{"."}, modules: testModules},
 	"internal/crashtest":       {own: []string{"..."}, modules: testModules},
-	"internal/crashtest/child": {own: []string{".", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule, sqliteModule}},
-	"internal/testcluster":     {own: []string{".", "transport/inmem", "internal/testdb"}, modules: append([]string{hclogModule}, testModules...)},
+	"internal/crashtest/child": {own: []string{".", "dialect/...", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule}},
+	"internal/testcluster":     {own: []string{".", "dialect/...", "transport/inmem", "internal/testdb"}, modules: append([]string{hclogModule}, testModules...)},
 	"internal/testdb":          {modules: []string{mysqlModule, sqliteModule, "go.uber.org/goleak"}},
 	"tests/browser":            {},
 	"tests/tools":              {},
@@ -177,7 +178,7 @@ var testModules = []string{
 
 // neverReaches holds what no chain of imports may join, however the rules grow.
 var neverReaches = map[string][]string{
-	".":             {"transport/tcp", "transport/inmem", "transport/fault", "console", "examples/...", "tests/..."},
+	".":             {"dialect/mysql", "dialect/sqlite", "internal/mysql", "internal/sqlite", "transport/tcp", "transport/inmem", "transport/fault", "console", "examples/...", "tests/..."},
 	"transport/...": {".", "dialect/...", "console", "examples/..."},
 	"dialect/...":   {".", "transport/...", "console", "examples/..."},
 	"internal/wire": {".", "console", "examples/..."},

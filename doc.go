@@ -3,7 +3,11 @@ Package ddb turns ordinary SQL databases into one replicated database.
 
 A program that keeps its data in MariaDB, MySQL or SQLite hands its *sql.DB to
 [Open] and uses the [Cluster] it gets in its place: Exec goes through the master,
-Query to a healthy replica. The data stay in plain tables that any client can open.
+Query to a healthy replica. The data stay in plain tables that any client can open. It imports the dialect of its
+database, and the driver with it:
+
+	import _ "github.com/ddb-project/ddb/dialect/sqlite" // SQLite, by modernc.org/sqlite
+	import _ "github.com/ddb-project/ddb/dialect/mysql"  // MariaDB and MySQL, by github.com/go-sql-driver/mysql
 
 # Nouns
 

@@ -10,9 +10,8 @@ import (
 	"os"
 	"path/filepath"
 
-	_ "modernc.org/sqlite"
-
 	"github.com/ddb-project/ddb"
+	_ "github.com/ddb-project/ddb/dialect/sqlite"
 	"github.com/ddb-project/ddb/transport/inmem"
 	"github.com/ddb-project/ddb/transport/tcp"
 )

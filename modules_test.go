@@ -23,7 +23,7 @@ func TestFewModules(t *testing.T) {
 	program := t.TempDir()
 	mod := "module program\n\ngo 1.26.0\n\nreplace " + modulePath + " => " + root + "\n"
 	// A module states what it is built from, and so will the program's go.mod when it is tidy.
-	for _, m := range goList(t, root, "-deps", "-f", "{{with .Module}}{{.Path}} {{or .Version `v0.0.0`}}{{end}}", ".", "./transport/tcp") {
+	for _, m := range goList(t, root, "-deps", "-f", "{{with .Module}}{{.Path}} {{or .Version `v0.0.0`}}{{end}}", ".", "./transport/tcp", "./dialect/mysql", "./dialect/sqlite") {
 		mod += "require " + m + "\n"
 	}
 	sums, err := os.ReadFile("go.sum")
@@ -42,6 +42,22 @@ func TestFewModules(t *testing.T) {
 	}
 	if !slices.ContainsFunc(all, func(m string) bool { return strings.HasPrefix(m, "modernc.org/sqlite ") }) {
 		t.Error("the driver of SQLite is not among them: the list is not that of a program")
+	}
+}
+
+// A program that uses one kind of database links no driver of another, nor registers the name of one.
+func TestOneDialectLinksOneDriver(t *testing.T) {
+	for used, c := range map[string]struct{ own, other string }{
+		"./dialect/mysql":  {mysqlModule, sqliteModule},
+		"./dialect/sqlite": {sqliteModule, mysqlModule},
+	} {
+		packages := goList(t, ".", "-deps", ".", "./transport/tcp", used)
+		in := func(module string) bool {
+			return slices.ContainsFunc(packages, func(p string) bool { return inModules([]string{module}, p) })
+		}
+		if !in(c.own) || in(c.other) {
+			t.Errorf("a program with %s: its own driver is linked: %v, that of the other: %v", used, in(c.own), in(c.other))
+		}
 	}
 }
 

@@ -26,8 +26,8 @@ type Options struct {
 	ID string
 	// Role is Master (default), Replica or Snap.
 	Role Role
-	// Dialect speaks to the database. Default: found from the driver of the *sql.DB
-	// (modernc.org/sqlite or github.com/go-sql-driver/mysql).
+	// Dialect speaks to the database. Default: found from the driver of the *sql.DB, among those that the program
+	// imports: ddb/dialect/sqlite for modernc.org/sqlite, ddb/dialect/mysql for github.com/go-sql-driver/mysql.
 	Dialect dialect.Dialect
 	// Databases names the databases to replicate on MariaDB. Default: the connection's.
 	Databases []string

@@ -25,7 +25,8 @@ type outsider struct {
 // Wrap makes a Cluster of nothing but *sql.DBs: a master and replicas, by id, that somebody else
 // replicates, such as MariaDB's own replication. ddb routes, checks health and lag with the checker and
 // spreads the reads; it installs and replicates nothing. After a write the Cluster reads from the
-// master until the replicas' lag has passed. The caller keeps ownership of the databases.
+// master until the replicas' lag has passed. The caller keeps ownership of the databases. Where the master's driver tells no
+// dialect and Options.Dialect gives none, it is taken for MariaDB's or MySQL's, as far as ddb/dialect/mysql is imported.
 func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, checker HealthChecker, opts Options) (*Cluster, error) {
 	if opts.Listen != "" || opts.Master != "" || opts.WaitReplicas != 0 {
 		return nil, fmt.Errorf("%w: Listen, Master and WaitReplicas mean nothing to Wrap", ErrOptions)
@@ -51,7 +52,12 @@ func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, chec
 			return nil, fmt.Errorf("%w: replica id %q is not usable, or is the master's", ErrOptions, id)
 		}
 	}
-	d := store.AssumedDialect(master)
+	d := o.Dialect
+	if d == nil {
+		if d, err = store.AssumedDialect(master); err != nil {
+			return nil, err
+		}
+	}
 	c := newCluster(o, o.Logger.With("node", o.ID), nil, d, route.NewTexts(d.Language(), nil, nil, ""))
 	c.gate.OnDatabase(master)
 	c.outside = append(c.outside, newOutsider(o.ID, master, PingChecker{}, true))

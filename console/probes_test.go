@@ -14,6 +14,7 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/console"
+	_ "github.com/ddb-project/ddb/dialect/sqlite"
 )
 
 // witnessed counts the calls of the function witness on SQLite, by its argument.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/console"
+	_ "github.com/ddb-project/ddb/dialect/mysql"
 	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/transport/tcp"
 )

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	_ "github.com/ddb-project/ddb/dialect/sqlite"
 	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/transport"
 	"github.com/ddb-project/ddb/transport/fault"

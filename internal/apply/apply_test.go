@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb/dialect"
+	_ "github.com/ddb-project/ddb/dialect/sqlite"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/fault"

@@ -3,7 +3,10 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"fmt"
+	"reflect"
+	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/server"
@@ -13,7 +16,7 @@ import (
 type Dialect struct{}
 
 var _ interface {
-	dialect.Dialect
+	dialect.Driven
 	dialect.Killer
 	dialect.TransactionTeller
 	dialect.ErrorCarrier
@@ -21,6 +24,11 @@ var _ interface {
 
 // Name returns "mysql".
 func (Dialect) Name() string { return "mysql" }
+
+// Drives tells the drivers by the names of their types: whatever is around one of them, Bind says what it cannot use.
+func (Dialect) Drives(d sqldriver.Driver) bool {
+	return strings.Contains(reflect.TypeOf(d).String(), "mysql")
+}
 
 // Language is that of the server.
 func (Dialect) Language() dialect.Language { return dialect.MySQL }

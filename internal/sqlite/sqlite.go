@@ -8,6 +8,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"reflect"
@@ -31,13 +32,18 @@ const busyTimeout = 10_000
 type Dialect struct{}
 
 var _ interface {
-	dialect.Dialect
+	dialect.Driven
 	dialect.ValueLimiter
 	dialect.TransactionTeller
 } = Dialect{}
 
 // Name returns "sqlite".
 func (Dialect) Name() string { return "sqlite" }
+
+// Drives tells the drivers by the names of their types: whatever is around one of them, Bind says what it cannot use.
+func (Dialect) Drives(d sqldriver.Driver) bool {
+	return strings.Contains(reflect.TypeOf(d).String(), "sqlite")
+}
 
 // Language is SQLite's.
 func (Dialect) Language() dialect.Language { return dialect.SQLite }

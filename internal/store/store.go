@@ -21,8 +21,6 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fault"
-	"github.com/ddb-project/ddb/internal/mysql"
-	"github.com/ddb-project/ddb/internal/sqlite"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -80,24 +78,46 @@ func (n *Store) Name(t *dialect.Table) journal.TableName {
 	return journal.TableName{Database: n.Logical(t.Database), Table: t.Name}
 }
 
-// DialectOf finds the dialect from the driver of the database.
-func DialectOf(db *sql.DB) (dialect.Dialect, error) {
-	name := reflect.TypeOf(db.Driver()).String()
-	switch {
-	case strings.Contains(name, "sqlite"):
-		return sqlite.Dialect{}, nil
-	case strings.Contains(name, "mysql"):
-		return mysql.Dialect{}, nil
-	}
-	return nil, fmt.Errorf("%w: no dialect for the driver %s; use modernc.org/sqlite or go-sql-driver/mysql, or set Options.Dialect", fault.ErrOptions, name)
+// brought are the dialects that ddb brings: what is in the names of their drivers' types, and the packages that register them.
+var brought = []struct{ driver, path string }{
+	{"sqlite", "github.com/ddb-project/ddb/dialect/sqlite"},
+	{"mysql", "github.com/ddb-project/ddb/dialect/mysql"},
 }
 
-// AssumedDialect is DialectOf for a database that somebody else replicates: a driver that tells nothing is taken for one of a server.
-func AssumedDialect(db *sql.DB) dialect.Dialect {
-	if d, err := DialectOf(db); err == nil {
-		return d
+// DialectOf finds the dialect of the driver of the database. An error is ErrOptions, and names the package to import.
+func DialectOf(db *sql.DB) (dialect.Dialect, error) {
+	if d := dialect.Of(db); d != nil {
+		return d, nil
 	}
-	return mysql.Dialect{}
+	name := reflect.TypeOf(db.Driver()).String()
+	var list []string
+	for _, b := range brought {
+		line := fmt.Sprintf("import _ %q", b.path)
+		if strings.Contains(name, b.driver) {
+			return nil, fmt.Errorf("%w: the dialect for the driver %s has not been imported: %s, or set Options.Dialect", fault.ErrOptions, name, line)
+		}
+		list = append(list, line)
+	}
+	return nil, fmt.Errorf("%w: no dialect for the driver %s; use that of a dialect, %s, or set Options.Dialect", fault.ErrOptions, name, strings.Join(list, " or "))
+}
+
+// AssumedDialect is DialectOf for a database that somebody else replicates: a driver that tells nothing is taken for one of MariaDB or
+// MySQL, if that dialect has been imported.
+func AssumedDialect(db *sql.DB) (dialect.Dialect, error) {
+	d, err := DialectOf(db)
+	if err == nil {
+		return d, nil
+	}
+	name := reflect.TypeOf(db.Driver()).String()
+	for _, b := range brought {
+		if strings.Contains(name, b.driver) {
+			return nil, err
+		}
+	}
+	if server := dialect.Named("mysql"); server != nil {
+		return server, nil
+	}
+	return nil, err
 }
 
 // Config is what a node's database needs to know of the node.

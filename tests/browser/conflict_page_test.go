@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/console"
+	_ "github.com/ddb-project/ddb/dialect/sqlite"
 	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/transport/fault"
 )

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ddb-project/ddb"
+	_ "github.com/ddb-project/ddb/dialect/mysql"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	_ "github.com/ddb-project/ddb/dialect/mysql"
+	_ "github.com/ddb-project/ddb/dialect/sqlite"
 )
 
 const (

@@ -28,11 +28,11 @@ import (
 	"sync"
 	"time"
 
-	_ "github.com/go-sql-driver/mysql"
 	"github.com/hashicorp/go-hclog"
-	_ "modernc.org/sqlite"
 
 	"github.com/ddb-project/ddb"
+	_ "github.com/ddb-project/ddb/dialect/mysql"
+	_ "github.com/ddb-project/ddb/dialect/sqlite"
 	"github.com/ddb-project/ddb/transport/fault"
 	"github.com/ddb-project/ddb/transport/tcp"
 )

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ddb-project/ddb"
+	_ "github.com/ddb-project/ddb/dialect/sqlite"
 	"github.com/ddb-project/ddb/examples/snap/internal/live"
 	"github.com/ddb-project/ddb/examples/snap/internal/records"
 	"github.com/ddb-project/ddb/internal/testdb"

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ddb-project/ddb"
+	_ "github.com/ddb-project/ddb/dialect/sqlite"
 	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/transport/inmem"
 )
