@@ -17,16 +17,17 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
-// sendSnapshot copies every table, chunk by chunk in the order of the keys, while the
-// master goes on: each chunk is as of its own moment, and the entries after base,
-// which follow, make the copy consistent, since they state what rows are. So no
-// transaction stays open, and a follower that was cut off goes on where it was.
-func (f *Sender) sendSnapshot(ctx context.Context, l *Connection, from *link.Cursor) (journal.LSN, error) {
+// shipped is what a snapshot brings: the schema, and the entry after which it is.
+type shipped struct {
+	head link.SnapshotHead
+	rec  schema.Record
+	cat  *store.Catalogue
+}
+
+// beginSnapshot finds what a snapshot is to bring, or whether it can go on at from.
+func (f *Sender) beginSnapshot(ctx context.Context, from *link.Cursor) (sh shipped, err error) {
 	fl := f.fleet
-	var head link.SnapshotHead
-	var rec schema.Record
-	var cat *store.Catalogue
-	err := fl.seq.Do(ctx, func(turn *sequence.Turn) error {
+	err = fl.seq.Do(ctx, func(turn *sequence.Turn) error {
 		c := turn.Conn
 		// Make known what another client has just done to tables, or it would be sent twice.
 		turn.LookSoon()
@@ -34,36 +35,47 @@ func (f *Sender) sendSnapshot(ctx context.Context, l *Connection, from *link.Cur
 			return err
 		}
 		var err error
-		cat = fl.node.Tables.Load() // no schema statement runs between this and the objects
-		if rec, _, err = store.Value[schema.Record](ctx, fl.node, c, store.MetaSchema); err != nil {
+		sh.cat = fl.node.Tables.Load() // no schema statement runs between this and the objects
+		if sh.rec, _, err = store.Value[schema.Record](ctx, fl.node, c, store.MetaSchema); err != nil {
 			return err
 		}
-		head.Base = fl.seq.State.Load().Pos
-		if from != nil && f.fleet.Resumable(ctx, from, rec, cat) {
-			head.Base, head.Resume = from.Base, true
-		} else if head.Objects, err = fl.node.Engine.Objects(ctx, c); err != nil {
+		sh.head.Base = fl.seq.State.Load().Pos
+		if from != nil && fl.Resumable(ctx, from, sh.rec, sh.cat) {
+			sh.head.Base, sh.head.Resume = from.Base, true
+		} else if sh.head.Objects, err = fl.node.Engine.Objects(ctx, c); err != nil {
 			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
 		}
-		head.Objects, _ = schema.Shippable(fl.node, cat, head.Objects)
-		if e, ok := fl.node.Engine.(dialect.CounterLister); ok && !head.Resume { // higher ones follow with the entries after base
+		sh.head.Objects, _ = schema.Shippable(fl.node, sh.cat, sh.head.Objects)
+		if e, ok := fl.node.Engine.(dialect.CounterLister); ok && !sh.head.Resume { // higher ones follow with the entries after base
 			list, err := e.Counters(ctx, c)
 			if err != nil {
 				return fmt.Errorf("ddb: snapshot: %w", err)
 			}
-			head.Objects = append(head.Objects, list...)
+			sh.head.Objects = append(sh.head.Objects, list...)
 		}
 		f.mu.Lock()
-		f.base = max(head.Base.LSN, 1)
+		f.base = max(sh.head.Base.LSN, 1)
 		f.mu.Unlock()
 		return nil
 	})
+	return sh, err
+}
+
+// sendSnapshot copies every table, chunk by chunk in the order of the keys, while the
+// master goes on: each chunk is as of its own moment, and the entries after base,
+// which follow, make the copy consistent, since they state what rows are. So no
+// transaction stays open, and a follower that was cut off goes on where it was.
+func (f *Sender) sendSnapshot(ctx context.Context, l *Connection, from *link.Cursor) (journal.LSN, error) {
+	fl := f.fleet
+	sh, err := f.beginSnapshot(ctx, from)
 	if err != nil {
 		return 0, err
 	}
+	head := sh.head
 	var file string
 	if !head.Resume {
 		from = &link.Cursor{}
-		if file, err = f.snapshotFile(ctx, cat); err != nil {
+		if file, err = f.snapshotFile(ctx, sh.cat); err != nil {
 			return 0, err
 		}
 	}
@@ -72,7 +84,7 @@ func (f *Sender) sendSnapshot(ctx context.Context, l *Connection, from *link.Cur
 		head.File = true
 	}
 	if !head.File {
-		head.Total = estimateRows(ctx, fl.node, cat.Replicated())
+		head.Total = estimateRows(ctx, fl.node, sh.cat.Replicated())
 	}
 	if err := l.Write(link.MsgSnapshot, &head); err != nil {
 		return 0, err
@@ -80,7 +92,7 @@ func (f *Sender) sendSnapshot(ctx context.Context, l *Connection, from *link.Cur
 	if head.File {
 		err = f.sendFile(ctx, l, file)
 	} else {
-		err = f.sendTables(ctx, l, cat, from)
+		err = f.sendTables(ctx, l, sh.cat, from)
 	}
 	if err != nil {
 		return 0, err
@@ -98,7 +110,7 @@ func (f *Sender) sendSnapshot(ctx context.Context, l *Connection, from *link.Cur
 	if err != nil {
 		return 0, err
 	}
-	if now.LSN != rec.LSN {
+	if now.LSN != sh.rec.LSN {
 		return 0, errors.New("ddb: the schema changed while a snapshot was taken; it starts again")
 	}
 	if err := f.note(ctx, l); err != nil {

@@ -71,10 +71,6 @@ func (turn *Turn) crown(ctx context.Context, f Followers, known bool, was health
 		}
 		s.node.Log.Warn("a replica becomes the master", "lsn", s.State.Load().Pos.LSN)
 	}
-	old, _, err := s.node.Meta(ctx, c, store.MetaNode)
-	if err != nil {
-		return err
-	}
 	cat, err := s.node.LoadTables(ctx, c)
 	if err != nil {
 		return err
@@ -105,7 +101,27 @@ func (turn *Turn) crown(ctx context.Context, f Followers, known bool, was health
 	if err != nil {
 		return err
 	}
-	var done *Made
+	done, err := turn.writeReign(ctx, f, st, recorded, was)
+	if err != nil {
+		return err
+	}
+	if !recorded {
+		turn.Publish(done, 0)
+		return nil
+	}
+	if d := schema.Compare(rec, st, schema.Told{}); len(d.Statements)+len(d.Rebuild) > 0 {
+		return turn.reconcile(ctx)
+	}
+	return nil
+}
+
+// writeReign writes down that this node is the master; if the schema was not recorded by a master on this database, with the first entry of its own.
+func (turn *Turn) writeReign(ctx context.Context, f Followers, st *schema.State, recorded bool, was health.Role) (done *Made, err error) {
+	s, c := turn.s, turn.Conn
+	old, _, err := s.node.Meta(ctx, c, store.MetaNode)
+	if err != nil {
+		return nil, err
+	}
 	err = s.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
 		if !recorded {
 			if err = s.node.SetValue(ctx, c, store.MetaSchema, st.Record(0)); err != nil {
@@ -125,17 +141,7 @@ func (turn *Turn) crown(ctx context.Context, f Followers, known bool, was health
 		return errors.Join(s.node.SetMeta(ctx, c, store.MetaCluster, []byte(s.node.ClusterID)), s.node.SetMeta(ctx, c, store.MetaRole, []byte(health.Master)),
 			s.node.SetMeta(ctx, c, store.MetaNode, []byte(s.node.ID)), s.node.SetValue(ctx, c, store.MetaEpoch, s.Epoch))
 	})
-	if err != nil {
-		return err
-	}
-	if !recorded {
-		turn.Publish(done, 0)
-		return nil
-	}
-	if d := schema.Compare(rec, st, schema.Told{}); len(d.Statements)+len(d.Rebuild) > 0 {
-		return turn.reconcile(ctx)
-	}
-	return nil
+	return done, err
 }
 
 // forgetBare takes tables that have lost their capture out of the record, so that they are
