@@ -6,6 +6,7 @@ import (
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/remedy"
 	"github.com/ddb-project/ddb/transport"
 	"github.com/hashicorp/go-hclog"
 )
@@ -44,10 +45,13 @@ func (o Options) access() *access.Rules {
 	return access.Rules{Key: o.Key, OldKey: o.OldKey, Nodes: o.Nodes}.Clone()
 }
 
+// newKey is what an old key alone asks for.
+var newKey = remedy.Remedy{Action: remedy.NewKey, Text: "set Key to the one that replaces it"}
+
 // checkAccess refuses an access that contradicts itself, or that would let strangers in.
 func (o Options) checkAccess(a *access.Rules) error {
 	if len(a.OldKey) > 0 && len(a.Key) == 0 {
-		return fmt.Errorf("%w: OldKey is set and Key is not; OldKey is the one that Key replaces", ErrOptions)
+		return remedy.New(ErrOptions, "OldKey is set and Key is not", newKey)
 	}
 	for id, n := range a.Nodes {
 		switch {
@@ -56,12 +60,14 @@ func (o Options) checkAccess(a *access.Rules) error {
 		case n.Role != "" && n.Role != Replica && n.Role != Snap:
 			return fmt.Errorf("%w: Nodes: node %q: role %q is none of replica, snap", ErrOptions, id, n.Role)
 		case len(n.OldKey) > 0 && len(n.Key) == 0:
-			return fmt.Errorf("%w: Nodes: node %q: OldKey is set and Key is not; OldKey is the one that Key replaces", ErrOptions, id)
+			return remedy.New(ErrOptions, fmt.Sprintf("Nodes: node %q: OldKey is set and Key is not", id), remedy.Remedy{Text: newKey.Text})
 		}
 	}
 	if exposed, why := o.exposed(a); exposed && !o.AllowInsecure {
-		return fmt.Errorf("%w: the master would listen on %s for anybody who connects, and %s; set Options.Key on every node (\"openssl rand -hex 32\" makes one), "+
-			"or ask clients for certificates, or set AllowInsecure if that is what you mean", ErrOptions, o.Listen, why)
+		return remedy.New(ErrOptions, fmt.Sprintf("the master would listen on %s for anybody who connects, and %s", o.Listen, why),
+			remedy.Remedy{Action: remedy.SetKey, Text: `set Options.Key on every node ("openssl rand -hex 32" makes one)`},
+			remedy.Remedy{Action: remedy.ClientCertificates, Text: "ask clients for certificates"},
+			remedy.Remedy{Action: remedy.AllowInsecure, Text: "set AllowInsecure if that is what you mean"})
 	}
 	return nil
 }

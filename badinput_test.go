@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ import (
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/remedy"
 	"github.com/ddb-project/ddb/transport"
 	"github.com/ddb-project/ddb/transport/inmem"
 	"github.com/ddb-project/ddb/transport/tcp"
@@ -328,6 +330,14 @@ func TestDuplicateID(t *testing.T) {
 	level(t, f)
 }
 
+// localStatus is what a node says of itself.
+func localStatus(t *testing.T, n *testNode) ddb.NodeStatus {
+	list := n.Nodes()
+	at := slices.IndexFunc(list, func(s ddb.NodeStatus) bool { return s.Local })
+	require.GreaterOrEqual(t, at, 0)
+	return list[at]
+}
+
 // A follower of another cluster is refused; with Rejoin it gives its data up for this cluster's.
 func TestOtherCluster(t *testing.T) {
 	onEngines(t, func(t *testing.T, engine string) {
@@ -340,7 +350,13 @@ func TestOtherCluster(t *testing.T) {
 		ours.do("CREATE TABLE ours (id INT PRIMARY KEY)", "INSERT INTO ours VALUES (1), (2)")
 		follow := func(o *ddb.Options) { o.Role, o.Master, o.Transport = ddb.Replica, "master", ours.net }
 		require.NoError(t, ours.open(r, follow))
-		wantError(t, r.WaitReady(ours.ctx), ddb.ErrOtherCluster, "r1", "Rejoin")
+		err := r.WaitReady(ours.ctx)
+		wantError(t, err, ddb.ErrOtherCluster, "r1", "Rejoin")
+		var e *ddb.Error
+		require.ErrorAs(t, err, &e, "the master's refusal keeps its remedy")
+		require.Equal(t, remedy.Rejoin, e.Remedies[0].Action)
+		require.Equal(t, e.Remedies, localStatus(t, r).Remedies, "and so does the status")
+		require.True(t, strings.HasSuffix(localStatus(t, r).Reason, e.Remedies[0].Text))
 		require.Equal(t, "1", ours.one(r, "SELECT count(*) FROM theirs"), "refused, and yet its data is gone")
 		r.close()
 		require.NoError(t, ours.open(r, func(o *ddb.Options) { follow(o); o.Rejoin = true }))

@@ -392,7 +392,7 @@ func (c *Cluster) tell(list []NodeStatus) {
 		if c.f != nil && !s.Local {
 			level = hclog.Debug // hearsay: the master logs it itself
 		}
-		args := []any{"id", s.ID, "state", s.State, "reason", s.Reason, "epoch", s.Epoch, "lsn", s.LSN}
+		args := []any{"id", s.ID, "state", s.State, "reason", s.Why(), "epoch", s.Epoch, "lsn", s.LSN}
 		if known {
 			args = append(args, "was", was)
 		}

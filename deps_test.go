@@ -49,7 +49,7 @@ var mysqlGround = []string{"dialect", "internal/mysql/lang", "internal/mysql/cod
 var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
-		own: []string{"access", "conflict", "dialect", "health", "journal", "transport", "internal/apply", "internal/batch", "internal/fault", "internal/fleet", "internal/follow", "internal/gate", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
+		own: []string{"access", "conflict", "dialect", "health", "journal", "remedy", "transport", "internal/apply", "internal/batch", "internal/fault", "internal/fleet", "internal/follow", "internal/gate", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
 			"internal/route", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/sequence", "internal/fleet", "internal/settle", "internal/write"},
 		modules: []string{cborModule, compressModule, hclogModule, syncModule, timeModule},
 	},
@@ -57,7 +57,8 @@ var importRules = map[string]importRule{
 	// Words that all parts share; they know nobody above them.
 	"access":   {own: []string{"health", "journal"}},
 	"conflict": {own: []string{"internal/fault", "journal"}},
-	"health":   {own: []string{"internal/watch", "journal"}},
+	"health":   {own: []string{"internal/watch", "journal", "remedy"}},
+	"remedy":   {},
 	"journal":  {own: []string{"dialect", "internal/fault", "internal/watch", "internal/wire"}},
 
 	// Bytes between nodes.
@@ -88,23 +89,23 @@ var importRules = map[string]importRule{
 	"internal/mysql":              {own: []string{"dialect", "internal/mysql/..."}},
 
 	// The parts of a node, bottom up.
-	"internal/apply":    {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/link", "internal/schema", "internal/sqlclass", "internal/store", "internal/wire"}},
-	"internal/follow":   {own: []string{"dialect", "health", "journal", "transport", "internal/apply", "internal/fault", "internal/keys", "internal/link", "internal/store", "internal/watch", "internal/wire"}},
+	"internal/apply":    {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/link", "internal/schema", "internal/sqlclass", "internal/store", "internal/wire", "remedy"}},
+	"internal/follow":   {own: []string{"dialect", "health", "journal", "transport", "internal/apply", "internal/fault", "internal/keys", "internal/link", "internal/store", "internal/watch", "internal/wire", "remedy"}},
 	"internal/batch":    {own: []string{"dialect", "journal", "internal/fault", "internal/link", "internal/store", "internal/wire"}},
-	"internal/fleet":    {own: []string{"access", "dialect", "health", "journal", "transport", "internal/fault", "internal/keys", "internal/link", "internal/schema", "internal/sequence", "internal/store", "internal/watch", "internal/wire"}},
+	"internal/fleet":    {own: []string{"access", "dialect", "health", "journal", "transport", "internal/fault", "internal/keys", "internal/link", "internal/schema", "internal/sequence", "internal/store", "internal/watch", "internal/wire", "remedy"}},
 	"internal/settle":   {own: []string{"access", "conflict", "dialect", "journal", "internal/batch", "internal/fault", "internal/fleet", "internal/link", "internal/sequence", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire"}},
 	"internal/keys":     {own: []string{"dialect", "health", "journal", "internal/fault", "internal/sqlclass", "internal/store", "internal/watch"}},
-	"internal/link":     {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire"}, modules: []string{hclogModule}},
+	"internal/link":     {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire", "remedy"}, modules: []string{hclogModule}},
 	"internal/write":    {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/sqlclass", "internal/store"}},
 	"internal/schema":   {own: []string{"dialect", "journal", "internal/fault", "internal/sqlclass", "internal/store"}},
-	"internal/sequence": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch"}},
+	"internal/sequence": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "remedy"}},
 	"internal/store":    {own: []string{"dialect", "health", "journal", "internal/fault", "internal/rights", "internal/sqlclass", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},
 
 	// What a program's statements meet.
 	"internal/route": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/remote", "internal/rights", "internal/sqlclass", "internal/store", "internal/watch"},
 		modules: []string{hclogModule}},
 	"internal/gate": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/memory", "internal/remote", "internal/route", "internal/schema", "internal/sqlclass",
-		"internal/store", "internal/write"}},
+		"internal/store", "internal/write", "remedy"}},
 
 	// Parts of the library that know nothing of it.
 	"internal/sqlclass": {own: []string{"dialect"}},
@@ -114,12 +115,12 @@ var importRules = map[string]importRule{
 	"internal/watch":    {},
 	"internal/memory":   {},
 	"internal/wire":     {own: []string{"internal/deadline", "internal/fault"}, modules: []string{cborModule, compressModule}},
-	"internal/remote":   {own: []string{"internal/wire", "transport"}, modules: []string{cborModule}},
+	"internal/remote":   {own: []string{"internal/wire", "transport", "remedy"}, modules: []string{cborModule}},
 
 	// Screens and flags.
 	"console":               {own: []string{".", "dialect", "internal/memory", "internal/sqlclass"}, modules: []string{promModule, hclogModule, mysqlModule}},
 	"examples/demo":         {own: []string{".", "console", "transport/tcp", "transport/fault", "examples/internal/..."}, modules: []string{hclogModule, "golang.org/x/sync"}},
-	"examples/internal/cli": {own: []string{".", "console", "dialect/...", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule, "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
+	"examples/internal/cli": {own: []string{".", "console", "dialect/...", "remedy", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule, "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
 	"examples/master": {own: []string{".", "console", "transport/tcp", "examples/internal/..."},
 		modules: []string{hclogModule, "github.com/schollz/progressbar/v3"}},
 	"examples/replica":               {own: []string{".", "console", "transport/tcp", "examples/internal/..."}, modules: []string{hclogModule}},

@@ -3,7 +3,12 @@ package ddb
 import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/remedy"
 )
+
+// Error is an error whose remedy a program can word for its own users, who may set flags instead of Options: errors.As
+// finds it in what Open and a statement return, and package remedy has its actions. What has another cause is no Error. See [remedy.Words].
+type Error = remedy.Error
 
 // Errors met while opening a node.
 var (

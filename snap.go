@@ -18,6 +18,7 @@ import (
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/internal/write"
 	"github.com/ddb-project/ddb/journal"
+	"github.com/ddb-project/ddb/remedy"
 )
 
 // snapSide is what a snap has beyond a follower: local writes and the queue of the batches that
@@ -495,7 +496,8 @@ func refusePending(ctx context.Context, n *store.Store, opts Options) error {
 		return err
 	}
 	if count > 0 {
-		return fmt.Errorf("%w: the snap has %d batches that its master may not have; connect it once more, or set Rejoin to give them up", ErrOptions, count)
+		return remedy.New(ErrOptions, fmt.Sprintf("the snap has %d batches that its master may not have", count),
+			remedy.Remedy{Text: "connect it once more"}, remedy.Remedy{Action: remedy.Rejoin, Text: "set Rejoin to give them up"})
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/journal"
+	"github.com/ddb-project/ddb/remedy"
 )
 
 // Role is what a node does in its cluster.
@@ -49,7 +50,13 @@ type Status struct {
 	Reads        uint64        `cbor:"14,keyasint,omitempty"` // reads that this Cluster has sent to it
 	Writes       uint64        `cbor:"15,keyasint,omitempty"` // writes that this Cluster has sent to it
 	Local        bool          `cbor:"-"`
+
+	// Remedies are what would help against Reason, which ends with them: only of the node itself (Local).
+	Remedies []remedy.Remedy `cbor:"-"`
 }
+
+// Why returns Reason as an error, for those who word its remedies by themselves.
+func (s Status) Why() error { return remedy.Parse(nil, s.Reason, s.Remedies) }
 
 // LagUnknown is the lag of a node about which nothing is known. It counts as unhealthy.
 const LagUnknown time.Duration = -1

@@ -108,6 +108,7 @@ func run(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	watcher := live.New()
+	watcher.Words = cli.Line
 	o.OnProgress = watcher.Progress
 	cluster, db, err := s.node.Open(ctx, o)
 	if err != nil {
@@ -137,7 +138,7 @@ func (s settings) front(ctx context.Context, cluster *ddb.Cluster, watcher *live
 	switch {
 	case s.exec != nil:
 		err := watcher.Synced(ctx, func(reason string) {
-			fmt.Fprintf(os.Stderr, "snap %s: waiting for the first copy: %s\n", s.id, cli.Words(reason))
+			fmt.Fprintf(os.Stderr, "snap %s: waiting for the first copy: %s\n", s.id, reason)
 		})
 		if err == nil {
 			if err = store.Run(ctx, os.Stdout, *s.exec); err == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
+	"github.com/ddb-project/ddb/remedy"
 )
 
 // Loading marks that a snapshot is being loaded, so that nothing may be read yet.
@@ -21,7 +22,8 @@ const Loading = ^journal.LSN(0)
 // RefuseOlder keeps a master, whoever it is, from taking the node back to an earlier state without Rejoin.
 func (a *Applier) RefuseOlder(head link.SnapshotHead) error {
 	if at, to := a.pos, head.Base; at.LSN > 0 && !head.Resume && !a.cfg.Rejoin && (to.Epoch < at.Epoch || to.LSN < at.LSN) {
-		return fmt.Errorf("%w: the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between; set Rejoin on it to replace its data", fault.ErrForked, to, a.node.ID, at)
+		return remedy.New(fault.ErrForked, fmt.Sprintf("the master sends a snapshot of %v to node %s, which stands at %v: it would lose what came between", to, a.node.ID, at),
+			remedy.Remedy{Action: remedy.Rejoin, Text: "set Rejoin on it to replace its data"})
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/journal"
+	"github.com/ddb-project/ddb/remedy"
 )
 
 // judge decides whether a follower that has shown who it is may come in, and whether it needs a snapshot.
@@ -21,7 +22,8 @@ func (fl *Fleet) judge(ctx context.Context, h link.Hello) (link.Welcome, error) 
 	case h.Cluster == "":
 		w.Snapshot = true
 	case h.Cluster != fl.node.ClusterID && !h.Rejoin:
-		return w, fmt.Errorf("%w: node %s belongs to cluster %s, this is %s; set Rejoin to replace its data", fault.ErrOtherCluster, h.ID, h.Cluster, fl.node.ClusterID)
+		return w, remedy.New(fault.ErrOtherCluster, fmt.Sprintf("node %s belongs to cluster %s, this is %s", h.ID, h.Cluster, fl.node.ClusterID),
+			remedy.Remedy{Action: remedy.Rejoin, Text: "set Rejoin to replace its data"})
 	case h.Cluster != fl.node.ClusterID:
 		w.Snapshot = true
 	default:
@@ -61,7 +63,7 @@ func (fl *Fleet) authenticate(h link.Hello, proves func(key []byte) bool) (key [
 		}
 	}
 	if len(keys) > 0 {
-		return nil, fmt.Errorf("%w: node %s did not prove the cluster's key; check Options.Key", fault.ErrUnknownNode, h.ID)
+		return nil, remedy.New(fault.ErrUnknownNode, fmt.Sprintf("node %s did not prove the cluster's key", h.ID), remedy.Remedy{Action: remedy.CheckKey, Text: "check Options.Key"})
 	}
 	return nil, nil
 }
@@ -80,7 +82,8 @@ func (fl *Fleet) needsSnapshot(ctx context.Context, h link.Hello) (bool, error) 
 		if h.Rejoin {
 			return true, nil
 		}
-		return false, fmt.Errorf("%w: node %s stands at %v (%v): %s; set Rejoin on it to replace its data by a snapshot", fault.ErrForked, h.ID, h.Position, h.Position.Hash, why)
+		return false, remedy.New(fault.ErrForked, fmt.Sprintf("node %s stands at %v (%v): %s", h.ID, h.Position, h.Position.Hash, why),
+			remedy.Remedy{Action: remedy.Rejoin, Text: "set Rejoin on it to replace its data by a snapshot"})
 	}
 	switch {
 	case h.Position.Epoch > fl.seq.Epoch:

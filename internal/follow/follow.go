@@ -27,6 +27,7 @@ import (
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
+	"github.com/ddb-project/ddb/remedy"
 	"github.com/ddb-project/ddb/transport"
 )
 
@@ -100,6 +101,9 @@ func (u *upstream) write(kind uint8, msg any) error {
 	return u.w.Write(kind, msg)
 }
 
+// detachFirst takes a database out of the role that it has.
+var detachFirst = remedy.Remedy{Action: remedy.Detach, Text: "Detach it first"}
+
 // Open makes the database a follower's, which begins to follow with begin. It returns ErrWrongRole for another
 // node's database, and ErrOptions for one that holds foreign data, unless Rejoin is set.
 func Open(ctx context.Context, n *store.Store, cfg Config) (*Follower, error) {
@@ -110,17 +114,18 @@ func Open(ctx context.Context, n *store.Store, cfg Config) (*Follower, error) {
 	}
 	was := health.Role(role)
 	if known && was != cfg.Role && !(cfg.Rejoin && was == health.Master) {
-		hint := ""
+		ways := []remedy.Remedy{{Action: remedy.SetRole, Value: string(was), Text: fmt.Sprintf("open it with Role %q", was)}, detachFirst}
 		if was == health.Master {
-			hint = ", or set Rejoin to replace its data by the new master's"
+			ways = append(ways, remedy.Remedy{Action: remedy.Rejoin, Text: "set Rejoin to replace its data by the new master's"})
 		}
-		return nil, fmt.Errorf("%w: it is a %s's; open it with Role %q, or Detach it first%s", fault.ErrWrongRole, was, was, hint)
+		return nil, remedy.New(fault.ErrWrongRole, fmt.Sprintf("it is a %s's", was), ways...)
 	}
 	if id, ok, err := n.Meta(ctx, n.DB, store.MetaNode); err != nil {
 		return nil, err
 	} else if ok && was == health.Snap && string(id) != n.ID {
 		// The master counts each batch once by the snap's id and the batch's number.
-		return nil, fmt.Errorf("%w: it is that of snap %s; open it with ID %q, or Detach it first", fault.ErrWrongRole, id, id)
+		return nil, remedy.New(fault.ErrWrongRole, fmt.Sprintf("it is that of snap %s", id),
+			remedy.Remedy{Action: remedy.SetID, Value: string(id), Text: fmt.Sprintf("open it with ID %q", id)}, detachFirst)
 	}
 	if !known {
 		if err := f.refuseForeignData(ctx); err != nil {
@@ -168,8 +173,8 @@ func (f *Follower) refuseForeignData(ctx context.Context) error {
 	}
 	for _, t := range cat.List {
 		if !t.Own && !f.cfg.Rejoin {
-			return fmt.Errorf("%w: the database of the new %s %s holds table %s already, which a snapshot would replace; use an empty database, or set Rejoin to give its data up",
-				fault.ErrOptions, f.cfg.Role, f.node.ID, f.node.Name(t))
+			return remedy.New(fault.ErrOptions, fmt.Sprintf("the database of the new %s %s holds table %s already, which a snapshot would replace", f.cfg.Role, f.node.ID, f.node.Name(t)),
+				remedy.Remedy{Text: "use an empty database"}, remedy.Remedy{Action: remedy.Rejoin, Text: "set Rejoin to give its data up"})
 		}
 	}
 	return nil
@@ -427,7 +432,8 @@ func (f *Follower) hello(ctx context.Context, g link.Greeting, from *link.Cursor
 		h.Position = journal.Position{}
 	}
 	if f.apply.Position().Epoch > g.Epoch && g.Cluster == f.node.ClusterID {
-		return h, fmt.Errorf("%w: %s is the master of epoch %d, but this node has followed epoch %d: another node is the master now; set Master to its address", fault.ErrOldEpoch, g.Master, g.Epoch, f.apply.Position().Epoch)
+		return h, remedy.New(fault.ErrOldEpoch, fmt.Sprintf("%s is the master of epoch %d, but this node has followed epoch %d: another node is the master now", g.Master, g.Epoch, f.apply.Position().Epoch),
+			remedy.Remedy{Action: remedy.SetMaster, Text: "set Master to its address"})
 	}
 	err = f.local.Hello(ctx, &h)
 	return h, err
@@ -436,7 +442,8 @@ func (f *Follower) hello(ctx context.Context, g link.Greeting, from *link.Cursor
 // adopt notes the cluster that the node has been let into.
 func (f *Follower) adopt(ctx context.Context, g link.Greeting, w link.Welcome) error {
 	if f.node.ClusterID != "" && f.node.ClusterID != g.Cluster && !f.cfg.Rejoin {
-		return fmt.Errorf("%w: %s is the master of cluster %s, but node %s belongs to cluster %s; set Rejoin to replace its data", fault.ErrOtherCluster, g.Master, g.Cluster, f.node.ID, f.node.ClusterID)
+		return remedy.New(fault.ErrOtherCluster, fmt.Sprintf("%s is the master of cluster %s, but node %s belongs to cluster %s", g.Master, g.Cluster, f.node.ID, f.node.ClusterID),
+			remedy.Remedy{Action: remedy.Rejoin, Text: "set Rejoin to replace its data"})
 	}
 	if err := f.local.Welcomed(ctx, w); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/journal"
+	"github.com/ddb-project/ddb/remedy"
 )
 
 // following is how a follower stands.
@@ -147,6 +148,9 @@ func (f *Follower) Status() health.Status {
 	st := f.state.Load()
 	s := st.status
 	s.ID, s.Role, s.LSN, s.Epoch, s.Local, s.Lag = f.node.ID, f.cfg.Role, st.pos.LSN, st.pos.Epoch, true, st.lag()
+	if st.cause != nil && s.Reason == link.GoneReason(st.cause) {
+		s.Remedies = remedy.Of(st.cause)
+	}
 	if time.Since(st.heard) > 3*f.cfg.Heartbeat {
 		s.Lag = health.LagUnknown
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/remedy"
 )
 
 func (g *Gate) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
@@ -37,7 +38,8 @@ func (g *Gate) exec(ctx context.Context, query string, args []any) (sql.Result, 
 		g.changes.Add(1)
 		return g.writes.schema(ctx, nil, query, args)
 	case sqlclass.TxControl:
-		return nil, fmt.Errorf("%w: %s on a pool of connections has no effect one can rely on; use Begin, or a connection got from Cluster.Conn", fault.ErrNotReplicable, sqlclass.Brief(query))
+		return nil, remedy.New(fault.ErrNotReplicable, sqlclass.Brief(query)+" on a pool of connections has no effect one can rely on", useBegin,
+			remedy.Remedy{Action: remedy.OwnConn, Text: "use a connection got from Cluster.Conn"})
 	}
 	if err := g.refuseState(query); err != nil {
 		return nil, err
@@ -57,6 +59,9 @@ func (g *Gate) exec(ctx context.Context, query string, args []any) (sql.Result, 
 	}
 	return g.writes.exec(ctx, query, args)
 }
+
+// useBegin is what keeps a transaction open.
+var useBegin = remedy.Remedy{Action: remedy.Begin, Text: "use Begin"}
 
 // refuseHidden refuses, before any of it runs, a text that holds a schema statement elsewhere than on the master, and what
 // would change a snap's schema unseen: what a statement prepares or a compound one holds is known to the server only. Every
@@ -90,7 +95,7 @@ func (g *Gate) execSeveral(ctx context.Context, query string, args []any) (sql.R
 	for _, s := range list {
 		if s.Kind == sqlclass.TxControl && (g.texts.Class == sqlclass.SQLite || schema) {
 			// It would end the transaction that ddb has put around the statements, and of others with them.
-			return nil, fmt.Errorf("%w: %s among several statements; use Begin", fault.ErrNotReplicable, sqlclass.Brief(s.SQL))
+			return nil, remedy.New(fault.ErrNotReplicable, sqlclass.Brief(s.SQL)+" among several statements", useBegin)
 		}
 	}
 	if !schema {

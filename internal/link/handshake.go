@@ -22,6 +22,7 @@ import (
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/remedy"
 	"github.com/ddb-project/ddb/transport"
 )
 
@@ -80,7 +81,8 @@ func judgePreamble(b []byte) error {
 	meant := string(Preamble(version, purpose))
 	switch {
 	case len(b) > 1 && b[0] == 0x16 && b[1] == 3:
-		return fmt.Errorf("%w: it speaks TLS, and this node listens without; give the transport of this node a certificate, or take TLS off there", errStranger)
+		return remedy.New(errStranger, "it speaks TLS, and this node listens without",
+			remedy.Remedy{Action: remedy.ListenTLS, Text: "give the transport of this node a certificate"}, remedy.Remedy{Text: "take TLS off there"})
 	case len(b) == 0:
 		return fmt.Errorf("%w: it said nothing for %v; a node of this version speaks first, so run the same version of ddb on both", fault.ErrVersion, firstWord)
 	case string(b) == meant && version != protocolVersion:
@@ -348,7 +350,8 @@ func Introduce(conn net.Conn, keys [][]byte, answer func(Greeting) (Hello, error
 		}
 	}
 	if len(keys) > 0 {
-		return g, w, fmt.Errorf("%w: who answers does not prove the key that this node has as Options.Key: it is another, or a master that asks for no key; nothing was taken from it", fault.ErrUnknownMaster)
+		return g, w, remedy.New(fault.ErrUnknownMaster, "who answers does not prove this node's key: it is another, or a master that asks for no key; nothing was taken from it",
+			remedy.Remedy{Action: remedy.CheckKey, Text: "check Options.Key"})
 	}
 	return g, w, nil
 }
@@ -389,6 +392,9 @@ func (s *handshake) greeted(g *Greeting) error {
 	return nil
 }
 
+// checkMaster is what helps where another listens than was thought.
+var checkMaster = remedy.Remedy{Action: remedy.CheckMaster, Text: "check Options.Master"}
+
 // unanswered says what is at an address that does not answer as a master does.
 func unanswered(err error) error {
 	var stranger *wire.StrangerError
@@ -397,17 +403,20 @@ func unanswered(err error) error {
 	case errors.As(err, &remote), errors.Is(err, fault.ErrVersion), errors.Is(err, fault.ErrUnknownMaster), errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &stranger) && strings.HasPrefix("HTTP/", string(stranger.Began[:min(5, len(stranger.Began))])):
-		return fmt.Errorf("%w: a web server answers there; set Options.Master to the address where the master listens for nodes, not to that of its console: %w", fault.ErrNoMaster, err)
+		return remedy.New(fault.ErrNoMaster, "a web server answers there",
+			remedy.Remedy{Action: remedy.SetMaster, Text: "set Options.Master to the address where the master listens for nodes, not to that of its console"}).By(err)
 	case errors.As(err, &stranger) && stranger.Began[0] == 0x15:
-		return fmt.Errorf("%w: who answers speaks TLS, and this node does not; give its transport a TLS config, for example of tcp.ClientTLS: %w", fault.ErrNoMaster, err)
+		return remedy.New(fault.ErrNoMaster, "who answers speaks TLS, and this node does not",
+			remedy.Remedy{Action: remedy.DialTLS, Text: "give its transport a TLS config, for example of tcp.ClientTLS"}).By(err)
 	case errors.As(err, &stranger):
-		return fmt.Errorf("%w: who answers is no ddb node; check Options.Master: %w", fault.ErrNoMaster, err)
+		return remedy.New(fault.ErrNoMaster, "who answers is no ddb node", checkMaster).By(err)
 	case errors.Is(err, wire.ErrChecksum):
 		return fmt.Errorf("%w: its answer was damaged on its way: %w", fault.ErrNoMaster, err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w: who listens there does not answer within %v; check Options.Master, and whether the master hangs: %w", fault.ErrNoMaster, firstAnswer, err)
+		return remedy.New(fault.ErrNoMaster, fmt.Sprintf("who listens there does not answer within %v; the master may hang", firstAnswer), checkMaster).By(err)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return fmt.Errorf("%w: who listens there hung up without an answer: it speaks TLS and this node does not, or it is no ddb node, or it has too many connections; check Options.Master and TLS: %w", fault.ErrNoMaster, err)
+		return remedy.New(fault.ErrNoMaster, "who listens there hung up without an answer: it is no ddb node, or it has too many connections, or it speaks TLS and this node does not", checkMaster,
+			remedy.Remedy{Action: remedy.DialTLS, Text: "give this node's transport a TLS config"}).By(err)
 	}
 	return fmt.Errorf("%w: %w", fault.ErrNoMaster, err)
 }

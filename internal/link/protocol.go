@@ -13,6 +13,7 @@ import (
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
+	"github.com/ddb-project/ddb/remedy"
 )
 
 // What nodes say to each other once the follower is let in (handshake.go). From then on the connection carries many
@@ -103,9 +104,13 @@ type NodeNumber struct {
 
 // Refusal is why the other side is not let in, or thrown out.
 type Refusal struct {
-	Code string `cbor:"1,keyasint"`
-	Text string `cbor:"2,keyasint"`
+	Code     string          `cbor:"1,keyasint"`
+	Text     string          `cbor:"2,keyasint"`
+	Remedies []remedy.Remedy `cbor:"3,keyasint,omitempty"` // Text ends with them
 }
+
+// maxRemedies is how many remedies of a refusal are believed.
+const maxRemedies = 8
 
 // Beat is a heartbeat. Both sides send one per Options.Heartbeat.
 type Beat struct {
@@ -166,29 +171,38 @@ var RefusalCodes = map[string]error{
 
 // RefusalOf returns what the other side is told of an error.
 func RefusalOf(err error) Refusal {
+	r := Refusal{Code: "error", Text: err.Error(), Remedies: remedy.Of(err)}
 	for code, sentinel := range RefusalCodes {
 		if errors.Is(err, sentinel) {
-			return Refusal{Code: code, Text: err.Error()}
+			r.Code = code
+			break
 		}
 	}
-	return Refusal{Code: "error", Text: err.Error()}
+	return r
 }
 
 // Err rebuilds the error that the other side meant.
 func (r Refusal) Err() error {
-	if sentinel, ok := RefusalCodes[r.Code]; ok {
-		return &remoteError{text: r.Text, is: sentinel}
-	}
-	return &remoteError{text: r.Text}
+	return &remoteError{text: r.Text, is: RefusalCodes[r.Code], remedies: r.Remedies[:min(len(r.Remedies), maxRemedies)]}
 }
 
 type remoteError struct {
-	text string
-	is   error
+	text     string
+	is       error
+	remedies []remedy.Remedy
 }
 
 func (e *remoteError) Error() string { return e.text }
 func (e *remoteError) Unwrap() error { return e.is }
+
+// As gives out the remedies.
+func (e *remoteError) As(target any) bool {
+	t, ok := target.(**remedy.Error)
+	if ok = ok && len(e.remedies) > 0; ok {
+		*t = remedy.Parse(e.is, e.text, e.remedies)
+	}
+	return ok
+}
 
 // HeardConn tells of every piece that arrives: a large message on a slow link is no silence.
 type HeardConn struct {

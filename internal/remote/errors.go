@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/ddb-project/ddb/remedy"
 )
 
 // Errors of the client.
@@ -102,11 +104,16 @@ type wireError struct {
 	HasCode  bool     `cbor:"5,keyasint,omitempty"`
 	Code     int64    `cbor:"6,keyasint,omitempty"`
 	Message  string   `cbor:"7,keyasint,omitempty"` // the database's, without what wraps it
+
+	Remedies []remedy.Remedy `cbor:"8,keyasint,omitempty"` // Text ends with them
 }
+
+// maxRemedies is how many remedies of an error are believed.
+const maxRemedies = 8
 
 // newWireError takes an error apart; carrier may be nil.
 func newWireError(err error, carrier ErrorCarrier) wireError {
-	w := wireError{Text: err.Error()}
+	w := wireError{Text: err.Error(), Remedies: remedy.Of(err)}
 	carried := false
 	if carrier != nil {
 		w.Number, w.SQLState, w.Message, carried = carrier.CarryError(err)
@@ -157,6 +164,13 @@ func (w wireError) err(carrier ErrorCarrier) error {
 		}
 	}
 	registry.RUnlock()
+	if n := min(len(w.Remedies), maxRemedies); n > 0 {
+		var kind error
+		if len(wraps) > 0 {
+			kind = wraps[len(wraps)-1]
+		}
+		wraps = append(wraps, remedy.Parse(kind, w.Text, w.Remedies[:n]))
+	}
 	if len(wraps) == 1 && wraps[0].Error() == w.Text {
 		return wraps[0]
 	}

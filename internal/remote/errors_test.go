@@ -5,8 +5,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/ddb-project/ddb/remedy"
 	"github.com/go-sql-driver/mysql"
 
 	own "github.com/ddb-project/ddb/internal/mysql"
@@ -44,6 +46,13 @@ func TestErrorsCrossTheWire(t *testing.T) {
 	}
 	if got := cross(context.Canceled); got != context.Canceled {
 		t.Errorf("a bare sentinel became %#v", got)
+	}
+	helped := fmt.Errorf("exec: %w", remedy.New(ErrReadOnly, "no", remedy.Remedy{Action: remedy.Begin, Text: "use Begin"}))
+	if got := cross(cross(helped)); got.Error() != helped.Error() || !errors.Is(got, ErrReadOnly) || len(remedy.Of(got)) != 1 || remedy.Of(got)[0].Action != remedy.Begin {
+		t.Errorf("got %v with the remedies %v, want %v", got, remedy.Of(got), helped)
+	}
+	if got := remedy.Words(cross(helped), func(remedy.Remedy) string { return "wait" }); !strings.HasSuffix(got, ": no; wait") {
+		t.Errorf("got %q in other words", got)
 	}
 	if got := cross(errors.New("plain")); got.Error() != "plain" || errors.Is(got, driver.ErrBadConn) {
 		t.Errorf("got %v", got)

@@ -12,6 +12,7 @@ import (
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/remedy"
 )
 
 // Followers are those who are to follow a master.
@@ -42,7 +43,8 @@ func (s *Sequencer) Reign(ctx context.Context, f Followers) (heard int64, err er
 		epoch = 1
 		s.node.ClusterID = store.NewClusterID()
 	case health.Role(role) == health.Snap:
-		return 0, fmt.Errorf("%w: it is a snap's; open it with Role Snap, or Detach it first", fault.ErrWrongRole)
+		return 0, remedy.New(fault.ErrWrongRole, "it is a snap's",
+			remedy.Remedy{Action: remedy.SetRole, Value: string(health.Snap), Text: "open it with Role Snap"}, remedy.Remedy{Action: remedy.Detach, Text: "Detach it first"})
 	case health.Role(role) == health.Replica:
 		for _, key := range []string{store.MetaCursor, store.MetaThrough} {
 			if _, unfinished, err := s.node.Meta(ctx, s.node.DB, key); err != nil {

@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/ddb-project/ddb/remedy"
 )
 
 // errUsage is a mistake on the command line.
@@ -39,21 +41,47 @@ func Main(name string, run func(ctx context.Context, args []string) error) {
 	os.Exit(1)
 }
 
-// flagWords are the library's words for what has a flag here.
-var flagWords = strings.NewReplacer("set Options.Key on every node", "give every node DDB_KEY or --key-file", "ask clients for certificates", "ask nodes for certificates (--tls-cert, --tls-key and --tls-ca)", "set AllowInsecure", "add --insecure",
-	"Options.Key", "--key", "Options.Master", "--master", "give its transport a TLS config, for example of tcp.ClientTLS", "give it --tls-ca", "give the transport of this node a certificate", "give this node --tls-cert and --tls-key", "OldKey is set and Key is not; OldKey is the one that Key replaces", "--old-key is set and --key is not; --old-key is the one that --key replaces", "set Rejoin", "add --rejoin", "open it with ID ", "give --id ", "set Master to its address", "give its address as --master",
-	"open it with Role \"replica\"", "run the program replica on it", "open it with Role \"snap\"", "run the program snap on it", "open it with Role \"master\"", "run the program master on it", "open it with Role Snap", "run the program snap on it",
-	"; use Begin, or a connection got from Cluster.Conn", "; only a program can keep a transaction open", "; use Begin", "; only a program can keep a transaction open")
-
-// Line returns the error's text on one line, in the words of the command line.
-func Line(err error) string { return Words(oneLine(err)) }
-
-// Words puts the flags in place of the options that a text of the library names.
-func Words(text string) string { return flagWords.Replace(text) }
-
-func oneLine(err error) string {
-	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+// Line returns the error's text on one line, with its remedies in the words of the command line.
+func Line(err error) string {
+	lines := strings.FieldsFunc(remedy.Words(err, flagFor), func(r rune) bool { return r == '\n' || r == '\r' })
 	return strings.Join(lines, "; ")
+}
+
+// flagFor words a remedy for who started the program: "" if only another program can do it.
+func flagFor(r remedy.Remedy) string {
+	switch r.Action {
+	case remedy.SetKey:
+		return `give every node DDB_KEY or --key-file ("openssl rand -hex 32" makes one)`
+	case remedy.CheckKey:
+		return "check --key-file or DDB_KEY"
+	case remedy.NewKey:
+		return "--old-key is the one that --key replaces, so give that too"
+	case remedy.ClientCertificates:
+		return "ask nodes for certificates (--tls-cert, --tls-key and --tls-ca)"
+	case remedy.AllowInsecure:
+		return "add --insecure if that is what you mean"
+	case remedy.DialTLS:
+		return "give it --tls-ca"
+	case remedy.ListenTLS:
+		return "give this node --tls-cert and --tls-key"
+	case remedy.SetMaster:
+		return "give as --master the address where the master listens for nodes"
+	case remedy.CheckMaster:
+		return "check --master"
+	case remedy.Rejoin:
+		return "add --rejoin to give up what its database holds"
+	case remedy.SetID:
+		return fmt.Sprintf("give --id %q", r.Value)
+	case remedy.SetRole:
+		return "run the program " + r.Value + " on it"
+	case remedy.Detach:
+		return "take it out of the cluster first"
+	case remedy.Begin:
+		return "only a program can keep a transaction open"
+	case remedy.OwnConn:
+		return ""
+	}
+	return r.Text
 }
 
 // NewFlags returns a flag set whose -h shows what the program does, its flags with two

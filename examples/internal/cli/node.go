@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strconv"
@@ -140,17 +139,7 @@ func NewLogger(level string) (hclog.Logger, error) {
 	if l == hclog.NoLevel {
 		return nil, Usage("--log-level %q is none of trace, debug, info, warn, error, off", level)
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: "ddb", Level: l, Output: wordsWriter{os.Stderr}}), nil
-}
-
-// wordsWriter puts flags in place of options in what passes, which comes in whole lines.
-type wordsWriter struct{ w io.Writer }
-
-func (w wordsWriter) Write(p []byte) (int, error) {
-	if _, err := io.WriteString(w.w, Words(string(p))); err != nil {
-		return 0, err
-	}
-	return len(p), nil
+	return flagLogger{hclog.New(&hclog.LoggerOptions{Name: "ddb", Level: l, Output: os.Stderr})}, nil
 }
 
 // Open opens the node's database and the node on it. listen is the master's --listen.

@@ -93,6 +93,9 @@ func conflicts(n int) string {
 
 // Watcher keeps a Status up to date. It is safe for concurrent use.
 type Watcher struct {
+	// Words puts Status.Reason, which may name a remedy, into the words of the program. It is set before Start.
+	Words func(error) string
+
 	cluster Cluster
 	count   Conflicts
 	cancel  context.CancelFunc
@@ -110,7 +113,7 @@ type Watcher struct {
 // New returns a Watcher that is told of progress but not started: ddb wants to have a place
 // for its progress before there is a Cluster.
 func New() *Watcher {
-	return &Watcher{poke: make(chan struct{}, 1), changed: make(chan struct{})}
+	return &Watcher{Words: error.Error, poke: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 // Start watches the cluster until Stop.
@@ -173,7 +176,7 @@ func (w *Watcher) look(ctx context.Context, nodes []ddb.NodeStatus, count bool) 
 	s, _ := w.Load()
 	for _, n := range nodes {
 		if n.Local {
-			s.take(n)
+			s.take(n, w.Words)
 		}
 	}
 	pos := w.cluster.Position()
@@ -196,12 +199,12 @@ func (w *Watcher) look(ctx context.Context, nodes []ddb.NodeStatus, count bool) 
 }
 
 // take copies what a node says of itself.
-func (s *Status) take(n ddb.NodeStatus) {
+func (s *Status) take(n ddb.NodeStatus, words func(error) string) {
 	online := n.State != ddb.Inactive && n.State != ddb.Failed
 	if s.ID == "" || online != s.Online {
 		s.Since = n.Since
 	}
-	s.ID, s.Online, s.State, s.Reason, s.Pending, s.Lag = n.ID, online, n.State, n.Reason, n.Pending, n.Lag
+	s.ID, s.Online, s.State, s.Reason, s.Pending, s.Lag = n.ID, online, n.State, words(n.Why()), n.Pending, n.Lag
 }
 
 const (
