@@ -120,19 +120,6 @@ type SnapFollower interface {
 	Linked() bool
 }
 
-// openSnap turns the follower into a snap.
-func (c *Cluster) openSnap(ctx context.Context) error {
-	o := c.opts
-	s, err := newSnap(ctx, c.node, SnapConfig{Rejoin: o.Rejoin, PollInterval: o.PollInterval, BusyTimeout: o.BusyTimeout,
-		QueueMaxBatches: o.QueueMaxBatches, QueueMaxBytes: o.QueueMaxBytes, QueueMaxAge: o.QueueMaxAge}, c.f)
-	if err != nil {
-		return err
-	}
-	c.snap = s
-	c.gate.OnSnap(s.w, s, s.keyNumber, c.toMain)
-	return nil
-}
-
 // newSnap opens what a snap has beside its follower. It returns ErrOptions for a database that no snap can be on.
 func newSnap(ctx context.Context, n *store.Store, cfg SnapConfig, f SnapFollower) (*snapSide, error) {
 	s := &snapSide{cfg: cfg, node: n, f: f, batch: n.Engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[journal.TableName]map[string][]any)}
@@ -162,6 +149,9 @@ func newSnap(ctx context.Context, n *store.Store, cfg SnapConfig, f SnapFollower
 	s.w = write.NewGroup(n, cfg.BusyTimeout, write.Hooks{Admit: s.admit, Each: s.each, Commit: s.beforeCommit, Number: s.keyNumber})
 	return s, nil
 }
+
+// group is the only writer of the database, nil where it has many.
+func (s *snapSide) group() *write.Group { return s.w }
 
 // Run does what works while the node is open, connected or not.
 func (s *snapSide) Run(ctx context.Context) {
@@ -407,8 +397,8 @@ func (s *snapSide) tx(ctx context.Context, f func(q dialect.Querier) error) erro
 	return err
 }
 
-// pending returns how many batches wait, or will in a moment.
-func (s *snapSide) pending() int64 {
+// waiting returns how many batches wait, or will in a moment.
+func (s *snapSide) waiting() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.count + s.unmade()
@@ -474,13 +464,14 @@ func (p pendingKeys) add(b *batch.Batch, id int64) error {
 	return nil
 }
 
-// refusePending keeps Detach from losing batches that the master does not have.
-func refusePending(ctx context.Context, n *store.Store, opts Options) error {
+// refusePending keeps a database that ddb is about to leave from losing batches that the master does not have, unless rejoin
+// gives them up. Its error is ErrOptions.
+func refusePending(ctx context.Context, n *store.Store, rejoin bool) error {
 	var count int64
 	if err := dialect.ScanOne(ctx, n.DB, []any{&count}, "SELECT COUNT(*) FROM "+n.Engine.Own("batches")); err != nil {
 		return err
 	}
-	if opts.Rejoin {
+	if rejoin {
 		return nil
 	}
 	role, _, err := n.Meta(ctx, n.DB, store.MetaRole)
@@ -500,4 +491,12 @@ func refusePending(ctx context.Context, n *store.Store, opts Options) error {
 			remedy.Remedy{Text: "connect it once more"}, remedy.Remedy{Action: remedy.Rejoin, Text: "set Rejoin to give them up"})
 	}
 	return nil
+}
+
+// keyNumber is the writer's hook of a snap.
+func (s *snapSide) keyNumber() int64 { return s.numberOfNode.Load() }
+
+// installKeys makes the snap's tables hand out its own keys.
+func (s *snapSide) installKeys(ctx context.Context, q dialect.Querier, tables []*dialect.Table) error {
+	return keys.Install(ctx, s.node, q, tables, s.numberOfNode.Load())
 }

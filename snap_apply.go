@@ -90,7 +90,7 @@ func (s *snapSide) Emptied() { s.empty.Store(true) }
 // halt gives the tables their triggers as they stand after schema statements of which not all have been run. Without them
 // there are no local writes until they have.
 func (s *snapSide) halt(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPatience)
 	defer cancel()
 	if err := s.capture(ctx, s.node.DB); err != nil {
 		s.node.Log.Error("local writes are refused until the schema statements of an entry have been run", "error", err)

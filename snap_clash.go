@@ -32,7 +32,7 @@ func (s *snapSide) loosely(ctx context.Context, c *sql.Conn, t *dialect.Table, r
 	if err != nil {
 		return err
 	}
-	if s.pending() > putBackMost && mode == dialect.Replace {
+	if s.waiting() > putBackMost && mode == dialect.Replace {
 		return nil // many rows follow soon, and to look after each of them would take too long
 	}
 	return s.putBack(ctx, c, t)
@@ -96,7 +96,7 @@ func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) e
 func (st *snapStay) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
 	s := st.s
 	s.halfway.Store(!s.node.Engine.Transactional())
-	if s.empty.Load() || s.pending() == 0 && len(st.made) == 0 {
+	if s.empty.Load() || s.waiting() == 0 && len(st.made) == 0 {
 		return nil
 	}
 	if err := s.recall(ctx, c); err != nil {

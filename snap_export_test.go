@@ -24,7 +24,7 @@ func WaitExchanged(ctx context.Context, master *Cluster, snaps ...*Cluster) erro
 		return nil
 	}
 	for _, c := range snaps {
-		if err := until(func() bool { return c.snap.pending() == 0 }, "batches are pending", c.opts.ID); err != nil {
+		if err := until(func() bool { q, _ := c.snap.Pending(); return q.Length == 0 }, "batches are pending", c.opts.ID); err != nil {
 			return err
 		}
 	}

@@ -32,6 +32,8 @@ const (
 	passNotes = 20_000
 	// mostRest is the longest pause between two passes while the link is up and writes go on.
 	mostRest = 10 * time.Millisecond
+	// lastPatience is how long what must be done before the node closes, or goes on, may take.
+	lastPatience = 5 * time.Second
 	// offlineRest is the pause between two passes while the link is down and writes go on: nobody waits for the batches.
 	offlineRest = 400 * time.Millisecond
 )
@@ -88,7 +90,7 @@ func (s *snapSide) runPasses(ctx context.Context) {
 			watch.Sleep(ctx, rest)
 		}
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPatience)
 	defer cancel()
 	if s.unmade() > 0 {
 		s.pass(last)

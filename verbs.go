@@ -185,7 +185,7 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 	if err != nil {
 		return err
 	}
-	if err = refusePending(ctx, n, opts); err == nil {
+	if err = refusePending(ctx, n, opts.Rejoin); err == nil {
 		err = keys.Install(ctx, n, n.DB, nil, 0)
 	}
 	if err == nil {
