@@ -21,6 +21,7 @@ import (
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/route"
+	"github.com/ddb-project/ddb/internal/snap"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
 )
@@ -35,7 +36,7 @@ type Cluster struct {
 	own     health.Self  // what Options.HealthChecker says
 	m       *master
 	f       *follow.Follower
-	snap    *snapSide // nil unless the node is a snap
+	snap    *snap.Snap // nil unless the node is a snap
 	dialect dialect.Dialect
 	carrier remote.ErrorCarrier // nil where the dialect has none
 	texts   *route.Texts

@@ -103,7 +103,7 @@ func LimitNumbers(ctx context.Context, c *Cluster, snaps int64) error {
 }
 
 // Number is the small number of a snap.
-func Number(c *Cluster) int64 { return c.snap.keyNumber() }
+func Number(c *Cluster) int64 { return c.snap.KeyNumber() }
 
 // RegisterSnap registers a snap that is not there, and returns its number.
 func RegisterSnap(ctx context.Context, c *Cluster, id string) (int64, error) {

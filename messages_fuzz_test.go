@@ -8,7 +8,6 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/apply"
-	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
@@ -84,28 +83,6 @@ func FuzzEntry(f *testing.F) {
 					pending.Put(t, r)
 				}
 			}
-		}
-	})
-}
-
-// Nor does a batch on the snap, whose disk may have damaged it.
-func FuzzQueuedBatch(f *testing.F) {
-	c := &batch.Change{Table: "t", Columns: []string{"id", "v", "w"}, Key: []int{0, 2}}
-	c.Add(dialect.Row{Key: []any{int64(1), "x"}, Values: []any{int64(1), nil, "x"}})
-	c.Add(dialect.Row{Key: []any{int64(1), "x"}, Base: []any{int64(1), nil, "x"}, Values: []any{int64(1), 1.5, "x"}})
-	c.Add(dialect.Row{Key: []any{int64(1), "x"}, Base: []any{int64(1), nil, "x"}})
-	f.Add(seed(f, &batch.Batch{Clock: 1, Seen: 2, Changes: []*batch.Change{c}, Wall: 3, Heard: 4}))
-	f.Add(seed(f, &batch.Batch{Changes: []*batch.Change{nil}}))
-	f.Add(seed(f, &batch.Batch{Changes: []*batch.Change{{Table: "t", Columns: []string{"id"}, Key: []int{-1}, Count: 1 << 62}}}))
-	f.Add(seed(f, &batch.Batch{Changes: []*batch.Change{{Table: "t", Columns: []string{"id"}, Key: []int{0}, Count: -1}}}))
-	f.Add(seed(f, &batch.Batch{Clock: -1 << 63, Wall: 1<<63 - 1, Heard: 1<<63 - 1}))
-	f.Fuzz(func(tt *testing.T, payload []byte) {
-		b, err := wire.DecodeChecked[batch.Batch](payload)
-		if refusedWell(tt, err) {
-			return
-		}
-		if err := make(pendingKeys).add(&b, 1); err != nil {
-			tt.Fatal(err) // it has been checked
 		}
 	})
 }

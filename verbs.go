@@ -9,6 +9,7 @@ import (
 
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
+	"github.com/ddb-project/ddb/internal/snap"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
@@ -185,7 +186,7 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 	if err != nil {
 		return err
 	}
-	if err = refusePending(ctx, n, opts.Rejoin); err == nil {
+	if err = snap.RefusePending(ctx, n, opts.Rejoin); err == nil {
 		err = keys.Install(ctx, n, n.DB, nil, 0)
 	}
 	if err == nil {

@@ -1,4 +1,4 @@
-package ddb
+package snap
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/watch"
 )
 
@@ -14,7 +15,7 @@ import (
 const pollPause = 5
 
 // poll makes batches of what clients write that bypass ddb.
-func (s *snapSide) poll(ctx context.Context) {
+func (s *Snap) poll(ctx context.Context) {
 	q := &preparedDB{DB: s.node.DB}
 	defer q.close()
 	var failed string
@@ -29,7 +30,7 @@ func (s *snapSide) poll(ctx context.Context) {
 		switch {
 		case err == nil || ctx.Err() != nil:
 			failed = ""
-		case !errors.Is(err, ErrNotReplicable):
+		case !errors.Is(err, fault.ErrNotReplicable):
 			s.node.Log.Debug("cannot look for writes that bypass ddb", "error", err)
 		case err.Error() != failed:
 			failed = err.Error()
@@ -45,6 +46,7 @@ type preparedDB struct {
 	stmt *sql.Stmt
 }
 
+// QueryContext runs the query, compiled if it is the last one.
 func (p *preparedDB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	if p.stmt == nil || p.text != query {
 		p.close()

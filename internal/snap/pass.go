@@ -1,4 +1,4 @@
-package ddb
+package snap
 
 import (
 	"context"
@@ -39,16 +39,16 @@ const (
 )
 
 // Noted counts a local write that may have been committed, and asks for a pass.
-func (s *snapSide) Noted() {
+func (s *Snap) Noted() {
 	s.batcher.written.Add(1)
 	watch.Signal(s.batcher.wake)
 }
 
 // unmade returns how many local writes there may be no batch of yet.
-func (s *snapSide) unmade() int64 { return int64(s.batcher.written.Load() - s.batcher.covered.Load()) }
+func (s *Snap) unmade() int64 { return int64(s.batcher.written.Load() - s.batcher.covered.Load()) }
 
 // filledUp reports whether the queue would be full if every write without a batch had one.
-func (s *snapSide) filledUp() bool {
+func (s *Snap) filledUp() bool {
 	unmade := s.unmade()
 	if unmade == 0 {
 		return false
@@ -60,7 +60,7 @@ func (s *snapSide) filledUp() bool {
 
 // runPasses makes passes until ctx ends: when woken, and now and then for the sake of clients that bypass
 // ddb. The last one is for what was written before the node closed.
-func (s *snapSide) runPasses(ctx context.Context) {
+func (s *Snap) runPasses(ctx context.Context) {
 	tick := time.NewTicker(pollPause * s.cfg.PollInterval)
 	defer tick.Stop()
 	var failed string
@@ -100,7 +100,7 @@ func (s *snapSide) runPasses(ctx context.Context) {
 }
 
 // pass makes batches of what was committed before it.
-func (s *snapSide) pass(ctx context.Context) error {
+func (s *Snap) pass(ctx context.Context) error {
 	return s.batcher.passes.With(ctx, s.node, func(c *sql.Conn) error {
 		done, err := s.turns.write(ctx)
 		if err != nil {
@@ -129,7 +129,7 @@ func (s *snapSide) pass(ctx context.Context) error {
 }
 
 // passOn is pass for its owner. It returns the batches made.
-func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch.Batch, err error) {
+func (s *Snap) passOn(ctx context.Context, c *sql.Conn) (list []*batch.Batch, err error) {
 	var made []*madeBatch
 	err = s.node.TxOn(ctx, c, dialect.Pass, func() (err error) {
 		made, err = s.gatherTransactions(ctx, c)
@@ -151,7 +151,7 @@ func (s *snapSide) passOn(ctx context.Context, c *sql.Conn) (list []*batch.Batch
 
 // passAside is a pass for who has the turn alone, if any of the tables has notes: a transaction of its own, which sees
 // nothing of the one that is being applied.
-func (s *snapSide) passAside(ctx context.Context, tables []*dialect.Table) (made []*batch.Batch, err error) {
+func (s *Snap) passAside(ctx context.Context, tables []*dialect.Table) (made []*batch.Batch, err error) {
 	err = s.batcher.aside.With(ctx, s.node, func(c *sql.Conn) error {
 		noted, err := s.node.Engine.Noted(ctx, c, tables)
 		if err != nil || len(noted) == 0 {
@@ -166,7 +166,7 @@ func (s *snapSide) passAside(ctx context.Context, tables []*dialect.Table) (made
 // overtaken shows those of rows again that clients which bypass ddb have changed before they were written, seen by no
 // pass (N6). To write a row is to lock it: who comes later waits, and notes what he found then. master are the
 // rows if they are the master's (N4), nil if they are local changes.
-func (st *snapStay) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table, rows, master []dialect.Row) error {
+func (st *stay) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table, rows, master []dialect.Row) error {
 	s := st.s
 	if s.w != nil || len(rows) == 0 || s.empty.Load() {
 		return nil
@@ -207,7 +207,7 @@ func (st *snapStay) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table
 
 // gatherTransactions stores a batch of each transaction whose notes q sees, and clears the notes. What is too large for
 // one batch makes several: only a client that bypasses ddb, or a user's trigger, can have committed it; see Weigh.
-func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (made []*madeBatch, err error) {
+func (s *Snap) gatherTransactions(ctx context.Context, q dialect.Querier) (made []*madeBatch, err error) {
 	for more := true; more; {
 		var noted []*dialect.Table
 		if noted, err = s.node.Engine.Noted(ctx, q, s.node.Tables.Load().Replicated()); err != nil || len(noted) == 0 {
@@ -243,4 +243,4 @@ func (s *snapSide) gatherTransactions(ctx context.Context, q dialect.Querier) (m
 }
 
 // mostBatch is how large a batch may be.
-func (s *snapSide) mostBatch() int { return min(batch.MaxBytes, s.batcher.transactions.MostBytes()) }
+func (s *Snap) mostBatch() int { return min(batch.MaxBytes, s.batcher.transactions.MostBytes()) }

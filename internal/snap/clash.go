@@ -1,4 +1,4 @@
-package ddb
+package snap
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 // just missing would let later local transactions be made by half.
 
 // loosely applies rows of entries that may clash with pending ones.
-func (s *snapSide) loosely(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
+func (s *Snap) loosely(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -42,7 +42,7 @@ func (s *snapSide) loosely(ctx context.Context, c *sql.Conn, t *dialect.Table, r
 const putBackMost = 10_000
 
 // show applies rows as far as nothing that is there stands in their way.
-func (s *snapSide) show(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error {
+func (s *Snap) show(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row) error {
 	err := store.Savepoint(ctx, c, "ddb_show", func() error { return s.node.Engine.Apply(ctx, c, t, rows, dialect.Strict) })
 	if err == nil || !s.node.Refusable(err) || len(rows) == 1 {
 		if err != nil && s.node.Refusable(err) {
@@ -55,7 +55,7 @@ func (s *snapSide) show(ctx context.Context, c *sql.Conn, t *dialect.Table, rows
 }
 
 // putBack looks for rows that are pending but have been removed, and shows them as the master has them.
-func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) error {
+func (s *Snap) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) error {
 	first, order, err := s.pendingRows(ctx, c, t)
 	if err != nil || len(order) == 0 {
 		return err
@@ -93,7 +93,7 @@ func (s *snapSide) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) e
 // schemaRuns puts the master's rows in the place of pending ones in the tables that the statements name: it is those
 // that the statements have been run on, and local changes may stand in their way. What is still pending of a table
 // that keeps its name and columns is shown again after it (restored); the rest is bound to be refused.
-func (st *snapStay) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
+func (st *stay) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
 	s := st.s
 	s.halfway.Store(!s.node.Engine.Transactional())
 	if s.empty.Load() || s.waiting() == 0 && len(st.made) == 0 {
@@ -127,7 +127,7 @@ func (st *snapStay) schemaRuns(ctx context.Context, c *sql.Conn, statements []di
 
 // pendingRows returns the pending rows of a table by key: as they were before the first pending batch, and
 // as they are after the last.
-func (s *snapSide) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Table) (rows map[string]dialect.Row, order []string, err error) {
+func (s *Snap) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Table) (rows map[string]dialect.Row, order []string, err error) {
 	list, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
 	if err != nil {
 		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
@@ -146,7 +146,7 @@ func (s *snapSide) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Tabl
 			return nil, nil, err
 		}
 		for _, change := range b.Changes {
-			same := Change{Table: change.Table, Columns: change.Columns, Key: change.Key}
+			same := journal.Change{Table: change.Table, Columns: change.Columns, Key: change.Key}
 			if (journal.TableName{Database: change.Database, Table: change.Table}) != name || same.SameColumns(t) != nil {
 				continue
 			}

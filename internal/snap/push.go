@@ -1,4 +1,4 @@
-package ddb
+package snap
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
@@ -68,7 +69,7 @@ func (f *flight) judged(through uint64) {
 }
 
 // Push sends batches in order for as long as the connection lasts.
-func (s *snapSide) Push(ctx context.Context, send func(kind uint8, msg any) error) error {
+func (s *Snap) Push(ctx context.Context, send func(kind uint8, msg any) error) error {
 	s.flight.reset()
 	s.mu.Lock()
 	wait, loaded, sent := s.snapshot, s.loaded, s.welcome.Number
@@ -109,7 +110,7 @@ func (s *snapSide) Push(ctx context.Context, send func(kind uint8, msg any) erro
 
 // remind asks for an entry that lists the batches that the master has but this node still
 // keeps: the verdict was cut off.
-func (s *snapSide) remind(ctx context.Context, send func(kind uint8, msg any) error, received uint64) error {
+func (s *Snap) remind(ctx context.Context, send func(kind uint8, msg any) error, received uint64) error {
 	var n int64
 	if err := dialect.ScanOne(ctx, s.node.DB, []any{&n}, "SELECT COUNT(*) FROM "+s.batch+" WHERE number <= ?", int64(received)); err != nil {
 		return err
@@ -122,7 +123,7 @@ func (s *snapSide) remind(ctx context.Context, send func(kind uint8, msg any) er
 
 // next returns the batches that follow number sent, numbering them if they are new. Where there is
 // one writer, numbers rise with ids and have no index: the next ones are found from the id of the last, which last keeps.
-func (s *snapSide) next(ctx context.Context, sent uint64, last *int64) (link.Batches, int, error) {
+func (s *Snap) next(ctx context.Context, sent uint64, last *int64) (link.Batches, int, error) {
 	msg := link.Batches{First: sent + 1}
 	size := 0
 	order := "number"
@@ -143,7 +144,7 @@ func (s *snapSide) next(ctx context.Context, sent uint64, last *int64) (link.Bat
 					return err
 				}
 				if want := msg.First + uint64(len(msg.Bodies)); uint64(number) != want {
-					return fmt.Errorf("%w: batch %d follows where %d should", ErrDamaged, number, want)
+					return fmt.Errorf("%w: batch %d follows where %d should", fault.ErrDamaged, number, want)
 				}
 				if size += len(payload); len(msg.Bodies) > 0 && size > pushBytes {
 					return nil
@@ -167,7 +168,7 @@ func (s *snapSide) next(ctx context.Context, sent uint64, last *int64) (link.Bat
 
 // assign numbers the batches that have no number yet, in the order in which they were made (N2). Those made
 // later get theirs at once: the master has told how far it is, and nobody else numbers batches of this snap.
-func (s *snapSide) assign(ctx context.Context) (err error) {
+func (s *Snap) assign(ctx context.Context) (err error) {
 	s.mu.Lock()
 	numbering := s.numbering
 	s.mu.Unlock()
@@ -223,7 +224,7 @@ func (s *snapSide) assign(ctx context.Context) (err error) {
 const numberedAtOnce = 10 * pushBatches
 
 // unnumbered returns the ids of batches without a number, as runs of ids that follow each other.
-func (s *snapSide) unnumbered(ctx context.Context, q dialect.Querier) (runs [][2]int64, err error) {
+func (s *Snap) unnumbered(ctx context.Context, q dialect.Querier) (runs [][2]int64, err error) {
 	var rows *sql.Rows
 	if rows, err = q.QueryContext(ctx, "SELECT id FROM "+s.batch+" WHERE number IS NULL ORDER BY id LIMIT ?", numberedAtOnce); err != nil {
 		return nil, err
@@ -244,7 +245,7 @@ func (s *snapSide) unnumbered(ctx context.Context, q dialect.Querier) (runs [][2
 }
 
 // Judged takes the master's word on batches. They stay until the entry that includes them is applied (N3).
-func (s *snapSide) Judged(v link.Verdict) error {
+func (s *Snap) Judged(v link.Verdict) error {
 	s.flight.judged(v.Through)
 	for _, number := range v.Refused {
 		s.node.Log.Warn("the master has refused a batch; its rows are in the conflicts table", "batch", number)

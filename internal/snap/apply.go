@@ -1,4 +1,4 @@
-package ddb
+package snap
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/batch"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
@@ -22,9 +23,9 @@ import (
 
 // What a snap does while entries are applied. All of it runs during a stay (N6), so nothing else changes the queue meanwhile.
 
-// snapStay is a time in which the snap itself writes nothing, and what the transaction in it has done to the queue.
-type snapStay struct {
-	s       *snapSide
+// stay is a time in which the snap itself writes nothing, and what the transaction in it has done to the queue.
+type stay struct {
+	s       *Snap
 	ctx     context.Context
 	release func()           // ends the turn
 	was     *store.Catalogue // before it
@@ -46,7 +47,7 @@ type removedKey struct {
 }
 
 // Enter waits until no local write is under way and holds them off until the stay is left.
-func (s *snapSide) Enter(ctx context.Context) (apply.Stay, error) {
+func (s *Snap) Enter(ctx context.Context) (apply.Stay, error) {
 	st, err := s.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -55,7 +56,7 @@ func (s *snapSide) Enter(ctx context.Context) (apply.Stay, error) {
 }
 
 // enter is Enter for the snap itself.
-func (s *snapSide) enter(ctx context.Context) (*snapStay, error) {
+func (s *Snap) enter(ctx context.Context) (*stay, error) {
 	release, err := s.takeTurn(ctx)
 	if err != nil {
 		return nil, err
@@ -67,11 +68,11 @@ func (s *snapSide) enter(ctx context.Context) (*snapStay, error) {
 		release()
 		return nil, err
 	}
-	return &snapStay{s: s, ctx: ctx, release: release, was: s.node.Tables.Load(), written: s.batcher.written.Load()}, nil
+	return &stay{s: s, ctx: ctx, release: release, was: s.node.Tables.Load(), written: s.batcher.written.Load()}, nil
 }
 
 // Leave lets local writes go on.
-func (st *snapStay) Leave(committed bool) {
+func (st *stay) Leave(committed bool) {
 	s := st.s
 	if !committed && s.node.Engine.Transactional() {
 		s.node.Tables.Store(st.was) // a schema statement, if there was one, is undone
@@ -85,11 +86,11 @@ func (st *snapStay) Leave(committed bool) {
 }
 
 // Emptied notes that there are no rows of anybody's any more.
-func (s *snapSide) Emptied() { s.empty.Store(true) }
+func (s *Snap) Emptied() { s.empty.Store(true) }
 
 // halt gives the tables their triggers as they stand after schema statements of which not all have been run. Without them
 // there are no local writes until they have.
-func (s *snapSide) halt(ctx context.Context) {
+func (s *Snap) halt(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPatience)
 	defer cancel()
 	if err := s.capture(ctx, s.node.DB); err != nil {
@@ -99,7 +100,7 @@ func (s *snapSide) halt(ctx context.Context) {
 	s.halfway.Store(false)
 }
 
-func (s *snapSide) takeTurn(ctx context.Context) (release func(), err error) {
+func (s *Snap) takeTurn(ctx context.Context) (release func(), err error) {
 	if s.w == nil {
 		return s.turns.alone(ctx)
 	}
@@ -118,7 +119,7 @@ func (s *snapSide) takeTurn(ctx context.Context) (release func(), err error) {
 			return func() { close(end); task.Wait() }, nil
 		case err := <-finished:
 			task.Wait()
-			if !errors.Is(err, ErrBusy) || ctx.Err() != nil {
+			if !errors.Is(err, fault.ErrBusy) || ctx.Err() != nil {
 				return nil, err
 			}
 			// A local transaction is open for long: entries wait for it.
@@ -127,7 +128,7 @@ func (s *snapSide) takeTurn(ctx context.Context) (release func(), err error) {
 }
 
 // settleQueue makes what the transaction did to the queue count, or undoes it.
-func (st *snapStay) settleQueue(committed bool) {
+func (st *stay) settleQueue(committed bool) {
 	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +156,7 @@ func (st *snapStay) settleQueue(committed bool) {
 
 // Opened makes batches of what was written before the transaction and is in none yet, so that no
 // entry overwrites it unseen.
-func (st *snapStay) Opened(ctx context.Context, c *sql.Conn) error {
+func (st *stay) Opened(ctx context.Context, c *sql.Conn) error {
 	s := st.s
 	if s.empty.Load() {
 		return nil // a snapshot is being loaded: there is nothing of anybody's
@@ -170,7 +171,7 @@ func (st *snapStay) Opened(ctx context.Context, c *sql.Conn) error {
 }
 
 // Includes drops this snap's batches that an entry includes (N3).
-func (st *snapStay) Includes(ctx context.Context, c *sql.Conn, batches map[string]uint64) error {
+func (st *stay) Includes(ctx context.Context, c *sql.Conn, batches map[string]uint64) error {
 	through, ok := batches[link.QueueName(st.s.node.ID, st.s.queue)]
 	if !ok {
 		return nil
@@ -179,7 +180,7 @@ func (st *snapStay) Includes(ctx context.Context, c *sql.Conn, batches map[strin
 }
 
 // drop removes the batches up to a number from the queue.
-func (st *snapStay) drop(ctx context.Context, q dialect.Querier, through uint64) error {
+func (st *stay) drop(ctx context.Context, q dialect.Querier, through uint64) error {
 	s := st.s
 	if through == 0 {
 		return nil
@@ -228,7 +229,7 @@ func idsOf(list []*madeBatch) []int64 {
 }
 
 // Write applies rows of entries, except those that a batch which stays has changed.
-func (st *snapStay) Write(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
+func (st *stay) Write(ctx context.Context, c *sql.Conn, t *dialect.Table, rows []dialect.Row, mode dialect.ApplyMode) error {
 	rows, loose, err := st.mine(ctx, c, t, rows)
 	if err != nil || len(rows) == 0 {
 		return err
@@ -246,7 +247,7 @@ func (st *snapStay) Write(ctx context.Context, c *sql.Conn, t *dialect.Table, ro
 
 // mine leaves out the rows that a batch which stays has changed (N4). loose says that local
 // changes may stand where others' rows belong, so that a clash is no damage.
-func (st *snapStay) mine(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
+func (st *stay) mine(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
 	if rest, loose, err = st.settled(t, rows); err == nil && st.s.w == nil {
 		rest, err = st.differing(ctx, q, t, rest)
 	}
@@ -255,7 +256,7 @@ func (st *snapStay) mine(ctx context.Context, q dialect.Querier, t *dialect.Tabl
 
 // differing leaves out the rows that this snap has made itself and that are here as the master has them, which is
 // the rule: for a server to find that out takes less than to write them, with triggers that have nothing to note.
-func (st *snapStay) differing(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) ([]dialect.Row, error) {
+func (st *stay) differing(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) ([]dialect.Row, error) {
 	s := st.s
 	name := s.node.Name(t)
 	var at []int
@@ -291,7 +292,7 @@ func (st *snapStay) differing(ctx context.Context, q dialect.Querier, t *dialect
 }
 
 // settled leaves out the rows of batches that stay.
-func (st *snapStay) settled(t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
+func (st *stay) settled(t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
 	s := st.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -324,7 +325,7 @@ func (st *snapStay) settled(t *dialect.Table, rows []dialect.Row) (rest []dialec
 }
 
 // Schema makes the rows those that the statements have been run on, and what the statements leave the snap's own again.
-func (st *snapStay) Schema(ctx context.Context, c *sql.Conn, statements []dialect.Statement, run func() error) (err error) {
+func (st *stay) Schema(ctx context.Context, c *sql.Conn, statements []dialect.Statement, run func() error) (err error) {
 	node := st.s.node
 	if node.Engine.Transactional() {
 		err = st.schemaRuns(ctx, c, statements)
@@ -346,7 +347,7 @@ func (st *snapStay) Schema(ctx context.Context, c *sql.Conn, statements []dialec
 }
 
 // schemaRan brings what the snap adds to tables in line with them.
-func (st *snapStay) schemaRan(ctx context.Context, c *sql.Conn) error {
+func (st *stay) schemaRan(ctx context.Context, c *sql.Conn) error {
 	if err := st.s.TablesMade(ctx, c); err != nil {
 		return err
 	}
@@ -354,7 +355,7 @@ func (st *snapStay) schemaRan(ctx context.Context, c *sql.Conn) error {
 }
 
 // TablesMade brings the triggers in line with the tables.
-func (s *snapSide) TablesMade(ctx context.Context, c *sql.Conn) error {
+func (s *Snap) TablesMade(ctx context.Context, c *sql.Conn) error {
 	if s.w != nil {
 		s.w.ForgetStatements() // its goroutine waits for us (N6)
 	}
@@ -367,7 +368,7 @@ func (s *snapSide) TablesMade(ctx context.Context, c *sql.Conn) error {
 
 // Restored makes the local changes that are still pending show again, after a snapshot or
 // a schema statement has put the master's rows in place.
-func (st *snapStay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) error {
+func (st *stay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) error {
 	s := st.s
 	if snapshot {
 		if s.node.Engine.Transactional() {
@@ -416,7 +417,7 @@ func (st *snapStay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) er
 }
 
 // gatherPending adds a batch's new states where the table is still as it was then.
-func (s *snapSide) gatherPending(payload []byte, into *apply.Coalescer) error {
+func (s *Snap) gatherPending(payload []byte, into *apply.Coalescer) error {
 	b, err := wire.DecodeChecked[batch.Batch](payload)
 	if err != nil {
 		return err
@@ -424,7 +425,7 @@ func (s *snapSide) gatherPending(payload []byte, into *apply.Coalescer) error {
 	cat := s.node.Tables.Load()
 	for _, c := range b.Changes {
 		t := cat.ByName[journal.TableName{Database: c.Database, Table: c.Table}]
-		same := Change{Table: c.Table, Columns: c.Columns, Key: c.Key}
+		same := journal.Change{Table: c.Table, Columns: c.Columns, Key: c.Key}
 		if t == nil || same.SameColumns(t) != nil {
 			continue
 		}
@@ -441,7 +442,7 @@ func (s *snapSide) gatherPending(payload []byte, into *apply.Coalescer) error {
 }
 
 // Loaded is called when a snapshot is loaded: batches may be sent now.
-func (s *snapSide) Loaded() {
+func (s *Snap) Loaded() {
 	s.empty.Store(false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -452,7 +453,7 @@ func (s *snapSide) Loaded() {
 }
 
 // Welcomed notes what the master has of this snap.
-func (s *snapSide) Welcomed(ctx context.Context, w link.Welcome) error {
+func (s *Snap) Welcomed(ctx context.Context, w link.Welcome) error {
 	if err := s.sameQueue(ctx, w); err != nil {
 		return err
 	}
@@ -468,12 +469,12 @@ func (s *snapSide) Welcomed(ctx context.Context, w link.Welcome) error {
 }
 
 // Numbered notes the small number that the master has given.
-func (s *snapSide) Numbered(ctx context.Context, number int64) error {
+func (s *Snap) Numbered(ctx context.Context, number int64) error {
 	if number == s.numberOfNode.Load() {
 		return nil
 	}
 	if limit := keys.MaxNodes(s.node.Dialect.Language()); number < keys.FirstSnap || number >= limit {
-		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", ErrDamaged, s.node.ID, number, keys.FirstSnap, limit-1)
+		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", fault.ErrDamaged, s.node.ID, number, keys.FirstSnap, limit-1)
 	}
 	s.numberOfNode.Store(number)
 	return s.tx(ctx, func(q dialect.Querier) error {

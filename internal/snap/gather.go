@@ -1,4 +1,4 @@
-package ddb
+package snap
 
 import (
 	"context"
@@ -62,7 +62,7 @@ func (m *marks) of(p dialect.Program) (few []int, all bool) {
 }
 
 // look reads how far the outboxes have come that the program may have written to.
-func (s *snapSide) look(ctx context.Context, q dialect.Querier, p dialect.Program) ([]int64, error) {
+func (s *Snap) look(ctx context.Context, q dialect.Querier, p dialect.Program) ([]int64, error) {
 	m := &s.marks
 	few, all := m.of(p)
 	if all {
@@ -82,7 +82,7 @@ func (s *snapSide) look(ctx context.Context, q dialect.Querier, p dialect.Progra
 }
 
 // each makes a batch of what the statement, or the transaction, has changed (N1), now or before the commit.
-func (s *snapSide) each(ctx context.Context, c *sql.Conn, p dialect.Program) error {
+func (s *Snap) each(ctx context.Context, c *sql.Conn, p dialect.Program) error {
 	q := s.node.Quick(c)
 	if s.notes == nil {
 		return s.stage(s.make(ctx, q, false))
@@ -120,7 +120,7 @@ func (s *snapSide) each(ctx context.Context, c *sql.Conn, p dialect.Program) err
 }
 
 // stage notes batches that stand in the writer's transaction.
-func (s *snapSide) stage(made []*madeBatch, err error) error {
+func (s *Snap) stage(made []*madeBatch, err error) error {
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (s *snapSide) stage(made []*madeBatch, err error) error {
 }
 
 // gatherMarks makes the batches of the statements that wait.
-func (s *snapSide) gatherMarks(ctx context.Context, q dialect.Querier) error {
+func (s *Snap) gatherMarks(ctx context.Context, q dialect.Querier) error {
 	m := &s.marks
 	if len(m.ends) == 0 {
 		return nil
@@ -172,7 +172,7 @@ type rowImages struct {
 }
 
 // gatherNotes distributes the notes of a table over the batches of the statements that made them.
-func (s *snapSide) gatherNotes(ctx context.Context, q dialect.Querier, table int, list []*batch.Batch) error {
+func (s *Snap) gatherNotes(ctx context.Context, q dialect.Querier, table int, list []*batch.Batch) error {
 	t := s.marks.tables[table]
 	latest := make(map[string]*rowImages)
 	var rows []*rowImages
@@ -210,7 +210,7 @@ func (s *snapSide) gatherNotes(ctx context.Context, q dialect.Querier, table int
 
 // make stores a batch of what q's transaction has changed; none if nothing has. What has been committed by clients
 // that bypass ddb cannot be refused any more: what is too large for one batch makes several.
-func (s *snapSide) make(ctx context.Context, q dialect.Querier, committed bool) ([]*madeBatch, error) {
+func (s *Snap) make(ctx context.Context, q dialect.Querier, committed bool) ([]*madeBatch, error) {
 	list := []*batch.Batch{new(batch.Batch)}
 	most := math.MaxInt
 	if committed {
@@ -224,7 +224,7 @@ func (s *snapSide) make(ctx context.Context, q dialect.Querier, committed bool) 
 }
 
 // addPart adds a row to the last of the batches of a transaction, or to another if that would be larger than most.
-func (s *snapSide) addPart(list *[]*batch.Batch, t *dialect.Table, r dialect.Row, most int) error {
+func (s *Snap) addPart(list *[]*batch.Batch, t *dialect.Table, r dialect.Row, most int) error {
 	b := (*list)[len(*list)-1]
 	if b.Records() > 0 && b.Outgrows(r, most) {
 		s.node.Log.Warn("a local transaction that bypassed ddb is too large for one batch; it is exchanged in parts", "bytes", b.Size())
@@ -244,7 +244,7 @@ const (
 
 // store puts the batches that hold anything into the queue.
 // Those before stand in the same transaction.
-func (s *snapSide) store(ctx context.Context, q dialect.Querier, list []*batch.Batch, before ...*madeBatch) ([]*madeBatch, error) {
+func (s *Snap) store(ctx context.Context, q dialect.Querier, list []*batch.Batch, before ...*madeBatch) ([]*madeBatch, error) {
 	var made []*madeBatch
 	var args []any
 	pos, applied := s.f.Stands()

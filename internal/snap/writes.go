@@ -1,4 +1,4 @@
-package ddb
+package snap
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/write"
 )
@@ -15,7 +16,7 @@ import (
 
 // Conn takes a connection whose handed-out keys are this node's and whose notes will tell the
 // transaction that is to begin, or the statements that are to run by themselves.
-func (s *snapSide) Conn(ctx context.Context, transaction bool) (write.Conn, error) {
+func (s *Snap) Conn(ctx context.Context, transaction bool) (write.Conn, error) {
 	c, err := s.own.Conn(ctx, s.node, s.numberOfNode.Load())
 	mark := s.batcher.transactions.Mark(transaction)
 	if err != nil || mark == "" || !transaction && c.Single {
@@ -30,10 +31,10 @@ func (s *snapSide) Conn(ctx context.Context, transaction bool) (write.Conn, erro
 }
 
 // Mark returns the statement that a connection got by Conn runs before another transaction of its own; "" if there is no need.
-func (s *snapSide) Mark() string { return s.batcher.transactions.Mark(true) }
+func (s *Snap) Mark() string { return s.batcher.transactions.Mark(true) }
 
 // admitWrite refuses a write where the queue is full. How long it is can be told when there is a batch of every write.
-func (s *snapSide) admitWrite(ctx context.Context) error {
+func (s *Snap) admitWrite(ctx context.Context) error {
 	if s.filledUp() {
 		if err := s.pass(ctx); err != nil {
 			return err
@@ -43,7 +44,7 @@ func (s *snapSide) admitWrite(ctx context.Context) error {
 }
 
 // Turn waits for the turn of a write. An entry that it has waited for may have left tables that must not be written to.
-func (s *snapSide) Turn(ctx context.Context) (done func(), err error) {
+func (s *Snap) Turn(ctx context.Context) (done func(), err error) {
 	if err := s.admitWrite(ctx); err != nil {
 		return nil, err
 	}
@@ -52,9 +53,9 @@ func (s *snapSide) Turn(ctx context.Context) (done func(), err error) {
 	}
 	switch {
 	case !s.f.Readable():
-		err = fmt.Errorf("%w: a snapshot from the master has begun to replace the data of snap %s; try again when it is loaded", ErrBusy, s.node.ID)
+		err = fmt.Errorf("%w: a snapshot from the master has begun to replace the data of snap %s; try again when it is loaded", fault.ErrBusy, s.node.ID)
 	case s.halfway.Load():
-		err = fmt.Errorf("%w: snap %s has run a schema statement of the master by half; try again when its state is not failed", ErrBusy, s.node.ID)
+		err = fmt.Errorf("%w: snap %s has run a schema statement of the master by half; try again when its state is not failed", fault.ErrBusy, s.node.ID)
 	default:
 		return done, nil
 	}
@@ -63,14 +64,14 @@ func (s *snapSide) Turn(ctx context.Context) (done func(), err error) {
 }
 
 // Weigh refuses a transaction that is too large for a batch before it is committed.
-func (s *snapSide) Weigh(ctx context.Context, c *sql.Conn) error {
+func (s *Snap) Weigh(ctx context.Context, c *sql.Conn) error {
 	noted, err := s.node.Engine.Noted(ctx, c, s.node.Tables.Load().Replicated())
 	b := new(batch.Batch)
 	for _, t := range noted {
 		if err == nil {
 			_, err = s.node.Engine.CollectImages(ctx, c, t, func(r dialect.Row) error {
 				if b.Outgrows(r, s.mostBatch()) {
-					return fmt.Errorf("%w: one transaction of this snap may change at most %d MiB of rows; split it, or raise max_allowed_packet", ErrNotReplicable, s.mostBatch()>>20)
+					return fmt.Errorf("%w: one transaction of this snap may change at most %d MiB of rows; split it, or raise max_allowed_packet", fault.ErrNotReplicable, s.mostBatch()>>20)
 				}
 				return b.Add(s.node, t, r)
 			})

@@ -1,4 +1,4 @@
-package ddb
+package snap
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -17,7 +18,7 @@ import (
 // last batch of each queue was, and a snap that holds another under that number does not go on.
 
 // sameQueue makes sure that what the master counts as this snap's is what waits here under the same numbers.
-func (s *snapSide) sameQueue(ctx context.Context, w link.Welcome) error {
+func (s *Snap) sameQueue(ctx context.Context, w link.Welcome) error {
 	var lowest, highest sql.NullInt64
 	if err := dialect.ScanOne(ctx, s.node.DB, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.batch+" WHERE number <= ?", int64(w.Number)); err != nil {
 		return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
@@ -45,11 +46,11 @@ func (s *snapSide) sameQueue(ctx context.Context, w link.Welcome) error {
 	}
 	return fmt.Errorf("%w: batch %d of snap %s waits here, but the master has another under that number: this database is a copy of another machine's, or an older state of it. "+
 		"Set Rejoin once to have what waits sent as new batches; then give each machine a database and an id of its own",
-		ErrForked, lowest.Int64, s.node.ID)
+		fault.ErrForked, lowest.Int64, s.node.ID)
 }
 
 // renumber takes the numbers of all batches that wait, which get new ones above those that the master has.
-func (s *snapSide) renumber(ctx context.Context, above uint64) error {
+func (s *Snap) renumber(ctx context.Context, above uint64) error {
 	s.mu.Lock()
 	s.numbering = false
 	s.mu.Unlock()

@@ -1,4 +1,4 @@
-package ddb
+package snap
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 // not. Only schema statements need it before, and in a table that is renamed no touch comes for it any more.
 
 // masters returns the row as the master has it, as far as that is known; nil if it has none.
-func (s *snapSide) masters(t *dialect.Table, key string, pending dialect.Row) []any {
+func (s *Snap) masters(t *dialect.Table, key string, pending dialect.Row) []any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	master, known := s.withheld[s.node.Name(t)][key]
@@ -36,7 +36,7 @@ func mentioned(name string, statements []dialect.Statement) bool {
 
 // afresh notes what schema statements have made of the master's rows, which schemaRuns had put in the place of
 // pending ones. The entry's own rows, of a table that is made anew, are yet to come.
-func (st *snapStay) afresh(ctx context.Context, c *sql.Conn) error {
+func (st *stay) afresh(ctx context.Context, c *sql.Conn) error {
 	s := st.s
 	cat := s.node.Tables.Load()
 	for _, name := range st.mentioned {
@@ -75,7 +75,7 @@ func (st *snapStay) afresh(ctx context.Context, c *sql.Conn) error {
 const recallBytes = 4 << 20
 
 // recall reads in the journal what the master has of rows that another process has left pending.
-func (s *snapSide) recall(ctx context.Context, c *sql.Conn) error {
+func (s *Snap) recall(ctx context.Context, c *sql.Conn) error {
 	if s.found == 0 {
 		return nil
 	}
@@ -120,7 +120,7 @@ func (s *snapSide) recall(ctx context.Context, c *sql.Conn) error {
 }
 
 // recallPart adds to states what a part of the journal says of pending rows.
-func (s *snapSide) recallPart(p *Part, states map[journal.TableName]map[string][]any) error {
+func (s *Snap) recallPart(p *journal.Part, states map[journal.TableName]map[string][]any) error {
 	if p.Anchor() {
 		return nil
 	}
@@ -158,7 +158,7 @@ func (s *snapSide) recallPart(p *Part, states map[journal.TableName]map[string][
 
 // recallSchema adds to states what a schema statement says of pending rows: a table that has been made or emptied holds
 // what has come since, and of one that had another name nothing is known.
-func (s *snapSide) recallSchema(st *dialect.Statement, states map[journal.TableName]map[string][]any) {
+func (s *Snap) recallSchema(st *dialect.Statement, states map[journal.TableName]map[string][]any) {
 	info, err := sqlclass.ParseSchema(s.node.Dialect.Language(), st.SQL)
 	if err != nil || info.Object != "TABLE" || info.IfNotExists {
 		return
