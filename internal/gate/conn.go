@@ -10,6 +10,7 @@ import (
 
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/write"
@@ -72,22 +73,22 @@ func (rc *routedConn) ExecContext(ctx context.Context, query string, named []dri
 	rc.uses++
 	ctx, limit := rc.gate.limitAnswer(ctx)
 	defer limit.end()
-	res, err := rc.exec(ctx, query, plainArgs(named))
+	res, err := rc.exec(ctx, rc.gate.texts.Read(query), plainArgs(named))
 	return res, limit.explain(rc.gate.explain(ended(ctx, err)))
 }
 
-func (rc *routedConn) exec(ctx context.Context, query string, args []any) (driver.Result, error) {
-	if rc.gate.texts.Blank(query) {
+func (rc *routedConn) exec(ctx context.Context, stmt *route.Statement, args []any) (driver.Result, error) {
+	if stmt.Blank {
 		return noResult{}, nil
 	}
-	if err := rc.refuse(ctx, query); err != nil {
+	if err := rc.refuse(ctx, stmt); err != nil {
 		return nil, err
 	}
-	if rc.gate.node != nil && rc.gate.texts.HidesSchema(query) && (rc.tx != nil || rc.pinned != nil || rc.pins(query)) {
-		return rc.gate.oneByOne(query, args, amongSchema, func(s string) (sql.Result, error) { return rc.exec(ctx, s, nil) })
+	if rc.gate.node != nil && stmt.HidesSchema() && (rc.tx != nil || rc.pinned != nil || rc.pins(stmt)) {
+		return rc.gate.oneByOne(stmt, args, amongSchema, func(s *route.Statement) (sql.Result, error) { return rc.exec(ctx, s, nil) })
 	}
-	if rc.tx != nil && rc.gate.texts.IsSchema(query) && !rc.gate.texts.Temporary(query) {
-		return rc.tx.exec(ctx, query, args) // which no KILL may meet
+	if rc.tx != nil && stmt.ChangesSchema() {
+		return rc.tx.exec(ctx, stmt, args) // which no KILL may meet
 	}
 	if rc.tx != nil {
 		release, err := rc.killBound(ctx)
@@ -95,15 +96,15 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 			return nil, err
 		}
 		defer release()
-		res, err := rc.tx.exec(ctx, query, args)
-		rc.remember(query, res)
+		res, err := rc.tx.exec(ctx, stmt, args)
+		rc.remember(stmt, res)
 		return res, err
 	}
-	if rc.pinned != nil && rc.gate.texts.IsSchema(query) && !rc.gate.texts.Temporary(query) {
+	if rc.pinned != nil && stmt.ChangesSchema() {
 		rc.gate.changes.Add(1)
-		return rc.gate.writes.schema(ctx, rc.pinned, query, args)
+		return rc.gate.writes.schema(ctx, rc.pinned, stmt, args)
 	}
-	if conn, err := rc.pin(ctx, query); err != nil || conn != nil {
+	if conn, err := rc.pin(ctx, stmt); err != nil || conn != nil {
 		if err != nil {
 			return nil, err
 		}
@@ -112,74 +113,74 @@ func (rc *routedConn) exec(ctx context.Context, query string, args []any) (drive
 			return nil, err
 		}
 		defer release()
-		res, err := rc.gate.execPinned(ctx, conn, query, args)
-		if err == nil && rc.gate.texts.Kind(query) == sqlclass.Write {
+		res, err := rc.gate.execPinned(ctx, conn, stmt, args)
+		if err == nil && stmt.Kind == sqlclass.Write {
 			return res, rc.gate.wrote(ctx)
 		}
 		rc.gate.noted()
 		return res, err
 	}
-	res, err := rc.gate.exec(ctx, query, args)
-	rc.remember(query, res)
+	res, err := rc.gate.run(ctx, stmt, args)
+	rc.remember(stmt, res)
 	return res, err
 }
 
 func (rc *routedConn) QueryContext(ctx context.Context, query string, named []driver.NamedValue) (driver.Rows, error) {
 	rc.uses++
 	ctx, limit := rc.gate.limitAnswer(ctx)
-	rows, err := rc.query(ctx, query, plainArgs(named))
+	rows, err := rc.query(ctx, rc.gate.texts.Read(query), plainArgs(named))
 	return limit.rows(rows, rc.gate.explain(ended(ctx, err)))
 }
 
-func (rc *routedConn) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	switch kind := rc.gate.texts.Kind(query); {
+func (rc *routedConn) query(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error) {
+	switch kind := stmt.Kind; {
 	case kind == sqlclass.Schema || kind == sqlclass.TxControl:
 		// They return no rows, and what they may do is Exec's to say.
-		if _, err := rc.exec(ctx, query, args); err != nil {
+		if _, err := rc.exec(ctx, stmt, args); err != nil {
 			return nil, err
 		}
 		return noRows{}, nil
-	case rc.gate.texts.HidesSchema(query):
-		return nil, fmt.Errorf("%w: a schema statement among several is for Exec, not Query: %s", fault.ErrNotReplicable, sqlclass.Brief(query))
+	case stmt.HidesSchema():
+		return nil, fmt.Errorf("%w: a schema statement among several is for Exec, not Query: %s", fault.ErrNotReplicable, stmt)
 	}
-	if err := rc.refuse(ctx, query); err != nil {
+	if err := rc.refuse(ctx, stmt); err != nil {
 		return nil, err
 	}
-	rc.forget(query)
-	if t, ok := rc.tx.(keyedTx); ok && rc.gate.keyed(query) {
-		return t.keyedRows(ctx, query, args, true)
+	rc.forget(stmt)
+	if t, ok := rc.tx.(keyedTx); ok && rc.gate.keyed(stmt) {
+		return t.keyedRows(ctx, stmt, args, true)
 	}
 	if rc.tx != nil {
-		return rc.boundRows(ctx, func() (*sql.Rows, error) { return rc.tx.query(ctx, query, args) })
+		return rc.boundRows(ctx, func() (*sql.Rows, error) { return rc.tx.query(ctx, stmt, args) })
 	}
-	if rc.pinned == nil && rc.gate.texts.IsRead(query) {
-		if rows, ok, err := rc.gate.readGuarded(ctx, query, args); ok {
+	if rc.pinned == nil && stmt.IsRead() {
+		if rows, ok, err := rc.gate.readGuarded(ctx, stmt.SQL, args); ok {
 			return rows, err
 		}
-		return streamRows(rc.gate.route.Read(ctx, query, args))
+		return streamRows(rc.gate.route.Read(ctx, stmt.SQL, args))
 	}
 	if rc.pinned == nil {
-		if row := rc.lastRow(query); row != nil {
+		if row := rc.lastRow(stmt); row != nil {
 			return row, nil
 		}
-		if err := rc.gate.refuseForeignLast(query); err != nil {
+		if err := rc.gate.refuseForeignLast(stmt); err != nil {
 			return nil, err
 		}
 	}
-	if conn, err := rc.pin(ctx, query); err != nil || conn != nil {
+	if conn, err := rc.pin(ctx, stmt); err != nil || conn != nil {
 		if err != nil {
 			return nil, err
 		}
-		if rc.gate.keyed(query) {
-			rows, err := rc.gate.rowsPinned(ctx, conn, query, args)
+		if rc.gate.keyed(stmt) {
+			rows, err := rc.gate.rowsPinned(ctx, conn, stmt, args)
 			if err != nil {
 				rc.gate.noted()
 				return nil, err
 			}
 			return rows, rc.gate.wrote(ctx)
 		}
-		rows, err := rc.boundRows(ctx, func() (*sql.Rows, error) { return conn.QueryContext(ctx, query, args...) })
-		if rc.gate.texts.IsRead(query) {
+		rows, err := rc.boundRows(ctx, func() (*sql.Rows, error) { return conn.QueryContext(ctx, stmt.SQL, args...) })
+		if stmt.IsRead() {
 			return rows, err
 		}
 		if err != nil {
@@ -188,7 +189,7 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 		}
 		released := rows.(*streamedRows).after
 		rows.(*streamedRows).after = func() error { // it commits when it has sent the last row (S4)
-			if word, _, _ := strings.Cut(strings.TrimSpace(query), " "); strings.EqualFold(word, "SELECT") {
+			if word, _, _ := strings.Cut(strings.TrimSpace(stmt.SQL), " "); strings.EqualFold(word, "SELECT") {
 				rc.gate.noted() // a lock or LAST_INSERT_ID, as a rule: nothing to wait for
 				return released()
 			}
@@ -196,36 +197,36 @@ func (rc *routedConn) query(ctx context.Context, query string, args []any) (driv
 		}
 		return rows, nil
 	}
-	if kind := rc.gate.texts.Kind(query); rc.gate.texts.Class == sqlclass.SQLite && (kind == sqlclass.Other || kind == sqlclass.Session) { // a checkpoint or VACUUM, which run in no transaction
-		return streamRows(rc.gate.main.QueryContext(ctx, query, args...))
+	if kind := stmt.Kind; rc.gate.texts.Class == sqlclass.SQLite && (kind == sqlclass.Other || kind == sqlclass.Session) { // a checkpoint or VACUUM, which run in no transaction
+		return streamRows(rc.gate.main.QueryContext(ctx, stmt.SQL, args...))
 	}
-	return rc.gate.writes.query(ctx, query, args)
+	return rc.gate.writes.query(ctx, stmt, args)
 }
 
 // refuse refuses what must not run on the connection whatever it does.
-func (rc *routedConn) refuse(ctx context.Context, query string) error {
-	if err := rc.gate.refuseHidden(query); err != nil {
+func (rc *routedConn) refuse(ctx context.Context, stmt *route.Statement) error {
+	if err := rc.gate.refuseHidden(stmt); err != nil {
 		return err
 	}
 	if ctx.Value(pooledKey{}) != nil || !rc.held() && !rc.stream {
-		if err := rc.gate.refuseState(query); err != nil {
+		if err := rc.gate.refuseState(stmt); err != nil {
 			return err
 		}
 	}
-	return rc.gate.refuseDoubt(ctx, query, rc.ask)
+	return rc.gate.refuseDoubt(ctx, stmt, rc.ask)
 }
 
 // pin returns the connection that a statement must run on, or nil if any will do.
 // What sets or reads the state of a connection (SET, user variables, locks,
 // LAST_INSERT_ID and their kin) binds this connection to one of the master's.
-func (rc *routedConn) pin(ctx context.Context, query string) (*sql.Conn, error) {
-	if rc.gate.texts.IsSchema(query) && !rc.gate.texts.Temporary(query) {
+func (rc *routedConn) pin(ctx context.Context, stmt *route.Statement) (*sql.Conn, error) {
+	if stmt.ChangesSchema() {
 		return nil, nil
 	}
 	if rc.pinned != nil {
 		return rc.pinned, nil
 	}
-	if !rc.pins(query) {
+	if !rc.pins(stmt) {
 		return nil, nil
 	}
 	conn, err := rc.gate.ownConn(ctx)
@@ -316,25 +317,25 @@ type pinnedTx struct {
 	conn *sql.Conn
 }
 
-func (t *pinnedTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if !t.gate.texts.IsSchema(query) || t.gate.node == nil {
-		return t.gate.execPinned(ctx, t.tx, query, args)
+func (t *pinnedTx) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
+	if !stmt.IsSchema() || t.gate.node == nil {
+		return t.gate.execPinned(ctx, t.tx, stmt, args)
 	}
 	if t.gate.master.Sequencer == nil {
-		return t.plainTx.exec(ctx, query, args)
+		return t.plainTx.exec(ctx, stmt, args)
 	}
-	hidden, err := schema.Hides(ctx, t.gate.node, t.conn, query)
+	hidden, err := schema.Hides(ctx, t.gate.node, t.conn, stmt.SQL)
 	switch {
 	case err != nil:
 		return nil, err
-	case hidden, t.gate.texts.Temporary(query):
-		return t.tx.ExecContext(ctx, query, args...)
+	case hidden, stmt.Temporary():
+		return t.tx.ExecContext(ctx, stmt.SQL, args...)
 	}
-	return nil, fmt.Errorf("%w: a transaction on a connection that has a state of its own takes no schema statements; run it outside: %s", fault.ErrNotReplicable, sqlclass.Brief(query))
+	return nil, fmt.Errorf("%w: a transaction on a connection that has a state of its own takes no schema statements; run it outside: %s", fault.ErrNotReplicable, stmt)
 }
 
-func (t *pinnedTx) keyedRows(ctx context.Context, query string, args []any, _ bool) (driver.Rows, error) {
-	return t.gate.rowsPinned(ctx, t.tx, query, args)
+func (t *pinnedTx) keyedRows(ctx context.Context, stmt *route.Statement, args []any, _ bool) (driver.Rows, error) {
+	return t.gate.rowsPinned(ctx, t.tx, stmt, args)
 }
 
 func (t *pinnedTx) commit() error {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
@@ -17,47 +16,56 @@ import (
 	"github.com/ddb-project/ddb/remedy"
 )
 
-func (g *Gate) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+// exec runs a statement on whatever connection is free.
+func (g *Gate) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
 	if g.closed.Load() {
 		return nil, fault.ErrClosed
 	}
-	if g.texts.Blank(query) {
+	if stmt.Blank {
 		return noResult{}, nil
 	}
-	if err := g.refuseHidden(query); err != nil {
+	if err := g.refuseHidden(stmt); err != nil {
 		return nil, err
 	}
-	if err := g.refuseDoubt(ctx, query, g.main.QueryContext); err != nil {
+	if err := g.refuseDoubt(ctx, stmt, g.main.QueryContext); err != nil {
 		return nil, err
 	}
-	switch g.texts.Kind(query) {
+	return g.run(ctx, stmt, args)
+}
+
+// run is exec for a statement that refuseHidden and refuseDoubt have let pass.
+func (g *Gate) run(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
+	if g.closed.Load() {
+		return nil, fault.ErrClosed
+	}
+	switch stmt.Kind {
 	case sqlclass.Schema:
-		if g.texts.Temporary(query) {
+		if stmt.Temporary() {
 			return nil, fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", fault.ErrNotReplicable)
 		}
 		g.changes.Add(1)
-		return g.writes.schema(ctx, nil, query, args)
+		return g.writes.schema(ctx, nil, stmt, args)
 	case sqlclass.TxControl:
-		return nil, remedy.New(fault.ErrNotReplicable, sqlclass.Brief(query)+" on a pool of connections has no effect one can rely on", useBegin,
+		return nil, remedy.New(fault.ErrNotReplicable, stmt.String()+" on a pool of connections has no effect one can rely on", useBegin,
 			remedy.Remedy{Action: remedy.OwnConn, Text: "use a connection got from Cluster.Conn"})
 	}
-	if err := g.refuseState(query); err != nil {
+	if err := g.refuseState(stmt); err != nil {
 		return nil, err
 	}
-	switch g.texts.Kind(query) {
+	switch stmt.Kind {
 	case sqlclass.Write:
-		if err := g.refuseForeignLast(query); err != nil {
+		if err := g.refuseForeignLast(stmt); err != nil {
 			return nil, err
 		}
 		g.changes.Add(1)
-		if strings.Contains(query, ";") {
-			return g.execSeveral(ctx, query, args)
+		if stmt.Several() {
+			return g.execSeveral(ctx, stmt, args)
 		}
-		return g.writes.exec(ctx, query, args)
+		return g.writes.exec(ctx, stmt, args)
 	case sqlclass.Other, sqlclass.Session:
-		return g.main.ExecContext(ctx, query, args...)
+		return g.main.ExecContext(ctx, stmt.SQL, args...)
 	}
-	return g.writes.exec(ctx, query, args)
+	return g.writes.exec(ctx, stmt, args)
 }
 
 // useBegin is what keeps a transaction open.
@@ -66,30 +74,30 @@ var useBegin = remedy.Remedy{Action: remedy.Begin, Text: "use Begin"}
 // refuseHidden refuses, before any of it runs, a text that holds a schema statement elsewhere than on the master, and what
 // would change a snap's schema unseen: what a statement prepares or a compound one holds is known to the server only. Every
 // statement but a plain read comes by here, so it is also where those on ddb's own tables end.
-func (g *Gate) refuseHidden(query string) error {
-	if err := g.texts.RefuseOwn(query); err != nil {
+func (g *Gate) refuseHidden(stmt *route.Statement) error {
+	if err := stmt.RefuseOwn(); err != nil {
 		return err
 	}
-	if err := g.texts.Unread(query); err != nil {
-		return fmt.Errorf("%w: some of it would be run, and nobody knows what; end what is open, or leave it out: %w: %s", fault.ErrNotReplicable, err, sqlclass.Brief(query))
+	if err := stmt.Unread; err != nil {
+		return fmt.Errorf("%w: some of it would be run, and nobody knows what; end what is open, or leave it out: %w: %s", fault.ErrNotReplicable, err, stmt)
 	}
 	switch {
 	case g.node == nil || g.config.Role == health.Master:
-	case g.config.Role == health.Snap && sqlclass.Dynamic(g.texts.Class, query):
+	case g.config.Role == health.Snap && stmt.Dynamic():
 		return fmt.Errorf("%w: a snap runs no prepared or compound statement in SQL, which may change the schema; send its statements one by one: %s",
-			fault.ErrNotReplicable, sqlclass.Brief(query))
-	case g.texts.HidesSchema(query):
-		return g.notMaster(query)
+			fault.ErrNotReplicable, stmt)
+	case stmt.HidesSchema():
+		return g.notMaster(stmt)
 	}
 	return nil
 }
 
 // execSeveral runs a text of several statements. Those that change the schema must be
 // run one by one, so that each becomes an entry of its own.
-func (g *Gate) execSeveral(ctx context.Context, query string, args []any) (sql.Result, error) {
-	list, err := sqlclass.Split(g.texts.Class, query)
+func (g *Gate) execSeveral(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
+	list, err := stmt.Parts()
 	if err != nil {
-		return g.writes.exec(ctx, query, args) // the database words it better
+		return g.writes.exec(ctx, stmt, args) // the database words it better
 	}
 	schema := slices.ContainsFunc(list, func(s sqlclass.Statement) bool { return s.Kind == sqlclass.Schema })
 	for _, s := range list {
@@ -99,26 +107,26 @@ func (g *Gate) execSeveral(ctx context.Context, query string, args []any) (sql.R
 		}
 	}
 	if !schema {
-		return g.writes.exec(ctx, query, args)
+		return g.writes.exec(ctx, stmt, args)
 	}
-	return g.oneByOne(query, args, amongSchema, func(s string) (sql.Result, error) { return g.exec(ctx, s, nil) })
+	return g.oneByOne(stmt, args, amongSchema, func(s *route.Statement) (sql.Result, error) { return g.exec(ctx, s, nil) })
 }
 
 // amongSchema is why several statements with arguments are refused: each that changes the schema becomes an entry of its own.
 const amongSchema = "several statements with a schema statement among them take no arguments"
 
 // oneByOne runs the statements of a text that cannot be run as one. refusal is said if it has arguments.
-func (g *Gate) oneByOne(query string, args []any, refusal string, exec func(statement string) (sql.Result, error)) (sql.Result, error) {
+func (g *Gate) oneByOne(stmt *route.Statement, args []any, refusal string, exec func(*route.Statement) (sql.Result, error)) (sql.Result, error) {
 	if len(args) > 0 {
 		return nil, fmt.Errorf("%w: %s", fault.ErrNotReplicable, refusal)
 	}
-	list, err := sqlclass.Split(g.texts.Class, query)
+	list, err := stmt.Parts()
 	if err != nil {
 		return nil, err
 	}
 	var res sql.Result = noResult{}
 	for i, s := range list {
-		if res, err = exec(s.SQL); err != nil {
+		if res, err = exec(g.texts.Read(s.SQL)); err != nil {
 			return nil, fmt.Errorf("statement %d of %d: %w", i+1, len(list), err)
 		}
 	}

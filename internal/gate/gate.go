@@ -155,7 +155,7 @@ func (g *Gate) OnSnap(w *write.Group, s ManyWriters, number func() int64, remote
 	}
 	g.writes = &groupedWrites{gate: g, w: w,
 		wrote:  func(context.Context, journal.Position) error { return nil },
-		change: func(_ context.Context, _ *sql.Conn, query string, _ []any) error { return g.notMaster(query) }}
+		change: func(_ context.Context, _ *sql.Conn, stmt *route.Statement, _ []any) error { return g.notMaster(stmt) }}
 }
 
 // OnDatabase makes writes go to a database that somebody else replicates.
@@ -188,13 +188,13 @@ func (g *Gate) keyNumber() int64 {
 func (g *Gate) fault(err error) dialect.Fault { return g.dialect.Fault(err) }
 
 // notMaster is the error for a schema statement elsewhere than on the master.
-func (g *Gate) notMaster(query string) error {
-	return fmt.Errorf("%w: %s %s does not change the schema; run it on the master, at %s: %s", fault.ErrNotMaster, g.config.Role, g.config.ID, g.config.Master, sqlclass.Brief(query))
+func (g *Gate) notMaster(stmt *route.Statement) error {
+	return fmt.Errorf("%w: %s %s does not change the schema; run it on the master, at %s: %s", fault.ErrNotMaster, g.config.Role, g.config.ID, g.config.Master, stmt)
 }
 
 // Exec runs a statement on whatever connection is free, where writes go. The errors are those of Cluster.ExecContext.
 func (g *Gate) Exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	res, err := g.exec(ctx, query, args)
+	res, err := g.exec(ctx, g.texts.Read(query), args)
 	if err != nil {
 		return res, fault.During("exec", g.explain(ended(ctx, err)))
 	}
@@ -250,7 +250,7 @@ func (g *Gate) QueryRow(ctx context.Context, query string, args []any) *sql.Row 
 // Prepare keeps the text of a statement; each execution is routed as if it were given again. It returns ErrNotReplicable for one that sets
 // the state of a connection.
 func (g *Gate) Prepare(ctx context.Context, query string) (*sql.Stmt, error) {
-	if err := g.refuseState(query); err != nil {
+	if err := g.refuseState(g.texts.Read(query)); err != nil {
 		return nil, fault.During("prepare", err)
 	}
 	return g.DB.PrepareContext(ctx, query)

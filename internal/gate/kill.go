@@ -47,8 +47,8 @@ func (g *Gate) kills(ctx context.Context, db *sql.DB) bool {
 }
 
 // giveBack is giveBack for a connection on which the query has run, and which is dropped if that may have left it another.
-func (g *Gate) giveBack(conn *sql.Conn, release func() bool, query string) error {
-	if g.texts.Leaves(query) {
+func (g *Gate) giveBack(conn *sql.Conn, release func() bool, stmt *route.Statement) error {
+	if stmt.Leaves() {
 		defer store.Drop(conn)
 		release()
 		return nil

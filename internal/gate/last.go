@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
@@ -25,31 +26,31 @@ var (
 )
 
 // remember notes what a write outside of pinned connections came to.
-func (rc *routedConn) remember(query string, res driver.Result) {
-	if res == nil || rc.gate.texts.Kind(query) != sqlclass.Write {
+func (rc *routedConn) remember(stmt *route.Statement, res driver.Result) {
+	if res == nil || stmt.Kind != sqlclass.Write {
 		return
 	}
 	rc.last.any = true
 	rc.last.rows, _ = res.RowsAffected()
 	// SQLite's driver tells the last key of the connection after any statement, MariaDB's none where none was handed out.
-	if id, err := res.LastInsertId(); err == nil && id != 0 && (rc.gate.texts.Class == sqlclass.MySQL || sqlclass.HasInsert(query)) {
+	if id, err := res.LastInsertId(); err == nil && id != 0 && (rc.gate.texts.Class == sqlclass.MySQL || stmt.HasInsert()) {
 		rc.last.id = id
 	}
 }
 
 // forget takes back what remember has noted, when a statement that changes it is run for its rows.
-func (rc *routedConn) forget(query string) {
-	if rc.last.any && rc.gate.texts.Class == sqlclass.SQLite && rc.gate.texts.Kind(query) == sqlclass.Write && returns.MatchString(query) {
+func (rc *routedConn) forget(stmt *route.Statement) {
+	if rc.last.any && rc.gate.texts.Class == sqlclass.SQLite && stmt.Kind == sqlclass.Write && returns.MatchString(stmt.SQL) {
 		rc.last = lastWrite{}
 	}
 }
 
 // lastRow answers a query for nothing but the last key or the number of rows changed; nil for any other.
-func (rc *routedConn) lastRow(query string) driver.Rows {
-	if len(query) > 100 || !rc.last.any {
+func (rc *routedConn) lastRow(stmt *route.Statement) driver.Rows {
+	if len(stmt.SQL) > 100 || !rc.last.any {
 		return nil
 	}
-	m := asksLast.FindStringSubmatch(query)
+	m := asksLast.FindStringSubmatch(stmt.SQL)
 	if m == nil {
 		return nil
 	}
@@ -75,10 +76,10 @@ func (rc *routedConn) seed(ctx context.Context, conn *sql.Conn) error {
 
 // refuseForeignLast refuses a statement on SQLite that would be told of another's last key: outside of transactions
 // statements of many callers run on one connection.
-func (g *Gate) refuseForeignLast(query string) error {
-	if !g.texts.AsksLast(query) || strings.Contains(strings.TrimRight(query, "; \t\r\n"), ";") {
+func (g *Gate) refuseForeignLast(stmt *route.Statement) error {
+	if !stmt.AsksLast() || strings.Contains(strings.TrimRight(stmt.SQL, "; \t\r\n"), ";") {
 		return nil // several statements in one text run on one connection
 	}
 	return fmt.Errorf("%w: last_insert_rowid() and changes() tell of one connection, which statements outside of a transaction share: "+
-		"use the Result's LastInsertId and RowsAffected, or a transaction: %s", fault.ErrNotReplicable, sqlclass.Brief(query))
+		"use the Result's LastInsertId and RowsAffected, or a transaction: %s", fault.ErrNotReplicable, stmt)
 }

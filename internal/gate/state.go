@@ -8,6 +8,7 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -27,39 +28,39 @@ import (
 type pooledKey struct{}
 
 // refuseState refuses a text on a pool that sets the state of a connection.
-func (g *Gate) refuseState(query string) error {
-	if g.texts.State(query)&sqlclass.Sets == 0 {
+func (g *Gate) refuseState(stmt *route.Statement) error {
+	if stmt.State&sqlclass.Sets == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: on a pool it changes one connection, which others use: run it on a connection got from Cluster.Conn, "+
-		"on one of Cluster.DB behind any other statement, or set it in the data source name: %s", fault.ErrNotReplicable, sqlclass.Brief(query))
+		"on one of Cluster.DB behind any other statement, or set it in the data source name: %s", fault.ErrNotReplicable, stmt)
 }
 
 // leftOpen is the error for a text that has left a transaction open on a connection which is about to be dropped.
-func (g *Gate) leftOpen(ctx context.Context, conn *sql.Conn, query string) error {
+func (g *Gate) leftOpen(ctx context.Context, conn *sql.Conn, stmt *route.Statement) error {
 	teller, ok := g.dialect.(dialect.TransactionTeller)
-	if !ok || g.texts.Class != sqlclass.MySQL || g.texts.State(query)&(sqlclass.Hides|sqlclass.Spans) == 0 {
+	if !ok || g.texts.Class != sqlclass.MySQL || stmt.State&(sqlclass.Hides|sqlclass.Spans) == 0 {
 		return nil
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	open, err := teller.InTransaction(limit, conn)
 	if err != nil {
-		return fmt.Errorf("ddb: whether %s has left a transaction open: %w", sqlclass.Brief(query), err)
+		return fmt.Errorf("ddb: whether %s has left a transaction open: %w", stmt, err)
 	}
 	if !open {
 		return nil
 	}
 	return fmt.Errorf("%w: it has left a transaction open, which was rolled back: end it in the same text or procedure, "+
-		"or run it on a connection got from Cluster.Conn: %s", fault.ErrNotReplicable, sqlclass.Brief(query))
+		"or run it on a connection got from Cluster.Conn: %s", fault.ErrNotReplicable, stmt)
 }
 
 // refuseDoubt refuses a text of which nobody knows what it is before the server reads it. ask runs a query where the text is to run.
-func (g *Gate) refuseDoubt(ctx context.Context, query string, ask func(ctx context.Context, query string, args ...any) (*sql.Rows, error)) error {
-	state := g.texts.State(query)
+func (g *Gate) refuseDoubt(ctx context.Context, stmt *route.Statement, ask func(ctx context.Context, text string, args ...any) (*sql.Rows, error)) error {
+	state := stmt.State
 	if state&sqlclass.Versioned != 0 {
 		return fmt.Errorf("%w: servers of different versions run different statements of it: write it without executable comments: %s",
-			fault.ErrNotReplicable, sqlclass.Brief(query))
+			fault.ErrNotReplicable, stmt)
 	}
 	if state&sqlclass.Modal == 0 {
 		return nil
@@ -78,35 +79,35 @@ func (g *Gate) refuseDoubt(ctx context.Context, query string, ask func(ctx conte
 	if err := rows.Close(); err != nil {
 		return err
 	}
-	spaced := strings.Contains(query, "\xa0") && !strings.HasPrefix(charset, "utf8")
+	spaced := strings.Contains(stmt.SQL, "\xa0") && !strings.HasPrefix(charset, "utf8")
 	if !spaced && !strings.Contains(mode, "NO_BACKSLASH_ESCAPES") && !strings.Contains(mode, "ANSI_QUOTES") {
 		return nil // it is read as sqlclass does
 	}
 	return fmt.Errorf("%w: under the session's sql_mode and character set it may be other statements than it seems: give values as arguments, or write them without backslashes and no-break spaces: %s",
-		fault.ErrNotReplicable, sqlclass.Brief(query))
+		fault.ErrNotReplicable, stmt)
 }
 
 // held reports whether the connection is certainly held by one caller: see C3.
 func (rc *routedConn) held() bool { return rc.own || rc.uses > 1 || rc.tx != nil }
 
 // pins reports whether a statement needs a connection of its own for this one and those that follow.
-func (rc *routedConn) pins(query string) bool {
-	state := rc.gate.texts.State(query)
+func (rc *routedConn) pins(stmt *route.Statement) bool {
+	state := stmt.State
 	if state&(sqlclass.Sets|sqlclass.Asks) != 0 {
 		return true
 	}
-	return rc.held() && (state&(sqlclass.Hides|sqlclass.Spans) != 0 || rc.gate.texts.Kind(query) == sqlclass.TxControl)
+	return rc.held() && (state&(sqlclass.Hides|sqlclass.Spans) != 0 || stmt.Kind == sqlclass.TxControl)
 }
 
 // ask runs a query where the next statement will run.
-func (rc *routedConn) ask(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+func (rc *routedConn) ask(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
 	switch {
 	case rc.tx != nil:
-		return rc.tx.query(ctx, query, args)
+		return rc.tx.query(ctx, rc.gate.texts.Read(text), args)
 	case rc.pinned != nil:
-		return rc.pinned.QueryContext(ctx, query, args...)
+		return rc.pinned.QueryContext(ctx, text, args...)
 	}
-	return rc.gate.main.QueryContext(ctx, query, args...)
+	return rc.gate.main.QueryContext(ctx, text, args...)
 }
 
 // giveUp ends what one caller has left on the connection, when that goes back to its pool or is closed.

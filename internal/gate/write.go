@@ -6,13 +6,13 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
@@ -23,19 +23,19 @@ import (
 // writePath takes a Cluster's writes to where they belong. There is one for each place that can be.
 type writePath interface {
 	// exec runs one statement and returns when it is durable there.
-	exec(ctx context.Context, query string, args []any) (sql.Result, error)
+	exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error)
 	// query runs a statement that writes and returns rows, or reads what only the writer can tell.
-	query(ctx context.Context, query string, args []any) (driver.Rows, error)
+	query(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error)
 	// begin opens a transaction that may write.
 	begin(ctx context.Context, opts *sql.TxOptions) (txn, error)
 	// schema runs a schema statement: on the program's own connection on, where it has one, or on any if that is nil.
-	schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error)
+	schema(ctx context.Context, on *sql.Conn, stmt *route.Statement, args []any) (sql.Result, error)
 }
 
 // txn is an open transaction. It is used by one goroutine at a time.
 type txn interface {
-	exec(ctx context.Context, query string, args []any) (sql.Result, error)
-	query(ctx context.Context, query string, args []any) (*sql.Rows, error)
+	exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error)
+	query(ctx context.Context, stmt *route.Statement, args []any) (*sql.Rows, error)
 	commit() error
 	rollback() error
 }
@@ -87,16 +87,16 @@ func (p *pooledWrites) conn(ctx context.Context) (c write.Conn, release func() (
 	return c, release, nil
 }
 
-func (p *pooledWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+func (p *pooledWrites) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
 	c, release, err := p.conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.Exec(ctx, query, args)
+	res, err := c.Exec(ctx, stmt.SQL, args)
 	if err == nil {
-		err = p.gate.leftOpen(ctx, c.Conn, query)
+		err = p.gate.leftOpen(ctx, c.Conn, stmt)
 	}
-	p.gate.giveBack(c.Conn, release, query) // nobody may miss it while this one waits
+	p.gate.giveBack(c.Conn, release, stmt) // nobody may miss it while this one waits
 	if err != nil {
 		p.gate.noted()
 		return res, err
@@ -104,19 +104,19 @@ func (p *pooledWrites) exec(ctx context.Context, query string, args []any) (sql.
 	return res, p.gate.wrote(ctx)
 }
 
-func (p *pooledWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
+func (p *pooledWrites) query(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error) {
 	c, release, err := p.conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := streamRows(c.QueryContext(ctx, query, args...))
+	rows, err := streamRows(c.QueryContext(ctx, stmt.SQL, args...))
 	if err != nil {
 		p.gate.noted()
-		return nil, errors.Join(err, p.gate.giveBack(c.Conn, release, query))
+		return nil, errors.Join(err, p.gate.giveBack(c.Conn, release, stmt))
 	}
 	// The server commits the statement when it has sent the last row.
 	rows.(*streamedRows).after = func() error {
-		return errors.Join(p.gate.leftOpen(ctx, c.Conn, query), p.gate.giveBack(c.Conn, release, query), p.gate.wrote(ctx))
+		return errors.Join(p.gate.leftOpen(ctx, c.Conn, stmt), p.gate.giveBack(c.Conn, release, stmt), p.gate.wrote(ctx))
 	}
 	return rows, nil
 }
@@ -133,8 +133,8 @@ func (p *pooledWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, err
 	return &poolTx{conn: c.Conn, tx: tx, ctx: ctx, opts: opts, p: p}, nil
 }
 
-func (p *pooledWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
-	return noResult{}, p.gate.changeSchema(ctx, on, query, args)
+func (p *pooledWrites) schema(ctx context.Context, on *sql.Conn, stmt *route.Statement, args []any) (sql.Result, error) {
+	return noResult{}, p.gate.changeSchema(ctx, on, stmt, args)
 }
 
 // poolTx is a transaction of pooledWrites.
@@ -149,17 +149,17 @@ type poolTx struct {
 	left   bool // conn may hold temporary tables of the transaction, or settings
 }
 
-func (t *poolTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.p.gate.texts.IsSchema(query) {
-		return t.schema(ctx, query, args)
+func (t *poolTx) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
+	if stmt.IsSchema() {
+		return t.schema(ctx, stmt, args)
 	}
-	t.left = t.left || t.p.gate.texts.Leaves(query)
-	return t.tx.ExecContext(ctx, query, args...)
+	t.left = t.left || stmt.Leaves()
+	return t.tx.ExecContext(ctx, stmt.SQL, args...)
 }
 
-func (t *poolTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	t.left = t.left || t.p.gate.texts.Leaves(query)
-	return t.tx.QueryContext(ctx, query, args...)
+func (t *poolTx) query(ctx context.Context, stmt *route.Statement, args []any) (*sql.Rows, error) {
+	t.left = t.left || stmt.Leaves()
+	return t.tx.QueryContext(ctx, stmt.SQL, args...)
 }
 
 func (t *poolTx) commit() error {
@@ -193,44 +193,44 @@ type groupedWrites struct {
 	gate   *Gate
 	w      *write.Group
 	wrote  func(ctx context.Context, pos journal.Position) error // after each commit
-	change func(ctx context.Context, on *sql.Conn, query string, args []any) error
+	change func(ctx context.Context, on *sql.Conn, stmt *route.Statement, args []any) error
 	// settle ships schema statements that a transaction has run, before its commit.
 	settle func(ctx context.Context, c *sql.Conn, statements []dialect.Statement) (func() journal.Position, error)
 }
 
-func (g *groupedWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	res, pos, err := g.w.Exec(ctx, query, args)
+func (g *groupedWrites) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
+	res, pos, err := g.w.Exec(ctx, stmt.SQL, args)
 	if err != nil {
 		return nil, err
 	}
 	return res, g.wrote(ctx, pos)
 }
 
-func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
+func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, stmt *route.Statement, args []any) (sql.Result, error) {
 	if on != nil {
-		hidden, err := schema.Hides(ctx, g.w.Node, on, query)
+		hidden, err := schema.Hides(ctx, g.w.Node, on, stmt.SQL)
 		if err != nil {
 			return nil, err
 		}
 		if hidden {
-			return on.ExecContext(ctx, query, args...)
+			return on.ExecContext(ctx, stmt.SQL, args...)
 		}
 		if g.settle != nil { // it will not be refused anyway, as elsewhere than on a master
-			if err := schema.RefuseOpen(ctx, g.w.Node, on, query); err != nil {
+			if err := schema.RefuseOpen(ctx, g.w.Node, on, stmt.SQL); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return noResult{}, g.change(ctx, on, query, args)
+	return noResult{}, g.change(ctx, on, stmt, args)
 }
 
-func (g *groupedWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	return queryAlone(ctx, g, query, args)
+func (g *groupedWrites) query(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error) {
+	return queryAlone(ctx, g, stmt, args)
 }
 
 // queryAlone runs the statement in a transaction of its own. Its rows are read into memory
 // before they are given out, so that a caller who writes while reading does not wait for itself.
-func queryAlone(ctx context.Context, w writePath, query string, args []any) (driver.Rows, error) {
+func queryAlone(ctx context.Context, w writePath, stmt *route.Statement, args []any) (driver.Rows, error) {
 	t, err := w.begin(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -242,9 +242,9 @@ func queryAlone(ctx context.Context, w writePath, query string, args []any) (dri
 		}
 	}
 	var buffered driver.Rows
-	if l, ok := t.(*leaseTx); ok && l.g.gate.keyed(query) {
-		buffered, err = l.keyedRows(ctx, query, args, false)
-	} else if rows, e := t.query(ctx, query, args); e == nil {
+	if l, ok := t.(*leaseTx); ok && l.g.gate.keyed(stmt) {
+		buffered, err = l.keyedRows(ctx, stmt, args, false)
+	} else if rows, e := t.query(ctx, stmt, args); e == nil {
 		buffered, err = bufferRows(rows)
 	} else {
 		err = e
@@ -331,42 +331,42 @@ func (t *leaseTx) check(err error) error {
 	return t.lost
 }
 
-func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+func (t *leaseTx) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
 	if t.lost != nil {
 		return nil, t.lost
 	}
-	if t.g.gate.texts.Temporary(query) {
+	if stmt.Temporary() {
 		return nil, fmt.Errorf("%w: a temporary object would be one of all that write here; create it on a connection got from Cluster.Conn, and begin the transaction there", fault.ErrNotReplicable)
 	}
-	if t.g.gate.texts.IsSchema(query) && t.g.settle == nil {
-		return nil, t.g.gate.notMaster(query)
+	if stmt.IsSchema() && t.g.settle == nil {
+		return nil, t.g.gate.notMaster(stmt)
 	}
-	if t.g.gate.texts.IsSchema(query) {
+	if stmt.IsSchema() {
 		if len(args) > 0 {
 			return nil, fmt.Errorf("%w: a schema statement takes no arguments", fault.ErrNotReplicable)
 		}
-		s := dialect.Statement{SQL: query}
+		s := dialect.Statement{SQL: stmt.SQL}
 		if err := t.g.w.Node.Engine.Run(ctx, t.conn, &s); err != nil {
 			return nil, err
 		}
 		t.schema = append(t.schema, s)
 		return noResult{}, nil
 	}
-	if err := t.refuseState(query); err != nil {
+	if err := t.refuseState(stmt); err != nil {
 		return nil, err
 	}
-	if t.g.gate.texts.EndsTx(query) {
-		return nil, fmt.Errorf("%w: %s in a transaction; use its Commit or Rollback", fault.ErrNotReplicable, sqlclass.Brief(query))
+	if stmt.EndsTx() {
+		return nil, fmt.Errorf("%w: %s in a transaction; use its Commit or Rollback", fault.ErrNotReplicable, stmt)
 	}
 	t.dirty = true
 	var res sql.Result
 	var err error
 	if number := t.g.w.Number(); number != 0 {
-		res, err = keys.Exec(ctx, t.g.w.Node, t.conn, number, query, args)
+		res, err = keys.Exec(ctx, t.g.w.Node, t.conn, number, stmt.SQL, args)
 	} else {
-		res, err = t.conn.ExecContext(ctx, query, args...)
+		res, err = t.conn.ExecContext(ctx, stmt.SQL, args...)
 	}
-	if err != nil || t.g.gate.texts.Kind(query) == sqlclass.TxControl || strings.Contains(query, ";") {
+	if err != nil || stmt.Kind == sqlclass.TxControl || stmt.Several() {
 		if lost := t.check(err); lost != nil && err == nil {
 			return nil, lost
 		}
@@ -375,22 +375,22 @@ func (t *leaseTx) exec(ctx context.Context, query string, args []any) (sql.Resul
 }
 
 // refuseState refuses what would change the connection that all write through. What ends with the transaction may be set.
-func (t *leaseTx) refuseState(query string) error {
-	if state := t.g.gate.texts.State(query); state&sqlclass.Sets == 0 || state&sqlclass.Transient != 0 {
+func (t *leaseTx) refuseState(stmt *route.Statement) error {
+	if state := stmt.State; state&sqlclass.Sets == 0 || state&sqlclass.Transient != 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: all that write here use the connection of the transaction: set it on a connection got from Cluster.Conn, and begin the transaction there: %s",
-		fault.ErrNotReplicable, sqlclass.Brief(query))
+		fault.ErrNotReplicable, stmt)
 }
 
-func (t *leaseTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+func (t *leaseTx) query(ctx context.Context, stmt *route.Statement, args []any) (*sql.Rows, error) {
 	if t.lost != nil {
 		return nil, t.lost
 	}
-	if err := t.refuseState(query); err != nil {
+	if err := t.refuseState(stmt); err != nil {
 		return nil, err
 	}
-	rows, err := t.conn.QueryContext(ctx, query, args...)
+	rows, err := t.conn.QueryContext(ctx, stmt.SQL, args...)
 	if err != nil {
 		t.check(err)
 	}
@@ -398,11 +398,11 @@ func (t *leaseTx) query(ctx context.Context, query string, args []any) (*sql.Row
 }
 
 // keyedRows is query for a statement that may insert rows and tell their keys. lasting is rowsKeyed's.
-func (t *leaseTx) keyedRows(ctx context.Context, query string, args []any, lasting bool) (driver.Rows, error) {
+func (t *leaseTx) keyedRows(ctx context.Context, stmt *route.Statement, args []any, lasting bool) (driver.Rows, error) {
 	if t.lost != nil {
 		return nil, t.lost
 	}
-	if err := t.refuseState(query); err != nil {
+	if err := t.refuseState(stmt); err != nil {
 		return nil, err
 	}
 	w := t.g.w
@@ -410,7 +410,7 @@ func (t *leaseTx) keyedRows(ctx context.Context, query string, args []any, lasti
 	if len(t.schema) == 0 {
 		tables = w.Node.Tables.Load().Replicated()
 	}
-	rows, err := rowsKeyed(ctx, w.Node, t.conn, tables, w.Number(), query, args, lasting)
+	rows, err := rowsKeyed(ctx, w.Node, t.conn, tables, w.Number(), stmt.SQL, args, lasting)
 	if err != nil {
 		t.check(err)
 	}

@@ -18,12 +18,12 @@ type forwardedWrites struct {
 	db   *sql.DB // connections are streams to the master
 }
 
-func (f *forwardedWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	return f.db.ExecContext(ctx, query, args...)
+func (f *forwardedWrites) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
+	return f.db.ExecContext(ctx, stmt.SQL, args...)
 }
 
-func (f *forwardedWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	return streamRows(f.db.QueryContext(ctx, query, args...))
+func (f *forwardedWrites) query(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error) {
+	return streamRows(f.db.QueryContext(ctx, stmt.SQL, args...))
 }
 
 func (f *forwardedWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
@@ -34,8 +34,8 @@ func (f *forwardedWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, 
 	return &plainTx{gate: f.gate, tx: tx}, nil
 }
 
-func (f *forwardedWrites) schema(_ context.Context, _ *sql.Conn, query string, _ []any) (sql.Result, error) {
-	return nil, f.gate.notMaster(query)
+func (f *forwardedWrites) schema(_ context.Context, _ *sql.Conn, stmt *route.Statement, _ []any) (sql.Result, error) {
+	return nil, f.gate.notMaster(stmt)
 }
 
 // plainTx is a transaction that ddb adds nothing to: a remote one, or a read-only one.
@@ -51,21 +51,21 @@ type plainTx struct {
 	used  bool // it has read
 }
 
-func (t *plainTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.readOnly && !t.gate.texts.IsRead(query) {
+func (t *plainTx) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
+	if t.readOnly && !stmt.IsRead() {
 		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", fault.ErrReadOnly)
 	}
-	if t.gate.texts.IsSchema(query) && !t.gate.texts.Temporary(query) {
-		return nil, t.gate.notMaster(query)
+	if stmt.ChangesSchema() {
+		return nil, t.gate.notMaster(stmt)
 	}
-	return t.tx.ExecContext(ctx, query, args...)
+	return t.tx.ExecContext(ctx, stmt.SQL, args...)
 }
 
-func (t *plainTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	if t.readOnly && !t.gate.texts.IsRead(query) {
+func (t *plainTx) query(ctx context.Context, stmt *route.Statement, args []any) (*sql.Rows, error) {
+	if t.readOnly && !stmt.IsRead() {
 		return nil, fmt.Errorf("%w: the transaction was opened with ReadOnly", fault.ErrReadOnly)
 	}
-	rows, err := t.tx.QueryContext(ctx, query, args...)
+	rows, err := t.tx.QueryContext(ctx, stmt.SQL, args...)
 	if t.on == nil || t.gate.route.Knows(t.on, err) == nil || ctx.Err() != nil || route.RuleOf(ctx).Node != "" {
 		t.used = true
 		return rows, err
@@ -77,7 +77,7 @@ func (t *plainTx) query(ctx context.Context, query string, args []any) (*sql.Row
 	if moveErr := t.move(t.gate.route.Knows(t.on, err)); moveErr != nil {
 		return nil, errors.Join(err, moveErr)
 	}
-	return t.query(ctx, query, args)
+	return t.query(ctx, stmt, args)
 }
 
 // move begins the transaction again on the master.
@@ -105,19 +105,19 @@ type externalWrites struct {
 	db   *sql.DB
 }
 
-func (e *externalWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+func (e *externalWrites) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
 	defer e.gate.route.Session.WroteNow() // after it: replicas cannot show it sooner
-	if !e.gate.kills(ctx, e.db) && !e.gate.texts.Leaves(query) {
-		return e.db.ExecContext(ctx, query, args...)
+	if !e.gate.kills(ctx, e.db) && !stmt.Leaves() {
+		return e.db.ExecContext(ctx, stmt.SQL, args...)
 	}
 	c, release, err := e.conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer e.gate.giveBack(c, release, query)
-	res, err := c.ExecContext(ctx, query, args...)
+	defer e.gate.giveBack(c, release, stmt)
+	res, err := c.ExecContext(ctx, stmt.SQL, args...)
 	if err == nil {
-		err = e.gate.leftOpen(ctx, c, query)
+		err = e.gate.leftOpen(ctx, c, stmt)
 	}
 	return res, err
 }
@@ -133,19 +133,19 @@ func (e *externalWrites) conn(ctx context.Context) (c *sql.Conn, release func() 
 	return c, release, nil
 }
 
-func (e *externalWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
+func (e *externalWrites) query(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error) {
 	defer e.gate.route.Session.WroteNow()
 	run, back := e.db.QueryContext, func() error { return nil }
-	if e.gate.kills(ctx, e.db) || e.gate.texts.Leaves(query) {
+	if e.gate.kills(ctx, e.db) || stmt.Leaves() {
 		c, release, err := e.conn(ctx)
 		if err != nil {
 			return nil, err
 		}
 		run, back = c.QueryContext, func() error {
-			return errors.Join(e.gate.leftOpen(ctx, c, query), e.gate.giveBack(c, release, query))
+			return errors.Join(e.gate.leftOpen(ctx, c, stmt), e.gate.giveBack(c, release, stmt))
 		}
 	}
-	rows, err := streamRows(run(ctx, query, args...))
+	rows, err := streamRows(run(ctx, stmt.SQL, args...))
 	if err != nil {
 		return nil, errors.Join(err, back())
 	}
@@ -167,12 +167,12 @@ func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, e
 	return &externalTx{gate: e.gate, conn: conn, tx: tx}, nil
 }
 
-func (e *externalWrites) schema(ctx context.Context, on *sql.Conn, query string, args []any) (sql.Result, error) {
+func (e *externalWrites) schema(ctx context.Context, on *sql.Conn, stmt *route.Statement, args []any) (sql.Result, error) {
 	if on != nil {
 		defer e.gate.route.Session.WroteNow()
-		return on.ExecContext(ctx, query, args...)
+		return on.ExecContext(ctx, stmt.SQL, args...)
 	}
-	return e.exec(ctx, query, args)
+	return e.exec(ctx, stmt, args)
 }
 
 type externalTx struct {
@@ -189,14 +189,14 @@ func (t *externalTx) leave() {
 	t.conn.Close()
 }
 
-func (t *externalTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	t.left = t.left || t.gate.texts.Leaves(query)
-	return t.tx.ExecContext(ctx, query, args...)
+func (t *externalTx) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
+	t.left = t.left || stmt.Leaves()
+	return t.tx.ExecContext(ctx, stmt.SQL, args...)
 }
 
-func (t *externalTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	t.left = t.left || t.gate.texts.Leaves(query)
-	return t.tx.QueryContext(ctx, query, args...)
+func (t *externalTx) query(ctx context.Context, stmt *route.Statement, args []any) (*sql.Rows, error) {
+	t.left = t.left || stmt.Leaves()
+	return t.tx.QueryContext(ctx, stmt.SQL, args...)
 }
 
 func (t *externalTx) commit() error {

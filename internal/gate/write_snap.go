@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/write"
@@ -33,13 +34,13 @@ type ManyWriters interface {
 	Noted()
 }
 
-func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+func (w *snapWrites) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
 	done, err := w.s.Turn(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	spelt := sqlclass.SpellsRows(w.gate.texts.Class, query)
+	spelt := sqlclass.SpellsRows(w.gate.texts.Class, stmt.SQL)
 	c, err := w.s.Conn(ctx, !spelt)
 	if err != nil {
 		return nil, err
@@ -51,9 +52,9 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 	defer giveBack(c.Conn, release)
 	if spelt {
 		defer w.s.Noted() // even after an error it may stand
-		return c.Exec(ctx, query, args)
+		return c.Exec(ctx, stmt.SQL, args)
 	}
-	if w.gate.texts.Leaves(query) {
+	if stmt.Leaves() {
 		defer store.Drop(c.Conn)
 	}
 	tx, err := c.BeginTx(ctx, nil)
@@ -61,7 +62,7 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 		return nil, err
 	}
 	t := &snapTx{w: w, ctx: ctx, conn: c.Conn, tx: tx, done: func() {}}
-	res, err := c.Exec(ctx, query, args) // ctx ends the transaction and the statement: it cannot come after it
+	res, err := c.Exec(ctx, stmt.SQL, args) // ctx ends the transaction and the statement: it cannot come after it
 	if err != nil {
 		return res, errors.Join(err, t.rollback())
 	}
@@ -69,12 +70,12 @@ func (w *snapWrites) exec(ctx context.Context, query string, args []any) (sql.Re
 	return res, t.commit()
 }
 
-func (w *snapWrites) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	return queryAlone(ctx, w, query, args)
+func (w *snapWrites) query(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error) {
+	return queryAlone(ctx, w, stmt, args)
 }
 
-func (w *snapWrites) schema(_ context.Context, _ *sql.Conn, query string, _ []any) (sql.Result, error) {
-	return nil, w.gate.notMaster(query)
+func (w *snapWrites) schema(_ context.Context, _ *sql.Conn, stmt *route.Statement, _ []any) (sql.Result, error) {
+	return nil, w.gate.notMaster(stmt)
 }
 
 func (w *snapWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, error) {
@@ -118,12 +119,12 @@ type snapTx struct {
 // unweighedRows is how many rows a transaction may change without a look at what they hold before its commit.
 const unweighedRows = 100
 
-func (t *snapTx) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
-	if t.w.gate.texts.IsSchema(query) {
-		return nil, t.w.gate.notMaster(query)
+func (t *snapTx) exec(ctx context.Context, stmt *route.Statement, args []any) (sql.Result, error) {
+	if stmt.IsSchema() {
+		return nil, t.w.gate.notMaster(stmt)
 	}
-	t.left = t.left || t.w.gate.texts.Leaves(query)
-	res, err := t.tx.ExecContext(ctx, query, args...)
+	t.left = t.left || stmt.Leaves()
+	res, err := t.tx.ExecContext(ctx, stmt.SQL, args...)
 	if err == nil {
 		t.count(res)
 	}
@@ -135,12 +136,12 @@ func (t *snapTx) count(res sql.Result) {
 	t.changed += n
 }
 
-func (t *snapTx) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
-	t.left = t.left || t.w.gate.texts.Leaves(query)
-	if !t.w.gate.texts.IsRead(query) {
+func (t *snapTx) query(ctx context.Context, stmt *route.Statement, args []any) (*sql.Rows, error) {
+	t.left = t.left || stmt.Leaves()
+	if !stmt.IsRead() {
 		t.changed += unweighedRows
 	}
-	return t.tx.QueryContext(ctx, query, args...)
+	return t.tx.QueryContext(ctx, stmt.SQL, args...)
 }
 
 func (t *snapTx) commit() error {

@@ -1,4 +1,4 @@
-// Package route decides which node answers a statement's read. Texts reads what a statement is; a Router chooses the node among the
+// Package route decides which node answers a statement's read. Texts reads a text and gives the Statement that it is; a Router chooses the node among the
 // Members of the present View, as fresh as the context's Rule asks for, and tries another where the first fails; its Session remembers
 // what this process has written and must see again. Who the members are, and how they do, is told by whoever puts a View together.
 //
