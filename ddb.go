@@ -19,11 +19,11 @@ import (
 	"github.com/ddb-project/ddb/internal/follow"
 	"github.com/ddb-project/ddb/internal/gate"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/observe"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/snap"
 	"github.com/ddb-project/ddb/internal/store"
-	"github.com/ddb-project/ddb/internal/watch"
 )
 
 // Cluster is the handle that a program uses in place of its *sql.DB: writes go to
@@ -42,21 +42,11 @@ type Cluster struct {
 	texts   *route.Texts
 	route   *route.Router
 	gate    *gate.Gate
-	self    *route.Member
 	toMain  *sql.DB // on a follower: connections to the master over the transport
 
-	nudge  chan struct{} // capacity 1: asks for a new view
-	stop   context.CancelFunc
-	tasks  sync.WaitGroup
-	mu     sync.Mutex // guards what follows
-	remote map[string]*route.Member
-	served map[string]*fleet.Sender // what serves those of remote that are followers
-	told   map[string]State         // states last told to notices
-	health watch.Value[[]NodeStatus]
-	// notices is how OnHealth is told
-	notices *notices
-	// external members, of a Cluster made by Wrap
-	outside []*outsider
+	nodes *observe.Observer
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
 }
 
 func init() {
@@ -114,7 +104,7 @@ func given(db *sql.DB, by string) error {
 
 // newCluster returns a Cluster without members, whose databases are those of the dialect; n is nil in one made by Wrap.
 func newCluster(o Options, log hclog.Logger, n *store.Store, d dialect.Dialect, texts *route.Texts) *Cluster {
-	c := &Cluster{opts: o, node: n, dialect: d, texts: texts, access: new(atomic.Pointer[access.Rules]), log: log, nudge: make(chan struct{}, 1), remote: make(map[string]*route.Member), served: make(map[string]*fleet.Sender), told: make(map[string]State), notices: newNotices()}
+	c := &Cluster{opts: o, node: n, dialect: d, texts: texts, access: new(atomic.Pointer[access.Rules]), log: log}
 	if carrier, ok := d.(dialect.ErrorCarrier); ok {
 		c.carrier = carrier
 		for code, err := range carrier.Sentinels() {
@@ -122,6 +112,7 @@ func newCluster(o Options, log hclog.Logger, n *store.Store, d dialect.Dialect, 
 		}
 	}
 	c.route = route.New(route.Config{Consistency: o.Consistency, Floor: o.Floor, PreferLocal: *o.PreferLocal, Picker: o.Picker, Fault: d.Fault, Log: log, Refresh: c.refresh}, texts)
+	c.nodes = observe.New(observe.Config{Heartbeat: o.Heartbeat, Log: log, Router: c.route, OnHealth: o.OnHealth})
 	c.gate = gate.New(gate.Config{ID: o.ID, Role: o.Role, Master: o.Master, Node: n, Dialect: d, Texts: texts, Route: c.route,
 		WaitReplicas: o.WaitReplicas, WaitTimeout: o.WaitTimeout})
 	return c
@@ -131,9 +122,6 @@ func newCluster(o Options, log hclog.Logger, n *store.Store, d dialect.Dialect, 
 func (c *Cluster) run() {
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
-	if c.opts.OnHealth != nil {
-		c.tasks.Go(func() { c.notices.run(ctx, c.opts.OnHealth) })
-	}
 	if c.node != nil {
 		c.tasks.Go(func() { c.node.WatchLock(ctx) })
 		if c.opts.HealthChecker != nil {
@@ -142,21 +130,7 @@ func (c *Cluster) run() {
 			})
 		}
 	}
-	c.rebuild()
-	c.tasks.Go(func() {
-		tick := time.NewTicker(c.opts.Heartbeat)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-c.nudge:
-			case <-tick.C:
-				c.checkOutside(ctx)
-			}
-			c.rebuild()
-		}
-	})
+	c.nodes.Run(ctx, &c.tasks)
 }
 
 // checkedUp makes known what the program's checker has found.
@@ -168,7 +142,7 @@ func (c *Cluster) checkedUp() {
 }
 
 // refresh asks for a new view. It never blocks.
-func (c *Cluster) refresh() { watch.Signal(c.nudge) }
+func (c *Cluster) refresh() { c.nodes.Refresh() }
 
 func (c *Cluster) openMaster(ctx context.Context) error {
 	m, err := openMaster(ctx, c.node, c.opts, c.access, &c.own, c.serveMaster, c.refresh)
@@ -181,8 +155,9 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		return st.Covered, st.Pos.LSN
 	}
 	st := func() NodeStatus { return m.fleet.Nodes()[0] }
-	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Master: true, Status: st,
-		LSN: func() LSN { return m.seq.State.Load().Pos.LSN }, Lag: func() time.Duration { return 0 }}
+	c.nodes.At(&observe.AsMaster[*fleet.Sender]{Nodes: m.fleet.Nodes, Changed: c.gate.Changed, Followers: m.fleet.Members, Open: c.openFollowerDB},
+		&route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Master: true, Status: st,
+			LSN: func() LSN { return m.seq.State.Load().Pos.LSN }, Lag: func() time.Duration { return 0 }})
 	c.gate.OnMaster(gate.Master{Sequencer: m.seq, Replicas: m.fleet, Schema: m, Writer: m.writer, Conn: m.writeConn, Settle: m.settleSchema, Number: m.keyNumber})
 	if m.writer != nil {
 		m.writer.Hooks.Alone = func() bool {
@@ -201,9 +176,9 @@ func (c *Cluster) openFollower(ctx context.Context) error {
 		return err
 	}
 	c.f = f
-	c.self = &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Status: f.Status,
-		LSN: func() LSN { return f.Position().LSN }, Lag: f.Staleness}
 	c.toMain = sql.OpenDB(remote.NewConnector(f.Stream, remote.Options{Header: gate.PassGuards, OnToken: c.route.Session.Sees, Errors: c.carrier}))
+	c.nodes.At(observe.NewBehind(f, c.toMain), &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Status: f.Status,
+		LSN: func() LSN { return f.Position().LSN }, Lag: f.Staleness})
 	if c.opts.Role == Snap {
 		if err := c.openSnap(ctx); err != nil {
 			c.toMain.Close()
@@ -258,150 +233,9 @@ func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
 	c.log.Trace("the master's SQL stream has ended", "error", err)
 }
 
-// rebuild makes a new view from what is known of the nodes now, and tells of changes.
-func (c *Cluster) rebuild() {
-	v := &route.View{All: make(map[string]*route.Member)}
-	statuses := c.statuses()
-	for _, m := range c.members() {
-		v.All[m.ID] = m
-		if m.Master {
-			v.Master = m
-			continue
-		}
-		st := m.Status()
-		switch {
-		case st.Role == Snap && !m.Local:
-		case st.Role == Snap:
-			if c.f.Readable() {
-				v.Active = append(v.Active, m) // offline too
-			}
-		case st.State == Active:
-			v.Active = append(v.Active, m)
-		case st.State == Lagging:
-			v.Floor = append(v.Floor, m)
-		case st.State == Inactive && m.Local && c.f != nil && c.f.Whole() && !c.f.Linked(): // while linked, it is its checker that warns of it
-			v.Alone = m
-		}
-	}
-	c.route.View.Store(v)
-	c.tell(statuses)
-}
-
-// members lists the nodes that can be queried from here.
-func (c *Cluster) members() []*route.Member {
-	var list []*route.Member
-	if c.self != nil {
-		list = append(list, c.self)
-	}
-	switch {
-	case c.m != nil:
-		list = append(list, c.followerMembers()...)
-	case c.f != nil:
-		list = append(list, c.masterMember())
-	default:
-		for _, o := range c.outside {
-			list = append(list, &o.member)
-		}
-	}
-	return list
-}
-
-// followerMembers returns a member for each follower that is connected.
-func (c *Cluster) followerMembers() []*route.Member {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	followers := c.m.fleet.Members()
-	for id, r := range c.remote {
-		if followers[id] != c.served[id] { // it was forgotten; should it come back, another sender serves it
-			delete(c.remote, id)
-			delete(c.served, id)
-			r.DB.Close()
-		}
-	}
-	var list []*route.Member
-	for id, f := range followers {
-		r := c.remote[id]
-		if r == nil {
-			r = &route.Member{ID: id, Status: f.Status, Lag: f.Lag, LSN: func() LSN { return f.Acked() }}
-			r.DB = sql.OpenDB(remote.NewConnector(f.DialSQL, remote.Options{Header: gate.PassGuards, Errors: c.carrier}))
-			c.remote[id], c.served[id] = r, f
-		}
-		f.Hold(r.Hold.Load())
-		list = append(list, r)
-	}
-	return list
-}
-
-// masterMember returns the master as a follower sees it.
-func (c *Cluster) masterMember() *route.Member {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m := c.remote["\x00master"]
-	if m == nil {
-		m = &route.Member{ID: "master", DB: c.toMain, Master: true, Lag: func() time.Duration { return 0 },
-			LSN: c.f.MasterEnd}
-		m.Status = func() NodeStatus { return NodeStatus{ID: m.ID, Role: Master} }
-		c.remote["\x00master"] = m
-	}
-	return m
-}
-
-// statuses lists all nodes as this one sees them.
-func (c *Cluster) statuses() []NodeStatus {
-	var list []NodeStatus
-	switch {
-	case c.m != nil:
-		list = c.m.fleet.Nodes()
-		list[0].Local, list[0].Writes = true, c.gate.Changed()
-	case c.f != nil:
-		list = append(append(list, c.f.Status()), c.f.Others()...)
-	default:
-		for _, o := range c.outside {
-			list = append(list, o.snapshot())
-		}
-	}
-	byID := make(map[string]*route.Member)
-	c.mu.Lock()
-	for id, m := range c.remote {
-		byID[id] = m
-	}
-	c.mu.Unlock()
-	for i := range list {
-		m := byID[list[i].ID]
-		if list[i].Local {
-			m = c.self
-		}
-		if m != nil {
-			list[i].Reads, list[i].Maintenance = m.Reads.Load(), m.Hold.Load()
-		}
-	}
-	return list
-}
-
-// tell publishes the statuses and reports changes of state.
-func (c *Cluster) tell(list []NodeStatus) {
-	c.health.Update(func([]NodeStatus) []NodeStatus { return list })
-	for _, s := range list {
-		c.mu.Lock()
-		was, known := c.told[s.ID]
-		c.told[s.ID] = s.State
-		c.mu.Unlock()
-		if known && was == s.State {
-			continue
-		}
-		level := hclog.Info
-		if c.f != nil && !s.Local {
-			level = hclog.Debug // hearsay: the master logs it itself
-		}
-		args := []any{"id", s.ID, "state", s.State, "reason", s.Why(), "epoch", s.Epoch, "lsn", s.LSN}
-		if known {
-			args = append(args, "was", was)
-		}
-		c.log.Log(level, "node state", args...)
-		if c.opts.OnHealth != nil {
-			c.notices.add(s)
-		}
-	}
+// openFollowerDB returns the database of a follower, as the master sees it.
+func (c *Cluster) openFollowerDB(dial func(ctx context.Context) (net.Conn, error)) *sql.DB {
+	return sql.OpenDB(remote.NewConnector(dial, remote.Options{Header: gate.PassGuards, Errors: c.carrier}))
 }
 
 // Close stops the node: followers are told, transactions in progress end first, and the
@@ -417,13 +251,7 @@ func (c *Cluster) Close() error {
 	if c.toMain != nil {
 		err = errors.Join(err, c.toMain.Close())
 	}
-	c.mu.Lock()
-	for _, m := range c.remote {
-		if m.DB != c.toMain {
-			err = errors.Join(err, m.DB.Close())
-		}
-	}
-	c.mu.Unlock()
+	err = errors.Join(err, c.nodes.Close())
 	if c.m != nil {
 		err = errors.Join(err, c.m.stop())
 	}

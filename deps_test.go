@@ -50,7 +50,7 @@ var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
 		own: []string{"access", "conflict", "dialect", "health", "journal", "remedy", "transport", "internal/apply", "internal/batch", "internal/fault", "internal/fleet", "internal/follow", "internal/gate", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
-			"internal/route", "internal/schema", "internal/snap", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/sequence", "internal/fleet", "internal/settle", "internal/write"},
+			"internal/route", "internal/schema", "internal/snap", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/sequence", "internal/fleet", "internal/settle", "internal/observe", "internal/write"},
 		modules: []string{cborModule, compressModule, hclogModule, syncModule, timeModule},
 	},
 
@@ -95,6 +95,7 @@ var importRules = map[string]importRule{
 	"internal/batch":    {own: []string{"dialect", "journal", "internal/fault", "internal/link", "internal/store", "internal/wire"}},
 	"internal/fleet":    {own: []string{"access", "dialect", "health", "journal", "transport", "internal/fault", "internal/keys", "internal/link", "internal/schema", "internal/sequence", "internal/store", "internal/watch", "internal/wire", "remedy"}},
 	"internal/settle":   {own: []string{"access", "conflict", "dialect", "journal", "internal/batch", "internal/fault", "internal/fleet", "internal/link", "internal/sequence", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire"}},
+	"internal/observe":  {own: []string{"health", "journal", "internal/route", "internal/watch"}, modules: []string{hclogModule}},
 	"internal/keys":     {own: []string{"dialect", "health", "journal", "internal/fault", "internal/sqlclass", "internal/store", "internal/watch"}},
 	"internal/link":     {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire", "remedy"}, modules: []string{hclogModule}},
 	"internal/write":    {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/sqlclass", "internal/store"}},

@@ -35,12 +35,6 @@ func ToMain(c *Cluster) *sql.DB { return c.toMain }
 // TrimJournal trims a master's journal now.
 func TrimJournal(ctx context.Context, c *Cluster) error { return c.m.fleet.Trim(ctx) }
 
-// Notices returns a queue of changes of state.
-func Notices() (add func(NodeStatus), run func(context.Context, func(NodeStatus))) {
-	n := newNotices()
-	return n.add, n.run
-}
-
 // Preamble is a dialler's first word.
 var Preamble = link.Preamble
 

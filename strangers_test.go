@@ -148,7 +148,7 @@ func TestStrangersLeaveNothing(t *testing.T) {
 		require.NoError(t, c.node.DB.QueryRow("SELECT count(*) FROM "+c.node.Engine.Own(table)).Scan(&rows))
 		require.Zero(t, rows, table)
 	}
-	require.Eventually(t, func() bool { c.rebuild(); c.mu.Lock(); defer c.mu.Unlock(); return len(c.remote) == 0 }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { c.nodes.Rebuild(); return len(c.route.View.Load().All) == 1 }, time.Minute, time.Millisecond)
 	require.Len(t, c.Nodes(), 1)
 }
 

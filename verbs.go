@@ -108,11 +108,11 @@ func (c *Cluster) PingContext(ctx context.Context) error {
 func (c *Cluster) Stats() sql.DBStats { return c.gate.Stats() }
 
 // Nodes lists all nodes of the cluster as this one sees them, the master or this node first.
-func (c *Cluster) Nodes() []NodeStatus { return c.statuses() }
+func (c *Cluster) Nodes() []NodeStatus { return c.nodes.Statuses() }
 
 // Watch returns the nodes as reads are routed by at present, and a channel that is closed when they should be
 // looked at again: when a state changes, and once per Options.Heartbeat.
-func (c *Cluster) Watch() ([]NodeStatus, <-chan struct{}) { return c.health.Watch() }
+func (c *Cluster) Watch() ([]NodeStatus, <-chan struct{}) { return c.nodes.Watch() }
 
 // Position returns the end of this node's journal.
 func (c *Cluster) Position() Position {

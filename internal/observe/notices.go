@@ -1,9 +1,10 @@
-package ddb
+package observe
 
 import (
 	"context"
 	"sync"
 
+	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/watch"
 )
 
@@ -14,14 +15,14 @@ const maxNotices = 1024
 // known however long the program takes. When too many wait, the oldest are left out.
 type notices struct {
 	mu   sync.Mutex
-	list []NodeStatus
+	list []health.Status
 	more chan struct{} // capacity 1: the list is not empty
 }
 
 func newNotices() *notices { return &notices{more: make(chan struct{}, 1)} }
 
 // add never blocks.
-func (n *notices) add(s NodeStatus) {
+func (n *notices) add(s health.Status) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.list = append(n.list, s); len(n.list) > maxNotices {
@@ -31,7 +32,7 @@ func (n *notices) add(s NodeStatus) {
 }
 
 // next takes the oldest.
-func (n *notices) next() (s NodeStatus, ok bool) {
+func (n *notices) next() (s health.Status, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.list) == 0 {
@@ -42,7 +43,7 @@ func (n *notices) next() (s NodeStatus, ok bool) {
 }
 
 // run calls f with one after the other until ctx ends. What waits then is told still.
-func (n *notices) run(ctx context.Context, f func(NodeStatus)) {
+func (n *notices) run(ctx context.Context, f func(health.Status)) {
 	for open := true; open; {
 		select {
 		case <-n.more:

@@ -1,31 +1,31 @@
-package ddb_test
+package observe
 
 import (
 	"context"
 	"testing"
 	"testing/synctest"
 
+	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/journal"
 	"github.com/stretchr/testify/require"
-
-	"github.com/ddb-project/ddb"
 )
 
 // What waits for a program that takes nothing is limited: the newest changes stay.
 func TestNoticesAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var got []ddb.LSN
+		var got []journal.LSN
 		release := make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
-		add, run := ddb.Notices()
+		n := newNotices()
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			run(ctx, func(s ddb.NodeStatus) { <-release; got = append(got, s.LSN) })
+			n.run(ctx, func(s health.Status) { <-release; got = append(got, s.LSN) })
 		}()
-		add(ddb.NodeStatus{LSN: 1})
+		n.add(health.Status{LSN: 1})
 		synctest.Wait()
 		for i := range 5000 {
-			add(ddb.NodeStatus{LSN: ddb.LSN(i + 2)})
+			n.add(health.Status{LSN: journal.LSN(i + 2)})
 		}
 		close(release)
 		synctest.Wait()
