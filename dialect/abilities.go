@@ -103,6 +103,39 @@ type KeySharer interface {
 	ShareKeys(ctx context.Context, c *sql.Conn, step, number int64) error
 }
 
+// KeyMover is an engine with one writer whose database hands out the highest key of a table plus one, whichever node's that is, and
+// that can move a new row to another key. Without it keys come as without ddb.
+type KeyMover interface {
+	// InstallKeys makes the tables hand out keys from lo up to but without hi: a row that is handed another one is moved to the next of
+	// these. noted says that what the outboxes note is to tell of rows as they are after that (a snap). With a hi of 0 keys come as without ddb.
+	InstallKeys(ctx context.Context, q Querier, tables []*Table, lo, hi int64, noted bool) error
+	// Moves returns how many rows were ever moved.
+	Moves(ctx context.Context, q Querier) (int64, error)
+	// MovedTo returns the key that the last row of the table of that name was moved to. ok is false if that row was not moved, or not handed was before.
+	MovedTo(ctx context.Context, q Querier, table string, was int64) (key int64, ok bool, err error)
+	// MovesOf tells of the table's rows: how many were ever moved, and of the last of them, if it is known, what it was handed and what it was moved to.
+	MovesOf(ctx context.Context, q Querier, t *Table) (moves int64, was sql.NullInt64, last int64, err error)
+	// HighestKey returns the highest key of the range that the table has or has had, lo-1 for none, and whether the
+	// database itself never hands out a lower key than before.
+	HighestKey(ctx context.Context, q Querier, t *Table, lo, hi int64) (highest int64, rising bool, err error)
+	// Told returns the key that the connection tells as that of its last new row, and how many rows its last statement has changed.
+	Told(ctx context.Context, q Querier) (key, changes int64, err error)
+	// Tell makes the connection tell the key, and the number of rows, 1 for one below that.
+	Tell(ctx context.Context, q Querier, key, changes int64) error
+	// LockMoves takes the database's lock for writing in the transaction that is open, and changes nothing.
+	LockMoves(ctx context.Context, q Querier) error
+}
+
+// KeyGauge tells whether the keys that a database hands out are running out. Without it nobody is warned of that.
+type KeyGauge interface {
+	// UsedKeys returns the table's column whose values are handed out, "" if there is none, and the share of them that
+	// is used up, from 0 to 1: of those from lo up to but without hi where a KeyMover has been given these.
+	UsedKeys(ctx context.Context, q Querier, t *Table, lo, hi int64) (column string, used float64, err error)
+	// NarrowKeys returns the column of a table whose type has fewer than least keys for each of step nodes, how many, and the
+	// statement that cures that; "" for other tables.
+	NarrowKeys(t *Table, step, least int64) (column string, keys int64, cure string)
+}
+
 // CounterKeeper is an engine whose tables have counters of their own for handed-out keys, which rows that are gone have raised. Without
 // it a key may be handed out again after a promotion, if no row shows it.
 type CounterKeeper interface {

@@ -177,6 +177,20 @@ type Table struct {
 	Own bool
 }
 
+// HandedOutKey returns the column that is the table's whole key and handed out by the database, or "".
+func (t *Table) HandedOutKey() string {
+	if len(t.Key) != 1 {
+		return ""
+	}
+	name := t.Stored[t.Key[0]]
+	for _, c := range t.Columns {
+		if c.Name == name && c.AutoIncrement {
+			return name
+		}
+	}
+	return ""
+}
+
 // Part is one line of a table's definition.
 type Part struct {
 	Kind   string // "column", "index", "reference", "check", or "option" for what the table as a whole has

@@ -38,7 +38,7 @@ func (fl *Fleet) LoadFollowers(ctx context.Context, q dialect.Querier) error {
 		return fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
 	}
 	defer rows.Close()
-	fl.registry.known, fl.registry.limit = make(map[string]registered), keys.MaxNodes(fl.node.Dialect.Language())
+	fl.registry.known, fl.registry.limit = make(map[string]registered), keys.MaxNodes(fl.node.Engine)
 	for rows.Next() {
 		var id string
 		var r registered

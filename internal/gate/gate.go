@@ -18,8 +18,8 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fault"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/route"
-	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/write"
 	"github.com/ddb-project/ddb/journal"
@@ -178,7 +178,7 @@ func (g *Gate) Close() error { return errors.Join(g.DB.Close(), g.Streams.Close(
 
 // keyNumber returns the number of this node if its triggers move rows, or 0.
 func (g *Gate) keyNumber() int64 {
-	if g.texts.Class != sqlclass.SQLite || g.node == nil {
+	if g.node == nil || keys.Mover(g.node) == nil {
 		return 0
 	}
 	return g.number()

@@ -42,7 +42,7 @@ func returning(tables []*dialect.Table, number int64, query string) keyedInsert 
 		return in
 	}
 	for _, t := range tables {
-		if in.column = keys.HandedOut(t); strings.EqualFold(t.Name, in.Table) && in.column != "" && !t.Own {
+		if in.column = t.HandedOutKey(); strings.EqualFold(t.Name, in.Table) && in.column != "" && !t.Own {
 			in.table, in.known = t, true
 			break
 		}
@@ -52,22 +52,23 @@ func returning(tables []*dialect.Table, number int64, query string) keyedInsert 
 
 // look notes how things stand before the statement runs.
 func (in *keyedInsert) look(ctx context.Context, n *store.Store, q dialect.Querier) (err error) {
-	if in.all, err = keys.CountMoves(ctx, n, q); err != nil || !in.known {
+	mover := keys.Mover(n)
+	if in.all, err = mover.Moves(ctx, q); err != nil || !in.known {
 		return err
 	}
-	key := store.QuoteName("", in.column)
+	if in.moves, _, _, err = mover.MovesOf(ctx, q, in.table); err != nil {
+		return err
+	}
 	lo, hi := keys.Range(in.number)
-	return dialect.ScanOne(ctx, n.Quick(q), []any{&in.moves, &in.base, &in.rising}, fmt.Sprintf(
-		"SELECT coalesce(max(k.moves), 0), max(coalesce(max(%s), 0), coalesce((SELECT max(%s) FROM main.%s WHERE %s >= %d AND %s < %d), %d)), "+
-			"EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = ?1 AND sql LIKE '%%AUTOINCREMENT%%') "+
-			"FROM main."+keys.Table+" k WHERE k.tbl = ?1", keys.LastOwn(lo, hi), key, store.QuoteName("", in.table.Name), key, lo, key, hi, lo-1), in.table.Name)
+	in.base, in.rising, err = mover.HighestKey(ctx, q, in.table, lo, hi)
+	return err
 }
 
 // rowsKeyed runs a statement that may insert rows and returns some, all of which are read into memory, with the keys that they
 // have in the end. tables are those whose definition has not changed since ddb looked. lasting says that later
 // statements may ask for the last key.
 func rowsKeyed(ctx context.Context, n *store.Store, c dialect.Querier, tables []*dialect.Table, number int64, query string, args []any, lasting bool) (rows driver.Rows, err error) {
-	in := returning(tables, number, query)
+	in, mover := returning(tables, number, query), keys.Mover(n)
 	err = keys.Within.Run(ctx, n, c, func() error {
 		if err := in.look(ctx, n, c); err != nil {
 			return err
@@ -80,11 +81,11 @@ func rowsKeyed(ctx context.Context, n *store.Store, c dialect.Querier, tables []
 		if err != nil {
 			return err
 		}
-		var id, changes int64
-		if err := dialect.ScanOne(ctx, n.Quick(c), []any{&id, &changes}, "SELECT last_insert_rowid(), changes()"); err != nil {
+		id, changes, err := mover.Told(ctx, c)
+		if err != nil {
 			return keys.Refused{Err: err}
 		}
-		all, err := keys.CountMoves(ctx, n, c)
+		all, err := mover.Moves(ctx, c)
 		if err != nil {
 			return keys.Refused{Err: err}
 		}
@@ -96,7 +97,7 @@ func rowsKeyed(ctx context.Context, n *store.Store, c dialect.Querier, tables []
 		}
 		now, is, err := keys.MovedTo(ctx, n, c, number, query, id)
 		if err == nil && is {
-			err = keys.PutLast(ctx, n, c, now, changes)
+			err = mover.Tell(ctx, c, now, changes)
 		}
 		if err != nil {
 			return keys.Refused{Err: err}
@@ -126,9 +127,8 @@ func (in *keyedInsert) settle(ctx context.Context, n *store.Store, q dialect.Que
 		return got, nil
 	}
 	handed := got.cutLast()
-	var moves, last int64
-	var was sql.NullInt64
-	if err := dialect.ScanOne(ctx, n.Quick(q), []any{&moves, &was, &last}, "SELECT coalesce(max(moves), 0), max(was), coalesce(max(last), 0) FROM main."+keys.Table+" WHERE tbl = ?", in.table.Name); err != nil {
+	moves, was, last, err := keys.Mover(n).MovesOf(ctx, q, in.table)
+	if err != nil {
 		return nil, err
 	}
 	count := moves - in.moves

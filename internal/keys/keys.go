@@ -5,57 +5,36 @@ package keys
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
-	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/store"
 )
 
 // Keys that the database hands out come from disjoint sets per node.
 //
-// SQLite hands out the highest key plus one, which may be in another node's range. Two triggers per table notice a key
-// that was handed out beyond this node's range and move the row to the range's next key. That happens only while another
-// node's keys are the highest in the table. SQLite itself goes on telling the key before the move, so what ddb runs is
-// put right (result.go, and for RETURNING snap_keyrows.go of the root): Result.LastInsertId, the rows of RETURNING, and last_insert_rowid() in what follows. A trigger
-// of the user's that asks for the new row's key would be told the one before the move as well: where there is one, a row that
-// would have to be moved is refused.
+// Where the database hands out the highest key plus one (SQLite), each node has a range, and a new row that is handed another node's
+// key is moved to this one's (dialect.KeyMover). The database itself goes on telling the key before the move, so what ddb runs is
+// put right (result.go, and for RETURNING internal/gate): Result.LastInsertId, the rows of RETURNING, and last_insert_rowid() in what follows.
 //
-// MariaDB gets auto_increment_increment and auto_increment_offset on the connections through
-// which ddb writes.
+// Where it can be told to hand out one key in several (MariaDB), the connections through which ddb writes are (dialect.KeySharer).
 
 const (
-	FirstSnap    = 2                   // the master's own number is 1
-	keyBits      = 40                  // a node's range on SQLite has 2^40 keys
-	maxKeyNodes  = 1 << (62 - keyBits) // ranges on SQLite
-	Step         = 256                 // auto_increment_increment on MariaDB
-	keyTriggers  = "_ddb_key_"         // begins the names of the triggers
-	Table        = `"_ddb_keys"`       // what the triggers know
-	keyFlagTable = `"_ddb_flag"`       // holds a row while ddb itself writes
+	FirstSnap   = 2                   // the master's own number is 1
+	keyBits     = 40                  // a node's range has 2^40 keys, where there are ranges
+	maxKeyNodes = 1 << (62 - keyBits) // ranges
+	Step        = 256                 // nodes among which keys that follow each other are dealt, elsewhere
 )
 
-// keyTables are ddb's own tables for handed-out keys. _ddb_keys holds for each table whether the key of the row that is being
-// inserted is handed out, how many rows were moved, and of the last one the key that was handed out (NULL once a row
-// got it by the user's wish) and the one that it was moved to. A row put into _ddb_last vanishes, but
-// last_insert_rowid() goes on telling its key.
-var keyTables = []string{
-	`DROP TABLE IF EXISTS main."_ddb_keys"`, // an earlier ddb had it without moves, and no _ddb_last
-	`CREATE TABLE IF NOT EXISTS main."_ddb_keys" (tbl TEXT NOT NULL PRIMARY KEY, handed INTEGER NOT NULL, moves INTEGER NOT NULL DEFAULT 0, was INTEGER, last INTEGER) WITHOUT ROWID`,
-	`CREATE TABLE IF NOT EXISTS main."_ddb_last" (id INTEGER PRIMARY KEY)`,
-	`CREATE TRIGGER IF NOT EXISTS main."_ddb_last_ai" AFTER INSERT ON "_ddb_last" BEGIN DELETE FROM "_ddb_last"; END`,
-}
-
 // MaxNodes returns how many nodes there are keys for.
-func MaxNodes(l dialect.Language) int64 {
-	if l == dialect.MySQL {
-		return Step
+func MaxNodes(e dialect.Engine) int64 {
+	if _, ok := e.(dialect.KeyMover); ok {
+		return maxKeyNodes
 	}
-	return maxKeyNodes
+	return Step
 }
 
-// Range returns the keys of a node on SQLite, from lo up to but without hi. The master has all below the snaps'.
+// Range returns the keys of a node where there are ranges, from lo up to but without hi. The master has all below the snaps'.
 func Range(number int64) (lo, hi int64) {
 	if number < FirstSnap {
 		return 1, FirstSnap << keyBits
@@ -63,184 +42,24 @@ func Range(number int64) (lo, hi int64) {
 	return number << keyBits, (number + 1) << keyBits
 }
 
-// installKeys makes the tables hand out keys of the node's range. number is 0 while the node has none.
+// Mover returns what moves new rows of the node to other keys than they were handed, nil where nothing does.
+func Mover(n *store.Store) dialect.KeyMover {
+	mover, _ := n.Engine.(dialect.KeyMover)
+	return mover
+}
+
+// Install makes the tables hand out keys of the node's range, where there are ranges. number is 0 while the node has none.
 func Install(ctx context.Context, n *store.Store, q dialect.Querier, tables []*dialect.Table, number int64) error {
-	if n.Dialect.Language() != dialect.SQLite {
+	mover := Mover(n)
+	if mover == nil {
 		return nil
 	}
-	if number == 0 {
-		tables = nil
-	}
-	users, err := userTriggers(ctx, q)
-	if err != nil {
-		return err
-	}
-	want := make(map[string]string)
-	for _, t := range tables {
-		if column := HandedOut(t); column != "" && !t.Own {
-			k := keyTriggerWriter{table: t.Name, column: column, guarded: n.Config.Guard}
-			k.lo, k.hi = Range(number)
-			k.heed(users)
-			if n.Config.Role == health.Snap {
-				// The capture may note the move before the insert: the row did not exist before.
-				k.note = fmt.Sprintf("INSERT INTO %s (k1, existed) VALUES (NEW.%s, 0); ", n.Engine.Own(fmt.Sprintf("out_%d", t.ID)), store.QuoteName("", column))
-			}
-			want[keyTriggers+"bi_"+t.Name], want[keyTriggers+"ai_"+t.Name] = k.before(), k.after()
-		}
-	}
-	have, err := keyTriggersIn(ctx, n, q)
-	if err != nil {
-		return err
-	}
-	statements := []string{}
-	for name, text := range have {
-		if want[name] != text {
-			statements = append(statements, "DROP TRIGGER "+store.QuoteName("", name))
-		}
-	}
-	for name, text := range want {
-		if have[name] != text {
-			statements = append(statements, text)
-		}
-	}
+	var lo, hi int64
 	if number != 0 {
-		var ready bool // the last of keyTables is there
-		if err := dialect.ScanOne(ctx, q, []any{&ready}, "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = '_ddb_last_ai')"); err != nil {
-			return err
-		}
-		if !ready {
-			statements = append(slices.Clone(keyTables), statements...)
-		}
+		lo, hi = Range(number)
 	}
-	for _, s := range statements {
-		if _, err := q.ExecContext(ctx, s); err != nil {
-			return fmt.Errorf("ddb: node %s: key ranges: %w", n.ID, err)
-		}
+	if err := mover.InstallKeys(ctx, q, tables, lo, hi, n.Config.Role == health.Snap); err != nil {
+		return fmt.Errorf("ddb: node %s: key ranges: %w", n.ID, err)
 	}
 	return nil
 }
-
-// HandedOut returns the column of a table whose values SQLite hands out, or "".
-func HandedOut(t *dialect.Table) string {
-	if len(t.Key) != 1 {
-		return ""
-	}
-	name := t.Stored[t.Key[0]]
-	for _, c := range t.Columns {
-		if c.Name == name && c.AutoIncrement {
-			return name
-		}
-	}
-	return ""
-}
-
-func keyTriggersIn(ctx context.Context, n *store.Store, q dialect.Querier) (map[string]string, error) {
-	rows, err := q.QueryContext(ctx, "SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND substr(name, 1, ?) = ?", len(keyTriggers), keyTriggers)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	have := make(map[string]string)
-	for rows.Next() {
-		var name, text string
-		if err := rows.Scan(&name, &text); err != nil {
-			return nil, err
-		}
-		have[name] = text
-	}
-	return have, rows.Err()
-}
-
-// userTrigger is a trigger of the user's.
-type userTrigger struct{ table, name, text string }
-
-func userTriggers(ctx context.Context, q dialect.Querier) ([]userTrigger, error) {
-	rows, err := q.QueryContext(ctx, "SELECT tbl_name, name, sql FROM main.sqlite_schema WHERE type = 'trigger' AND substr(name, 1, 5) <> '_ddb_' ORDER BY name")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []userTrigger
-	for rows.Next() {
-		var t userTrigger
-		if err := rows.Scan(&t.table, &t.name, &t.text); err != nil {
-			return nil, err
-		}
-		list = append(list, t)
-	}
-	return list, rows.Err()
-}
-
-// keyTriggerWriter writes the two triggers of a table.
-type keyTriggerWriter struct {
-	table, column string
-	lo, hi        int64
-	note          string // of a snap's capture
-	guarded       bool   // there is a keyFlagTable
-	misled        string // a trigger of the user's that would be told a key that is no row's
-	quiet         bool   // there are triggers of the user's that a move must not fire
-}
-
-// heed takes the user's triggers into account.
-func (k *keyTriggerWriter) heed(triggers []userTrigger) {
-	for _, t := range triggers {
-		is := sqlclass.ParseTrigger(t.text, k.column)
-		on := strings.EqualFold(t.table, k.table)
-		told := slices.ContainsFunc(is.Told, func(name string) bool { return strings.EqualFold(name, k.table) })
-		switch {
-		case on && is.Verb == "INSERT" && is.After && (is.Key || is.Last), told:
-			k.misled = t.name
-		case on && is.Verb == "UPDATE":
-			k.quiet = true
-		}
-	}
-}
-
-// unlessQuiet is the condition that ddb itself does not write.
-func (k *keyTriggerWriter) unlessQuiet() string {
-	if !k.guarded {
-		return "" // a master that takes nothing from snaps any more writes nothing itself
-	}
-	return " AND NOT EXISTS (SELECT 1 FROM " + keyFlagTable + ")"
-}
-
-// before writes the trigger that notes whether a key is about to be handed out. In a BEFORE INSERT trigger such
-// a key shows as -1 (or NULL); afterwards it cannot be told any more.
-func (k *keyTriggerWriter) before() string {
-	table, handed := quoteText(k.table), fmt.Sprintf("(NEW.%[1]s IS NULL OR NEW.%[1]s = -1)", store.QuoteName("", k.column))
-	// As a rule the row says so already, and writing it again would be another page for the commit to write.
-	return fmt.Sprintf("CREATE TRIGGER %s BEFORE INSERT ON %s WHEN NOT EXISTS (SELECT 1 FROM "+Table+" WHERE tbl = %s AND handed = %s)"+k.unlessQuiet()+" BEGIN "+
-		"INSERT INTO "+Table+" (tbl, handed) VALUES (%s, %s) ON CONFLICT (tbl) DO UPDATE SET handed = excluded.handed; END",
-		store.QuoteName("", keyTriggers+"bi_"+k.table), store.QuoteName("", k.table), table, handed, table, handed)
-}
-
-// after writes the trigger that moves a row. A row whose key is -1 has it by the user's wish, as good as always.
-func (k *keyTriggerWriter) after() string {
-	table, name, key := quoteText(k.table), store.QuoteName("", k.table), store.QuoteName("", k.column)
-	begin := fmt.Sprintf("CREATE TRIGGER %s AFTER INSERT ON %s WHEN (NEW.%s < %d OR NEW.%s >= %d) AND NEW.%s <> -1"+k.unlessQuiet()+
-		" AND EXISTS (SELECT 1 FROM "+Table+" WHERE tbl = %s AND (handed = 1 OR was = NEW.%s)) BEGIN ",
-		store.QuoteName("", keyTriggers+"ai_"+k.table), name, key, k.lo, key, k.hi, key, table, key)
-	if k.misled != "" {
-		return begin + fmt.Sprintf("SELECT RAISE(ABORT, %s) FROM "+Table+" WHERE tbl = %s AND handed = 1; END",
-			quoteText(fmt.Sprintf("ddb: table %s: the key that SQLite hands out is another node's, and trigger %s asks for the key of a new row before ddb can give it one of this node's; "+
-				"give new rows keys of your own", k.table, k.misled)), table)
-	}
-	move := fmt.Sprintf("UPDATE %s SET %s = (SELECT last FROM "+Table+" WHERE tbl = %s) WHERE %s = NEW.%s AND EXISTS (SELECT 1 FROM "+Table+" WHERE tbl = %s AND handed = 1); ",
-		name, key, table, key, key, table)
-	if k.quiet && k.guarded {
-		move = "INSERT INTO " + keyFlagTable + " VALUES (1); " + move + "DELETE FROM " + keyFlagTable + "; "
-	}
-	return begin + k.note + fmt.Sprintf("UPDATE "+Table+" SET was = CASE handed WHEN 1 THEN NEW.%s END, moves = moves + handed, "+
-		"last = CASE handed WHEN 1 THEN max(%s, coalesce((SELECT max(%s) FROM %s WHERE %s >= %d AND %s < %d), %d)) + 1 ELSE last END WHERE tbl = %s; "+
-		"SELECT RAISE(ABORT, %s) FROM "+Table+" WHERE tbl = %s AND handed = 1 AND last >= %d; ",
-		key, LastOwn(k.lo, k.hi), key, name, key, k.lo, key, k.hi, k.lo-1, table,
-		quoteText("ddb: the keys of this node for table "+k.table+" are used up; give new rows keys of your own"), table, k.hi) + move + "END"
-}
-
-// LastOwn is the last key of a range that a row was moved to, or 0. Before a Rejoin the node may have had a higher range.
-func LastOwn(lo, hi int64) string {
-	return fmt.Sprintf("CASE WHEN last >= %d AND last < %d THEN last ELSE 0 END", lo, hi)
-}
-
-// quoteText writes a string literal of SQLite.
-func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

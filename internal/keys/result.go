@@ -50,17 +50,11 @@ func MovedTo(ctx context.Context, n *store.Store, q dialect.Querier, number int6
 		if !list[i].Main() {
 			continue
 		}
-		err := dialect.ScanOne(ctx, n.Quick(q), []any{&now}, "SELECT last FROM main."+Table+" WHERE lower(tbl) = lower(?) AND was = ?", list[i].Table, id)
-		if err == nil || !errors.Is(err, sql.ErrNoRows) {
-			return now, err == nil, err
+		if now, is, err := Mover(n).MovedTo(ctx, q, list[i].Table, id); err != nil || is {
+			return now, is, err
 		}
 	}
 	return 0, false, nil
-}
-
-// moves counts the rows that were ever moved.
-func CountMoves(ctx context.Context, n *store.Store, q dialect.Querier) (count int64, err error) {
-	return count, dialect.ScanOne(ctx, n.Quick(q), []any{&count}, "SELECT coalesce(sum(moves), 0) FROM main."+Table)
 }
 
 // AsksWithin reports whether one of several statements in a text may ask for the key that another was given.
@@ -83,7 +77,7 @@ func WatchMoves(ctx context.Context, n *store.Store, q dialect.Querier, number i
 		return w, nil
 	}
 	w.on = true
-	w.moves, err = CountMoves(ctx, n, q)
+	w.moves, err = Mover(n).Moves(ctx, q)
 	return w, err
 }
 
@@ -92,24 +86,11 @@ func (w Moves) Check(ctx context.Context, n *store.Store, q dialect.Querier, que
 	if !w.on {
 		return nil
 	}
-	if now, err := CountMoves(ctx, n, q); err != nil || now == w.moves {
+	if now, err := Mover(n).Moves(ctx, q); err != nil || now == w.moves {
 		return err
 	}
 	return fmt.Errorf("%w: ddb has given a new row a key of this node, and another statement of the same text asks for the key that SQLite told: "+
 		"run the statements one by one in a transaction, or give new rows keys of your own: %s", fault.ErrNotReplicable, sqlclass.Brief(query))
-}
-
-// PutLast makes last_insert_rowid() on a connection tell the key that a row was moved to, and leaves changes() as it is.
-func PutLast(ctx context.Context, n *store.Store, q dialect.Querier, key, changes int64) error {
-	query, args := `INSERT INTO main."_ddb_last" (id) VALUES (?)`, []any{key}
-	if changes > 1 {
-		query, args = `INSERT INTO main."_ddb_last" (id) SELECT ?1 FROM (WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?2) SELECT i FROM n)`, []any{key, changes}
-	}
-	_, err := n.Quick(q).ExecContext(ctx, query, args...)
-	if err != nil {
-		return fmt.Errorf("ddb: put last_insert_rowid() right: %w", err)
-	}
-	return nil
 }
 
 // Exec runs a statement of a session, in which later ones may ask for the last key. It is called for nodes with a number.
@@ -135,7 +116,7 @@ func Exec(ctx context.Context, n *store.Store, c dialect.Querier, number int64, 
 		}
 		changes, err := was.RowsAffected()
 		if err == nil {
-			err = PutLast(ctx, n, c, m.id, changes)
+			err = Mover(n).Tell(ctx, c, m.id, changes)
 		}
 		if err != nil {
 			return Refused{Err: err}
@@ -221,7 +202,7 @@ func PinnedRun(ctx context.Context, n *store.Store, c dialect.Querier, query str
 	}
 	return Within.Run(ctx, n, c, func() error {
 		if !sqlclass.AsksConnection(sqlclass.SQLite, query) { // it would ask for this statement's changes, and others have run before
-			if _, err := c.ExecContext(ctx, `DELETE FROM main."_ddb_last"`); err != nil { // for the lock: it is empty
+			if err := Mover(n).LockMoves(ctx, c); err != nil {
 				return err
 			}
 		}

@@ -34,6 +34,7 @@ var _ interface {
 	dialect.Temporaries
 	dialect.SessionTuner
 	dialect.KeySharer
+	dialect.KeyGauge
 	dialect.CounterKeeper
 	dialect.FunctionLister
 	dialect.ViewLister
@@ -266,4 +267,12 @@ func (e *engine) Unjudged(statement string) string { return apply.Unjudged + sta
 
 func (e *engine) Checks(ctx context.Context, q dialect.Querier, database, table string, columns []string) (string, error) {
 	return apply.Checks(ctx, q, database, table, columns)
+}
+
+func (e *engine) UsedKeys(ctx context.Context, q dialect.Querier, t *dialect.Table, _, _ int64) (column string, used float64, err error) {
+	return e.applier.UsedKeys(ctx, q, t)
+}
+
+func (e *engine) NarrowKeys(t *dialect.Table, step, least int64) (column string, keys int64, cure string) {
+	return e.applier.NarrowKeys(t, step, least)
 }

@@ -473,7 +473,7 @@ func (s *Snap) Numbered(ctx context.Context, number int64) error {
 	if number == s.numberOfNode.Load() {
 		return nil
 	}
-	if limit := keys.MaxNodes(s.node.Dialect.Language()); number < keys.FirstSnap || number >= limit {
+	if limit := keys.MaxNodes(s.node.Engine); number < keys.FirstSnap || number >= limit {
 		return fmt.Errorf("%w: the master gives snap %s the number %d, which is not between %d and %d", fault.ErrDamaged, s.node.ID, number, keys.FirstSnap, limit-1)
 	}
 	s.numberOfNode.Store(number)

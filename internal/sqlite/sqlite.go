@@ -91,6 +91,8 @@ var _ interface {
 	dialect.CounterLister
 	dialect.FunctionLister
 	dialect.NoteReader
+	dialect.KeyMover
+	dialect.KeyGauge
 	dialect.Compiler
 	dialect.Cascader
 	dialect.FileCopier

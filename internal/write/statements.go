@@ -63,7 +63,7 @@ func (w *Group) statement(r *writeRequest) (spoiled bool, err error) {
 
 // Number returns the number of the node whose keys new rows get, or 0.
 func (w *Group) Number() int64 {
-	if w.Hooks.Number == nil {
+	if w.Hooks.Number == nil || keys.Mover(w.Node) == nil {
 		return 0
 	}
 	return w.Hooks.Number()
