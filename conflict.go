@@ -131,3 +131,8 @@ func (c *Cluster) conflictsTable(ctx context.Context, tx *sql.Tx) (string, error
 	here := store.QuoteName("", c.node.Primary+"_ddb")
 	return strings.Replace(own, here, store.QuoteName("", there+"_ddb"), 1), nil
 }
+
+// settleStatement marks a conflict in the table as settled.
+func settleStatement(table string) string {
+	return "UPDATE " + table + " SET state = ? WHERE id = ? AND state = 'open'"
+}

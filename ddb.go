@@ -5,17 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
-	"github.com/ddb-project/ddb/internal/fleet"
 	"github.com/ddb-project/ddb/internal/follow"
 	"github.com/ddb-project/ddb/internal/gate"
 	"github.com/ddb-project/ddb/internal/link"
@@ -143,100 +140,6 @@ func (c *Cluster) checkedUp() {
 
 // refresh asks for a new view. It never blocks.
 func (c *Cluster) refresh() { c.nodes.Refresh() }
-
-func (c *Cluster) openMaster(ctx context.Context) error {
-	m, err := openMaster(ctx, c.node, c.opts, c.access, &c.own, c.serveMaster, c.refresh)
-	if err != nil {
-		return err
-	}
-	c.m = m
-	c.route.Session.Covered = func() (uint64, LSN) {
-		st := m.seq.State.Load()
-		return st.Covered, st.Pos.LSN
-	}
-	st := func() NodeStatus { return m.fleet.Nodes()[0] }
-	c.nodes.At(&observe.AsMaster[*fleet.Sender]{Nodes: m.fleet.Nodes, Changed: c.gate.Changed, Followers: m.fleet.Members, Open: c.openFollowerDB},
-		&route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Master: true, Status: st,
-			LSN: func() LSN { return m.seq.State.Load().Pos.LSN }, Lag: func() time.Duration { return 0 }})
-	c.gate.OnMaster(gate.Master{Sequencer: m.seq, Replicas: m.fleet, Schema: m, Writer: m.writer, Conn: m.writeConn, Settle: m.settleSchema, Number: m.keyNumber})
-	if m.writer != nil {
-		m.writer.Hooks.Alone = func() bool {
-			return c.opts.WaitReplicas == 0 && !m.seq.SharesKeys() && m.seq.State.Load().Err == nil
-		}
-	}
-	return nil
-}
-
-func (c *Cluster) openFollower(ctx context.Context) error {
-	o := c.opts
-	f, err := follow.Open(ctx, c.node, follow.Config{Role: o.Role, Master: o.Master, Transport: o.Transport, Keys: func() [][]byte { return c.access.Load().OwnKeys() },
-		Rejoin: o.Rejoin, Heartbeat: o.Heartbeat, MaxLag: o.MaxLag, JournalMaxAge: o.JournalMaxAge, JournalMaxBytes: o.JournalMaxBytes,
-		OnProgress: o.OnProgress, Health: &c.own, Changed: c.refresh, ServeSQL: c.serveFollower})
-	if err != nil {
-		return err
-	}
-	c.f = f
-	c.toMain = sql.OpenDB(remote.NewConnector(f.Stream, remote.Options{Header: gate.PassGuards, OnToken: c.route.Session.Sees, Errors: c.carrier}))
-	c.nodes.At(observe.NewBehind(f, c.toMain), &route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Status: f.Status,
-		LSN: func() LSN { return f.Position().LSN }, Lag: f.Staleness})
-	if c.opts.Role == Snap {
-		if err := c.openSnap(ctx); err != nil {
-			c.toMain.Close()
-			return err
-		}
-		f.Begin(c.snap)
-	} else {
-		c.gate.OnReplica(c.toMain)
-		f.Begin(nil)
-	}
-	return nil
-}
-
-// serveMaster answers a follower's statements with this Cluster, as far as the follower has the right to them.
-func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, role Role) {
-	err := remote.Serve(ctx, conn, c.gate.Streams, remote.ServeOptions{
-		Guard:      gate.GuardRouted,
-		Errors:     c.carrier,
-		Check:      func(query string) error { return c.allowNode(id, role, query) },
-		CheckBegin: func(readOnly bool) error { return c.allowBegin(id, role, readOnly) },
-		Before: func(ctx context.Context, _ remote.Header) (context.Context, error) {
-			return WithConsistency(ctx, Strong), nil
-		},
-		After: func() uint64 {
-			if w, ok := c.route.Session.Unsettled(); ok {
-				limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)
-				defer cancel()
-				pos, err := c.m.seq.Covers(limit, w)
-				if err != nil {
-					// The pass under way may have missed the write; the one after it cannot.
-					return uint64(pos.LSN) + 2
-				}
-				c.route.Session.Sees(uint64(pos.LSN))
-			}
-			return c.route.Session.Seen()
-		},
-	})
-	c.log.Trace("a follower's SQL stream has ended", "error", err)
-}
-
-// serveFollower answers the master's reads from the local database.
-func (c *Cluster) serveFollower(ctx context.Context, conn net.Conn) {
-	err := remote.Serve(ctx, conn, c.node.DB, remote.ServeOptions{ReadOnly: true, Guard: c.gate.GuardLocal, Errors: c.carrier, Check: func(query string) error {
-		if !c.f.Whole() {
-			return fmt.Errorf("%w to reads while it takes in whole tables: node %s", ErrClosed, c.opts.ID) // to be tried elsewhere
-		}
-		if !c.texts.IsRead(query) {
-			return fmt.Errorf("%w: node %s answers reads only", ErrReadOnly, c.opts.ID)
-		}
-		return nil
-	}})
-	c.log.Trace("the master's SQL stream has ended", "error", err)
-}
-
-// openFollowerDB returns the database of a follower, as the master sees it.
-func (c *Cluster) openFollowerDB(dial func(ctx context.Context) (net.Conn, error)) *sql.DB {
-	return sql.OpenDB(remote.NewConnector(dial, remote.Options{Header: gate.PassGuards, Errors: c.carrier}))
-}
 
 // Close stops the node: followers are told, transactions in progress end first, and the
 // database is released. It does not close the *sql.DB given to Open. What is

@@ -100,7 +100,7 @@ var importRules = map[string]importRule{
 	"internal/link":     {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire", "remedy"}, modules: []string{hclogModule}},
 	"internal/write":    {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/sqlclass", "internal/store"}},
 	"internal/schema":   {own: []string{"dialect", "journal", "internal/fault", "internal/sqlclass", "internal/store"}},
-	"internal/sequence": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "remedy"}},
+	"internal/sequence": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "remedy", "internal/write"}},
 	"internal/store":    {own: []string{"dialect", "health", "journal", "internal/fault", "internal/rights", "internal/sqlclass", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},
 
 	// What a program's statements meet.

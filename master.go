@@ -6,12 +6,17 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fleet"
+	"github.com/ddb-project/ddb/internal/gate"
 	"github.com/ddb-project/ddb/internal/keys"
+	"github.com/ddb-project/ddb/internal/observe"
+	"github.com/ddb-project/ddb/internal/remote"
+	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/settle"
 	"github.com/ddb-project/ddb/internal/store"
@@ -106,4 +111,72 @@ func (m *master) settleSchema(ctx context.Context, c *sql.Conn, statements []dia
 		m.writer.ForgetStatements()
 	}
 	return after, err
+}
+
+// keyNumber is the writer's hook: whose keys new rows get.
+func (m *master) keyNumber() int64 {
+	if !m.seq.SharesKeys() {
+		return 0
+	}
+	return keys.FirstSnap - 1
+}
+
+// writeConn takes a connection for a user's write on a master with many writers.
+func (m *master) writeConn(ctx context.Context) (write.Conn, error) {
+	return m.own.Conn(ctx, m.node, m.keyNumber())
+}
+
+func (c *Cluster) openMaster(ctx context.Context) error {
+	m, err := openMaster(ctx, c.node, c.opts, c.access, &c.own, c.serveMaster, c.refresh)
+	if err != nil {
+		return err
+	}
+	c.m = m
+	c.route.Session.Covered = func() (uint64, LSN) {
+		st := m.seq.State.Load()
+		return st.Covered, st.Pos.LSN
+	}
+	st := func() NodeStatus { return m.fleet.Nodes()[0] }
+	c.nodes.At(&observe.AsMaster[*fleet.Sender]{Nodes: m.fleet.Nodes, Changed: c.gate.Changed, Followers: m.fleet.Members, Open: c.openFollowerDB},
+		&route.Member{ID: c.opts.ID, DB: c.node.DB, Local: true, Master: true, Status: st,
+			LSN: func() LSN { return m.seq.State.Load().Pos.LSN }, Lag: func() time.Duration { return 0 }})
+	c.gate.OnMaster(gate.Master{Sequencer: m.seq, Replicas: m.fleet, Schema: sequence.NewRunner(m.seq, m.writer, m.writeConn), Writer: m.writer, Conn: m.writeConn, Settle: m.settleSchema, Number: m.keyNumber})
+	if m.writer != nil {
+		m.writer.Hooks.Alone = func() bool {
+			return c.opts.WaitReplicas == 0 && !m.seq.SharesKeys() && m.seq.State.Load().Err == nil
+		}
+	}
+	return nil
+}
+
+// serveMaster answers a follower's statements with this Cluster, as far as the follower has the right to them.
+func (c *Cluster) serveMaster(ctx context.Context, conn net.Conn, id string, role Role) {
+	err := remote.Serve(ctx, conn, c.gate.Streams, remote.ServeOptions{
+		Guard:      gate.GuardRouted,
+		Errors:     c.carrier,
+		Check:      func(query string) error { return c.allowNode(id, role, query) },
+		CheckBegin: func(readOnly bool) error { return c.allowBegin(id, role, readOnly) },
+		Before: func(ctx context.Context, _ remote.Header) (context.Context, error) {
+			return WithConsistency(ctx, Strong), nil
+		},
+		After: func() uint64 {
+			if w, ok := c.route.Session.Unsettled(); ok {
+				limit, cancel := context.WithTimeout(ctx, c.opts.WaitTimeout)
+				defer cancel()
+				pos, err := c.m.seq.Covers(limit, w)
+				if err != nil {
+					// The pass under way may have missed the write; the one after it cannot.
+					return uint64(pos.LSN) + 2
+				}
+				c.route.Session.Sees(uint64(pos.LSN))
+			}
+			return c.route.Session.Seen()
+		},
+	})
+	c.log.Trace("a follower's SQL stream has ended", "error", err)
+}
+
+// openFollowerDB returns the database of a follower, as the master sees it.
+func (c *Cluster) openFollowerDB(dial func(ctx context.Context) (net.Conn, error)) *sql.DB {
+	return sql.OpenDB(remote.NewConnector(dial, remote.Options{Header: gate.PassGuards, Errors: c.carrier}))
 }

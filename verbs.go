@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/snap"
 	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/journal"
 )
 
 // DB returns an *sql.DB with the same routing as the Cluster, for sqlx, gorm, ent, sqlc or a
@@ -210,4 +212,48 @@ func (c *Cluster) Forget(ctx context.Context, id string) error {
 		return fmt.Errorf("%w: followers are forgotten on the master", ErrNotMaster)
 	}
 	return fault.During("forget", c.m.fleet.Forget(ctx, id))
+}
+
+// Dialect returns the name of the kind of database: "sqlite" or "mysql" for those that ddb brings.
+func (c *Cluster) Dialect() string { return c.texts.Class.String() }
+
+// Objects lists the statements that make this node's whole schema in an empty database, in an
+// order in which they can run, without anything of ddb's.
+func (c *Cluster) Objects(ctx context.Context) ([]dialect.Object, error) {
+	if c.node == nil {
+		return nil, errors.New("ddb: a Cluster made by Wrap does not read the schema")
+	}
+	list, err := c.node.Engine.Objects(ctx, c.node.DB)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: objects: %w", err)
+	}
+	return list, nil
+}
+
+// PingLocal verifies that the database of this process answers, for health checks: a node whose
+// database is down must not be sent anything, whatever its master knows of it.
+func (c *Cluster) PingLocal(ctx context.Context) error {
+	return fault.During("ping", c.gate.PingLocal(ctx))
+}
+
+// Tail describes the last n entries of this node's journal, the newest first, at most 1000. It reads them whole.
+func (c *Cluster) Tail(ctx context.Context, n int) ([]EntryInfo, error) {
+	if c.node == nil {
+		return nil, fmt.Errorf("ddb: a Cluster made by Wrap has no journal")
+	}
+	list, err := journal.Tail(ctx, c.node.Journal, min(max(n, 1), 1000))
+	return list, fault.During("tail", err)
+}
+
+// Tables lists the tables as this node's database describes them, those that cannot be replicated
+// with the reason in Refusal.
+func (c *Cluster) Tables(ctx context.Context) ([]*dialect.Table, error) {
+	if c.node == nil {
+		return nil, fmt.Errorf("ddb: a Cluster made by Wrap does not read the schema")
+	}
+	list, err := c.node.Engine.Tables(ctx, c.node.DB)
+	if err != nil {
+		return nil, fmt.Errorf("ddb: tables: %w", err)
+	}
+	return list, nil
 }

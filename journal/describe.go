@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"context"
+	"slices"
 	"strings"
 	"time"
 )
@@ -62,4 +64,35 @@ func (e *EntryInfo) add(table string, c *Change) {
 		}
 	}
 	e.Tables = append(e.Tables, TableInfo{Table: table, Present: c.Present, Absent: c.Absent})
+}
+
+// Tail describes the last n entries of a journal, the newest first. It reads them whole.
+func Tail(ctx context.Context, j Journal, n int) ([]EntryInfo, error) {
+	first, last, err := j.Bounds(ctx)
+	if err != nil || last.LSN == 0 {
+		return nil, err
+	}
+	lsn := first.LSN
+	if last.LSN > LSN(n) {
+		lsn = max(lsn, last.LSN-LSN(n)+1)
+	}
+	var list []EntryInfo
+	for index := -1; ; {
+		parts, err := j.Read(ctx, lsn, index, ReadBytes)
+		if err != nil {
+			return nil, err
+		}
+		if len(parts) == 0 {
+			break
+		}
+		for i := range parts {
+			if list, err = Describe(list, &parts[i]); err != nil {
+				return nil, err
+			}
+		}
+		end := parts[len(parts)-1]
+		lsn, index = end.LSN, end.Index
+	}
+	slices.Reverse(list)
+	return list, nil
 }

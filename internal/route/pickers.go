@@ -1,4 +1,4 @@
-package ddb
+package route
 
 import (
 	"math/rand/v2"
@@ -7,27 +7,20 @@ import (
 	"github.com/ddb-project/ddb/health"
 )
 
-type (
-	// Candidate is what a Picker may know of a node that qualifies for a read. See [health.Candidate].
-	Candidate = health.Candidate
-	// Picker chooses the node that serves a read. See [health.Picker].
-	Picker = health.Picker
-)
-
 // RoundRobin returns a Picker that takes turns. It is the default.
-func RoundRobin() Picker { return new(roundRobin) }
+func RoundRobin() health.Picker { return new(roundRobin) }
 
 type roundRobin struct{ next atomic.Uint32 }
 
-func (r *roundRobin) Pick(c []Candidate) int { return int(r.next.Add(1) % uint32(len(c))) }
+func (r *roundRobin) Pick(c []health.Candidate) int { return int(r.next.Add(1) % uint32(len(c))) }
 
 // LeastBusy returns a Picker that takes the node with the fewest reads in progress, and
 // takes turns among equals.
-func LeastBusy() Picker { return new(leastBusy) }
+func LeastBusy() health.Picker { return new(leastBusy) }
 
 type leastBusy struct{ next atomic.Uint32 }
 
-func (l *leastBusy) Pick(c []Candidate) int {
+func (l *leastBusy) Pick(c []health.Candidate) int {
 	start := int(l.next.Add(1) % uint32(len(c)))
 	best := start
 	for i := 1; i < len(c); i++ {
@@ -42,11 +35,11 @@ func (l *leastBusy) Pick(c []Candidate) int {
 // with the lower recent latency (the power of two choices, Mitzenmacher 2001):
 // close to the best choice without sending everybody to one node. A node of
 // unknown latency is taken at once, so that it becomes known.
-func LowLatency() Picker { return lowLatency{} }
+func LowLatency() health.Picker { return lowLatency{} }
 
 type lowLatency struct{}
 
-func (lowLatency) Pick(c []Candidate) int {
+func (lowLatency) Pick(c []health.Candidate) int {
 	if len(c) == 1 {
 		return 0
 	}

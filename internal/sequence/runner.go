@@ -1,4 +1,4 @@
-package ddb
+package sequence
 
 import (
 	"context"
@@ -9,9 +9,8 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
-	"github.com/ddb-project/ddb/internal/keys"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/schema"
-	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/write"
@@ -22,53 +21,65 @@ import (
 // it runs in the program's own session, therefore: on the connection of a Conn or of a transaction, or on any of those
 // that writes go through. Beside it, on a connection of its own, the sequencer ships what has become of the schema.
 
+// Runner runs schema statements for programs, and ships what has become of the schema.
+type Runner struct {
+	seq    *Sequencer
+	writer *write.Group // nil where the database has many writers
+	conn   func(ctx context.Context) (write.Conn, error)
+}
+
+// NewRunner returns a Runner. With many writers writer is nil, and conn takes one of the connections that writes go through.
+func NewRunner(s *Sequencer, writer *write.Group, conn func(ctx context.Context) (write.Conn, error)) *Runner {
+	return &Runner{s, writer, conn}
+}
+
 // RunSchema runs a schema statement on the master and ships it. While another transaction keeps it waiting, passes go on
 // between one try and the next.
-func (m *master) RunSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
-	if err := m.PlainSchema(ctx, query, args); err != nil {
+func (r *Runner) RunSchema(ctx context.Context, on *sql.Conn, query string, args []any) error {
+	if err := r.PlainSchema(ctx, query, args); err != nil {
 		return err
 	}
 	for start := time.Now(); ; {
-		err := m.trySchema(ctx, on, query)
-		if !errors.Is(err, sequence.ErrTableBusy) || time.Since(start) > sequence.SchemaPatience || watch.Sleep(ctx, sequence.MostRest) != nil {
+		err := r.trySchema(ctx, on, query)
+		if !errors.Is(err, ErrTableBusy) || time.Since(start) > SchemaPatience || watch.Sleep(ctx, MostRest) != nil {
 			return err
 		}
 	}
 }
 
-func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) error {
-	return m.seq.Do(ctx, func(turn *sequence.Turn) error {
+func (r *Runner) trySchema(ctx context.Context, on *sql.Conn, query string) error {
+	return r.seq.Do(ctx, func(turn *Turn) error {
 		if err := turn.LookAgain(ctx); err != nil {
 			return err
 		}
-		if m.writer != nil {
-			if err := schema.RefuseSettings(ctx, m.node, on, turn.Conn, query); err != nil {
+		if r.writer != nil {
+			if err := schema.RefuseSettings(ctx, r.seq.node, on, turn.Conn, query); err != nil {
 				return err
 			}
-			m.writer.ForgetStatements()
+			r.writer.ForgetStatements()
 			return turn.ChangeSchema(ctx, turn.Conn, false, dialect.Statement{SQL: query})
 		}
 		if on == nil {
-			own, err := m.writeConn(ctx)
+			own, err := r.conn(ctx)
 			if err != nil {
 				return err
 			}
 			defer own.Close()
 			on = own.Conn
 		}
-		tuner, tunes := m.node.Engine.(dialect.SessionTuner)
+		tuner, tunes := r.seq.node.Engine.(dialect.SessionTuner)
 		if tunes {
 			if holds, err := tuner.HoldsTables(ctx, on); err != nil {
 				return err
 			} else if holds {
-				return fmt.Errorf("%w: the session holds LOCK TABLES, which keeps triggers off them; run UNLOCK TABLES first", ErrNotReplicable)
+				return fmt.Errorf("%w: the session holds LOCK TABLES, which keeps triggers off them; run UNLOCK TABLES first", fault.ErrNotReplicable)
 			}
 		}
-		if err := m.InReplicated(ctx, on, query); err != nil {
+		if err := r.InReplicated(ctx, on, query); err != nil {
 			return err
 		}
-		return m.surround(ctx, on, query, func(s dialect.Statement) error {
-			hidden, err := schema.Hides(ctx, m.node, on, query)
+		return r.surround(ctx, on, query, func(s dialect.Statement) error {
+			hidden, err := schema.Hides(ctx, r.seq.node, on, query)
 			if err != nil {
 				return err
 			}
@@ -78,24 +89,24 @@ func (m *master) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 }
 
 // PlainSchema refuses what cannot be run and shipped whatever it does.
-func (m *master) PlainSchema(ctx context.Context, query string, args []any) error {
+func (r *Runner) PlainSchema(ctx context.Context, query string, args []any) error {
 	if len(args) > 0 {
-		return fmt.Errorf("%w: a schema statement takes no arguments", ErrNotReplicable)
+		return fmt.Errorf("%w: a schema statement takes no arguments", fault.ErrNotReplicable)
 	}
-	if sqlclass.Temporary(m.node.Dialect.Language(), query) {
-		return fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", ErrNotReplicable)
+	if sqlclass.Temporary(r.seq.node.Dialect.Language(), query) {
+		return fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", fault.ErrNotReplicable)
 	}
-	if err := sequence.RefuseKind(m.node, query); err != nil {
+	if err := RefuseKind(r.seq.node, query); err != nil {
 		return err
 	}
-	return sequence.RefuseKeyless(ctx, m.node, query)
+	return RefuseKeyless(ctx, r.seq.node, query)
 }
 
 // surround runs f with the statement as it is to run in ctx; see WithSurroundings.
-func (m *master) surround(ctx context.Context, on *sql.Conn, query string, f func(dialect.Statement) error) (failed error) {
+func (r *Runner) surround(ctx context.Context, on *sql.Conn, query string, f func(dialect.Statement) error) (failed error) {
 	s, ok := schema.SurroundingsOf(ctx)
 	s.SQL = query
-	tuner, tunes := m.node.Engine.(dialect.SessionTuner)
+	tuner, tunes := r.seq.node.Engine.(dialect.SessionTuner)
 	if !ok || !tunes {
 		return f(s)
 	}
@@ -109,8 +120,8 @@ func (m *master) surround(ctx context.Context, on *sql.Conn, query string, f fun
 
 // InReplicated refuses a statement about what is in no replicated database because the session has gone to another.
 // What the statement names itself is node.run's to judge.
-func (m *master) InReplicated(ctx context.Context, on *sql.Conn, query string) error {
-	info, err := sqlclass.ParseSchema(m.node.Dialect.Language(), query)
+func (r *Runner) InReplicated(ctx context.Context, on *sql.Conn, query string) error {
+	info, err := sqlclass.ParseSchema(r.seq.node.Dialect.Language(), query)
 	inside := []string{"TABLE", "INDEX", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION"}
 	if err != nil || info.Database != "" || info.On.Database != "" || !slices.Contains(inside, info.Object) {
 		return nil
@@ -120,22 +131,13 @@ func (m *master) InReplicated(ctx context.Context, on *sql.Conn, query string) e
 		database = s.Database
 	}
 	if database == "" {
-		if database, err = m.node.Engine.Database(ctx, on); err != nil {
+		if database, err = r.seq.node.Engine.Database(ctx, on); err != nil {
 			return err
 		}
 	}
-	if database == "" || m.node.Replicates(database) {
+	if database == "" || r.seq.node.Replicates(database) {
 		return nil
 	}
 	return fmt.Errorf("%w: the session is in database %s, which is not among those that are replicated; run %s without ddb, or name the database in Options.Databases",
-		ErrNotReplicable, database, sqlclass.Brief(query))
-}
-
-// writeConn takes a connection for a user's write on a master with many writers.
-func (m *master) writeConn(ctx context.Context) (write.Conn, error) {
-	number := int64(0)
-	if m.seq.SharesKeys() {
-		number = keys.FirstSnap - 1
-	}
-	return m.own.Conn(ctx, m.node, number)
+		fault.ErrNotReplicable, database, sqlclass.Brief(query))
 }
