@@ -13,7 +13,6 @@ import (
 	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sqlclass"
-	"github.com/ddb-project/ddb/internal/write"
 )
 
 // routed is the driver behind Cluster.DB: its connections route statement by
@@ -229,7 +228,7 @@ func (rc *routedConn) pin(ctx context.Context, stmt *route.Statement) (*sql.Conn
 	if !rc.pins(stmt) {
 		return nil, nil
 	}
-	conn, err := rc.gate.ownConn(ctx)
+	conn, err := rc.gate.writes.own(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -245,32 +244,6 @@ func (rc *routedConn) pin(ctx context.Context, stmt *route.Statement) (*sql.Conn
 	return conn, nil
 }
 
-// ownConn takes a connection where writes go, for one caller's use. What its statements write is seen by their
-// notes, like that of clients that bypass ddb, but the keys that they hand out are the node's.
-func (g *Gate) ownConn(ctx context.Context) (*sql.Conn, error) {
-	var own write.Conn
-	var err error
-	switch w := g.writes.(type) {
-	case *pooledWrites:
-		own, err = w.gate.master.Conn(ctx)
-	case *snapWrites:
-		own, err = w.s.Conn(ctx, true)
-	default:
-		return g.main.Conn(ctx)
-	}
-	return own.Conn, err
-}
-
-// markPinned makes a transaction on such a connection one of its own for a snap.
-func (g *Gate) markPinned(ctx context.Context, conn *sql.Conn) error {
-	w, ok := g.writes.(*snapWrites)
-	if !ok {
-		return nil
-	}
-	_, err := conn.ExecContext(ctx, w.s.Mark())
-	return err
-}
-
 func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	if rc.tx != nil {
 		return nil, errors.New("ddb: a transaction is open on this connection")
@@ -284,13 +257,7 @@ func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 	}
 	switch {
 	case rc.pinned != nil:
-		var tx *sql.Tx
-		if err = rc.gate.markPinned(ctx, rc.pinned); err == nil {
-			tx, err = rc.pinned.BeginTx(ctx, o)
-		}
-		if err == nil {
-			rc.tx = rc.pinnedTx(ctx, o, tx)
-		}
+		rc.tx, err = rc.gate.writes.beginOn(ctx, rc.pinned, o)
 	case opts.ReadOnly:
 		rc.tx, err = rc.gate.beginRead(ctx, o)
 	default:
@@ -304,11 +271,13 @@ func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 	return routedTx{rc}, nil
 }
 
-func (rc *routedConn) pinnedTx(ctx context.Context, opts *sql.TxOptions, tx *sql.Tx) txn {
-	if p, ok := rc.gate.writes.(*pooledWrites); ok {
-		return &poolTx{conn: rc.pinned, pinned: true, tx: tx, ctx: ctx, opts: opts, p: p}
+// beginPinned opens a transaction on a pinned connection that ddb adds nothing to but the keys of new rows.
+func (g *Gate) beginPinned(ctx context.Context, conn *sql.Conn, opts *sql.TxOptions) (txn, error) {
+	tx, err := conn.BeginTx(ctx, opts)
+	if err != nil {
+		return nil, err
 	}
-	return &pinnedTx{plainTx{gate: rc.gate, tx: tx}, rc.pinned}
+	return &pinnedTx{plainTx{gate: g, tx: tx}, conn}, nil
 }
 
 // pinnedTx is a transaction on a pinned connection elsewhere than on a master with many writers.
@@ -337,6 +306,8 @@ func (t *pinnedTx) exec(ctx context.Context, stmt *route.Statement, args []any) 
 func (t *pinnedTx) keyedRows(ctx context.Context, stmt *route.Statement, args []any, _ bool) (driver.Rows, error) {
 	return t.gate.rowsPinned(ctx, t.tx, stmt, args)
 }
+
+func (t *pinnedTx) killable() (*sql.Tx, *sql.DB) { return t.tx, t.gate.main }
 
 func (t *pinnedTx) commit() error {
 	if err := t.tx.Commit(); err != nil {

@@ -104,26 +104,6 @@ func (g *Gate) readGuarded(ctx context.Context, query string, args []any) (rows 
 	return rows, true, nil
 }
 
-// transaction returns the transaction of a database of this process that t stands for, with the pool that a KILL can
-// be sent through; nil for another kind.
-func (g *Gate) transaction(t txn) (*sql.Tx, *sql.DB) {
-	switch t := t.(type) {
-	case *poolTx:
-		return t.tx, g.main
-	case *snapTx:
-		return t.tx, g.main
-	case *pinnedTx:
-		return t.tx, g.main
-	case *externalTx:
-		return t.tx, g.main
-	case *plainTx:
-		if t.db != nil {
-			return t.tx, t.db
-		}
-	}
-	return nil, nil
-}
-
 // bound is what a routed connection is bound to, with the server's number of the connection below.
 type bound struct {
 	to dialect.Querier
@@ -135,10 +115,14 @@ type bound struct {
 // owner, and to nobody else.
 func (rc *routedConn) killBound(ctx context.Context) (release func() bool, err error) {
 	var to dialect.Querier
-	tx, db := rc.gate.transaction(rc.tx)
-	if tx != nil {
-		to = tx
-	} else if rc.tx == nil && rc.pinned != nil {
+	var db *sql.DB
+	switch {
+	case rc.tx != nil:
+		var tx *sql.Tx
+		if tx, db = rc.tx.killable(); tx != nil {
+			to = tx
+		}
+	case rc.pinned != nil:
 		to, db = rc.pinned, rc.gate.main
 	}
 	if to == nil || !rc.gate.kills(ctx, db) {

@@ -28,6 +28,11 @@ type writePath interface {
 	query(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error)
 	// begin opens a transaction that may write.
 	begin(ctx context.Context, opts *sql.TxOptions) (txn, error)
+	// own takes a connection where writes go, for one caller's use. What its statements write is seen by their
+	// notes, like that of clients that bypass ddb, but the keys that they hand out are the node's.
+	own(ctx context.Context) (*sql.Conn, error)
+	// beginOn opens a transaction on such a connection.
+	beginOn(ctx context.Context, conn *sql.Conn, opts *sql.TxOptions) (txn, error)
 	// schema runs a schema statement: on the program's own connection on, where it has one, or on any if that is nil.
 	schema(ctx context.Context, on *sql.Conn, stmt *route.Statement, args []any) (sql.Result, error)
 }
@@ -38,6 +43,9 @@ type txn interface {
 	query(ctx context.Context, stmt *route.Statement, args []any) (*sql.Rows, error)
 	commit() error
 	rollback() error
+	// killable returns the transaction of a database of this process that it stands for, with the pool that a KILL can
+	// be sent through; nil for another kind.
+	killable() (*sql.Tx, *sql.DB)
 }
 
 // pooledWrites writes on a master whose database has many writers. The sequencer finds
@@ -133,6 +141,19 @@ func (p *pooledWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, err
 	return &poolTx{conn: c.Conn, tx: tx, ctx: ctx, opts: opts, p: p}, nil
 }
 
+func (p *pooledWrites) own(ctx context.Context) (*sql.Conn, error) {
+	c, err := p.gate.master.Conn(ctx)
+	return c.Conn, err
+}
+
+func (p *pooledWrites) beginOn(ctx context.Context, conn *sql.Conn, opts *sql.TxOptions) (txn, error) {
+	tx, err := conn.BeginTx(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &poolTx{conn: conn, pinned: true, tx: tx, ctx: ctx, opts: opts, p: p}, nil
+}
+
 func (p *pooledWrites) schema(ctx context.Context, on *sql.Conn, stmt *route.Statement, args []any) (sql.Result, error) {
 	return noResult{}, p.gate.changeSchema(ctx, on, stmt, args)
 }
@@ -161,6 +182,8 @@ func (t *poolTx) query(ctx context.Context, stmt *route.Statement, args []any) (
 	t.left = t.left || stmt.Leaves()
 	return t.tx.QueryContext(ctx, stmt.SQL, args...)
 }
+
+func (t *poolTx) killable() (*sql.Tx, *sql.DB) { return t.tx, t.p.gate.main }
 
 func (t *poolTx) commit() error {
 	err := t.tx.Commit()
@@ -206,6 +229,12 @@ func (g *groupedWrites) exec(ctx context.Context, stmt *route.Statement, args []
 	return res, g.wrote(ctx, pos)
 }
 
+func (g *groupedWrites) own(ctx context.Context) (*sql.Conn, error) { return g.gate.main.Conn(ctx) }
+
+func (g *groupedWrites) beginOn(ctx context.Context, conn *sql.Conn, opts *sql.TxOptions) (txn, error) {
+	return g.gate.beginPinned(ctx, conn, opts)
+}
+
 func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, stmt *route.Statement, args []any) (sql.Result, error) {
 	if on != nil {
 		hidden, err := schema.Hides(ctx, g.w.Node, on, stmt.SQL)
@@ -225,25 +254,25 @@ func (g *groupedWrites) schema(ctx context.Context, on *sql.Conn, stmt *route.St
 }
 
 func (g *groupedWrites) query(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error) {
-	return queryAlone(ctx, g, stmt, args)
+	return g.gate.queryAlone(ctx, stmt, args)
 }
 
 // queryAlone runs the statement in a transaction of its own. Its rows are read into memory
 // before they are given out, so that a caller who writes while reading does not wait for itself.
-func queryAlone(ctx context.Context, w writePath, stmt *route.Statement, args []any) (driver.Rows, error) {
-	t, err := w.begin(ctx, nil)
+func (g *Gate) queryAlone(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error) {
+	t, err := g.writes.begin(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
 	release := func() bool { return false }
-	if s, ok := t.(*snapTx); ok {
-		if release, err = s.w.gate.killOn(ctx, s.w.gate.node.DB, s.tx); err != nil {
+	if tx, db := t.killable(); tx != nil {
+		if release, err = g.killOn(ctx, db, tx); err != nil {
 			return nil, errors.Join(err, t.rollback())
 		}
 	}
 	var buffered driver.Rows
-	if l, ok := t.(*leaseTx); ok && l.g.gate.keyed(stmt) {
-		buffered, err = l.keyedRows(ctx, stmt, args, false)
+	if k, ok := t.(keyedTx); ok && g.keyed(stmt) {
+		buffered, err = k.keyedRows(ctx, stmt, args, false)
 	} else if rows, e := t.query(ctx, stmt, args); e == nil {
 		buffered, err = bufferRows(rows)
 	} else {
@@ -416,6 +445,9 @@ func (t *leaseTx) keyedRows(ctx context.Context, stmt *route.Statement, args []a
 	}
 	return rows, err
 }
+
+// killable returns nothing: the only writer is nobody's to kill.
+func (t *leaseTx) killable() (*sql.Tx, *sql.DB) { return nil, nil }
 
 func (t *leaseTx) commit() error {
 	var pos journal.Position

@@ -34,6 +34,12 @@ func (f *forwardedWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, 
 	return &plainTx{gate: f.gate, tx: tx}, nil
 }
 
+func (f *forwardedWrites) own(ctx context.Context) (*sql.Conn, error) { return f.db.Conn(ctx) }
+
+func (f *forwardedWrites) beginOn(ctx context.Context, conn *sql.Conn, opts *sql.TxOptions) (txn, error) {
+	return f.gate.beginPinned(ctx, conn, opts)
+}
+
 func (f *forwardedWrites) schema(_ context.Context, _ *sql.Conn, stmt *route.Statement, _ []any) (sql.Result, error) {
 	return nil, f.gate.notMaster(stmt)
 }
@@ -94,6 +100,14 @@ func (t *plainTx) move(master *route.Member) error {
 		t.db = master.DB
 	}
 	return nil
+}
+
+// killable returns the transaction if it is on a database of this process. A remote node kills by itself.
+func (t *plainTx) killable() (*sql.Tx, *sql.DB) {
+	if t.db == nil {
+		return nil, nil
+	}
+	return t.tx, t.db
 }
 
 func (t *plainTx) commit() error   { return t.tx.Commit() }
@@ -167,6 +181,12 @@ func (e *externalWrites) begin(ctx context.Context, opts *sql.TxOptions) (txn, e
 	return &externalTx{gate: e.gate, conn: conn, tx: tx}, nil
 }
 
+func (e *externalWrites) own(ctx context.Context) (*sql.Conn, error) { return e.db.Conn(ctx) }
+
+func (e *externalWrites) beginOn(ctx context.Context, conn *sql.Conn, opts *sql.TxOptions) (txn, error) {
+	return e.gate.beginPinned(ctx, conn, opts)
+}
+
 func (e *externalWrites) schema(ctx context.Context, on *sql.Conn, stmt *route.Statement, args []any) (sql.Result, error) {
 	if on != nil {
 		defer e.gate.route.Session.WroteNow()
@@ -198,6 +218,8 @@ func (t *externalTx) query(ctx context.Context, stmt *route.Statement, args []an
 	t.left = t.left || stmt.Leaves()
 	return t.tx.QueryContext(ctx, stmt.SQL, args...)
 }
+
+func (t *externalTx) killable() (*sql.Tx, *sql.DB) { return t.tx, t.gate.main }
 
 func (t *externalTx) commit() error {
 	defer t.gate.route.Session.WroteNow()

@@ -71,7 +71,19 @@ func (w *snapWrites) exec(ctx context.Context, stmt *route.Statement, args []any
 }
 
 func (w *snapWrites) query(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error) {
-	return queryAlone(ctx, w, stmt, args)
+	return w.gate.queryAlone(ctx, stmt, args)
+}
+
+func (w *snapWrites) own(ctx context.Context) (*sql.Conn, error) {
+	c, err := w.s.Conn(ctx, true)
+	return c.Conn, err
+}
+
+func (w *snapWrites) beginOn(ctx context.Context, conn *sql.Conn, opts *sql.TxOptions) (txn, error) {
+	if _, err := conn.ExecContext(ctx, w.s.Mark()); err != nil {
+		return nil, err
+	}
+	return w.gate.beginPinned(ctx, conn, opts)
 }
 
 func (w *snapWrites) schema(_ context.Context, _ *sql.Conn, stmt *route.Statement, _ []any) (sql.Result, error) {
@@ -143,6 +155,8 @@ func (t *snapTx) query(ctx context.Context, stmt *route.Statement, args []any) (
 	}
 	return t.tx.QueryContext(ctx, stmt.SQL, args...)
 }
+
+func (t *snapTx) killable() (*sql.Tx, *sql.DB) { return t.tx, t.w.gate.main }
 
 func (t *snapTx) commit() error {
 	if t.over {
