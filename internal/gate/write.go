@@ -37,7 +37,7 @@ type txn interface {
 	killable() (*sql.Tx, *sql.DB)
 }
 
-// noted counts a write of this master, which may have failed half-way, and remembers that this Cluster's reads must see it.
+// noted counts a write of this master, which may have failed half-way, and remembers that the reads of this process must see it.
 // A follower hears of it by the link.
 func (g *Gate) noted() uint64 {
 	if g.master.Sequencer == nil {

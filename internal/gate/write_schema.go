@@ -12,7 +12,7 @@ import (
 )
 
 // changeSchema runs a schema statement on the master: on the program's connection on, or if that is nil on any. Like a
-// write it is seen by this Cluster's reads from then on, and waits for as many replicas as were asked for.
+// write it is seen by the reads of this process from then on, and waits for as many replicas as were asked for.
 func (g *Gate) changeSchema(ctx context.Context, on *sql.Conn, stmt *route.Statement, args []any) error {
 	err := g.master.Schema.RunSchema(ctx, on, stmt.SQL, args)
 	pos := g.master.Sequencer.End()
