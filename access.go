@@ -103,16 +103,17 @@ func warnAccess(log hclog.Logger, o Options, a *access.Rules) {
 //
 // It returns ErrOptions, and changes nothing, where Open would, and on a master that accepted no snap when it was opened
 // if a is to let snaps in. What is given here is not kept: give the same to the next Open.
-func (c *Cluster) SetAccess(a access.Rules) error {
+func (c *Cluster) SetAccess(a access.Rules) (err error) {
+	defer fault.Door("set access", &err)
 	if c.node == nil {
 		return fmt.Errorf("%w: a Cluster made by Wrap lets nobody in", ErrOptions)
 	}
 	next := a.Clone()
 	if err := c.opts.checkAccess(next); err != nil {
-		return fault.During("set access", err)
+		return err
 	}
 	if c.m != nil && c.m.settler == nil && c.opts.Listen != "" && next.Snaps() {
-		return fault.During("set access", fmt.Errorf("%w: Nodes lets snaps in, and this master was opened to accept none; open it again with these Nodes", ErrOptions))
+		return fmt.Errorf("%w: Nodes lets snaps in, and this master was opened to accept none; open it again with these Nodes", ErrOptions)
 	}
 	warnAccess(c.log, c.opts, next)
 	c.access.Store(next)
@@ -128,7 +129,8 @@ func (c *Cluster) SetAccess(a access.Rules) error {
 // Allow reports whether a sender with these rights may run the query, or each of several statements in one text,
 // through this Cluster: nil, or ErrNotAllowed with the right that is missing. It looks at the text only
 // and runs nothing. Where a text can be read in several ways, as settings of a server have it, the worst counts.
-func (c *Cluster) Allow(query string, r Rights) error {
+func (c *Cluster) Allow(query string, r Rights) (err error) {
+	defer fault.Door("allow", &err)
 	need, reason := c.texts.Needs(query)
 	var missing Rights
 	switch need {

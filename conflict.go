@@ -43,7 +43,10 @@ func PolicyFunc(name string, resolve func(Collision) (map[string]any, error)) Po
 }
 
 // ParsePolicy returns the policy of that name: "master", "snap", "newest" or "merge". Another one is ErrOptions.
-func ParsePolicy(name string) (Policy, error) { return conflict.ParsePolicy(name) }
+func ParsePolicy(name string) (Policy, error) {
+	p, err := conflict.ParsePolicy(name)
+	return p, fault.During("policy", err)
+}
 
 // Conflicts lists the conflicts that are open, as this node knows them, the newest
 // first, at most 1000. ConflictsAfter lists those that follow.

@@ -13,6 +13,7 @@ import (
 	"github.com/ddb-project/ddb/access"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/follow"
 	"github.com/ddb-project/ddb/internal/gate"
 	"github.com/ddb-project/ddb/internal/link"
@@ -64,7 +65,8 @@ func init() {
 // Open returns ErrOptions, ErrPrivilege, ErrSecondMaster or ErrWrongRole, wrapped in
 // words that say what to do, or the error of the database. The caller keeps
 // ownership of db and closes it after the Cluster.
-func Open(ctx context.Context, db *sql.DB, opts Options) (*Cluster, error) {
+func Open(ctx context.Context, db *sql.DB, opts Options) (_ *Cluster, err error) {
+	defer fault.Door("open", &err)
 	o, err := opts.withDefaults()
 	if err == nil {
 		err = given(db, "Open")
@@ -144,13 +146,14 @@ func (c *Cluster) refresh() { c.nodes.Refresh() }
 // Close stops the node: followers are told, transactions in progress end first, and the
 // database is released. It does not close the *sql.DB given to Open. What is
 // pending stays where it is and is exchanged after the next Open.
-func (c *Cluster) Close() error {
+func (c *Cluster) Close() (err error) {
+	defer fault.Door("close", &err)
 	if c.gate.Shut() {
 		return nil
 	}
 	c.stop()
 	c.tasks.Wait()
-	err := c.gate.Close()
+	err = c.gate.Close()
 	if c.toMain != nil {
 		err = errors.Join(err, c.toMain.Close())
 	}

@@ -117,7 +117,7 @@ var importRules = map[string]importRule{
 	"internal/watch":    {},
 	"internal/memory":   {},
 	"internal/wire":     {own: []string{"internal/deadline", "internal/fault"}, modules: []string{cborModule, compressModule}},
-	"internal/remote":   {own: []string{"internal/wire", "transport", "remedy"}, modules: []string{cborModule}},
+	"internal/remote":   {own: []string{"internal/fault", "internal/wire", "transport", "remedy"}, modules: []string{cborModule}},
 
 	// Screens and flags.
 	"console":               {own: []string{".", "dialect", "internal/memory", "internal/sqlclass"}, modules: []string{promModule, hclogModule, mysqlModule}},

@@ -139,11 +139,12 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 	if c.f == nil {
 		return nil
 	}
-	return c.f.WaitReady(ctx)
+	return fault.During("wait", c.f.WaitReady(ctx))
 }
 
 // WaitLevel waits until every connected replica has everything written so far.
-func (c *Cluster) WaitLevel(ctx context.Context) error {
+func (c *Cluster) WaitLevel(ctx context.Context) (err error) {
+	defer fault.Door("wait", &err)
 	if c.m == nil {
 		return fmt.Errorf("%w: WaitLevel is for the master", ErrNotMaster)
 	}
@@ -158,11 +159,12 @@ func (c *Cluster) WaitLevel(ctx context.Context) error {
 
 // Maintain takes a node out of routing (no reads are sent to it from this Cluster), or
 // lets it back in. It goes on following.
-func (c *Cluster) Maintain(id string, out bool) error {
+func (c *Cluster) Maintain(id string, out bool) (err error) {
+	defer fault.Door("maintain", &err)
 	v := c.route.View.Load()
 	m := v.All[id]
 	if m == nil || m.Master {
-		return fmt.Errorf("ddb: there is no replica %q to take out; known are %s", id, strings.Join(v.IDs(), ", "))
+		return fmt.Errorf("there is no replica %q to take out; known are %s", id, strings.Join(v.IDs(), ", "))
 	}
 	m.Hold.Store(out)
 	c.refresh()
@@ -173,11 +175,12 @@ func (c *Cluster) Maintain(id string, out bool) error {
 // triggers, outboxes, journal and other tables. The user's tables stay as they are. A snap
 // with batches that its master does not have yet is refused, unless opts.Rejoin gives them up. Of opts, ID, Databases,
 // Dialect, Rejoin and Logger count.
-func Detach(ctx context.Context, db *sql.DB, opts Options) error {
+func Detach(ctx context.Context, db *sql.DB, opts Options) (err error) {
+	defer fault.Door("detach", &err)
 	if opts.ID == "" {
 		opts.ID = "detach"
 	}
-	opts, err := Options{ID: opts.ID, Databases: opts.Databases, Dialect: opts.Dialect, Rejoin: opts.Rejoin, Logger: opts.Logger}.withDefaults()
+	opts, err = Options{ID: opts.ID, Databases: opts.Databases, Dialect: opts.Dialect, Rejoin: opts.Rejoin, Logger: opts.Logger}.withDefaults()
 	if err == nil {
 		err = given(db, "Detach")
 	}
@@ -207,11 +210,12 @@ func Detach(ctx context.Context, db *sql.DB, opts Options) error {
 // back it is let in as before. The range of keys that a snap handed out may be given to another snap once no other is left and its
 // conflicts are settled; if the first one comes back after that it gets a range of its own anew, and where a row that it had not handed over has
 // the key of another's they meet as a conflict. A follower that is connected is not forgotten.
-func (c *Cluster) Forget(ctx context.Context, id string) error {
+func (c *Cluster) Forget(ctx context.Context, id string) (err error) {
+	defer fault.Door("forget", &err)
 	if c.m == nil {
 		return fmt.Errorf("%w: followers are forgotten on the master", ErrNotMaster)
 	}
-	return fault.During("forget", c.m.fleet.Forget(ctx, id))
+	return c.m.fleet.Forget(ctx, id)
 }
 
 // Dialect returns the name of the kind of database: "sqlite" or "mysql" for those that ddb brings.
@@ -219,15 +223,12 @@ func (c *Cluster) Dialect() string { return c.texts.Class.String() }
 
 // Objects lists the statements that make this node's whole schema in an empty database, in an
 // order in which they can run, without anything of ddb's.
-func (c *Cluster) Objects(ctx context.Context) ([]dialect.Object, error) {
+func (c *Cluster) Objects(ctx context.Context) (_ []dialect.Object, err error) {
+	defer fault.Door("objects", &err)
 	if c.node == nil {
-		return nil, errors.New("ddb: a Cluster made by Wrap does not read the schema")
+		return nil, errors.New("a Cluster made by Wrap does not read the schema")
 	}
-	list, err := c.node.Engine.Objects(ctx, c.node.DB)
-	if err != nil {
-		return nil, fmt.Errorf("ddb: objects: %w", err)
-	}
-	return list, nil
+	return c.node.Engine.Objects(ctx, c.node.DB)
 }
 
 // PingLocal verifies that the database of this process answers, for health checks: a node whose
@@ -237,23 +238,20 @@ func (c *Cluster) PingLocal(ctx context.Context) error {
 }
 
 // Tail describes the last n entries of this node's journal, the newest first, at most 1000. It reads them whole.
-func (c *Cluster) Tail(ctx context.Context, n int) ([]EntryInfo, error) {
+func (c *Cluster) Tail(ctx context.Context, n int) (_ []EntryInfo, err error) {
+	defer fault.Door("tail", &err)
 	if c.node == nil {
-		return nil, fmt.Errorf("ddb: a Cluster made by Wrap has no journal")
+		return nil, fmt.Errorf("a Cluster made by Wrap has no journal")
 	}
-	list, err := journal.Tail(ctx, c.node.Journal, min(max(n, 1), 1000))
-	return list, fault.During("tail", err)
+	return journal.Tail(ctx, c.node.Journal, min(max(n, 1), 1000))
 }
 
 // Tables lists the tables as this node's database describes them, those that cannot be replicated
 // with the reason in Refusal.
-func (c *Cluster) Tables(ctx context.Context) ([]*dialect.Table, error) {
+func (c *Cluster) Tables(ctx context.Context) (_ []*dialect.Table, err error) {
+	defer fault.Door("tables", &err)
 	if c.node == nil {
-		return nil, fmt.Errorf("ddb: a Cluster made by Wrap does not read the schema")
+		return nil, fmt.Errorf("a Cluster made by Wrap does not read the schema")
 	}
-	list, err := c.node.Engine.Tables(ctx, c.node.DB)
-	if err != nil {
-		return nil, fmt.Errorf("ddb: tables: %w", err)
-	}
-	return list, nil
+	return c.node.Engine.Tables(ctx, c.node.DB)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/observe"
 	"github.com/ddb-project/ddb/internal/route"
@@ -16,7 +17,8 @@ import (
 // spreads the reads; it installs and replicates nothing. After a write the Cluster reads from the
 // master until the replicas' lag has passed. The caller keeps ownership of the databases. Where the master's driver tells no
 // dialect and Options.Dialect gives none, it is taken for MariaDB's or MySQL's, as far as ddb/dialect/mysql is imported.
-func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, checker HealthChecker, opts Options) (*Cluster, error) {
+func Wrap(ctx context.Context, master *sql.DB, replicas map[string]*sql.DB, checker HealthChecker, opts Options) (_ *Cluster, err error) {
+	defer fault.Door("wrap", &err)
 	if opts.Listen != "" || opts.Master != "" || opts.WaitReplicas != 0 {
 		return nil, fmt.Errorf("%w: Listen, Master and WaitReplicas mean nothing to Wrap", ErrOptions)
 	}

@@ -41,7 +41,7 @@ type PingChecker struct{}
 // Check pings the node.
 func (PingChecker) Check(ctx context.Context, id string, db *sql.DB) (Report, error) {
 	if err := db.PingContext(ctx); err != nil {
-		return Report{Lag: LagUnknown}, fmt.Errorf("ddb: node %s: %w", id, err)
+		return Report{Lag: LagUnknown}, fmt.Errorf("node %s: %w", id, err)
 	}
 	return Report{}, nil
 }
@@ -56,18 +56,18 @@ func (MariaDBChecker) Check(ctx context.Context, id string, db *sql.DB) (Report,
 	unknown := Report{Lag: LagUnknown}
 	rows, err := db.QueryContext(ctx, "SHOW REPLICA STATUS")
 	if err != nil {
-		return unknown, fmt.Errorf("ddb: node %s: %w", id, err)
+		return unknown, fmt.Errorf("node %s: %w", id, err)
 	}
 	defer rows.Close()
 	columns, err := rows.Columns()
 	if err != nil {
-		return unknown, fmt.Errorf("ddb: node %s: %w", id, err)
+		return unknown, fmt.Errorf("node %s: %w", id, err)
 	}
 	if !rows.Next() {
 		if err := rows.Err(); err != nil {
-			return unknown, fmt.Errorf("ddb: node %s: %w", id, err)
+			return unknown, fmt.Errorf("node %s: %w", id, err)
 		}
-		return unknown, fmt.Errorf("ddb: node %s is not a replica: SHOW REPLICA STATUS is empty", id)
+		return unknown, fmt.Errorf("node %s is not a replica: SHOW REPLICA STATUS is empty", id)
 	}
 	values := make([]sql.NullString, len(columns))
 	into := make([]any, len(columns))
@@ -75,7 +75,7 @@ func (MariaDBChecker) Check(ctx context.Context, id string, db *sql.DB) (Report,
 		into[i] = &values[i]
 	}
 	if err := rows.Scan(into...); err != nil {
-		return unknown, fmt.Errorf("ddb: node %s: %w", id, err)
+		return unknown, fmt.Errorf("node %s: %w", id, err)
 	}
 	for i, name := range columns {
 		if name != "Seconds_Behind_Master" && name != "Seconds_Behind_Source" {
@@ -86,7 +86,7 @@ func (MariaDBChecker) Check(ctx context.Context, id string, db *sql.DB) (Report,
 			return unknown, nil // replication is stopped or still connecting
 		}
 		if _, err := fmt.Sscan(values[i].String, &seconds); err != nil {
-			return unknown, fmt.Errorf("ddb: node %s: lag %q: %w", id, values[i].String, err)
+			return unknown, fmt.Errorf("node %s: lag %q: %w", id, values[i].String, err)
 		}
 		return Report{Lag: time.Duration(seconds) * time.Second}, nil
 	}

@@ -166,7 +166,7 @@ func (e *Entry) flush(final bool) error {
 	}
 	payload, err := wire.Marshal(&e.Body)
 	if err != nil {
-		return fmt.Errorf("ddb: encode entry %d: %w", e.lsn, err)
+		return fmt.Errorf("encode entry %d: %w", e.lsn, err)
 	}
 	p := Part{Epoch: e.epoch, LSN: e.lsn, Index: e.parts, Final: final, At: e.at.UnixNano(), Records: e.records, Payload: payload}
 	p.Hash = p.Chain(e.prev.Hash)

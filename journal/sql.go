@@ -82,12 +82,12 @@ func NewSQL(db dialect.Querier, e dialect.Engine, tx func(context.Context, func(
 // AppendIn stores a part inside the caller's transaction.
 func (j *SQL) AppendIn(ctx context.Context, q dialect.Querier, p Part) error {
 	if p.Index >= LastPart {
-		return fmt.Errorf("ddb: entry %d has more than %d parts", p.LSN, LastPart)
+		return fmt.Errorf("entry %d has more than %d parts", p.LSN, LastPart)
 	}
 	if p.Anchor() {
 		for _, statement := range []string{j.clear, j.wipe} {
 			if _, err := q.ExecContext(ctx, statement); err != nil {
-				return fmt.Errorf("ddb: journal: begin anew at entry %d: %w", p.LSN, err)
+				return fmt.Errorf("begin the journal anew at entry %d: %w", p.LSN, err)
 			}
 		}
 	}
@@ -106,7 +106,7 @@ func (j *SQL) AppendIn(ctx context.Context, q dialect.Querier, p Part) error {
 		_, err = q.ExecContext(ctx, j.more, Sequence(p.LSN, p.Index), n, piece)
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: journal: append entry %d: %w", p.LSN, err)
+		return fmt.Errorf("append entry %d to the journal: %w", p.LSN, err)
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func (j *SQL) Read(ctx context.Context, lsn LSN, index int, limit int) ([]Part, 
 	}
 	rows, err := j.db.QueryContext(ctx, j.read, Sequence(lsn, index), n)
 	if err != nil {
-		return nil, fmt.Errorf("ddb: journal: read: %w", err)
+		return nil, fmt.Errorf("read the journal: %w", err)
 	}
 	defer rows.Close()
 	var parts []Part
@@ -142,7 +142,7 @@ func (j *SQL) Read(ctx context.Context, lsn LSN, index int, limit int) ([]Part, 
 			hash           []byte
 		)
 		if err := rows.Scan(&seq, &epoch, &p.At, &final, &n, &blen, &hash, &p.Payload); err != nil {
-			return nil, fmt.Errorf("ddb: journal: read: %w", err)
+			return nil, fmt.Errorf("read the journal: %w", err)
 		}
 		p.LSN, p.Index = LSN(seq>>partBits), int(seq&(1<<partBits-1))
 		p.Epoch, p.Final, p.Records = uint64(epoch), final == 1, int(n)
@@ -153,7 +153,7 @@ func (j *SQL) Read(ctx context.Context, lsn LSN, index int, limit int) ([]Part, 
 		parts = append(parts, p)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("ddb: journal: read: %w", err)
+		return nil, fmt.Errorf("read the journal: %w", err)
 	}
 	if len(parts) > 0 && (parts[0].LSN > lsn+1 || parts[0].LSN == lsn+1 && parts[0].Index != 0) {
 		return nil, fmt.Errorf("%w: entry %d is gone, the first is %d", fault.ErrTrimmed, lsn+1, parts[0].LSN)
@@ -170,19 +170,19 @@ func (j *SQL) Read(ctx context.Context, lsn LSN, index int, limit int) ([]Part, 
 func (j *SQL) complete(ctx context.Context, p *Part, bytes int) error {
 	rows, err := j.db.QueryContext(ctx, j.rest, Sequence(p.LSN, p.Index))
 	if err != nil {
-		return fmt.Errorf("ddb: journal: read: %w", err)
+		return fmt.Errorf("read the journal: %w", err)
 	}
 	defer rows.Close()
 	payload := append(make([]byte, 0, bytes), p.Payload...)
 	for rows.Next() {
 		var piece []byte
 		if err := rows.Scan(&piece); err != nil {
-			return fmt.Errorf("ddb: journal: read: %w", err)
+			return fmt.Errorf("read the journal: %w", err)
 		}
 		payload = append(payload, piece...)
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("ddb: journal: read: %w", err)
+		return fmt.Errorf("read the journal: %w", err)
 	}
 	if len(payload) != bytes {
 		return fmt.Errorf("%w: entry %d is going while it is read", fault.ErrTrimmed, p.LSN)
@@ -196,20 +196,20 @@ func (j *SQL) complete(ctx context.Context, p *Part, bytes int) error {
 func (j *SQL) fit(ctx context.Context, seq int64, limit int) (n int, err error) {
 	rows, err := j.db.QueryContext(ctx, j.sizes, seq)
 	if err != nil {
-		return 0, fmt.Errorf("ddb: journal: read: %w", err)
+		return 0, fmt.Errorf("read the journal: %w", err)
 	}
 	defer rows.Close()
 	for size := 0; rows.Next(); n++ {
 		var bytes int
 		if err := rows.Scan(&bytes); err != nil {
-			return 0, fmt.Errorf("ddb: journal: read: %w", err)
+			return 0, fmt.Errorf("read the journal: %w", err)
 		}
 		if size += bytes + PartOverhead; n > 0 && size > limit {
 			break
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return 0, fmt.Errorf("ddb: journal: read: %w", err)
+		return 0, fmt.Errorf("read the journal: %w", err)
 	}
 	return n, nil
 }
@@ -225,7 +225,7 @@ func (j *SQL) Bounds(ctx context.Context) (first, last Position, err error) {
 func (j *SQL) end(ctx context.Context, query string) (Position, error) {
 	rows, err := j.db.QueryContext(ctx, query)
 	if err != nil {
-		return Position{}, fmt.Errorf("ddb: journal: %w", err)
+		return Position{}, fmt.Errorf("read the end of the journal: %w", err)
 	}
 	defer rows.Close()
 	if !rows.Next() {
@@ -234,7 +234,7 @@ func (j *SQL) end(ctx context.Context, query string) (Position, error) {
 	var seq, epoch int64
 	var hash []byte
 	if err := rows.Scan(&seq, &epoch, &hash); err != nil {
-		return Position{}, fmt.Errorf("ddb: journal: %w", err)
+		return Position{}, fmt.Errorf("read the end of the journal: %w", err)
 	}
 	p := Position{Epoch: uint64(epoch), LSN: LSN(seq >> partBits)}
 	copy(p.Hash[:], hash)
@@ -248,7 +248,7 @@ func (j *SQL) Trim(ctx context.Context, through LSN) error {
 			_, err = q.ExecContext(ctx, j.trimRest)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: journal: trim: %w", err)
+			return fmt.Errorf("trim the journal: %w", err)
 		}
 		return nil
 	})

@@ -310,7 +310,7 @@ func TestExecInterrupted(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	lines := bufio.NewScanner(errs)
 	require.True(t, lines.Scan())
-	require.Contains(t, lines.Text(), "waiting for the first copy: ddb: the master cannot be reached")
+	require.Contains(t, lines.Text(), "waiting for the first copy: the master cannot be reached")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.True(t, lines.Scan())
 	require.Contains(t, lines.Text(), "interrupted: waiting for the first copy")

@@ -90,7 +90,7 @@ func (a *Applier) Taken() (rows, bytes int64) { return a.loaded, a.received }
 func (a *Applier) Reload(ctx context.Context) error {
 	version, err := a.node.Engine.Version(ctx, a.node.DB)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: schema version: %w", a.node.ID, err)
+		return fmt.Errorf("node %s: schema version: %w", a.node.ID, err)
 	}
 	if cat := a.node.Tables.Load(); cat == nil || cat.Version != version {
 		if _, err := a.node.LoadTables(ctx, a.node.DB); err != nil {
@@ -155,7 +155,7 @@ func (a *Applier) connect(ctx context.Context) error {
 	}
 	c, err := a.node.Engine.Conn(ctx, dialect.Replay)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: connect: %w", a.node.ID, err)
+		return fmt.Errorf("node %s: connect: %w", a.node.ID, err)
 	}
 	a.conn = c
 	return nil
@@ -264,7 +264,7 @@ func (a *Applier) some(ctx context.Context, parts []journal.Part, bodies []*jour
 		}
 	}
 	if err := a.node.Engine.Commit(ctx, a.conn, dialect.Replay); err != nil {
-		return fmt.Errorf("ddb: node %s: apply entry %d: %w", a.node.ID, last.LSN, err)
+		return fmt.Errorf("node %s: apply entry %d: %w", a.node.ID, last.LSN, err)
 	}
 	a.closed(true)
 	if last.LSN >= a.through {
@@ -323,7 +323,7 @@ func (a *Applier) begin(ctx context.Context) error {
 	}
 	if err := a.node.Engine.Begin(ctx, a.conn, dialect.Replay); err != nil {
 		a.closed(false)
-		return fmt.Errorf("ddb: node %s: apply: %w", a.node.ID, err)
+		return fmt.Errorf("node %s: apply: %w", a.node.ID, err)
 	}
 	a.open = true
 	return a.stay.Opened(ctx, a.conn)
@@ -386,7 +386,7 @@ func (a *Applier) rows(ctx context.Context, bodies []*journal.Body) error {
 				return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.node.ID, name)
 			}
 			if err := c.SameColumns(t); err != nil {
-				return fmt.Errorf("ddb: node %s: %w", a.node.ID, err)
+				return fmt.Errorf("node %s: %w", a.node.ID, err)
 			}
 			if err := keys.RememberNext(ctx, a.node, a.conn, t, c.Next); err != nil {
 				return err
@@ -424,7 +424,7 @@ func (a *Applier) flush(ctx context.Context, c *Coalescer, mixed bool) error {
 	}
 	return c.Each(func(t *dialect.Table, rows []dialect.Row) error {
 		if err := a.stay.Write(ctx, a.conn, t, rows, mode); err != nil {
-			return fmt.Errorf("ddb: node %s: apply to table %s: %w", a.node.ID, t.Name, err)
+			return fmt.Errorf("node %s: apply to table %s: %w", a.node.ID, t.Name, err)
 		}
 		return nil
 	})

@@ -17,13 +17,13 @@ func (a *Applier) TakeFile(chunk []byte) (err error) {
 	if a.copy == nil {
 		if a.copy, err = os.CreateTemp("", "ddb-snapshot-*"); err != nil {
 			a.copy = nil
-			return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.ID, err)
+			return fmt.Errorf("node %s: snapshot: %w", a.node.ID, err)
 		}
 	}
 	n, err := a.copy.Write(chunk)
 	a.received += int64(n)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.ID, err)
+		return fmt.Errorf("node %s: snapshot: %w", a.node.ID, err)
 	}
 	a.progress("", false)
 	return nil
@@ -37,10 +37,10 @@ func (a *Applier) loadFile(ctx context.Context, within func() error) error {
 	}
 	path := a.copy.Name()
 	if err := a.copy.Close(); err != nil {
-		return fmt.Errorf("ddb: node %s: snapshot: %w", a.node.ID, err)
+		return fmt.Errorf("node %s: snapshot: %w", a.node.ID, err)
 	}
 	if err := copier.LoadFrom(ctx, a.conn, path, within); err != nil {
-		return fmt.Errorf("ddb: node %s: load the snapshot: %w", a.node.ID, err)
+		return fmt.Errorf("node %s: load the snapshot: %w", a.node.ID, err)
 	}
 	a.dropFile()
 	_, err := a.node.LoadTables(ctx, a.conn)

@@ -30,7 +30,7 @@ func (a *Applier) schema(ctx context.Context, lsn journal.LSN, statements []dial
 	if a.node.Engine.Transactional() {
 		version, err := a.node.Engine.Version(ctx, a.conn)
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: schema version: %w", a.node.ID, err)
+			return fmt.Errorf("node %s: schema version: %w", a.node.ID, err)
 		}
 		known = before != nil && version == before.Version
 	} else {
@@ -82,11 +82,11 @@ func (a *Applier) schema(ctx context.Context, lsn journal.LSN, statements []dial
 func (a *Applier) schemaMark(ctx context.Context) (string, error) {
 	objects, err := a.node.Engine.Objects(ctx, a.conn)
 	if err != nil {
-		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.node.ID, err)
+		return "", fmt.Errorf("node %s: read schema: %w", a.node.ID, err)
 	}
 	tables, err := a.node.Engine.Tables(ctx, a.conn)
 	if err != nil {
-		return "", fmt.Errorf("ddb: node %s: read schema: %w", a.node.ID, err)
+		return "", fmt.Errorf("node %s: read schema: %w", a.node.ID, err)
 	}
 	h := sha256.New()
 	for _, o := range objects {

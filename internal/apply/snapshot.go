@@ -51,11 +51,11 @@ func (a *Applier) BeginSnapshot(ctx context.Context, head link.SnapshotHead) (er
 	}
 	// While there is no cursor and no journal the node has nothing: a crash from here on starts over.
 	if err := a.node.Engine.Wipe(ctx, a.conn); err != nil {
-		return fmt.Errorf("ddb: node %s: empty the database for a snapshot: %w", a.node.ID, err)
+		return fmt.Errorf("node %s: empty the database for a snapshot: %w", a.node.ID, err)
 	}
 	for _, o := range head.Objects {
 		if err := a.makeObject(ctx, o); err != nil {
-			return fmt.Errorf("ddb: node %s: create %s %s: %w", a.node.ID, o.Kind, o.Name, err)
+			return fmt.Errorf("node %s: create %s %s: %w", a.node.ID, o.Kind, o.Name, err)
 		}
 	}
 	if _, err := a.node.LoadTables(ctx, a.conn); err != nil {
@@ -135,13 +135,13 @@ func (a *Applier) TakeRows(ctx context.Context, r *Rows) error {
 		return fmt.Errorf("%w: node %s has no table %s", dialect.ErrSchemaMismatch, a.node.ID, name)
 	}
 	if err := c.SameColumns(t); err != nil {
-		return fmt.Errorf("ddb: node %s: %w", a.node.ID, err)
+		return fmt.Errorf("node %s: %w", a.node.ID, err)
 	}
 	rows := r.List
 	next := link.Cursor{Base: a.cursor.Base, Table: name.String(), After: r.After, Rows: a.loaded + int64(len(rows))}
 	err := a.tx(ctx, func() error {
 		if err := a.node.Engine.Apply(ctx, a.conn, t, rows, dialect.Replace); err != nil {
-			return fmt.Errorf("ddb: node %s: load table %s: %w", a.node.ID, name, err)
+			return fmt.Errorf("node %s: load table %s: %w", a.node.ID, name, err)
 		}
 		return a.node.SetValue(ctx, a.conn, store.MetaCursor, next)
 	})

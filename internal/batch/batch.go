@@ -198,7 +198,7 @@ func Gather(ctx context.Context, n *store.Store, q dialect.Querier, add func(*di
 func GatherTable(ctx context.Context, n *store.Store, q dialect.Querier, t *dialect.Table, add func(*dialect.Table, dialect.Row) error) error {
 	notes, err := n.Engine.CollectImages(ctx, q, t, func(r dialect.Row) error { return add(t, r) })
 	if err != nil {
-		return fmt.Errorf("ddb: read changes of table %s: %w", n.Name(t), err)
+		return fmt.Errorf("read changes of table %s: %w", n.Name(t), err)
 	}
 	return ClearNotes(ctx, n, q, notes)
 }
@@ -206,7 +206,7 @@ func GatherTable(ctx context.Context, n *store.Store, q dialect.Querier, t *dial
 // ClearNotes forgets what was noted of a table and has been read.
 func ClearNotes(ctx context.Context, n *store.Store, q dialect.Querier, notes dialect.Notes) error {
 	if err := n.Engine.Clear(ctx, q, notes); err != nil {
-		return fmt.Errorf("ddb: clear notes of table %s: %w", n.Name(notes.Table), err)
+		return fmt.Errorf("clear notes of table %s: %w", n.Name(notes.Table), err)
 	}
 	return nil
 }

@@ -125,7 +125,7 @@ func (fl *Fleet) WaitLevel(ctx context.Context, lsn journal.LSN) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("ddb: node %s is behind entry %d: %w", behind, lsn, ctx.Err())
+			return fmt.Errorf("node %s is behind entry %d: %w", behind, lsn, ctx.Err())
 		}
 	}
 }

@@ -20,7 +20,7 @@ func (fl *Fleet) Listen(ctx, run context.Context) error {
 	}
 	l, err := fl.cfg.Transport.Listen(ctx, fl.cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: %w", fl.node.ID, err)
+		return fmt.Errorf("node %s: %w", fl.node.ID, err)
 	}
 	fl.listener = l
 	fl.start(func() { fl.accept(run) })

@@ -35,7 +35,7 @@ type registered struct {
 func (fl *Fleet) LoadFollowers(ctx context.Context, q dialect.Querier) error {
 	rows, err := q.QueryContext(ctx, "SELECT id, role, number FROM "+fl.node.Engine.Own("followers"))
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
+		return fmt.Errorf("node %s: read followers: %w", fl.node.ID, err)
 	}
 	defer rows.Close()
 	fl.registry.known, fl.registry.limit = make(map[string]registered), keys.MaxNodes(fl.node.Engine)
@@ -43,7 +43,7 @@ func (fl *Fleet) LoadFollowers(ctx context.Context, q dialect.Querier) error {
 		var id string
 		var r registered
 		if err := rows.Scan(&id, &r.role, &r.number); err != nil {
-			return fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
+			return fmt.Errorf("node %s: read followers: %w", fl.node.ID, err)
 		}
 		fl.registry.known[id] = r
 		fl.registry.highest = max(fl.registry.highest, r.number)
@@ -80,7 +80,7 @@ func (fl *Fleet) Retire(ctx context.Context, q dialect.Querier, old string) erro
 		return nil
 	}
 	if _, err := q.ExecContext(ctx, "UPDATE "+fl.node.Engine.Own("followers")+" SET role = '' WHERE id = ?", old); err != nil {
-		return fmt.Errorf("ddb: node %s: forget the follower %s that it was: %w", fl.node.ID, old, err)
+		return fmt.Errorf("node %s: forget the follower %s that it was: %w", fl.node.ID, old, err)
 	}
 	if r, ok := fl.registry.known[old]; ok {
 		fl.registry.known[old] = registered{number: r.number}
@@ -195,19 +195,19 @@ func (fl *Fleet) freeNumber(ctx context.Context, turn *sequence.Turn) (number in
 	rows, err := turn.Conn.QueryContext(ctx, "SELECT id, number FROM "+fl.node.Engine.Own("followers")+" AS f WHERE role = '' AND number > 0 AND NOT EXISTS (SELECT 1 FROM "+
 		fl.node.Engine.Own("conflicts")+" AS k WHERE k.origin = f.id AND k.state = 'open') ORDER BY at, number")
 	if err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
+		return 0, "", fmt.Errorf("node %s: read followers: %w", fl.node.ID, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		if err := rows.Scan(&of, &number); err != nil {
-			return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
+			return 0, "", fmt.Errorf("node %s: read followers: %w", fl.node.ID, err)
 		}
 		if !fl.isConnected(of) { // else it is about to be noted again
 			return number, of, nil
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return 0, "", fmt.Errorf("ddb: node %s: read followers: %w", fl.node.ID, err)
+		return 0, "", fmt.Errorf("node %s: read followers: %w", fl.node.ID, err)
 	}
 	return 0, "", fmt.Errorf("%w: the cluster has had %d snaps, as many as there are ranges of keys; forget those that will not come back (Cluster.Forget), and settle their conflicts", fault.ErrOptions, reg.limit-keys.FirstSnap)
 }
@@ -235,7 +235,7 @@ func (fl *Fleet) write(ctx context.Context, turn *sequence.Turn, id string, r re
 			_, err = c.ExecContext(ctx, "DELETE FROM "+table+" WHERE id = ?", of)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: note follower %s: %w", fl.node.ID, id, err)
+			return fmt.Errorf("node %s: note follower %s: %w", fl.node.ID, id, err)
 		}
 		if first {
 			keys.WarnNarrow(fl.node, fl.node.Tables.Load().Replicated())

@@ -297,7 +297,7 @@ func (l *Connection) begun() (*link.Cursor, error) {
 		return nil, err
 	}
 	if kind != link.MsgFollow {
-		return nil, fmt.Errorf("ddb: message of kind %d before the first", kind)
+		return nil, fmt.Errorf("message of kind %d before the first", kind)
 	}
 	b, err := wire.DecodeChecked[link.Begin](payload)
 	return b.Cursor, err
@@ -409,7 +409,7 @@ func (f *Sender) receive(ctx context.Context, l *Connection) error {
 			f.heardBeat(b)
 		case link.MsgBatch:
 			if take == nil {
-				return fmt.Errorf("ddb: follower %s sent a batch, but is no snap", f.ID)
+				return fmt.Errorf("follower %s sent a batch, but is no snap", f.ID)
 			}
 			if err := take(ctx, payload); err != nil {
 				return err
@@ -427,7 +427,7 @@ func (f *Sender) receive(ctx context.Context, l *Connection) error {
 			f.fleet.node.Log.Error("a follower has stopped", "id", f.ID, "reason", r.Text)
 			return r.Err()
 		default:
-			return fmt.Errorf("ddb: message of kind %d from follower %s", kind, f.ID)
+			return fmt.Errorf("message of kind %d from follower %s", kind, f.ID)
 		}
 	}
 }
@@ -555,7 +555,7 @@ func (f *Sender) DialSQL(ctx context.Context) (net.Conn, error) {
 	}
 	f.mu.Unlock()
 	if session == nil {
-		return nil, fmt.Errorf("ddb: node %s is not connected: %w", f.ID, net.ErrClosed)
+		return nil, fmt.Errorf("node %s is not connected: %w", f.ID, net.ErrClosed)
 	}
 	return session.Open(ctx)
 }

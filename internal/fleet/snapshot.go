@@ -43,13 +43,13 @@ func (f *Sender) beginSnapshot(ctx context.Context, from *link.Cursor) (sh shipp
 		if from != nil && fl.Resumable(ctx, from, sh.rec, sh.cat) {
 			sh.head.Base, sh.head.Resume = from.Base, true
 		} else if sh.head.Objects, err = fl.node.Engine.Objects(ctx, c); err != nil {
-			return fmt.Errorf("ddb: snapshot: read schema: %w", err)
+			return fmt.Errorf("snapshot: read schema: %w", err)
 		}
 		sh.head.Objects, _ = schema.Shippable(fl.node, sh.cat, sh.head.Objects)
 		if e, ok := fl.node.Engine.(dialect.CounterLister); ok && !sh.head.Resume { // higher ones follow with the entries after base
 			list, err := e.Counters(ctx, c)
 			if err != nil {
-				return fmt.Errorf("ddb: snapshot: %w", err)
+				return fmt.Errorf("snapshot: %w", err)
 			}
 			sh.head.Objects = append(sh.head.Objects, list...)
 		}
@@ -111,7 +111,7 @@ func (f *Sender) sendSnapshot(ctx context.Context, l *Connection, from *link.Cur
 		return 0, err
 	}
 	if now.LSN != sh.rec.LSN {
-		return 0, errors.New("ddb: the schema changed while a snapshot was taken; it starts again")
+		return 0, errors.New("the schema changed while a snapshot was taken; it starts again")
 	}
 	if err := f.note(ctx, l); err != nil {
 		return 0, err
@@ -194,7 +194,7 @@ func (f *Sender) sendTable(ctx context.Context, l *Connection, t *dialect.Table,
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("ddb: snapshot: table %s: %w", t.Name, err)
+			return fmt.Errorf("snapshot: table %s: %w", t.Name, err)
 		}
 		if read > 0 {
 			after = journal.CloneValues(last)

@@ -44,11 +44,11 @@ func (f *Sender) snapshotFile(ctx context.Context, cat *store.Catalogue) (string
 	}
 	dir, err := os.MkdirTemp("", "ddb-snapshot-*")
 	if err != nil {
-		return "", fmt.Errorf("ddb: snapshot: %w", err)
+		return "", fmt.Errorf("snapshot: %w", err)
 	}
 	path := filepath.Join(dir, "copy")
 	if err := copier.CopyTo(ctx, path); err != nil {
-		return "", errors.Join(fmt.Errorf("ddb: snapshot: %w", err), os.RemoveAll(dir))
+		return "", errors.Join(fmt.Errorf("snapshot: %w", err), os.RemoveAll(dir))
 	}
 	return path, nil
 }
@@ -57,7 +57,7 @@ func (f *Sender) snapshotFile(ctx context.Context, cat *store.Catalogue) (string
 func (f *Sender) sendFile(ctx context.Context, l *Connection, path string) error {
 	in, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("ddb: snapshot: %w", err)
+		return fmt.Errorf("snapshot: %w", err)
 	}
 	defer in.Close()
 	chunk := make([]byte, fileChunk)
@@ -72,7 +72,7 @@ func (f *Sender) sendFile(ctx context.Context, l *Connection, path string) error
 		case err == io.EOF || err == io.ErrUnexpectedEOF:
 			return nil
 		case err != nil:
-			return fmt.Errorf("ddb: snapshot: %w", err)
+			return fmt.Errorf("snapshot: %w", err)
 		}
 	}
 }

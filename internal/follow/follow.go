@@ -159,7 +159,7 @@ func (f *Follower) abdicate(ctx context.Context) error {
 		return err
 	}
 	if err := f.node.Engine.RemoveCapture(ctx, f.node.DB); err != nil {
-		return fmt.Errorf("ddb: node %s: remove triggers: %w", f.node.ID, err)
+		return fmt.Errorf("node %s: remove triggers: %w", f.node.ID, err)
 	}
 	defer f.apply.Close()
 	return f.apply.Forget(ctx)
@@ -311,7 +311,7 @@ func (f *Follower) once(ctx context.Context) error {
 	}
 	g, w, err := link.Introduce(conn, f.cfg.Keys(), func(g link.Greeting) (link.Hello, error) { return f.hello(ctx, g, from) })
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: connect to %s: %w", f.node.ID, f.cfg.Master, err)
+		return fmt.Errorf("node %s: connect to %s: %w", f.node.ID, f.cfg.Master, err)
 	}
 	if f.state.Load().status.State != health.Failed {
 		f.enter(health.Joining, "let in by "+g.Master)
@@ -498,7 +498,7 @@ func (f *Follower) receive(ctx context.Context, up *upstream, in *inbox) error {
 			}
 			return r.Err()
 		default:
-			return fmt.Errorf("ddb: message of kind %d from the master", kind)
+			return fmt.Errorf("message of kind %d from the master", kind)
 		}
 	}
 }
@@ -508,7 +508,7 @@ func (f *Follower) beat(ctx context.Context, up *upstream) error {
 	up.read.CompareAndSwap(0, time.Now().UnixNano())
 	return link.Beats(ctx, f.cfg.Heartbeat, func() error {
 		if f.node.Lock.Again.Load() != f.lockSeen.Load() {
-			return errors.New("ddb: the lock on the database was lost") // another node may have been here
+			return errors.New("the lock on the database was lost") // another node may have been here
 		}
 		st := f.state.Load()
 		f.mu.Lock()

@@ -44,7 +44,7 @@ func (replica) Welcomed(context.Context, link.Welcome) error { return nil }
 
 // Numbered refuses the number, which is for snaps.
 func (replica) Numbered(context.Context, int64) error {
-	return errors.New("ddb: the master sent a snap's number to a replica")
+	return errors.New("the master sent a snap's number to a replica")
 }
 
 // Loaded does nothing.
@@ -58,7 +58,7 @@ func (replica) Push(ctx context.Context, _ func(uint8, any) error) error {
 
 // Judged refuses the verdict, which is for snaps.
 func (replica) Judged(link.Verdict) error {
-	return errors.New("ddb: the master sent a verdict to a replica")
+	return errors.New("the master sent a verdict to a replica")
 }
 
 // Pending is nothing.

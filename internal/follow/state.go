@@ -208,15 +208,15 @@ func (f *Follower) WaitReady(ctx context.Context) error {
 		case health.Active:
 			return nil
 		case health.Failed:
-			return fmt.Errorf("ddb: node %s has failed: %w", f.node.ID, st.cause)
+			return fmt.Errorf("node %s has failed: %w", f.node.ID, st.cause)
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			if st.status.State == health.Inactive && st.cause != nil && !f.Linked() {
-				return fmt.Errorf("ddb: node %s is %s: %w: %w", f.node.ID, st.status.State, st.cause, ctx.Err())
+				return fmt.Errorf("node %s is %s: %w: %w", f.node.ID, st.status.State, st.cause, ctx.Err())
 			}
-			return fmt.Errorf("ddb: node %s is %s (%s): %w", f.node.ID, st.status.State, st.status.Reason, ctx.Err())
+			return fmt.Errorf("node %s is %s (%s): %w", f.node.ID, st.status.State, st.status.Reason, ctx.Err())
 		}
 	}
 }

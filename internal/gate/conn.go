@@ -25,7 +25,7 @@ type routed struct {
 
 func (r routed) Connect(context.Context) (driver.Conn, error) {
 	if r.gate.closed.Load() {
-		return nil, fault.ErrClosed
+		return nil, fault.Ours(fault.ErrClosed)
 	}
 	return &routedConn{gate: r.gate, stream: r.streams}, nil
 }
@@ -35,7 +35,7 @@ func (r routed) Driver() driver.Driver { return routedDriver{} }
 type routedDriver struct{}
 
 func (routedDriver) Open(string) (driver.Conn, error) {
-	return nil, errors.New("ddb: a connection comes from a Cluster; use Cluster.DB")
+	return nil, errors.New("a connection comes from a Cluster; use Cluster.DB")
 }
 
 // routedConn is one connection of Cluster.DB. Statements that depend on the
@@ -73,7 +73,7 @@ func (rc *routedConn) ExecContext(ctx context.Context, query string, named []dri
 	ctx, limit := rc.gate.limitAnswer(ctx)
 	defer limit.end()
 	res, err := rc.exec(ctx, rc.gate.texts.Read(query), plainArgs(named))
-	return res, limit.explain(rc.gate.explain(ended(ctx, err)))
+	return res, fault.Ours(limit.explain(rc.gate.explain(ended(ctx, err))))
 }
 
 func (rc *routedConn) exec(ctx context.Context, stmt *route.Statement, args []any) (driver.Result, error) {
@@ -128,7 +128,8 @@ func (rc *routedConn) QueryContext(ctx context.Context, query string, named []dr
 	rc.uses++
 	ctx, limit := rc.gate.limitAnswer(ctx)
 	rows, err := rc.query(ctx, rc.gate.texts.Read(query), plainArgs(named))
-	return limit.rows(rows, rc.gate.explain(ended(ctx, err)))
+	answer, err := limit.rows(rows, rc.gate.explain(ended(ctx, err)))
+	return answer, fault.Ours(err)
 }
 
 func (rc *routedConn) query(ctx context.Context, stmt *route.Statement, args []any) (driver.Rows, error) {
@@ -246,7 +247,7 @@ func (rc *routedConn) pin(ctx context.Context, stmt *route.Statement) (*sql.Conn
 
 func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	if rc.tx != nil {
-		return nil, errors.New("ddb: a transaction is open on this connection")
+		return nil, errors.New("a transaction is open on this connection")
 	}
 	var err error
 	o := &sql.TxOptions{Isolation: sql.IsolationLevel(opts.Isolation), ReadOnly: opts.ReadOnly}
@@ -266,7 +267,7 @@ func (rc *routedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (drive
 	if err != nil {
 		rc.tx = nil
 		rc.txOver()
-		return nil, err
+		return nil, fault.Ours(err)
 	}
 	return routedTx{rc}, nil
 }
@@ -321,12 +322,12 @@ type routedTx struct{ rc *routedConn }
 
 func (t routedTx) Commit() error {
 	defer t.rc.endTx()
-	return closedUnder(t.rc.txCtx, t.rc.gate.explain(t.rc.tx.commit()))
+	return fault.Ours(closedUnder(t.rc.txCtx, t.rc.gate.explain(t.rc.tx.commit())))
 }
 
 func (t routedTx) Rollback() error {
 	defer t.rc.endTx()
-	return closedUnder(t.rc.txCtx, t.rc.tx.rollback())
+	return fault.Ours(closedUnder(t.rc.txCtx, t.rc.tx.rollback()))
 }
 
 func (rc *routedConn) endTx() {

@@ -204,7 +204,7 @@ func (g *Gate) Exec(ctx context.Context, query string, args []any) (sql.Result, 
 // Query runs a query on a node that is fresh enough for the context, or where writes go if it is not plainly a read.
 func (g *Gate) Query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
 	if g.closed.Load() {
-		return nil, fault.ErrClosed
+		return nil, fault.During("query", fault.ErrClosed)
 	}
 	if !g.texts.IsRead(query) {
 		return g.DB.QueryContext(context.WithValue(ctx, pooledKey{}, true), query, args...)

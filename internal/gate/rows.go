@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"reflect"
+
+	"github.com/ddb-project/ddb/internal/fault"
 )
 
 // streamedRows gives the rows of a node's *sql.Rows to database/sql.
@@ -70,12 +72,12 @@ func (s *streamedRows) Next(dest []driver.Value) error {
 			if s.ctx != nil {
 				err = ended(s.ctx, err)
 			}
-			return s.limit.explain(err)
+			return fault.Ours(s.limit.explain(err))
 		}
 		return io.EOF
 	}
 	if err := s.rows.Scan(s.into...); err != nil {
-		return s.limit.explain(err)
+		return fault.Ours(s.limit.explain(err))
 	}
 	for i, v := range s.values {
 		dest[i] = v

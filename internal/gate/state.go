@@ -46,7 +46,7 @@ func (g *Gate) leftOpen(ctx context.Context, conn *sql.Conn, stmt *route.Stateme
 	defer cancel()
 	open, err := teller.InTransaction(limit, conn)
 	if err != nil {
-		return fmt.Errorf("ddb: whether %s has left a transaction open: %w", stmt, err)
+		return fmt.Errorf("whether %s has left a transaction open: %w", stmt, err)
 	}
 	if !open {
 		return nil

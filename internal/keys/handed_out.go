@@ -31,7 +31,7 @@ func RememberNext(ctx context.Context, n *store.Store, q dialect.Querier, t *dia
 		return nil
 	}
 	if err := e.Remember(ctx, q, t, next-1); err != nil {
-		return fmt.Errorf("ddb: node %s: apply: %w", n.ID, err)
+		return fmt.Errorf("node %s: apply: %w", n.ID, err)
 	}
 	return nil
 }
@@ -43,7 +43,7 @@ func RaiseCounters(ctx context.Context, n *store.Store, q dialect.Querier) error
 		return nil
 	}
 	if err := e.RaiseCounters(ctx, q); err != nil {
-		return fmt.Errorf("ddb: node %s: %w", n.ID, err)
+		return fmt.Errorf("node %s: %w", n.ID, err)
 	}
 	return nil
 }
@@ -52,7 +52,7 @@ func RaiseCounters(ctx context.Context, n *store.Store, q dialect.Querier) error
 func SettleCounters(ctx context.Context, n *store.Store) error {
 	c, err := n.Engine.Conn(ctx, dialect.Pass)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: %w", n.ID, err)
+		return fmt.Errorf("node %s: %w", n.ID, err)
 	}
 	defer n.Engine.Release(c)
 	return RaiseCounters(ctx, n, c)

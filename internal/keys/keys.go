@@ -59,7 +59,7 @@ func Install(ctx context.Context, n *store.Store, q dialect.Querier, tables []*d
 		lo, hi = Range(number)
 	}
 	if err := mover.InstallKeys(ctx, q, tables, lo, hi, n.Config.Role == health.Snap); err != nil {
-		return fmt.Errorf("ddb: node %s: key ranges: %w", n.ID, err)
+		return fmt.Errorf("node %s: key ranges: %w", n.ID, err)
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func differ(a []byte, b string) (n int) {
 }
 
 // errStranger is about one who connects and does not speak as ddb does.
-var errStranger = errors.New("ddb: not understood")
+var errStranger = errors.New("not understood")
 
 // handshake is one side of the exchange before the streams.
 type handshake struct {
@@ -170,7 +170,7 @@ func (s *handshake) expect(kind uint8, into any) error {
 		}
 		return r.Err()
 	}
-	return fmt.Errorf("ddb: message of kind %d where %d was expected", got, kind)
+	return fmt.Errorf("message of kind %d where %d was expected", got, kind)
 }
 
 // sum is that of what was said until now.
@@ -291,7 +291,7 @@ func heed(conn net.Conn) error {
 }
 
 // ErrHungUp is about one who connects and leaves without a word, as port scans and health checks of proxies do.
-var ErrHungUp = errors.New("ddb: no node")
+var ErrHungUp = errors.New("no node")
 
 // linger waits until the other side has read what was written: a connection that is closed with bytes unread is
 // reset, which may throw away what was sent.
@@ -378,7 +378,7 @@ func (s *handshake) greeted(g *Greeting) error {
 			return err
 		}
 	default:
-		return fmt.Errorf("ddb: message of kind %d where a greeting was expected", kind)
+		return fmt.Errorf("message of kind %d where a greeting was expected", kind)
 	}
 	if g.Protocol != protocolVersion {
 		return fmt.Errorf("%w: the master speaks version %d, this node %d; run the same version of ddb on both", fault.ErrVersion, g.Protocol, protocolVersion)

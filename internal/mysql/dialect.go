@@ -44,7 +44,7 @@ const (
 // a GRANT or a server variable is missing; their words name it.
 func (Dialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialect.Engine, error) {
 	if n := db.Stats().MaxOpenConnections; n > 0 && n < minPool {
-		return nil, fmt.Errorf("mysql: the pool allows %d open connections, ddb needs at least %d, and %d or more to leave the program some: raise SetMaxOpenConns", n, minPool, goodPool)
+		return nil, fmt.Errorf("the pool allows %d open connections, ddb needs at least %d, and %d or more to leave the program some: raise SetMaxOpenConns", n, minPool, goodPool)
 	}
 	c, err := db.Conn(ctx)
 	if err != nil {

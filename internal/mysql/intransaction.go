@@ -28,12 +28,12 @@ func (Dialect) InTransaction(ctx context.Context, q dialect.Querier) (open bool,
 		}
 		return err == nil, err
 	case err != nil:
-		return false, fmt.Errorf("mysql: transaction: %w", err)
+		return false, fmt.Errorf("transaction: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		if err := rows.Scan(&open); err != nil {
-			return false, fmt.Errorf("mysql: transaction: %w", err)
+			return false, fmt.Errorf("transaction: %w", err)
 		}
 	}
 	return open, rows.Err()

@@ -91,7 +91,7 @@ func (c *conn) read() {
 		if kind == kindGoodbye {
 			var bye goodbye
 			if c.readErr = decode(payload, &bye); c.readErr == nil {
-				c.goodbye, c.readErr = &bye, fmt.Errorf("remote: closed by the server: %s", bye.Reason)
+				c.goodbye, c.readErr = &bye, fmt.Errorf("closed by the server: %s", bye.Reason)
 			}
 			return
 		}
@@ -150,10 +150,10 @@ func (c *conn) send(ctx context.Context, kind uint8, req *request) error {
 		return err
 	}
 	if len(req.SQL) > maxStatement {
-		return fmt.Errorf("remote: statement of %d bytes, limit %d: %w", len(req.SQL), maxStatement, ErrTooLarge)
+		return fmt.Errorf("statement of %d bytes, limit %d: %w", len(req.SQL), maxStatement, ErrTooLarge)
 	}
 	if size := len(req.SQL) + len(req.Args); size > maxFrame-frameReserve {
-		return fmt.Errorf("remote: statement with arguments of %d bytes, limit %d: %w", size, maxFrame-frameReserve, ErrTooLarge)
+		return fmt.Errorf("statement with arguments of %d bytes, limit %d: %w", size, maxFrame-frameReserve, ErrTooLarge)
 	}
 	if c.opts.Header != nil {
 		req.Header = c.opts.Header(ctx)
@@ -244,7 +244,7 @@ func (c *conn) receive(ctx context.Context, kind uint8) (message, error) {
 	case <-c.gone:
 		return message{}, c.lost(ctx, kind, c.readErr)
 	case <-timer.C:
-		return message{}, c.lost(ctx, kind, errors.New("remote: the server did not confirm the cancellation"))
+		return message{}, c.lost(ctx, kind, errors.New("the server did not confirm the cancellation"))
 	}
 }
 
@@ -273,11 +273,11 @@ func (c *conn) parse(ctx context.Context, kind uint8, m message, want uint8, msg
 		c.onToken(f.Token)
 		return c.serverError(ctx, f.Error.err(c.opts.Errors))
 	default:
-		return c.lost(ctx, kind, fmt.Errorf("remote: unexpected message of kind %d", m.kind))
+		return c.lost(ctx, kind, fmt.Errorf("unexpected message of kind %d", m.kind))
 	}
 }
 
-var errOutOfStep = errors.New("remote: answer to another request")
+var errOutOfStep = errors.New("answer to another request")
 
 func (c *conn) serverError(ctx context.Context, err error) error {
 	if errors.Is(err, driver.ErrBadConn) {

@@ -42,7 +42,7 @@ type connector struct {
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	nc, err := c.dial(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("remote: connect: %w", err)
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	return newConn(nc, c.opts), nil
 }
@@ -53,5 +53,5 @@ func (c *connector) Driver() driver.Driver { return remoteDriver{} }
 type remoteDriver struct{}
 
 func (remoteDriver) Open(string) (driver.Conn, error) {
-	return nil, errors.New("remote: connections come from NewConnector and sql.OpenDB, not from a data source name")
+	return nil, errors.New("connections come from NewConnector and sql.OpenDB, not from a data source name")
 }

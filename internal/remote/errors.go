@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/remedy"
 )
 
@@ -113,7 +114,7 @@ const maxRemedies = 8
 
 // newWireError takes an error apart; carrier may be nil.
 func newWireError(err error, carrier ErrorCarrier) wireError {
-	w := wireError{Text: err.Error(), Remedies: remedy.Of(err)}
+	w := wireError{Text: fault.Plain(err), Remedies: remedy.Of(err)}
 	carried := false
 	if carrier != nil {
 		w.Number, w.SQLState, w.Message, carried = carrier.CarryError(err)

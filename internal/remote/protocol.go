@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"fmt"
 	"io"
 	"time"
 
@@ -162,7 +161,7 @@ func newFramer(rw io.ReadWriter) framer { return wire.NewConn(rw, maxFrame) }
 
 func decode(payload []byte, msg any) error {
 	if err := wire.Unmarshal(payload, msg); err != nil {
-		return fmt.Errorf("remote: %w", err)
+		return err
 	}
 	return nil
 }

@@ -71,9 +71,9 @@ func (r *rows) check(c *chunk) error {
 	case c.Seq != r.conn.seq:
 		return errOutOfStep
 	case c.NewSet != (!r.started || r.endSet):
-		return fmt.Errorf("remote: %w: result sets out of order", wire.ErrCorrupt)
+		return fmt.Errorf("%w: result sets out of order", wire.ErrCorrupt)
 	case c.NumRows < 0 || c.NumRows > len(c.Rows) || c.Done && !c.EndSet || len(c.Columns) > maxColumns: // each row takes a byte at least
-		return fmt.Errorf("remote: %w: a chunk of %d rows in %d bytes", wire.ErrCorrupt, c.NumRows, len(c.Rows))
+		return fmt.Errorf("%w: a chunk of %d rows in %d bytes", wire.ErrCorrupt, c.NumRows, len(c.Rows))
 	}
 	return nil
 }
@@ -196,7 +196,7 @@ func (r *rows) stop(m message, grace time.Duration, soft bool) {
 			r.conn.fail(r.conn.readErr)
 			return
 		case <-timer.C:
-			r.conn.fail(errors.New("remote: the server did not stop the query in time"))
+			r.conn.fail(errors.New("the server did not stop the query in time"))
 			return
 		}
 	}

@@ -155,7 +155,7 @@ func (s *server) read(ctx context.Context) {
 			}
 		default:
 			j.cancel()
-			s.stop(errors.New("remote: the client sent a request before the answer to the last"))
+			s.stop(errors.New("the client sent a request before the answer to the last"))
 			return
 		}
 	}
@@ -214,7 +214,7 @@ func (s *server) write(kind uint8, msg any) error {
 	}
 	s.deadline.Unlock()
 	if err := s.wire.Write(kind, msg); err != nil {
-		return fmt.Errorf("remote: answer: %w", err)
+		return fmt.Errorf("answer: %w", err)
 	}
 	return nil
 }

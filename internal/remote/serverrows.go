@@ -65,7 +65,7 @@ func (a *rowSender) startSet() error {
 		return err
 	}
 	if len(types) > maxColumns {
-		return fmt.Errorf("remote: result of %d columns: %w", len(types), ErrTooLarge)
+		return fmt.Errorf("result of %d columns: %w", len(types), ErrTooLarge)
 	}
 	a.chunk.NewSet = true
 	a.chunk.Columns = make([]column, len(types))
@@ -126,7 +126,7 @@ func (a *rowSender) add(values []any) (err error) {
 	}
 	if size := len(a.chunk.Rows) - before; size > limit {
 		a.chunk.Rows = nil
-		return fmt.Errorf("remote: row of %d bytes, limit %d: %w", size, limit, ErrTooLarge)
+		return fmt.Errorf("row of %d bytes, limit %d: %w", size, limit, ErrTooLarge)
 	}
 	a.chunk.NumRows++
 	if len(a.chunk.Rows) >= chunkBytes || time.Since(a.began) > chunkAge {

@@ -69,10 +69,10 @@ func (s *session) handle(ctx context.Context, j *job) error {
 // admit applies what the options demand before a request.
 func (s *session) admit(j *job) error {
 	if j.Version != protocolVersion {
-		return fmt.Errorf("remote: protocol version %d, want %d: run the same release on both nodes", j.Version, protocolVersion)
+		return fmt.Errorf("protocol version %d, want %d: run the same release on both nodes", j.Version, protocolVersion)
 	}
 	if len(j.SQL) > maxStatement || j.NumArgs < 0 || j.NumArgs > maxArgs {
-		return fmt.Errorf("remote: statement of %d bytes and %d arguments: %w", len(j.SQL), j.NumArgs, ErrTooLarge)
+		return fmt.Errorf("statement of %d bytes and %d arguments: %w", len(j.SQL), j.NumArgs, ErrTooLarge)
 	}
 	if s.opts.ReadOnly && (j.kind == kindExec || j.kind == kindBegin && !j.ReadOnly) {
 		return ErrReadOnly
@@ -174,7 +174,7 @@ func (s *session) do(j *job, answer *done) error {
 		}
 		return s.conn.PingContext(j.ctx)
 	default:
-		return fmt.Errorf("remote: unknown request of kind %d", j.kind)
+		return fmt.Errorf("unknown request of kind %d", j.kind)
 	}
 }
 
@@ -234,7 +234,7 @@ func (s *session) target(j *job) (*sql.Stmt, error) {
 	}
 	p := s.stmts[j.Stmt]
 	if p == nil {
-		return nil, fmt.Errorf("remote: no prepared statement %d", j.Stmt)
+		return nil, fmt.Errorf("no prepared statement %d", j.Stmt)
 	}
 	if p.stmt == nil {
 		stmt, err := s.conn.PrepareContext(j.ctx, p.query)
@@ -248,7 +248,7 @@ func (s *session) target(j *job) (*sql.Stmt, error) {
 
 func (s *session) prepare(j *job, answer *done) error {
 	if len(s.stmts) >= maxStmts {
-		return fmt.Errorf("remote: %d prepared statements are open on this connection: close some", maxStmts)
+		return fmt.Errorf("%d prepared statements are open on this connection: close some", maxStmts)
 	}
 	if err := s.pin(j.ctx); err != nil {
 		return err
@@ -265,7 +265,7 @@ func (s *session) prepare(j *job, answer *done) error {
 
 func (s *session) begin(j *job) error {
 	if s.tx != nil {
-		return errors.New("remote: a transaction is already open on this connection")
+		return errors.New("a transaction is already open on this connection")
 	}
 	if err := s.pin(j.ctx); err != nil {
 		return err
@@ -352,7 +352,7 @@ func decodeArgs(j *job) ([]any, error) {
 		}
 	}
 	if in.err == nil && len(in.buf) > 0 {
-		in.err = fmt.Errorf("remote: %w: bytes follow the last argument", wire.ErrCorrupt)
+		in.err = fmt.Errorf("%w: bytes follow the last argument", wire.ErrCorrupt)
 	}
 	return args, in.err
 }

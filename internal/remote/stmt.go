@@ -49,7 +49,7 @@ func (c *conn) query(ctx context.Context, req *request, args []driver.NamedValue
 
 func (r *request) setArgs(args []driver.NamedValue) (err error) {
 	if len(args) > maxArgs {
-		return fmt.Errorf("remote: %d arguments, limit %d: %w", len(args), maxArgs, ErrTooLarge)
+		return fmt.Errorf("%d arguments, limit %d: %w", len(args), maxArgs, ErrTooLarge)
 	}
 	r.NumArgs = len(args)
 	r.Args, err = appendArgs(nil, args)
@@ -182,7 +182,7 @@ func argument(v any) (driver.Value, error) {
 			return nil, err
 		}
 		if _, again := inner.(driver.Valuer); again {
-			return nil, fmt.Errorf("remote: %T.Value returns another driver.Valuer", v)
+			return nil, fmt.Errorf("%T.Value returns another driver.Valuer", v)
 		}
 		return argument(inner)
 	}

@@ -29,7 +29,7 @@ const (
 	tagNilJSON
 )
 
-var errTruncated = fmt.Errorf("remote: %w: a value is cut short", wire.ErrCorrupt)
+var errTruncated = fmt.Errorf("%w: a value is cut short", wire.ErrCorrupt)
 
 // appendValue appends v to b. It fails only for types that no driver may use.
 func appendValue(b []byte, v any) ([]byte, error) {
@@ -66,7 +66,7 @@ func appendValue(b []byte, v any) ([]byte, error) {
 	}
 	plain, err := driver.DefaultParameterConverter.ConvertValue(v)
 	if err != nil {
-		return b, fmt.Errorf("remote: value of type %T cannot be sent: %w", v, err)
+		return b, fmt.Errorf("value of type %T cannot be sent: %w", v, err)
 	}
 	return appendValue(b, plain)
 }
@@ -130,7 +130,7 @@ func (r *reader) value() any {
 	case tagNilJSON:
 		return json.RawMessage(nil)
 	default:
-		r.fail(fmt.Errorf("remote: %w: unknown value tag %d", wire.ErrCorrupt, tag))
+		r.fail(fmt.Errorf("%w: unknown value tag %d", wire.ErrCorrupt, tag))
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func (r *reader) time() time.Time {
 	sec, nsec, name, offset := r.varint(), r.uvarint(), string(r.sized()), r.varint()
 	const day = 24 * 60 * 60
 	if nsec > 999_999_999 || offset < -2*day || offset > 2*day {
-		r.fail(fmt.Errorf("remote: %w: a time is out of range", wire.ErrCorrupt))
+		r.fail(fmt.Errorf("%w: a time is out of range", wire.ErrCorrupt))
 	}
 	if r.err != nil {
 		return time.Time{}

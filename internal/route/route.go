@@ -58,7 +58,7 @@ func (r *Router) Choose(rule Rule, tried *Member) (*Member, error) {
 	if rule.Node != "" {
 		m := v.All[rule.Node]
 		if m == nil {
-			return nil, fmt.Errorf("ddb: node %q cannot be queried from here; known are %s", rule.Node, strings.Join(v.IDs(), ", "))
+			return nil, fmt.Errorf("node %q cannot be queried from here; known are %s", rule.Node, strings.Join(v.IDs(), ", "))
 		}
 		return m, nil
 	}

@@ -57,7 +57,7 @@ func Read(ctx context.Context, n *store.Store, q dialect.Querier) (*State, error
 	}
 	objects, err := n.Engine.Objects(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: read schema: %w", n.ID, err)
+		return nil, fmt.Errorf("node %s: read schema: %w", n.ID, err)
 	}
 	return newState(n, cat, objects), nil
 }

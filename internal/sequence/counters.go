@@ -26,7 +26,7 @@ func (turn *Turn) addCounters(ctx context.Context, b *journal.Entry, noted []*di
 		}
 		next, err := e.NextKey(ctx, turn.quick(), t)
 		if err != nil {
-			return fmt.Errorf("ddb: pass: read table %s: %w", t.Name, err)
+			return fmt.Errorf("pass: read table %s: %w", t.Name, err)
 		}
 		b.Change(t).Next = next
 	}

@@ -42,14 +42,14 @@ func (turn *Turn) list(ctx context.Context, res *Made) error {
 	}
 	rows, err := turn.quick().QueryContext(ctx, "SELECT snap, number FROM "+turn.node.Engine.Own("received"))
 	if err != nil {
-		return fmt.Errorf("ddb: pass: read received batches: %w", err)
+		return fmt.Errorf("pass: read received batches: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var id string
 		var number int64
 		if err := rows.Scan(&id, &number); err != nil {
-			return fmt.Errorf("ddb: pass: read received batches: %w", err)
+			return fmt.Errorf("pass: read received batches: %w", err)
 		}
 		if turn.listed.known[id] < uint64(number) {
 			if res.batches == nil {

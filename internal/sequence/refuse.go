@@ -124,7 +124,7 @@ func sameName(ctx context.Context, n *store.Store, q dialect.Querier) (same func
 	}
 	var folds int
 	if err := dialect.ScanOne(ctx, q, []any{&folds}, "SELECT @@lower_case_table_names"); err != nil {
-		return nil, fmt.Errorf("ddb: node %s: how names are compared: %w", n.ID, err)
+		return nil, fmt.Errorf("node %s: how names are compared: %w", n.ID, err)
 	}
 	if folds != 0 {
 		return strings.EqualFold, nil
@@ -140,7 +140,7 @@ func dropNew(ctx context.Context, c *sql.Conn, t *dialect.Table, info sqlclass.S
 		var one int
 		err := dialect.ScanOne(ctx, c, []any{&one}, "SELECT 1 FROM "+name+" LIMIT 1")
 		if err == nil {
-			return fmt.Errorf("ddb: table %s has rows and was left on the master", t.Name)
+			return fmt.Errorf("table %s has rows and was left on the master", t.Name)
 		}
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err

@@ -81,7 +81,7 @@ func (turn *Turn) crown(ctx context.Context, f Followers, known bool, was health
 		return err
 	}
 	if err := s.node.Engine.InstallCapture(ctx, c, cat.Replicated(), dialect.Keys); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: install triggers: %w", s.node.ID, err)
 	}
 	if err := f.LoadFollowers(ctx, c); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (turn *Turn) crown(ctx context.Context, f Followers, known bool, was health
 		return err
 	}
 	if err := s.node.Engine.InstallCapture(ctx, c, st.Cat.Replicated(), dialect.Keys); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: install triggers: %w", s.node.ID, err)
 	}
 	if err := turn.InstallKeys(ctx, st.Cat.Replicated()); err != nil {
 		return err
@@ -179,11 +179,11 @@ func (turn *Turn) makeDeferred(ctx context.Context) error {
 	for _, o := range objects {
 		database := turn.node.Physical(o.Database)
 		if _, err := turn.Conn.ExecContext(ctx, "DROP TRIGGER IF EXISTS "+store.QuoteName(database, o.Name)); err != nil {
-			return fmt.Errorf("ddb: node %s: replace trigger %s: %w", turn.node.ID, o.Name, err)
+			return fmt.Errorf("node %s: replace trigger %s: %w", turn.node.ID, o.Name, err)
 		}
 		s := dialect.Statement{SQL: o.SQL, Database: database}
 		if err := turn.node.Engine.Run(ctx, turn.Conn, &s); err != nil {
-			return fmt.Errorf("ddb: node %s: create %s %s: %w", turn.node.ID, o.Kind, o.Name, err)
+			return fmt.Errorf("node %s: create %s %s: %w", turn.node.ID, o.Kind, o.Name, err)
 		}
 	}
 	_, err = turn.Conn.ExecContext(ctx, "DELETE FROM "+turn.node.Engine.Own("deferred"))
@@ -194,14 +194,14 @@ func (turn *Turn) makeDeferred(ctx context.Context) error {
 func deferredObjects(ctx context.Context, n *store.Store, q dialect.Querier) ([]dialect.Object, error) {
 	rows, err := q.QueryContext(ctx, "SELECT kind, db, name, body FROM "+n.Engine.Own("deferred")+" ORDER BY id")
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: %w", n.ID, err)
+		return nil, fmt.Errorf("node %s: %w", n.ID, err)
 	}
 	defer rows.Close()
 	var list []dialect.Object
 	for rows.Next() {
 		var o dialect.Object
 		if err := rows.Scan(&o.Kind, &o.Database, &o.Name, &o.SQL); err != nil {
-			return nil, fmt.Errorf("ddb: node %s: %w", n.ID, err)
+			return nil, fmt.Errorf("node %s: %w", n.ID, err)
 		}
 		list = append(list, o)
 	}

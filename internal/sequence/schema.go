@@ -182,7 +182,7 @@ func (turn *Turn) settle(ctx context.Context, statements []dialect.Statement, mi
 	for _, t := range st.Cat.Replicated() {
 		if before.ByName[turn.node.Name(t)] == nil {
 			if err := turn.node.Engine.Touch(ctx, turn.Conn, t, nil); err != nil {
-				return nil, fmt.Errorf("ddb: touch table %s: %w", t.Name, err)
+				return nil, fmt.Errorf("touch table %s: %w", t.Name, err)
 			}
 		}
 	}
@@ -208,7 +208,7 @@ func (turn *Turn) install(ctx context.Context, st *schema.State, scope dialect.S
 		err = turn.node.Engine.InstallCapture(ctx, turn.Conn, st.Cat.Replicated(), dialect.Keys)
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: capture: %w", err)
+		return fmt.Errorf("install triggers: %w", err)
 	}
 	if scope != nil && !turn.s.SharesKeys() {
 		return nil // there were no triggers for keys, and there are none now
@@ -221,7 +221,7 @@ func (turn *Turn) shipBeside(ctx context.Context, rec schema.Record, before *sto
 	err = turn.node.TxOn(ctx, turn.Conn, dialect.Pass, func() error {
 		noted, err := turn.node.Engine.Noted(ctx, turn.Conn, st.Cat.Replicated())
 		if err != nil {
-			return fmt.Errorf("ddb: pass: look for notes: %w", err)
+			return fmt.Errorf("pass: look for notes: %w", err)
 		}
 		t := schema.Told{}
 		if !mixed {
@@ -239,7 +239,7 @@ func (turn *Turn) shipBeside(ctx context.Context, rec schema.Record, before *sto
 func (turn *Turn) renewVersion(ctx context.Context, st *schema.State) error {
 	version, err := turn.node.Engine.Version(ctx, turn.Conn)
 	if err != nil {
-		return fmt.Errorf("ddb: schema version: %w", err)
+		return fmt.Errorf("schema version: %w", err)
 	}
 	if version == st.Cat.Version {
 		return nil

@@ -93,7 +93,7 @@ func (turn *Turn) noted(ctx context.Context) ([]*dialect.Table, error) {
 	}
 	noted, err := turn.node.Engine.Noted(ctx, turn.quick(), turn.node.Tables.Load().Replicated())
 	if err != nil {
-		return nil, fmt.Errorf("ddb: pass: look for notes: %w", err)
+		return nil, fmt.Errorf("pass: look for notes: %w", err)
 	}
 	if len(noted) == 0 {
 		turn.quiet = now
@@ -109,7 +109,7 @@ func (turn *Turn) changes(ctx context.Context) (string, error) {
 	}
 	now, err := e.Changes(ctx, turn.Conn)
 	if err != nil {
-		return "", fmt.Errorf("ddb: pass: look for changes: %w", err)
+		return "", fmt.Errorf("pass: look for changes: %w", err)
 	}
 	return now, nil
 }
@@ -122,7 +122,7 @@ func (turn *Turn) collectTx(ctx context.Context) (*Made, error) {
 	}
 	version, err := turn.node.Engine.Version(ctx, turn.quick())
 	if err != nil {
-		return nil, fmt.Errorf("ddb: pass: schema version: %w", err)
+		return nil, fmt.Errorf("pass: schema version: %w", err)
 	}
 	if version == turn.node.Tables.Load().Version {
 		return turn.Collect(ctx, nil)
@@ -146,7 +146,7 @@ func (turn *Turn) Look(ctx context.Context) error {
 	}
 	version, err := turn.node.Engine.Version(ctx, turn.Conn)
 	if err != nil {
-		return fmt.Errorf("ddb: pass: schema version: %w", err)
+		return fmt.Errorf("pass: schema version: %w", err)
 	}
 	if version != turn.node.Tables.Load().Version {
 		if err := turn.reconcile(ctx); err != nil {
@@ -197,7 +197,7 @@ func (turn *Turn) Collect(ctx context.Context, x *Extra) (*Made, error) {
 	}
 	noted, err := turn.node.Engine.Noted(ctx, q, among)
 	if err != nil {
-		return nil, fmt.Errorf("ddb: pass: look for notes: %w", err)
+		return nil, fmt.Errorf("pass: look for notes: %w", err)
 	}
 	var kept int
 	var external []journal.Part
@@ -233,10 +233,10 @@ func (turn *Turn) Collect(ctx context.Context, x *Extra) (*Made, error) {
 		}
 		notes, err := turn.node.Engine.Collect(ctx, q, t, emit)
 		if err != nil {
-			return nil, fmt.Errorf("ddb: pass: read table %s: %w", t.Name, err)
+			return nil, fmt.Errorf("pass: read table %s: %w", t.Name, err)
 		}
 		if err := turn.node.Engine.Clear(ctx, q, notes); err != nil {
-			return nil, fmt.Errorf("ddb: pass: clear notes of table %s: %w", t.Name, err)
+			return nil, fmt.Errorf("pass: clear notes of table %s: %w", t.Name, err)
 		}
 	}
 	if b.Empty() && (x == nil || !x.First) {
@@ -323,7 +323,7 @@ func (turn *Turn) addWhole(ctx context.Context, t *dialect.Table, b *journal.Ent
 			return b.Add(t, dialect.Row{Key: after, Values: values})
 		})
 		if err != nil {
-			return fmt.Errorf("ddb: pass: read table %s: %w", t.Name, err)
+			return fmt.Errorf("pass: read table %s: %w", t.Name, err)
 		}
 	}
 	return nil

@@ -52,7 +52,7 @@ func (st *settlement) builtOn(a *arrived, cr *conflictRow) (uint64, error) {
 func (st *settlement) recallRefused() error {
 	rows, err := st.c.QueryContext(st.ctx, "SELECT at, db, tbl, rowkey, local, origin, batch FROM "+st.s.node.Engine.Own("conflicts")+" WHERE outcome = 'refused'")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.node.ID, err)
+		return fmt.Errorf("node %s: read conflicts: %w", st.s.node.ID, err)
 	}
 	defer rows.Close()
 	for rows.Next() && len(st.s.built) < maxBuilt {
@@ -61,7 +61,7 @@ func (st *settlement) recallRefused() error {
 		var key, local, origin string
 		var number int64
 		if err := rows.Scan(&r.at, &t.Database, &t.Table, &key, &local, &origin, &number); err != nil {
-			return fmt.Errorf("ddb: node %s: read conflicts: %w", st.s.node.ID, err)
+			return fmt.Errorf("node %s: read conflicts: %w", st.s.node.ID, err)
 		}
 		was, ok := st.s.built[builtKey(origin, t, key)]
 		if ok && (was.at == 0 || was.at > r.at || was.at == r.at && was.number > uint64(number)) {

@@ -77,7 +77,7 @@ func (st *settlement) writeExactly() error {
 }
 
 func (st *settlement) takes(t *dialect.Table) error {
-	return fmt.Errorf("ddb: a foreign key would take along rows of table %s that the snap did not have when it deleted or changed what they refer to", st.s.node.Name(t))
+	return fmt.Errorf("a foreign key would take along rows of table %s that the snap did not have when it deleted or changed what they refer to", st.s.node.Name(t))
 }
 
 // replaces reports whether a row that is there is deleted or changed.

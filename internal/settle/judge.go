@@ -336,5 +336,5 @@ func (st *settlement) refuse(a *arrived, list []*outcome) {
 
 // reasonOf makes an error of the database a reason.
 func reasonOf(err error) string {
-	return strings.TrimPrefix(err.Error(), "ddb: ")
+	return err.Error()
 }

@@ -44,7 +44,7 @@ func (s *Settler) setLast(ctx context.Context, c *sql.Conn, list []*arrived) err
 	}
 	_, err := c.ExecContext(ctx, "REPLACE INTO "+s.node.Engine.Own("meta")+" (k, v) VALUES (?, ?)"+strings.Repeat(", (?, ?)", len(last)-1), args...)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: note the last batches: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: note the last batches: %w", s.node.ID, err)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func New(n *store.Store, s *sequence.Sequencer, cfg Config) *Settler {
 }
 
 // errOneByOne asks for the batches to be settled one at a time.
-var errOneByOne = errors.New("ddb: batches must be settled one by one")
+var errOneByOne = errors.New("batches must be settled one by one")
 
 // try settles the batches together if it can: one that the database refuses
 // takes no other with it, since each half is then tried by itself.
@@ -344,7 +344,7 @@ func (st *settlement) record() error {
 	}
 	t := st.cat.ByName[journal.TableName{Database: store.OwnDatabase, Table: "conflicts"}]
 	if t == nil || t.Refusal != "" {
-		return fmt.Errorf("ddb: node %s has no table of conflicts", st.s.node.ID)
+		return fmt.Errorf("node %s has no table of conflicts", st.s.node.ID)
 	}
 	most := journal.MostValue(st.s.node.Engine)
 	rows := make([]dialect.Row, len(st.conflicts))
@@ -359,7 +359,7 @@ func (st *settlement) record() error {
 }
 
 // errCommit: the rows of a settlement could be written, but it could not be made an entry or be committed.
-var errCommit = errors.New("ddb: commit")
+var errCommit = errors.New("commit")
 
 // passing reports whether the error is that of a commit, or of the journal, which as a rule has nothing to do with what the
 // batches hold, and may not come back.

@@ -124,7 +124,7 @@ func (st *settlement) written() error {
 				return err
 			}
 			if !same {
-				return fmt.Errorf("ddb: a row of table %s in the batch has another key than the one that it is filed under", st.s.node.Name(t))
+				return fmt.Errorf("a row of table %s in the batch has another key than the one that it is filed under", st.s.node.Name(t))
 			}
 		}
 	}

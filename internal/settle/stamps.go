@@ -70,7 +70,7 @@ func (st *settlement) stamp() error {
 		_, err := st.c.ExecContext(st.ctx, "REPLACE INTO "+st.s.node.Engine.Own("meta")+" (k, v) VALUES "+strings.TrimSuffix(strings.Repeat("(?, ?), ", len(args)/2), ", "), args...)
 		args = args[:0]
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: stamp rows: %w", st.s.node.ID, err)
+			return fmt.Errorf("node %s: stamp rows: %w", st.s.node.ID, err)
 		}
 		return nil
 	}
@@ -99,7 +99,7 @@ func (st *settlement) prune() error {
 	meta := st.s.node.Engine.Own("meta")
 	rows, err := st.c.QueryContext(st.ctx, "SELECT k, v FROM "+meta+" WHERE k >= 'stamp:' AND k < 'stamp;'")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read stamps: %w", st.s.node.ID, err)
+		return fmt.Errorf("node %s: read stamps: %w", st.s.node.ID, err)
 	}
 	defer rows.Close()
 	type aged struct {
@@ -111,7 +111,7 @@ func (st *settlement) prune() error {
 		var key string
 		var v []byte
 		if err := rows.Scan(&key, &v); err != nil {
-			return fmt.Errorf("ddb: node %s: read stamps: %w", st.s.node.ID, err)
+			return fmt.Errorf("node %s: read stamps: %w", st.s.node.ID, err)
 		}
 		s, err := wire.Decode[stamp](v)
 		if err != nil {
@@ -129,7 +129,7 @@ func (st *settlement) prune() error {
 			args[i] = a.key
 		}
 		if _, err := st.c.ExecContext(st.ctx, "DELETE FROM "+meta+" WHERE k IN (?"+strings.Repeat(", ?", len(args)-1)+")", args...); err != nil {
-			return fmt.Errorf("ddb: node %s: forget stamps: %w", st.s.node.ID, err)
+			return fmt.Errorf("node %s: forget stamps: %w", st.s.node.ID, err)
 		}
 	}
 	return nil

@@ -195,7 +195,7 @@ func (st *stay) drop(ctx context.Context, q dialect.Querier, through uint64) err
 		err = s.batcher.transactions.DropBatches(ctx, q, idsOf(list))
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: drop batches: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: drop batches: %w", s.node.ID, err)
 	}
 	s.mu.Lock()
 	last := s.last
@@ -335,7 +335,7 @@ func (st *stay) Schema(ctx context.Context, c *sql.Conn, statements []dialect.St
 		}
 		return st.schemaRuns(ctx, c, statements)
 	}); err != nil {
-		err = fmt.Errorf("ddb: node %s: prepare for schema statements: %w", node.ID, err)
+		err = fmt.Errorf("node %s: prepare for schema statements: %w", node.ID, err)
 	}
 	if err != nil {
 		return err
@@ -385,7 +385,7 @@ func (st *stay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) error 
 	}
 	rows, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}
 	gathered := apply.NewCoalescer(0) // these rows are in the queue, which has a limit
 	err = func() error {
@@ -402,7 +402,7 @@ func (st *stay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) error 
 		return rows.Err()
 	}()
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}
 	return gathered.Each(func(t *dialect.Table, rows []dialect.Row) error {
 		err := s.show(ctx, c, t, rows)
@@ -410,7 +410,7 @@ func (st *stay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) error 
 			err = st.overtaken(ctx, c, t, rows, nil)
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: pending changes of table %s: %w", s.node.ID, s.node.Name(t), err)
+			return fmt.Errorf("node %s: pending changes of table %s: %w", s.node.ID, s.node.Name(t), err)
 		}
 		return nil
 	})

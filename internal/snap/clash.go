@@ -119,7 +119,7 @@ func (st *stay) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialec
 			continue
 		}
 		if err := s.node.Engine.Apply(ctx, c, t, rows, dialect.Replace); err != nil {
-			return fmt.Errorf("ddb: node %s: take pending changes of table %s back: %w", s.node.ID, s.node.Name(t), err)
+			return fmt.Errorf("node %s: take pending changes of table %s back: %w", s.node.ID, s.node.Name(t), err)
 		}
 	}
 	return nil
@@ -130,7 +130,7 @@ func (st *stay) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialec
 func (s *Snap) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Table) (rows map[string]dialect.Row, order []string, err error) {
 	list, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
 	if err != nil {
-		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
+		return nil, nil, fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}
 	defer list.Close()
 	rows = make(map[string]dialect.Row)

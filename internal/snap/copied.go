@@ -21,7 +21,7 @@ import (
 func (s *Snap) sameQueue(ctx context.Context, w link.Welcome) error {
 	var lowest, highest sql.NullInt64
 	if err := dialect.ScanOne(ctx, s.node.DB, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.batch+" WHERE number <= ?", int64(w.Number)); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}
 	if !lowest.Valid {
 		return nil // nothing waits that could be taken for another's
@@ -34,7 +34,7 @@ func (s *Snap) sameQueue(ctx context.Context, w link.Welcome) error {
 			return nil // it has just been dropped
 		}
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
+			return fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 		}
 		same = string(batch.Sum(payload)) == string(w.Last)
 	}
@@ -56,7 +56,7 @@ func (s *Snap) renumber(ctx context.Context, above uint64) error {
 	s.mu.Unlock()
 	err := s.tx(ctx, func(q dialect.Querier) error {
 		if _, err := q.ExecContext(ctx, "UPDATE "+s.batch+" SET number = NULL"); err != nil {
-			return fmt.Errorf("ddb: node %s: renumber batches: %w", s.node.ID, err)
+			return fmt.Errorf("node %s: renumber batches: %w", s.node.ID, err)
 		}
 		return s.node.SetValue(ctx, q, store.MetaNumber, above)
 	})

@@ -26,7 +26,7 @@ import (
 const manyNotes = 4096
 
 // errAlone makes the writer run a statement again in a transaction of its own.
-var errAlone = errors.New("ddb: the statement changes too many rows to share a commit")
+var errAlone = errors.New("the statement changes too many rows to share a commit")
 
 // marks says which notes are which statement's.
 type marks struct {
@@ -198,7 +198,7 @@ func (s *Snap) gatherNotes(ctx context.Context, q dialect.Querier, table int, li
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("ddb: read changes of table %s: %w", s.node.Name(t), err)
+		return fmt.Errorf("read changes of table %s: %w", s.node.Name(t), err)
 	}
 	for _, r := range rows {
 		if err := list[r.at].Add(s.node, t, r.Row); err != nil {
@@ -273,7 +273,7 @@ func (s *Snap) store(ctx context.Context, q dialect.Querier, list []*batch.Batch
 		m.batch.Clock, m.batch.Wall, m.batch.Seen, m.batch.Heard = m.at, now.UnixNano(), pos.LSN, heard
 		payload, err := wire.Marshal(m.batch)
 		if err != nil {
-			return nil, fmt.Errorf("ddb: node %s: encode batch: %w", s.node.ID, err)
+			return nil, fmt.Errorf("node %s: encode batch: %w", s.node.ID, err)
 		}
 		m.bytes = int64(len(payload))
 		var number any // none yet
@@ -293,7 +293,7 @@ func (s *Snap) store(ctx context.Context, q dialect.Querier, list []*batch.Batch
 		}
 		text := "INSERT INTO " + s.batch + " (id, number, at, records, bytes, payload) VALUES (?, ?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?, ?)", n-1)
 		if _, err := q.ExecContext(ctx, text, args[:n*perBatch]...); err != nil {
-			return nil, fmt.Errorf("ddb: node %s: store batch: %w", s.node.ID, err)
+			return nil, fmt.Errorf("node %s: store batch: %w", s.node.ID, err)
 		}
 		left, args = left[n:], args[n*perBatch:]
 	}

@@ -57,7 +57,7 @@ func (st *stay) afresh(ctx context.Context, c *sql.Conn) error {
 				return nil
 			})
 			if err != nil {
-				return fmt.Errorf("ddb: node %s: read table %s: %w", s.node.ID, s.node.Name(t), err)
+				return fmt.Errorf("node %s: read table %s: %w", s.node.ID, s.node.Name(t), err)
 			}
 		}
 		s.mu.Lock()
@@ -81,7 +81,7 @@ func (s *Snap) recall(ctx context.Context, c *sql.Conn) error {
 	}
 	var left int64
 	if err := dialect.ScanOne(ctx, c, []any{&left}, "SELECT COUNT(*) FROM "+s.batch+" WHERE id <= ?", s.found); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}
 	first, _, err := s.node.Journal.Bounds(ctx)
 	if err != nil {

@@ -227,7 +227,7 @@ func (s *Snap) gatherTransactions(ctx context.Context, q dialect.Querier) (made 
 			}
 		}
 		if err != nil {
-			return made, fmt.Errorf("ddb: node %s: read local changes: %w", s.node.ID, err)
+			return made, fmt.Errorf("node %s: read local changes: %w", s.node.ID, err)
 		}
 		var batches []*batch.Batch
 		for _, parts := range list {

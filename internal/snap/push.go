@@ -133,7 +133,7 @@ func (s *Snap) next(ctx context.Context, sent uint64, last *int64) (link.Batches
 	for range 2 {
 		rows, err := s.node.DB.QueryContext(ctx, "SELECT id, number, payload FROM "+s.batch+" WHERE id > ? AND number > ? ORDER BY "+order+" LIMIT ?", *last, int64(sent), pushBatches)
 		if err != nil {
-			return msg, 0, fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
+			return msg, 0, fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 		}
 		err = func() error {
 			defer rows.Close()
@@ -202,7 +202,7 @@ func (s *Snap) assign(ctx context.Context) (err error) {
 		waiting := 0
 		for _, r := range runs {
 			if _, err := c.ExecContext(ctx, "UPDATE "+s.batch+" SET number = id + ? WHERE id BETWEEN ? AND ?", int64(last)+1-r[0], r[0], r[1]); err != nil {
-				return fmt.Errorf("ddb: node %s: number batches: %w", s.node.ID, err)
+				return fmt.Errorf("node %s: number batches: %w", s.node.ID, err)
 			}
 			last += uint64(r[1] - r[0] + 1)
 			waiting += int(r[1] - r[0] + 1)

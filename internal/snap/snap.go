@@ -229,7 +229,7 @@ func (s *Snap) recount(ctx context.Context, q dialect.Querier) error {
 	}
 	var highest, lastID int64 // batches that are made with a number do not write it down elsewhere
 	if err := dialect.ScanOne(ctx, q, []any{&highest, &lastID}, "SELECT coalesce(max(number), 0), coalesce(max(id), 0) FROM "+s.batch); err != nil {
-		return fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,7 +254,7 @@ func (s *Snap) read(ctx context.Context, q dialect.Querier, through uint64) (pen
 	}
 	rows, err := q.QueryContext(ctx, "SELECT id, number, at, bytes, payload FROM "+s.batch+where+" ORDER BY id", args...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
+		return nil, nil, fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}
 	defer rows.Close()
 	keys := make(pendingKeys)
@@ -264,7 +264,7 @@ func (s *Snap) read(ctx context.Context, q dialect.Querier, through uint64) (pen
 		var number sql.NullInt64
 		var payload []byte
 		if err := rows.Scan(&m.id, &number, &m.at, &m.bytes, &payload); err != nil {
-			return nil, nil, fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
+			return nil, nil, fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 		}
 		if through > 0 && (!number.Valid || uint64(number.Int64) > through) {
 			break // where there is one writer, numbers rise with ids, and have no index
@@ -274,7 +274,7 @@ func (s *Snap) read(ctx context.Context, q dialect.Querier, through uint64) (pen
 			err = keys.add(&b, m.id)
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("ddb: node %s: batch %d: %w", s.node.ID, m.id, err)
+			return nil, nil, fmt.Errorf("node %s: batch %d: %w", s.node.ID, m.id, err)
 		}
 		list = append(list, m)
 	}
@@ -289,10 +289,10 @@ func (s *Snap) capture(ctx context.Context, q dialect.Querier) error {
 		return err
 	}
 	if err := s.node.Engine.InstallCapture(ctx, q, cat.Replicated(), dialect.Images); err != nil {
-		return fmt.Errorf("ddb: node %s: install triggers: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: install triggers: %w", s.node.ID, err)
 	}
 	if err := s.installKeys(ctx, q, cat.Replicated()); err != nil {
-		return fmt.Errorf("ddb: node %s: install key ranges: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: install key ranges: %w", s.node.ID, err)
 	}
 	version, err := s.node.Engine.Version(ctx, q)
 	if err != nil {
@@ -439,7 +439,7 @@ func (s *Snap) number(ctx context.Context) (uint64, error) {
 	}
 	var number sql.NullInt64
 	if err := dialect.ScanOne(ctx, s.node.DB, []any{&number}, first); err != nil {
-		return 0, fmt.Errorf("ddb: node %s: read batches: %w", s.node.ID, err)
+		return 0, fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}
 	if number.Valid {
 		return uint64(number.Int64) - 1, nil

@@ -78,7 +78,7 @@ func (s *Snap) Weigh(ctx context.Context, c *sql.Conn) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: weigh transaction: %w", s.node.ID, err)
+		return fmt.Errorf("node %s: weigh transaction: %w", s.node.ID, err)
 	}
 	return nil
 }

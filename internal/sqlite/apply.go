@@ -37,7 +37,7 @@ func (e *engine) Apply(ctx context.Context, q dialect.Querier, t *dialect.Table,
 		err = tb.checkRows(rows)
 	}
 	if err != nil {
-		return fmt.Errorf("sqlite: apply: %w", err)
+		return fmt.Errorf("apply: %w", err)
 	}
 	w := &writer{tb: tb, q: e.Quick(q), verb: "INSERT OR ABORT", tail: tb.upsert(!tb.ExactKey || tb.oddKey(rows))}
 	if mode == dialect.Replace {
@@ -45,7 +45,7 @@ func (e *engine) Apply(ctx context.Context, q dialect.Querier, t *dialect.Table,
 	}
 	defer w.close()
 	if err := w.write(ctx, rows); err != nil {
-		return fmt.Errorf("sqlite: apply: %w", err)
+		return fmt.Errorf("apply: %w", err)
 	}
 	return nil
 }
@@ -331,7 +331,7 @@ func showKey(key []any) string {
 func (e *engine) Lookup(ctx context.Context, q dialect.Querier, t *dialect.Table, keys [][]any, emit func(dialect.Row) error) error {
 	tb, err := e.info(ctx, q, t)
 	if err != nil {
-		return fmt.Errorf("sqlite: lookup: %w", err)
+		return fmt.Errorf("lookup: %w", err)
 	}
 	q = e.Quick(q)
 	one, many := tb.lookupSQL(), ""
@@ -352,7 +352,7 @@ func (e *engine) Lookup(ctx context.Context, q dialect.Querier, t *dialect.Table
 		keys = keys[1:]
 	}
 	if err != nil {
-		return fmt.Errorf("sqlite: lookup %s: %w", t.Name, err)
+		return fmt.Errorf("lookup %s: %w", t.Name, err)
 	}
 	return nil
 }

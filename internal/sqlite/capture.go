@@ -83,7 +83,7 @@ func (tb *table) triggers(id int64, mode dialect.CaptureMode) [][2]string {
 	after, update, remove := "", "", ""
 	if tb.keyNullable {
 		check := fmt.Sprintf("SELECT RAISE(ABORT, %s) WHERE %s;",
-			literal("ddb: table "+tb.Name+": NULL in the primary key; declare it NOT NULL"),
+			literal("table "+tb.Name+": NULL in the primary key, which ddb cannot replicate; declare it NOT NULL"),
 			tb.key("NEW", " OR ", func(_ int, c string) string { return c + " IS NULL" }))
 		after, update = check, check
 	}

@@ -66,7 +66,7 @@ func ownReplicated(name string) bool {
 func (e *engine) Tables(ctx context.Context, q dialect.Querier) ([]*dialect.Table, error) {
 	list, err := e.load(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("sqlite: tables: %w", err)
+		return nil, fmt.Errorf("tables: %w", err)
 	}
 	return e.knows(list), nil
 }

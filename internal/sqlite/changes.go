@@ -19,7 +19,7 @@ func (e *engine) Changes(ctx context.Context, c *sql.Conn) (string, error) {
 	}
 	mark, err := text(ctx, k, "SELECT total_changes() || ' ' || data_version FROM pragma_data_version")
 	if err != nil {
-		return "", fmt.Errorf("sqlite: changes: %w", err)
+		return "", fmt.Errorf("changes: %w", err)
 	}
 	return fmt.Sprint(k.number, " ", mark), nil
 }

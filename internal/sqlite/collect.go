@@ -40,7 +40,7 @@ func (e *engine) Noted(ctx context.Context, q dialect.Querier, tables []*dialect
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("sqlite: noted: %w", err)
+			return nil, fmt.Errorf("noted: %w", err)
 		}
 	}
 	return slices.DeleteFunc(with, func(t *dialect.Table) bool { return !found[t] }), nil
@@ -60,7 +60,7 @@ func notedOf(ctx context.Context, q dialect.Querier, k *quickConn, tables []*dia
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("sqlite: noted: %w", err)
+		return nil, fmt.Errorf("noted: %w", err)
 	}
 	return out, nil
 }
@@ -139,7 +139,7 @@ func (e *engine) CollectImages(ctx context.Context, q dialect.Querier, t *dialec
 func (e *engine) collect(ctx context.Context, q dialect.Querier, t *dialect.Table, images bool, emit func(dialect.Row) error) (dialect.Notes, error) {
 	tb, err := e.info(ctx, q, t)
 	if err != nil {
-		return dialect.Notes{}, fmt.Errorf("sqlite: collect: %w", err)
+		return dialect.Notes{}, fmt.Errorf("collect: %w", err)
 	}
 	notes, err := e.seen(ctx, q, t)
 	if k, ok := q.(*quickConn); ok && err == nil && notes.Count > 0 && notes.Count <= fewNotes && !images && t.ExactKey {
@@ -149,7 +149,7 @@ func (e *engine) collect(ctx context.Context, q dialect.Querier, t *dialect.Tabl
 		err = e.emitNoted(ctx, q, tb, collectText(q, tb, t.ID, images), []any{r[0], r[1]}, images, emit)
 	}
 	if err != nil {
-		return dialect.Notes{}, fmt.Errorf("sqlite: collect %s: %w", t.Name, err)
+		return dialect.Notes{}, fmt.Errorf("collect %s: %w", t.Name, err)
 	}
 	return notes, nil
 }
@@ -265,13 +265,13 @@ func (e *engine) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) 
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("sqlite: clear %s: %w", n.Table.Name, err)
+			return fmt.Errorf("clear %s: %w", n.Table.Name, err)
 		}
 		return nil
 	}
 	for _, r := range n.Ranges {
 		if _, err := q.ExecContext(ctx, from+" WHERE id BETWEEN ? AND ?", r[0], r[1]); err != nil {
-			return fmt.Errorf("sqlite: clear %s: %w", n.Table.Name, err)
+			return fmt.Errorf("clear %s: %w", n.Table.Name, err)
 		}
 	}
 	return nil
@@ -281,7 +281,7 @@ func (e *engine) Clear(ctx context.Context, q dialect.Querier, n dialect.Notes) 
 func (e *engine) Touch(ctx context.Context, q dialect.Querier, t *dialect.Table, keys [][]any) error {
 	tb, err := e.info(ctx, q, t)
 	if err != nil {
-		return fmt.Errorf("sqlite: touch: %w", err)
+		return fmt.Errorf("touch: %w", err)
 	}
 	cols := columns("k", len(tb.Key))
 	if keys == nil {
@@ -293,12 +293,12 @@ func (e *engine) Touch(ctx context.Context, q dialect.Querier, t *dialect.Table,
 			break
 		}
 		if len(key) != len(tb.Key) {
-			return fmt.Errorf("sqlite: touch %s: %w: %d key values for %d key columns", t.Name, dialect.ErrSchemaMismatch, len(key), len(tb.Key))
+			return fmt.Errorf("touch %s: %w: %d key values for %d key columns", t.Name, dialect.ErrSchemaMismatch, len(key), len(tb.Key))
 		}
 		_, err = q.ExecContext(ctx, query, key...)
 	}
 	if err != nil {
-		return fmt.Errorf("sqlite: touch %s: %w", t.Name, err)
+		return fmt.Errorf("touch %s: %w", t.Name, err)
 	}
 	return nil
 }
@@ -322,7 +322,7 @@ func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dial
 			list = append(list, w)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("sqlite: cascaded: %w", err)
+			return nil, fmt.Errorf("cascaded: %w", err)
 		}
 	}
 	if len(list) == 0 {
@@ -332,7 +332,7 @@ func (e *engine) Cascaded(ctx context.Context, q dialect.Querier, tables []*dial
 		for _, w := range list {
 			err := e.emitNoted(ctx, q, w.tb, w.tb.collectSQL(w.t.ID, false), []any{w.last + 1, int64(math.MaxInt64)}, false, func(r dialect.Row) error { return emit(w.t, r) })
 			if err != nil {
-				return fmt.Errorf("sqlite: cascaded %s: %w", w.t.Name, err)
+				return fmt.Errorf("cascaded %s: %w", w.t.Name, err)
 			}
 		}
 		return nil

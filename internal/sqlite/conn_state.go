@@ -22,13 +22,13 @@ func (Dialect) InTransaction(ctx context.Context, q dialect.Querier) (bool, erro
 	switch {
 	case err == nil:
 		if _, err = q.ExecContext(context.WithoutCancel(ctx), "ROLLBACK"); err != nil {
-			return false, fmt.Errorf("sqlite: transaction: %w", err)
+			return false, fmt.Errorf("transaction: %w", err)
 		}
 		return false, nil
 	case strings.Contains(err.Error(), "within a transaction"):
 		return true, nil
 	}
-	return false, fmt.Errorf("sqlite: transaction: %w", err)
+	return false, fmt.Errorf("transaction: %w", err)
 }
 
 // DifferentSetting names a setting that differs between two connections and matters to the schema statement; "" if none does.

@@ -23,14 +23,14 @@ const pagesAtOnce = 4096
 func (e *engine) CopyTo(ctx context.Context, path string) (err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("sqlite: copy: %w", err)
+		return fmt.Errorf("copy: %w", err)
 	}
 	if err := f.Close(); err != nil {
-		return fmt.Errorf("sqlite: copy: %w", err)
+		return fmt.Errorf("copy: %w", err)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("sqlite: copy: %w", err), os.Remove(path))
+			err = errors.Join(fmt.Errorf("copy: %w", err), os.Remove(path))
 		}
 	}()
 	c, err := e.db.Conn(ctx)
@@ -64,14 +64,14 @@ const source = "_ddb_source"
 // LoadFrom replaces what is the user's by what the file has.
 func (e *engine) LoadFrom(ctx context.Context, c *sql.Conn, path string, within func() error) (err error) {
 	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("sqlite: load: %w", err) // ATTACH would make the file
+		return fmt.Errorf("load: %w", err) // ATTACH would make the file
 	}
 	if _, err := c.ExecContext(ctx, "ATTACH ? AS "+source, path); err != nil {
-		return fmt.Errorf("sqlite: load: %w", err)
+		return fmt.Errorf("load: %w", err)
 	}
 	defer func() {
 		if _, err2 := c.ExecContext(context.WithoutCancel(ctx), "DETACH "+source); err2 != nil && err == nil {
-			err = fmt.Errorf("sqlite: load: %w", err2)
+			err = fmt.Errorf("load: %w", err2)
 		}
 	}()
 	if err := e.Begin(ctx, c, dialect.Replay); err != nil {
@@ -83,7 +83,7 @@ func (e *engine) LoadFrom(ctx context.Context, c *sql.Conn, path string, within 
 	}
 	if err != nil {
 		_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-		return fmt.Errorf("sqlite: load: %w", err)
+		return fmt.Errorf("load: %w", err)
 	}
 	return e.Commit(ctx, c, dialect.Replay)
 }

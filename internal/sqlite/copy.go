@@ -13,10 +13,10 @@ import (
 func (e *engine) Scan(ctx context.Context, q dialect.Querier, t *dialect.Table, after []any, limit int, emit func(values []any) error) (more bool, err error) {
 	tb, err := e.info(ctx, q, t)
 	if err != nil {
-		return false, fmt.Errorf("sqlite: scan: %w", err)
+		return false, fmt.Errorf("scan: %w", err)
 	}
 	if after != nil && len(after) != len(tb.Key) {
-		return false, fmt.Errorf("sqlite: scan %s: %w: %d key values for %d key columns", t.Name, dialect.ErrSchemaMismatch, len(after), len(tb.Key))
+		return false, fmt.Errorf("scan %s: %w: %d key values for %d key columns", t.Name, dialect.ErrSchemaMismatch, len(after), len(tb.Key))
 	}
 	where, args := "", []any{}
 	if after != nil {
@@ -31,7 +31,7 @@ func (e *engine) Scan(ctx context.Context, q dialect.Querier, t *dialect.Table, 
 	query := fmt.Sprintf("SELECT %s FROM main.%s t%s ORDER BY %s LIMIT ?", tb.read("t"), quote(t.Name), where, order)
 	rows, err := q.QueryContext(ctx, query, append(args, limit)...)
 	if err != nil {
-		return false, fmt.Errorf("sqlite: scan %s: %w", t.Name, err)
+		return false, fmt.Errorf("scan %s: %w", t.Name, err)
 	}
 	defer rows.Close()
 	s := newScanner(len(tb.Stored))
@@ -41,12 +41,12 @@ func (e *engine) Scan(ctx context.Context, q dialect.Querier, t *dialect.Table, 
 			err = emit(s.values)
 		}
 		if err != nil {
-			return false, fmt.Errorf("sqlite: scan %s: %w", t.Name, err)
+			return false, fmt.Errorf("scan %s: %w", t.Name, err)
 		}
 		n++
 	}
 	if err := rows.Err(); err != nil {
-		return false, fmt.Errorf("sqlite: scan %s: %w", t.Name, err)
+		return false, fmt.Errorf("scan %s: %w", t.Name, err)
 	}
 	return n == limit, nil
 }
@@ -88,7 +88,7 @@ func (e *engine) Wipe(ctx context.Context, c *sql.Conn) error {
 		err = e.atomic(ctx, c, func(q dialect.Querier) error { return e.wipe(ctx, q) })
 	}
 	if err != nil {
-		return fmt.Errorf("sqlite: wipe: %w", err)
+		return fmt.Errorf("wipe: %w", err)
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (e *engine) DropOwn(ctx context.Context, q dialect.Querier) error {
 		return run(ctx, q, drop...)
 	})
 	if err != nil {
-		return fmt.Errorf("sqlite: drop own tables: %w", err)
+		return fmt.Errorf("drop own tables: %w", err)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func (e *engine) install(ctx context.Context, q dialect.Querier, names []string,
 	for _, t := range tables {
 		tb, err := e.info(ctx, q, t)
 		if err != nil {
-			return fmt.Errorf("sqlite: install capture: %w", err)
+			return fmt.Errorf("install capture: %w", err)
 		}
 		if t.Refusal == "" {
 			copied := *tb
@@ -32,7 +32,7 @@ func (e *engine) install(ctx context.Context, q dialect.Querier, names []string,
 	}
 	in := installer{e: e, names: names, tables: list, mode: mode}
 	if err := in.carryOut(ctx, q, in.plan); err != nil {
-		return fmt.Errorf("sqlite: install capture: %w", err)
+		return fmt.Errorf("install capture: %w", err)
 	}
 	for t, id := range in.ids {
 		if t.ID == id {
@@ -302,7 +302,7 @@ func (e *engine) RemoveCapture(ctx context.Context, q dialect.Querier) error {
 		return nil
 	}
 	if err := in.carryOut(ctx, q, plan); err != nil {
-		return fmt.Errorf("sqlite: remove capture: %w", err)
+		return fmt.Errorf("remove capture: %w", err)
 	}
 	return nil
 }

@@ -170,7 +170,7 @@ func (k *keyTriggerWriter) after() string {
 		ticked(keyTriggers+"ai_"+k.table), name, key, k.lo, key, k.hi, key, table, key)
 	if k.misled != "" {
 		return begin + fmt.Sprintf("SELECT RAISE(ABORT, %s) FROM "+keyTable+" WHERE tbl = %s AND handed = 1; END",
-			literal(fmt.Sprintf("ddb: table %s: the key that SQLite hands out is another node's, and trigger %s asks for the key of a new row before ddb can give it one of this node's; "+
+			literal(fmt.Sprintf("table %s: the key that SQLite hands out is another node's, and trigger %s asks for the key of a new row before ddb can give it one of this node's; "+
 				"give new rows keys of your own", k.table, k.misled)), table)
 	}
 	move := fmt.Sprintf("UPDATE %s SET %s = (SELECT last FROM "+keyTable+" WHERE tbl = %s) WHERE %s = NEW.%s AND EXISTS (SELECT 1 FROM "+keyTable+" WHERE tbl = %s AND handed = 1); ",
@@ -182,7 +182,7 @@ func (k *keyTriggerWriter) after() string {
 		"last = CASE handed WHEN 1 THEN max(%s, coalesce((SELECT max(%s) FROM %s WHERE %s >= %d AND %s < %d), %d)) + 1 ELSE last END WHERE tbl = %s; "+
 		"SELECT RAISE(ABORT, %s) FROM "+keyTable+" WHERE tbl = %s AND handed = 1 AND last >= %d; ",
 		key, lastOwn(k.lo, k.hi), key, name, key, k.lo, key, k.hi, k.lo-1, table,
-		literal("ddb: the keys of this node for table "+k.table+" are used up; give new rows keys of your own"), table, k.hi) + move + "END"
+		literal("the keys of this node for table "+k.table+" are used up; give new rows keys of your own"), table, k.hi) + move + "END"
 }
 
 // lastOwn is the last key of a range that a row was moved to, or 0. Before a Rejoin the node may have had a higher range.

@@ -18,24 +18,24 @@ var memoryLocks sync.Map // of *sql.DB
 // Lock makes this process the only node on the database.
 func (e *engine) Lock(ctx context.Context) (release func() error, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("sqlite: lock: %w", err)
+		return nil, fmt.Errorf("lock: %w", err)
 	}
 	if e.file == "" {
 		if _, held := memoryLocks.LoadOrStore(e.db, true); held {
-			return nil, fmt.Errorf("sqlite: lock: %w in memory of this process; close it first", dialect.ErrLocked)
+			return nil, fmt.Errorf("lock: %w in memory of this process; close it first", dialect.ErrLocked)
 		}
 		return sync.OnceValue(func() error { memoryLocks.Delete(e.db); return nil }), nil
 	}
 	if names, err := links(e.file); err != nil {
-		return nil, fmt.Errorf("sqlite: lock: %w", err)
+		return nil, fmt.Errorf("lock: %w", err)
 	} else if names > 1 {
-		return nil, fmt.Errorf("sqlite: lock: %w: %s is one of %d hard links, and neither ddb's lock nor SQLite's log is the same under each; "+
+		return nil, fmt.Errorf("lock: %w: %s is one of %d hard links, and neither ddb's lock nor SQLite's log is the same under each; "+
 			"remove the others, or copy the file and use the copy", dialect.ErrLinked, e.file, names)
 	}
 	path := e.file + lockSuffix
 	free, err := lockFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("sqlite: lock: %w", err)
+		return nil, fmt.Errorf("lock: %w", err)
 	}
 	return sync.OnceValue(free), nil
 }

@@ -53,7 +53,7 @@ func (e *engine) Tell(ctx context.Context, q dialect.Querier, key, changes int64
 		query, args = `INSERT INTO main."_ddb_last" (id) SELECT ?1 FROM (WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?2) SELECT i FROM n)`, []any{key, changes}
 	}
 	if _, err := e.Quick(q).ExecContext(ctx, query, args...); err != nil {
-		return fmt.Errorf("sqlite: put last_insert_rowid() right: %w", err)
+		return fmt.Errorf("put last_insert_rowid() right: %w", err)
 	}
 	return nil
 }

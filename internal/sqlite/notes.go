@@ -20,7 +20,7 @@ func (e *engine) Ends(ctx context.Context, q dialect.Querier, tables []*dialect.
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("sqlite: last notes: %w", err)
+			return nil, fmt.Errorf("last notes: %w", err)
 		}
 	}
 	return ends, nil
@@ -68,7 +68,7 @@ func (e *engine) CollectNotes(ctx context.Context, q dialect.Querier, t *dialect
 	notes.Table = t
 	tb, err := e.info(ctx, q, t)
 	if err != nil {
-		return notes, fmt.Errorf("sqlite: collect: %w", err)
+		return notes, fmt.Errorf("collect: %w", err)
 	}
 	k, n := len(tb.Key), len(tb.Stored)
 	var first, id int64
@@ -81,7 +81,7 @@ func (e *engine) CollectNotes(ctx context.Context, q dialect.Querier, t *dialect
 		return emit(id, known, tb.noted(v, true))
 	})
 	if err != nil {
-		return notes, fmt.Errorf("sqlite: collect %s: %w", t.Name, err)
+		return notes, fmt.Errorf("collect %s: %w", t.Name, err)
 	}
 	if notes.Count > 0 {
 		notes.Ranges = [][2]int64{{first, id}}

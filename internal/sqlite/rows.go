@@ -48,7 +48,7 @@ func (k *quickConn) eachRow(ctx context.Context, width int, query string, emit f
 		return err
 	}
 	if !s.take(args) {
-		return fmt.Errorf("sqlite: arguments %T of a query of ddb's own", args)
+		return fmt.Errorf("arguments %T of a query of ddb's own", args)
 	}
 	r := rowReader{s: s, one: make([]sqldriver.Value, width), ahead: k.ahead[:0]}
 	k.ahead = nil // emit may read others
@@ -97,7 +97,7 @@ func convert(to, v any) error {
 		*to = s.String
 		return err
 	}
-	return fmt.Errorf("sqlite: a value of type %T", to)
+	return fmt.Errorf("a value of type %T", to)
 }
 
 // rowReader reads the rows of one execution, a few at a time: while the driver's connection is at hand

@@ -32,7 +32,7 @@ var ownTables = map[string]string{
 func (e *engine) CreateOwn(ctx context.Context, q dialect.Querier) error {
 	n, err := integer(ctx, q, "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name IN ('_ddb_"+strings.Join(dialect.OwnTables, "', '_ddb_")+"')")
 	if err != nil {
-		return fmt.Errorf("sqlite: own tables: %w", err)
+		return fmt.Errorf("own tables: %w", err)
 	}
 	if int(n) == len(dialect.OwnTables) {
 		return nil
@@ -46,7 +46,7 @@ func (e *engine) CreateOwn(ctx context.Context, q dialect.Querier) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("sqlite: own tables: %w", err)
+		return fmt.Errorf("own tables: %w", err)
 	}
 	return nil
 }
@@ -55,7 +55,7 @@ func (e *engine) CreateOwn(ctx context.Context, q dialect.Querier) error {
 func (e *engine) Version(ctx context.Context, q dialect.Querier) (string, error) {
 	v, err := text(ctx, q, "PRAGMA main.schema_version")
 	if err != nil {
-		return "", fmt.Errorf("sqlite: version: %w", err)
+		return "", fmt.Errorf("version: %w", err)
 	}
 	return v, nil
 }
@@ -73,7 +73,7 @@ func (e *engine) Objects(ctx context.Context, q dialect.Querier) ([]dialect.Obje
 	for _, name := range marks {
 		v, err := integer(ctx, q, "PRAGMA main."+name)
 		if err != nil {
-			return nil, fmt.Errorf("sqlite: objects: %w", err)
+			return nil, fmt.Errorf("objects: %w", err)
 		}
 		if v != 0 {
 			list = append(list, dialect.Object{Kind: "pragma", Name: name, SQL: fmt.Sprintf("PRAGMA %s = %d", name, v)})
@@ -102,7 +102,7 @@ func (e *engine) objects(ctx context.Context, q dialect.Querier, schema string) 
 			return nil
 		})
 	if err != nil {
-		return nil, fmt.Errorf("sqlite: objects: %w", err)
+		return nil, fmt.Errorf("objects: %w", err)
 	}
 	return list, nil
 }
@@ -123,7 +123,7 @@ func (e *engine) Counters(ctx context.Context, q dialect.Querier) ([]dialect.Obj
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("sqlite: counters: %w", err)
+		return nil, fmt.Errorf("counters: %w", err)
 	}
 	return list, nil
 }
@@ -156,7 +156,7 @@ func (e *engine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) err
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("sqlite: %w", err)
+		return err
 	}
 	return nil
 }
@@ -164,7 +164,7 @@ func (e *engine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) err
 // replicable refuses schema statements that mean something else, or nothing, on another node.
 func replicable(statement string) error {
 	list := tokens(statement)
-	if len(list) < 2 {
+	if len(list) == 0 {
 		return nil
 	}
 	word := func(i int, ws ...string) bool {
@@ -177,17 +177,17 @@ func replicable(statement string) error {
 	}
 	switch {
 	case word(0, "ATTACH", "DETACH"):
-		return fmt.Errorf("sqlite: %s cannot be replicated; give each file a ddb of its own", strings.ToUpper(list[0].text))
+		return fmt.Errorf("%s cannot be replicated; give each file a ddb of its own", strings.ToUpper(list[0].text))
 	case word(0, "CREATE") && word(1, "TEMP", "TEMPORARY"):
-		return fmt.Errorf("sqlite: temporary objects belong to one connection and cannot be replicated; run the statement on the node's own *sql.DB")
+		return fmt.Errorf("temporary objects belong to one connection and cannot be replicated; run the statement on the node's own *sql.DB")
 	case word(0, "CREATE") && word(1, "VIRTUAL"):
-		return fmt.Errorf("sqlite: virtual tables cannot be replicated; run the statement on each node's own *sql.DB")
+		return fmt.Errorf("virtual tables cannot be replicated; run the statement on each node's own *sql.DB")
 	case word(0, "VACUUM"):
-		return fmt.Errorf("sqlite: VACUUM is no schema statement; run it on each node's own *sql.DB")
+		return fmt.Errorf("VACUUM is no schema statement; run it on each node's own *sql.DB")
 	}
 	for i, t := range list {
 		if t.kind != 's' && own(t.name()) && i > 0 && !word(0, "SELECT") {
-			return fmt.Errorf("sqlite: names that begin with %s are ddb's own: %s", prefix, t.text)
+			return fmt.Errorf("names that begin with %s are ddb's own: %s", prefix, t.text)
 		}
 	}
 	return nil
@@ -204,7 +204,7 @@ func (e *engine) Functions(ctx context.Context, q dialect.Querier) (names []stri
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("sqlite: functions: %w", err)
+		return nil, fmt.Errorf("functions: %w", err)
 	}
 	return names, nil
 }

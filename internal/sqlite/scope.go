@@ -95,11 +95,11 @@ func (e *engine) ReadScope(ctx context.Context, q dialect.Querier, p dialect.Sco
 	names := namesOf(p)
 	rows, err := schemaRows(ctx, q, names)
 	if err != nil {
-		return nil, nil, fmt.Errorf("sqlite: tables: %w", err)
+		return nil, nil, fmt.Errorf("tables: %w", err)
 	}
 	list, err := e.loadTables(ctx, q, names, rows)
 	if err != nil {
-		return nil, nil, fmt.Errorf("sqlite: tables: %w", err)
+		return nil, nil, fmt.Errorf("tables: %w", err)
 	}
 	for _, t := range tables {
 		if holds(names, t.Name) {
@@ -107,7 +107,7 @@ func (e *engine) ReadScope(ctx context.Context, q dialect.Querier, p dialect.Sco
 		}
 		tb, err := e.info(ctx, q, t)
 		if err != nil {
-			return nil, nil, fmt.Errorf("sqlite: tables: %w", err)
+			return nil, nil, fmt.Errorf("tables: %w", err)
 		}
 		if tb.Table != t {
 			copied := *tb

@@ -28,7 +28,7 @@ const (
 func (e *engine) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error) {
 	c, err := e.db.Conn(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("sqlite: connection: %w", err)
+		return nil, fmt.Errorf("connection: %w", err)
 	}
 	e.mu.Lock()
 	e.quick[c] = newQuickConn(c)
@@ -60,7 +60,7 @@ func (e *engine) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, error)
 	e.mu.Unlock()
 	if err != nil {
 		e.Release(c)
-		return nil, fmt.Errorf("sqlite: connection: %w", err)
+		return nil, fmt.Errorf("connection: %w", err)
 	}
 	return c, nil
 }
@@ -98,7 +98,7 @@ func (e *engine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) erro
 		clear(k.whole)
 	}
 	if _, err := q.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("sqlite: begin: %w", err)
+		return fmt.Errorf("begin: %w", err)
 	}
 	if k != nil {
 		k.open = true
@@ -119,7 +119,7 @@ func (e *engine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) erro
 	}
 	if err != nil {
 		_, _ = c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-		return fmt.Errorf("sqlite: begin: %w", err)
+		return fmt.Errorf("begin: %w", err)
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func (e *engine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) err
 	}
 	if err != nil {
 		_, _ = c.ExecContext(ctx, "ROLLBACK")
-		return fmt.Errorf("sqlite: commit: %w", err)
+		return fmt.Errorf("commit: %w", err)
 	}
 	return nil
 }

@@ -51,14 +51,14 @@ func (Dialect) Language() dialect.Language { return dialect.SQLite }
 // Bind checks that db is a SQLite database that can be replicated.
 func (Dialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialect.Engine, error) {
 	if got, want := reflect.TypeOf(db.Driver()), reflect.TypeFor[*driver.Driver](); got != want {
-		return nil, fmt.Errorf("sqlite: the database is opened with driver %v; open it with sql.Open(\"sqlite\", ...) of modernc.org/sqlite", got)
+		return nil, fmt.Errorf("the database is opened with driver %v; open it with sql.Open(\"sqlite\", ...) of modernc.org/sqlite", got)
 	}
 	if len(cfg.Databases) > 1 || (len(cfg.Databases) == 1 && cfg.Databases[0] != "" && cfg.Databases[0] != "main") {
-		return nil, fmt.Errorf("sqlite: a SQLite node has one database, \"main\"; leave Databases empty instead of %q", cfg.Databases)
+		return nil, fmt.Errorf("a SQLite node has one database, \"main\"; leave Databases empty instead of %q", cfg.Databases)
 	}
 	if db.Stats().MaxOpenConnections == 1 {
 		// What writes keeps its connection, and reads would wait for it for ever.
-		return nil, errors.New("sqlite: the pool allows 1 open connection, which ddb keeps for writing, so that no read would ever get one: " +
+		return nil, errors.New("the pool allows 1 open connection, which ddb keeps for writing, so that no read would ever get one: " +
 			"raise SetMaxOpenConns; a database in memory that connections share is \"file:name?mode=memory&cache=shared\"")
 	}
 	e := &engine{db: db, cfg: cfg, known: make(map[string]*table), settings: make(map[*sql.Conn]settings), quick: make(map[*sql.Conn]*quickConn)}
@@ -102,26 +102,26 @@ var _ interface {
 func (e *engine) check(ctx context.Context) error {
 	c, err := e.db.Conn(ctx)
 	if err != nil {
-		return fmt.Errorf("sqlite: bind: %w", err)
+		return fmt.Errorf("bind: %w", err)
 	}
 	defer c.Close()
 	if e.file, err = text(ctx, c, "SELECT coalesce(max(file), '') FROM pragma_database_list WHERE name = 'main'"); err != nil {
-		return fmt.Errorf("sqlite: bind: %w", err)
+		return fmt.Errorf("bind: %w", err)
 	}
 	encoding, err := text(ctx, c, "PRAGMA encoding")
 	if err != nil {
-		return fmt.Errorf("sqlite: bind: %w", err)
+		return fmt.Errorf("bind: %w", err)
 	}
 	if encoding != "UTF-8" {
 		// SQLite converts UTF-16 on the way in and out, which mangles text that is not valid.
-		return fmt.Errorf("sqlite: the database's encoding is %s; ddb needs UTF-8: copy it (sqlite3 old.db .dump | sqlite3 new.db)", encoding)
+		return fmt.Errorf("the database's encoding is %s; ddb needs UTF-8: copy it (sqlite3 old.db .dump | sqlite3 new.db)", encoding)
 	}
 	var v any
 	if err := c.QueryRowContext(ctx, "SELECT '2020-01-02'").Scan(&v); err != nil {
-		return fmt.Errorf("sqlite: bind: %w", err)
+		return fmt.Errorf("bind: %w", err)
 	}
 	if _, isTime := v.(time.Time); isTime {
-		return errors.New("sqlite: the DSN's _texttotime turns text that looks like a date into another text; open the database without it")
+		return errors.New("the DSN's _texttotime turns text that looks like a date into another text; open the database without it")
 	}
 	if e.file == "" {
 		return e.checkShared(ctx, c)
@@ -135,24 +135,24 @@ func (e *engine) check(ctx context.Context) error {
 func (e *engine) checkShared(ctx context.Context, c *sql.Conn) (err error) {
 	old, err := integer(ctx, c, "PRAGMA user_version")
 	if err != nil {
-		return fmt.Errorf("sqlite: bind: %w", err)
+		return fmt.Errorf("bind: %w", err)
 	}
 	second, err := e.db.Conn(ctx)
 	if err != nil {
-		return fmt.Errorf("sqlite: bind: %w", err)
+		return fmt.Errorf("bind: %w", err)
 	}
 	defer second.Close()
 	mark := (old + 1234567) & 0x3fffffff
 	if _, err := c.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", mark)); err != nil {
-		return fmt.Errorf("sqlite: bind: %w", err)
+		return fmt.Errorf("bind: %w", err)
 	}
 	seen, err := integer(ctx, second, "PRAGMA user_version")
 	_, err2 := c.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("PRAGMA user_version = %d", old))
 	if err := errors.Join(err, err2); err != nil {
-		return fmt.Errorf("sqlite: bind: %w", err)
+		return fmt.Errorf("bind: %w", err)
 	}
 	if seen != mark {
-		return errors.New("sqlite: each connection of the pool has an in-memory database of its own; use a file, or \"file:name?mode=memory&cache=shared\"")
+		return errors.New("each connection of the pool has an in-memory database of its own; use a file, or \"file:name?mode=memory&cache=shared\"")
 	}
 	return nil
 }

@@ -78,11 +78,11 @@ func (n *Store) Follow(ctx context.Context, q dialect.Querier, before *Catalogue
 	}
 	version, err := n.Engine.Version(ctx, q)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("ddb: node %s: schema version: %w", n.ID, err)
+		return nil, nil, nil, fmt.Errorf("node %s: schema version: %w", n.ID, err)
 	}
 	list, now, err := e.ReadScope(ctx, q, scope, before.List, objects)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("ddb: node %s: read tables: %w", n.ID, err)
+		return nil, nil, nil, fmt.Errorf("node %s: read tables: %w", n.ID, err)
 	}
 	if c, err = n.catalogueOf(ctx, q, version, list); err != nil {
 		return nil, nil, nil, err
@@ -95,11 +95,11 @@ func (n *Store) Follow(ctx context.Context, q dialect.Querier, before *Catalogue
 func (n *Store) ReadTables(ctx context.Context, q dialect.Querier) (*Catalogue, error) {
 	version, err := n.Engine.Version(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: schema version: %w", n.ID, err)
+		return nil, fmt.Errorf("node %s: schema version: %w", n.ID, err)
 	}
 	list, err := n.Engine.Tables(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: read tables: %w", n.ID, err)
+		return nil, fmt.Errorf("node %s: read tables: %w", n.ID, err)
 	}
 	return n.catalogueOf(ctx, q, version, list)
 }
@@ -109,7 +109,7 @@ func (n *Store) catalogueOf(ctx context.Context, q dialect.Querier, version stri
 	c = n.newCatalogue(version, list)
 	if e, ok := n.Engine.(dialect.FunctionLister); ok {
 		if c.Functions, err = e.Functions(ctx, q); err != nil {
-			return nil, fmt.Errorf("ddb: node %s: read functions: %w", n.ID, err)
+			return nil, fmt.Errorf("node %s: read functions: %w", n.ID, err)
 		}
 		for _, f := range c.Functions {
 			if n.Dialect.Language() == dialect.MySQL && sqlclass.BuiltIn(f) {
@@ -120,7 +120,7 @@ func (n *Store) catalogueOf(ctx context.Context, q dialect.Querier, version stri
 	if e, ok := n.Engine.(dialect.ViewLister); ok {
 		views, err := e.Views(ctx, q)
 		if err != nil {
-			return nil, fmt.Errorf("ddb: node %s: read views: %w", n.ID, err)
+			return nil, fmt.Errorf("node %s: read views: %w", n.ID, err)
 		}
 		c.lookInto(views, n.Primary+"_ddb")
 	}

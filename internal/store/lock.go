@@ -74,7 +74,7 @@ func (n *Store) lockError(err error) error {
 	if errors.Is(err, dialect.ErrLocked) {
 		return fmt.Errorf("%w: node %s: %w", fault.ErrSecondMaster, n.ID, err)
 	}
-	return fmt.Errorf("ddb: node %s: lock the database: %w", n.ID, err)
+	return fmt.Errorf("node %s: lock the database: %w", n.ID, err)
 }
 
 // LookEvery is how often the schema version is read, to notice what other clients did to tables.

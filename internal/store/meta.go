@@ -35,7 +35,7 @@ func (n *Store) Meta(ctx context.Context, q dialect.Querier, key string) ([]byte
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("ddb: node %s: read meta %s: %w", n.ID, key, err)
+		return nil, false, fmt.Errorf("node %s: read meta %s: %w", n.ID, key, err)
 	}
 	return v, true, nil
 }
@@ -49,7 +49,7 @@ func (n *Store) SetMeta(ctx context.Context, q dialect.Querier, key string, valu
 		_, err = q.ExecContext(ctx, "REPLACE INTO "+n.Engine.Own("meta")+" (k, v) VALUES (?, ?)", key, value)
 	}
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: write meta %s: %w", n.ID, key, err)
+		return fmt.Errorf("node %s: write meta %s: %w", n.ID, key, err)
 	}
 	return nil
 }
@@ -61,7 +61,7 @@ func Value[T any](ctx context.Context, n *Store, q dialect.Querier, key string) 
 		return v, false, err
 	}
 	if err := wire.Unmarshal(b, &v); err != nil {
-		return v, false, fmt.Errorf("ddb: node %s: meta %s: %w", n.ID, key, err)
+		return v, false, fmt.Errorf("node %s: meta %s: %w", n.ID, key, err)
 	}
 	return v, true, nil
 }
@@ -70,7 +70,7 @@ func Value[T any](ctx context.Context, n *Store, q dialect.Querier, key string) 
 func (n *Store) SetValue(ctx context.Context, q dialect.Querier, key string, v any) error {
 	b, err := wire.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("ddb: node %s: meta %s: %w", n.ID, key, err)
+		return fmt.Errorf("node %s: meta %s: %w", n.ID, key, err)
 	}
 	return n.SetMeta(ctx, q, key, b)
 }

@@ -14,7 +14,7 @@ func (n *Store) Received(ctx context.Context, q dialect.Querier, queue string) (
 	var number int64
 	err := dialect.ScanOne(ctx, q, []any{&number}, "SELECT number FROM "+n.Engine.Own("received")+" WHERE snap = ?", queue)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("ddb: node %s: read received batches: %w", n.ID, err)
+		return 0, fmt.Errorf("node %s: read received batches: %w", n.ID, err)
 	}
 	return uint64(number), nil
 }
@@ -23,7 +23,7 @@ func (n *Store) Received(ctx context.Context, q dialect.Querier, queue string) (
 func (n *Store) SetReceived(ctx context.Context, q dialect.Querier, numbers map[string]uint64) error {
 	for queue, number := range numbers {
 		if _, err := q.ExecContext(ctx, "REPLACE INTO "+n.Engine.Own("received")+" (snap, number) VALUES (?, ?)", queue, int64(number)); err != nil {
-			return fmt.Errorf("ddb: node %s: note received batches: %w", n.ID, err)
+			return fmt.Errorf("node %s: note received batches: %w", n.ID, err)
 		}
 	}
 	return nil

@@ -142,7 +142,7 @@ func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 	}
 	engine, err := d.Bind(ctx, db, dialect.Config{Databases: cfg.Databases, Guard: cfg.Guard})
 	if err != nil {
-		return nil, fmt.Errorf("ddb: node %s: %w", cfg.ID, err)
+		return nil, fmt.Errorf("node %s: %w", cfg.ID, err)
 	}
 	n := &Store{Config: cfg, ID: cfg.ID, DB: db, Dialect: d, Engine: engine, Log: cfg.Logger.With("node", cfg.ID, "role", string(cfg.Role))}
 	if n.Unlock, err = engine.Lock(ctx); err != nil {
@@ -159,7 +159,7 @@ func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 
 func (n *Store) prepare(ctx context.Context) error {
 	if err := n.Engine.CreateOwn(ctx, n.DB); err != nil {
-		return fmt.Errorf("ddb: node %s: create ddb's own tables: %w", n.ID, err)
+		return fmt.Errorf("node %s: create ddb's own tables: %w", n.ID, err)
 	}
 	if n.Journal = n.Config.Journal; n.Journal == nil {
 		n.Journal = journal.NewSQL(n.DB, n.Engine, n.InTx)
@@ -181,7 +181,7 @@ func (n *Store) prepare(ctx context.Context) error {
 // findPrimary finds the name of the database that entries leave out.
 func (n *Store) findPrimary(ctx context.Context) (err error) {
 	if n.Primary, err = n.Engine.Database(ctx, n.DB); err != nil {
-		return fmt.Errorf("ddb: node %s: find the current database: %w", n.ID, err)
+		return fmt.Errorf("node %s: find the current database: %w", n.ID, err)
 	}
 	if n.Primary != "" && len(n.Config.Databases) > 0 {
 		n.Primary = n.Config.Databases[0]

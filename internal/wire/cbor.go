@@ -58,7 +58,7 @@ func must[T any](mode T, err error) T {
 func Marshal(v any) ([]byte, error) {
 	b, err := encMode.Marshal(v)
 	if err != nil {
-		return nil, fmt.Errorf("wire: encode: %w", err)
+		return nil, fmt.Errorf("encode: %w", err)
 	}
 	return b, nil
 }

@@ -36,24 +36,24 @@ const (
 // What [Conn.Read] may find. All are final: the connection can only be closed.
 var (
 	// ErrNotDDB says that the peer sent something that is no frame.
-	ErrNotDDB = errors.New("wire: the peer does not speak ddb's protocol; check the address and port, and that TLS is on at both ends or at neither")
+	ErrNotDDB = errors.New("the peer does not speak ddb's protocol; check the address and port, and that TLS is on at both ends or at neither")
 
 	// ErrVersion says that the peer's frames are of another version.
-	ErrVersion = errors.New("wire: the peer speaks another version of ddb's protocol; run the same version of ddb on both nodes")
+	ErrVersion = errors.New("the peer speaks another version of ddb's protocol; run the same version of ddb on both nodes")
 
 	// ErrFrameTooLarge says that a payload is over the limit. From Write it is
 	// not final: nothing was sent.
-	ErrFrameTooLarge = errors.New("wire: message too large")
+	ErrFrameTooLarge = errors.New("message too large")
 
 	// ErrChecksum says that a frame was damaged on its way.
-	ErrChecksum = errors.New("wire: checksum mismatch: the message was damaged on its way")
+	ErrChecksum = errors.New("checksum mismatch: the message was damaged on its way")
 
 	// ErrCorrupt says that a frame arrived as sent but makes no sense.
-	ErrCorrupt = errors.New("wire: malformed message")
+	ErrCorrupt = errors.New("malformed message")
 
 	// ErrTruncated says that the connection ended within a frame. It comes
 	// together with the reason, [io.ErrUnexpectedEOF] for a plain end.
-	ErrTruncated = errors.New("wire: connection ended in the middle of a message")
+	ErrTruncated = errors.New("connection ended in the middle of a message")
 )
 
 // StrangerError is the [ErrNotDDB] of [Conn.Read].
@@ -98,7 +98,7 @@ func NewConn(rw io.ReadWriter, limit int) *Conn {
 func (c *Conn) Write(kind uint8, msg any) error {
 	c.encoded.Reset()
 	if err := encMode.MarshalToBuffer(msg, &c.encoded); err != nil {
-		return fmt.Errorf("wire: encode message of kind %d: %w", kind, err)
+		return fmt.Errorf("encode message of kind %d: %w", kind, err)
 	}
 	err := c.WritePayload(kind, c.encoded.Bytes())
 	if c.encoded.Cap() > keepScratch {
@@ -131,7 +131,7 @@ func (c *Conn) WritePayload(kind uint8, payload []byte) error {
 		c.compressed = nil
 	}
 	if err := c.writer.Flush(); err != nil {
-		return fmt.Errorf("wire: write: %w", err)
+		return fmt.Errorf("write: %w", err)
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func (c *Conn) peekHeader() ([]byte, error) {
 		if err == io.EOF {
 			return nil, io.EOF
 		}
-		return nil, fmt.Errorf("wire: read: %w", err)
+		return nil, fmt.Errorf("read: %w", err)
 	}
 	if b[0] != magic {
 		if c.damaged() {

@@ -8,7 +8,7 @@ import (
 )
 
 // ErrRow says that bytes are no row, or not one of as many values as asked for.
-var ErrRow = errors.New("wire: malformed row")
+var ErrRow = errors.New("malformed row")
 
 // The first byte of a CBOR item: three bits of major type, five of which up to 23
 // are the argument itself and 24 to 27 say that it follows in 1, 2, 4 or 8 bytes.
@@ -35,7 +35,7 @@ type Row []any
 func (r Row) MarshalCBOR() ([]byte, error) {
 	for _, v := range r {
 		if !IsValue(v) {
-			return nil, fmt.Errorf("wire: a row cannot hold a value of type %T", v)
+			return nil, fmt.Errorf("a row cannot hold a value of type %T", v)
 		}
 	}
 	if r == nil {

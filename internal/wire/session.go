@@ -46,11 +46,11 @@ const (
 var (
 	// ErrSessionClosed is what every call on a session that is over, and on its
 	// streams, ends with. It comes together with the reason.
-	ErrSessionClosed = errors.New("wire: session closed")
+	ErrSessionClosed = errors.New("session closed")
 
 	// ErrStreamReset says that the peer has dropped the stream: it closed it
 	// while data was under way, or it had too many waiting for Accept.
-	ErrStreamReset = errors.New("wire: stream reset by the peer")
+	ErrStreamReset = errors.New("stream reset by the peer")
 
 	errKeepAlive = errors.New("the peer did not answer a ping in time")
 	errProtocol  = errors.New("the peer broke the session protocol")
@@ -130,7 +130,7 @@ func Client(conn net.Conn, config SessionConfig) (*Session, error) {
 
 func newSession(conn net.Conn, config SessionConfig, dialing bool) (*Session, error) {
 	if conn == nil {
-		return nil, errors.New("wire: a session needs a connection")
+		return nil, errors.New("a session needs a connection")
 	}
 	config = config.withDefaults()
 	s := &Session{
@@ -161,9 +161,9 @@ func (s *Session) Open(ctx context.Context) (net.Conn, error) {
 	select {
 	case s.opening <- struct{}{}:
 	case <-s.done:
-		return nil, fmt.Errorf("wire: open stream: %w", s.failure())
+		return nil, fmt.Errorf("open stream: %w", s.failure())
 	case <-ctx.Done():
-		return nil, fmt.Errorf("wire: open stream: %w", ctx.Err())
+		return nil, fmt.Errorf("open stream: %w", ctx.Err())
 	}
 	st, err := s.register()
 	if err == nil {
@@ -176,7 +176,7 @@ func (s *Session) Open(ctx context.Context) (net.Conn, error) {
 		} else {
 			s.answered()
 		}
-		return nil, fmt.Errorf("wire: open stream: %w", err)
+		return nil, fmt.Errorf("open stream: %w", err)
 	}
 	return st, nil
 }
@@ -210,13 +210,13 @@ func (s *Session) Accept() (net.Conn, error) {
 		select {
 		case st := <-s.accepts:
 			if err := s.send(frameWindow, flagACK, st.id, uint32(s.config.Window-initialWindow), nil); err != nil {
-				return nil, fmt.Errorf("wire: accept stream: %w", err)
+				return nil, fmt.Errorf("accept stream: %w", err)
 			}
 			return st, nil
 		case <-s.done:
 		}
 	}
-	return nil, fmt.Errorf("wire: accept stream: %w", s.failure())
+	return nil, fmt.Errorf("accept stream: %w", s.failure())
 }
 
 // Close ends the session, its streams and the connection, and waits for the

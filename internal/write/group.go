@@ -280,7 +280,7 @@ func (w *Group) connect(ctx context.Context) error {
 			err = fmt.Errorf("%w: no connection of the pool was free for %v; ddb needs up to 4 of its own beside those that the program keeps (SetMaxOpenConns): %w",
 				fault.ErrBusy, w.busy, err)
 		}
-		return fmt.Errorf("ddb: node %s: connect: %w", w.Node.ID, err)
+		return fmt.Errorf("node %s: connect: %w", w.Node.ID, err)
 	}
 	w.conn = c
 	return nil

@@ -40,7 +40,7 @@ func (p *PassConn) With(ctx context.Context, n *store.Store, f func(c *sql.Conn)
 		}
 		c, err := n.Engine.Conn(ctx, dialect.Pass)
 		if err != nil {
-			return fmt.Errorf("ddb: node %s: connect: %w", n.ID, err)
+			return fmt.Errorf("node %s: connect: %w", n.ID, err)
 		}
 		p.conn = c
 	}

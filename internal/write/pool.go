@@ -107,7 +107,7 @@ func (c Conn) Exec(ctx context.Context, query string, args []any) (res sql.Resul
 	return c.ExecContext(ctx, query, args...) // what went wrong, it says better
 }
 
-var errNotCompiled = errors.New("ddb: the driver keeps no statement compiled")
+var errNotCompiled = errors.New("the driver keeps no statement compiled")
 
 // compile returns the statement, which is the first of the list then.
 func (s *connState) compile(ctx context.Context, dc any, text string) (driver.Stmt, error) {

@@ -24,11 +24,11 @@ import (
 // ErrCut is the error of a connection that [Transport.Cut] broke and of a Dial
 // across such a link. Both are also [syscall.ECONNRESET] or
 // [syscall.ECONNREFUSED], as they would be without this package.
-var ErrCut = errors.New("fault: the link is cut")
+var ErrCut = errors.New("the link is cut")
 
 // ErrLost is the error of a connection that [Transport.SetLoss] broke. It is also
 // [syscall.ECONNRESET].
-var ErrLost = errors.New("fault: the connection broke at random")
+var ErrLost = errors.New("the connection broke at random")
 
 // queueLimit is how many bytes a delayed connection holds before Write blocks.
 const queueLimit = 256 << 10
@@ -260,7 +260,7 @@ func (t *Transport) waitForLink(ctx context.Context, address string) error {
 			delayed = true
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("fault: dial %s: %w", address, ctx.Err())
+			return fmt.Errorf("dial %s: %w", address, ctx.Err())
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (n *Network) Exposed(string) (bool, string) { return false, "it is inside t
 // empty one Listen makes up a name, to be had from the listener's Addr.
 func (n *Network) Listen(ctx context.Context, address string) (net.Listener, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("inmem: listen on %q: %w", address, err)
+		return nil, fmt.Errorf("listen on %q: %w", address, err)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -58,7 +58,7 @@ func (n *Network) Listen(ctx context.Context, address string) (net.Listener, err
 		address = n.makeName()
 	}
 	if n.listeners[address] != nil {
-		return nil, fmt.Errorf("inmem: listen on %q: %w; close its listener first or choose another name", address, syscall.EADDRINUSE)
+		return nil, fmt.Errorf("listen on %q: %w; close its listener first or choose another name", address, syscall.EADDRINUSE)
 	}
 	l := &listener{
 		network: n,
@@ -84,20 +84,20 @@ func (n *Network) makeName() string {
 // the listener to accept.
 func (n *Network) Dial(ctx context.Context, address string) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("inmem: dial %q: %w", address, err)
+		return nil, fmt.Errorf("dial %q: %w", address, err)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l := n.listeners[address]
 	if l == nil {
-		return nil, fmt.Errorf("inmem: dial %q: nobody listens there: %w", address, syscall.ECONNREFUSED)
+		return nil, fmt.Errorf("dial %q: nobody listens there: %w", address, syscall.ECONNREFUSED)
 	}
 	client, server := newConns(Addr("dialer of "+address), Addr(address))
 	select {
 	case l.conns <- server:
 		return client, nil
 	default:
-		return nil, fmt.Errorf("inmem: dial %q: %d connections already wait for Accept: %w", address, Backlog, syscall.ECONNREFUSED)
+		return nil, fmt.Errorf("dial %q: %d connections already wait for Accept: %w", address, Backlog, syscall.ECONNREFUSED)
 	}
 }
 
@@ -135,7 +135,7 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 func (l *listener) closedError() error {
-	return fmt.Errorf("inmem: accept on %q: %w", string(l.addr), net.ErrClosed)
+	return fmt.Errorf("accept on %q: %w", string(l.addr), net.ErrClosed)
 }
 
 // Close frees the name and breaks the connections that nobody has accepted.

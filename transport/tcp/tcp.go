@@ -78,19 +78,19 @@ func setDefault(d *time.Duration, value time.Duration) {
 // the system chooses, "127.0.0.1:0".
 func (t *Transport) Listen(ctx context.Context, address string) (net.Listener, error) {
 	if config := t.options.TLS; config != nil && len(config.Certificates) == 0 && config.GetCertificate == nil && config.GetConfigForClient == nil {
-		return nil, fmt.Errorf("tcp: listen on %s: the TLS config has no certificate; load one with tcp.ServerTLS", address)
+		return nil, fmt.Errorf("listen on %s: the TLS config has no certificate; load one with tcp.ServerTLS", address)
 	}
 	config := net.ListenConfig{KeepAlive: t.options.KeepAlive}
 	inner, err := config.Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("tcp: listen on %s: another process or node has this port; stop it or choose another: %w", address, err)
+		return nil, fmt.Errorf("listen on %s: another process or node has this port; stop it or choose another: %w", address, err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("tcp: listen on %s: this machine does not have that address; use one of its own, or only \":port\" for all: %w", address, err)
+		return nil, fmt.Errorf("listen on %s: this machine does not have that address; use one of its own, or only \":port\" for all: %w", address, err)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("tcp: listen on %s: not permitted; choose a port above 1023: %w", address, err)
+		return nil, fmt.Errorf("listen on %s: not permitted; choose a port above 1023: %w", address, err)
 	case err != nil:
-		return nil, fmt.Errorf("tcp: listen on %s: %w", address, err)
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	if t.options.TLS == nil {
 		return inner, nil
@@ -146,7 +146,7 @@ func (t *Transport) Dial(ctx context.Context, address string) (net.Conn, error) 
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
 			inner.Close()
-			return nil, fmt.Errorf("tcp: dial %s: %w", address, err)
+			return nil, fmt.Errorf("dial %s: %w", address, err)
 		}
 		config = config.Clone()
 		config.ServerName = host
@@ -163,15 +163,15 @@ func dialError(ctx context.Context, address string, err error) error {
 	var dns *net.DNSError
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("tcp: dial %s: %w", address, errors.Join(ctx.Err(), err))
+		return fmt.Errorf("dial %s: %w", address, errors.Join(ctx.Err(), err))
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("tcp: dial %s: nobody listens there; is that node running, and is the port right? %w", address, err)
+		return fmt.Errorf("dial %s: nobody listens there; is that node running, and is the port right? %w", address, err)
 	case errors.As(err, &dns):
-		return fmt.Errorf("tcp: dial %s: the host name does not resolve: %w", address, err)
+		return fmt.Errorf("dial %s: the host name does not resolve: %w", address, err)
 	case isTimeout(err):
-		return fmt.Errorf("tcp: dial %s: no answer; is the node up, and does a firewall drop the port? %w", address, err)
+		return fmt.Errorf("dial %s: no answer; is the node up, and does a firewall drop the port? %w", address, err)
 	}
-	return fmt.Errorf("tcp: dial %s: %w", address, err)
+	return fmt.Errorf("dial %s: %w", address, err)
 }
 
 func isTimeout(err error) bool {

@@ -69,7 +69,7 @@ func PeerTLS(caFile, certFile, keyFile string) (*tls.Config, error) {
 func loadCertificate(config *tls.Config, certFile, keyFile string) error {
 	certificate, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
-		return fmt.Errorf("tcp: load certificate %q with key %q: %w", certFile, keyFile, err)
+		return fmt.Errorf("load certificate %q with key %q: %w", certFile, keyFile, err)
 	}
 	config.Certificates = []tls.Certificate{certificate}
 	return nil
@@ -78,11 +78,11 @@ func loadCertificate(config *tls.Config, certFile, keyFile string) error {
 func loadPool(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("tcp: load certificate authorities: %w", err)
+		return nil, fmt.Errorf("load certificate authorities: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("tcp: load certificate authorities: %s holds no PEM certificate", file)
+		return nil, fmt.Errorf("load certificate authorities: %s holds no PEM certificate", file)
 	}
 	return pool, nil
 }
@@ -103,7 +103,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	var remote *net.OpError
 	if errors.As(err, &remote) && remote.Op == "remote error" {
-		err = fmt.Errorf("tcp: %s refused this side's certificate or TLS settings: %w", c.peer, err)
+		err = fmt.Errorf("%s refused this side's certificate or TLS settings: %w", c.peer, err)
 	}
 	return n, err
 }
@@ -123,7 +123,7 @@ func (c *conn) Binding() ([]byte, error) {
 	state := c.Conn.ConnectionState()
 	b, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
 	if err != nil {
-		return nil, fmt.Errorf("tcp: bind to the TLS connection with %s: %w", c.peer, err)
+		return nil, fmt.Errorf("bind to the TLS connection with %s: %w", c.peer, err)
 	}
 	return b, nil
 }
@@ -175,7 +175,7 @@ func handshakeError(ctx context.Context, peer string, err error) error {
 		plain   tls.RecordHeaderError
 		refused *net.OpError
 	)
-	const prefix = "tcp: TLS handshake with %s: "
+	const prefix = "TLS handshake with %s: "
 	switch {
 	case ctx.Err() != nil:
 		return fmt.Errorf(prefix+"not done in time: %w", peer, errors.Join(ctx.Err(), err))

@@ -64,7 +64,7 @@ func (a *Applier) Apply(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 			continue
 		}
 		if len(r.Values) != len(t.StoredColumns) {
-			return fmt.Errorf("mysql: row of %s has %d values for %d columns: %w", t.SQLName(), len(r.Values), len(t.StoredColumns), dialect.ErrSchemaMismatch)
+			return fmt.Errorf("row of %s has %d values for %d columns: %w", t.SQLName(), len(r.Values), len(t.StoredColumns), dialect.ErrSchemaMismatch)
 		}
 		present = append(present, r)
 	}
@@ -264,9 +264,9 @@ func (w *writer) fail(err error, keys [][]any) error {
 	}
 	switch lang.Errno(err) {
 	case lang.ErDupEntry, lang.ErRowReferenced, lang.ErNoReferenced, lang.ErCheckMaria, lang.ErCheckMySQL:
-		return fmt.Errorf("mysql: table %s%s: %w: %w", w.t.SQLName(), at, dialect.ErrDiverged, err)
+		return fmt.Errorf("table %s%s: %w: %w", w.t.SQLName(), at, dialect.ErrDiverged, err)
 	case lang.ErBadField, lang.ErValueCount, lang.ErNoSuchTable:
-		return fmt.Errorf("mysql: table %s: %w: %w", w.t.SQLName(), dialect.ErrSchemaMismatch, err)
+		return fmt.Errorf("table %s: %w: %w", w.t.SQLName(), dialect.ErrSchemaMismatch, err)
 	}
-	return fmt.Errorf("mysql: apply to table %s%s: %w", w.t.SQLName(), at, lang.Wrap(err))
+	return fmt.Errorf("apply to table %s%s: %w", w.t.SQLName(), at, lang.Wrap(err))
 }

@@ -62,7 +62,7 @@ func (a *Applier) remember(ctx context.Context, q dialect.Querier, t *dialect.Ta
 // Remember notes that the values of the table's AUTO_INCREMENT column up to highest have been handed out.
 func (a *Applier) Remember(ctx context.Context, q dialect.Querier, t *dialect.Table, highest uint64) error {
 	if err := a.remember(ctx, q, t, highest); err != nil {
-		return fmt.Errorf("mysql: %w", lang.Wrap(err))
+		return lang.Wrap(err)
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func (a *Applier) Remember(ctx context.Context, q dialect.Querier, t *dialect.Ta
 func (a *Applier) NextKey(ctx context.Context, q dialect.Querier, t *dialect.Table) (uint64, error) {
 	next, err := a.nextKey(ctx, q, t.Database, t.Name)
 	if err != nil {
-		return 0, fmt.Errorf("mysql: table %s: AUTO_INCREMENT: %w", lang.Qualified(t.Database, t.Name), lang.Wrap(err))
+		return 0, fmt.Errorf("table %s: AUTO_INCREMENT: %w", lang.Qualified(t.Database, t.Name), lang.Wrap(err))
 	}
 	return next, nil
 }
@@ -89,16 +89,16 @@ func (a *Applier) nextKey(ctx context.Context, q dialect.Querier, db, name strin
 func (a *Applier) RaiseCounters(ctx context.Context, q dialect.Querier) error {
 	rows, err := lang.Texts(ctx, q, "SELECT db, name, highest FROM "+a.server.Own("counters"))
 	if err != nil {
-		return fmt.Errorf("mysql: raise AUTO_INCREMENT: %w", lang.Wrap(err))
+		return fmt.Errorf("raise AUTO_INCREMENT: %w", lang.Wrap(err))
 	}
 	for _, r := range rows {
 		if err := a.raise(ctx, q, r[0].String, r[1].String, r[2].String); err != nil {
-			return fmt.Errorf("mysql: raise AUTO_INCREMENT of table %s: %w", lang.Qualified(r[0].String, r[1].String), err)
+			return fmt.Errorf("raise AUTO_INCREMENT of table %s: %w", lang.Qualified(r[0].String, r[1].String), err)
 		}
 	}
 	if len(rows) > 0 {
 		if err := lang.Exec(ctx, q, "DELETE FROM "+a.server.Own("counters")); err != nil {
-			return fmt.Errorf("mysql: raise AUTO_INCREMENT: %w", err)
+			return fmt.Errorf("raise AUTO_INCREMENT: %w", err)
 		}
 	}
 	return nil

@@ -57,7 +57,7 @@ func (w *writer) unjudged(write func() error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), sessions.RollbackTimeout)
 	defer cancel()
 	if serr := lang.Exec(ctx, w.q, strict); serr != nil {
-		return fmt.Errorf("mysql: %w: %v", driver.ErrInvalidConn, serr) // nobody may go on with such a session
+		return fmt.Errorf("%w: %v", driver.ErrInvalidConn, serr) // nobody may go on with such a session
 	}
 	return err
 }
@@ -118,7 +118,7 @@ func Checks(ctx context.Context, q dialect.Querier, database, table string, colu
 		checks, err = lang.Texts(ctx, q, "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA="+where)
 	}
 	if err != nil {
-		return "", fmt.Errorf("mysql: read the CHECK constraints of table %s: %w", table, lang.Wrap(err))
+		return "", fmt.Errorf("read the CHECK constraints of table %s: %w", table, lang.Wrap(err))
 	}
 	names := func(expression string) bool {
 		expression = strings.ToLower(expression)

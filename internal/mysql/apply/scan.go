@@ -20,7 +20,7 @@ func (a *Applier) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table
 	}
 	if after != nil {
 		if err := catalog.CheckKey(t, after); err != nil {
-			return false, fmt.Errorf("mysql: scan: %w", err)
+			return false, fmt.Errorf("scan: %w", err)
 		}
 	}
 	r := &codec.Reader{}
@@ -31,7 +31,7 @@ func (a *Applier) Scan(ctx context.Context, q dialect.Querier, dt *dialect.Table
 		return err
 	})
 	if err != nil {
-		return false, fmt.Errorf("mysql: scan %s: %w", t.SQLName(), lang.Wrap(err))
+		return false, fmt.Errorf("scan %s: %w", t.SQLName(), lang.Wrap(err))
 	}
 	defer s.Close()
 	if err := s.Each(emit); err != nil {
@@ -49,7 +49,7 @@ func (a *Applier) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Tab
 	}
 	for _, k := range keys {
 		if err := catalog.CheckKey(t, k); err != nil {
-			return fmt.Errorf("mysql: look up: %w", err)
+			return fmt.Errorf("look up: %w", err)
 		}
 	}
 	most := maxLookup
@@ -60,7 +60,7 @@ func (a *Applier) Lookup(ctx context.Context, q dialect.Querier, dt *dialect.Tab
 		part := keys[:min(most, len(keys))]
 		keys = keys[len(part):]
 		if err := a.lookup(ctx, q, t, part, emit); err != nil {
-			return fmt.Errorf("mysql: look up %s: %w", t.SQLName(), lang.Wrap(err))
+			return fmt.Errorf("look up %s: %w", t.SQLName(), lang.Wrap(err))
 		}
 	}
 	return nil

@@ -27,7 +27,7 @@ func (c *Capture) InstallCapture(ctx context.Context, q dialect.Querier, tables 
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("mysql: install capture: %w", lang.Wrap(err))
+		return fmt.Errorf("install capture: %w", lang.Wrap(err))
 	}
 	return nil
 }
@@ -250,7 +250,7 @@ func (c *Capture) RemoveCapture(ctx context.Context, q dialect.Querier) error {
 		return c.outboxes.sweep(ctx, q, all, nil, nil)
 	})
 	if err != nil {
-		return fmt.Errorf("mysql: remove capture: %w", lang.Wrap(err))
+		return fmt.Errorf("remove capture: %w", lang.Wrap(err))
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func (c *Capture) Noted(ctx context.Context, q dialect.Querier, tables []*dialec
 		}
 		rows, err := lang.Texts(ctx, q, b.String())
 		if err != nil {
-			return nil, fmt.Errorf("mysql: look for notes: %w", lang.Wrap(err))
+			return nil, fmt.Errorf("look for notes: %w", lang.Wrap(err))
 		}
 		for i, t := range part {
 			if rows[0][i].String == "1" {
@@ -99,7 +99,7 @@ func (c *Capture) emitNoted(ctx context.Context, q dialect.Querier, t *catalog.T
 		})
 	}
 	if err != nil {
-		return n, fmt.Errorf("mysql: collect %s: %w", t.SQLName(), lang.Wrap(err))
+		return n, fmt.Errorf("collect %s: %w", t.SQLName(), lang.Wrap(err))
 	}
 	return n, nil
 }
@@ -167,13 +167,13 @@ func (c *Capture) deleteIDs(ctx context.Context, q dialect.Querier, table string
 			b = strconv.AppendInt(b, id, 10)
 			if count++; count == clearChunk {
 				if err := flush(); err != nil {
-					return fmt.Errorf("mysql: delete from %s: %w", table, lang.Wrap(err))
+					return fmt.Errorf("delete from %s: %w", table, lang.Wrap(err))
 				}
 			}
 		}
 	}
 	if err := flush(); err != nil {
-		return fmt.Errorf("mysql: delete from %s: %w", table, lang.Wrap(err))
+		return fmt.Errorf("delete from %s: %w", table, lang.Wrap(err))
 	}
 	return nil
 }
@@ -200,7 +200,7 @@ func (c *Capture) Cascaded(ctx context.Context, q dialect.Querier, tables []*dia
 		}
 		rows, err := lang.Texts(ctx, q, "SELECT COALESCE(MAX(id),0) FROM "+c.outboxes.Name(t.ID))
 		if err != nil {
-			return nil, fmt.Errorf("mysql: cascaded %s: %w", t.SQLName(), lang.Wrap(err))
+			return nil, fmt.Errorf("cascaded %s: %w", t.SQLName(), lang.Wrap(err))
 		}
 		list = append(list, watched{dt, t, " WHERE id>" + rows[0][0].String})
 	}

@@ -118,7 +118,7 @@ func (o Outboxes) Read(ctx context.Context, q dialect.Querier, s *sessions.Sessi
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("mysql: read schema: %w", lang.Wrap(err))
+		return nil, fmt.Errorf("read schema: %w", lang.Wrap(err))
 	}
 	on := make(map[string]catalog.Name)
 	for _, tr := range triggers {
@@ -133,7 +133,7 @@ func (o Outboxes) Read(ctx context.Context, q dialect.Querier, s *sessions.Sessi
 		c.Images = c.Images || box.images()
 	}
 	if err := o.uncascaded(c, triggers); err != nil {
-		return nil, fmt.Errorf("mysql: read schema: %w", err)
+		return nil, fmt.Errorf("read schema: %w", err)
 	}
 	return c, nil
 }

@@ -37,7 +37,7 @@ func (c *Capture) Touch(ctx context.Context, q dialect.Querier, dt *dialect.Tabl
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("mysql: touch %s: %w", t.SQLName(), lang.Wrap(err))
+		return fmt.Errorf("touch %s: %w", t.SQLName(), lang.Wrap(err))
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func (o Outboxes) refuseLarge(t *catalog.Table, images bool, rows ...string) str
 		return ""
 	}
 	const most = 128 // characters of a MESSAGE_TEXT
-	reason := fmt.Sprintf("ddb: a snap takes rows of at most %d bytes: raise max_allowed_packet; table ", o.server.MostBytes()/2)
+	reason := fmt.Sprintf("a snap takes rows of at most %d bytes: raise max_allowed_packet; table ", o.server.MostBytes()/2)
 	name := []rune(t.Database + "." + t.Name)
 	name = name[:min(len(name), most-len(reason))]
 	return "IF " + strings.Join(conditions, " OR ") + " THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT=" + lang.Text(reason+string(name)) + "; END IF; "

@@ -46,7 +46,7 @@ func (k *Current) Table(ctx context.Context, q dialect.Querier, t *dialect.Table
 	}
 	i := c.Tables[NameOf(t)]
 	if i == nil || i.Fingerprint != t.Fingerprint {
-		return nil, fmt.Errorf("mysql: table %s.%s was changed: %w", t.Database, t.Name, dialect.ErrSchemaMismatch)
+		return nil, fmt.Errorf("table %s.%s was changed: %w", t.Database, t.Name, dialect.ErrSchemaMismatch)
 	}
 	return i, nil
 }

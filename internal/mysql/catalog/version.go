@@ -36,7 +36,7 @@ func Version(ctx context.Context, q dialect.Querier, s *server.Server, installed
 		for i, query := range queries {
 			rows, err := lang.Texts(ctx, q, query)
 			if err != nil {
-				return "", fmt.Errorf("mysql: schema version: %w", lang.Wrap(err))
+				return "", fmt.Errorf("schema version: %w", lang.Wrap(err))
 			}
 			if i == 1 {
 				last := rows[len(rows)-1]

@@ -11,7 +11,7 @@ import (
 )
 
 // ErrTrust says how to make the server let the user create triggers. It wraps dialect.ErrPrivilege.
-var ErrTrust = fmt.Errorf("mysql: the server writes a binary log and then lets only users with SUPER create triggers: "+
+var ErrTrust = fmt.Errorf("the server writes a binary log and then lets only users with SUPER create triggers: "+
 	"SET GLOBAL log_bin_trust_function_creators=1 (and in the server's configuration): %w", dialect.ErrPrivilege)
 
 // fitting are the numbers with which the server never refuses a row for one of its values by itself.

@@ -51,7 +51,7 @@ func (m *Schema) Objects(ctx context.Context, q dialect.Querier) (list []dialect
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("mysql: list objects: %w", lang.Wrap(err))
+		return nil, fmt.Errorf("list objects: %w", lang.Wrap(err))
 	}
 	return list, nil
 }
@@ -157,7 +157,7 @@ func (m *Schema) Views(ctx context.Context, q dialect.Querier) (map[string]strin
 	for _, db := range m.server.Databases() {
 		rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA="+lang.Text(db))
 		if err != nil {
-			return nil, fmt.Errorf("mysql: list views: %w", lang.Wrap(err))
+			return nil, fmt.Errorf("list views: %w", lang.Wrap(err))
 		}
 		for _, r := range rows {
 			name := strings.ToLower(r[0].String)
@@ -246,7 +246,7 @@ func (m *Schema) Functions(ctx context.Context, q dialect.Querier) (names []stri
 	for _, db := range m.server.Databases() {
 		rows, err := lang.Texts(ctx, q, "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='FUNCTION' AND ROUTINE_SCHEMA="+lang.Text(db))
 		if err != nil {
-			return nil, fmt.Errorf("mysql: list functions: %w", lang.Wrap(err))
+			return nil, fmt.Errorf("list functions: %w", lang.Wrap(err))
 		}
 		for _, r := range rows {
 			names = append(names, r[0].String)

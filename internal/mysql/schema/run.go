@@ -41,12 +41,12 @@ func (m *Schema) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) err
 	}
 	was, err := m.readSession(ctx, c)
 	if err != nil {
-		return fmt.Errorf("mysql: run: %w", err)
+		return fmt.Errorf("run: %w", err)
 	}
 	moved := s.Database != "" && s.Database != was.Database
 	if moved {
 		if _, err := c.ExecContext(ctx, "USE "+lang.Ident(s.Database)); err != nil && !(lang.Errno(err) == lang.ErBadDB && ofDatabase.MatchString(statement)) {
-			return fmt.Errorf("mysql: run in database %q: %w", s.Database, lang.Wrap(err))
+			return fmt.Errorf("run in database %q: %w", s.Database, lang.Wrap(err))
 		}
 	}
 	set := was.enter(s)
@@ -58,7 +58,7 @@ func (m *Schema) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) err
 		}
 	}
 	if berr := leave(ctx, c, set, moved, was.Database); err == nil && berr != nil {
-		return fmt.Errorf("mysql: run: restore session: %w", berr)
+		return fmt.Errorf("run: restore session: %w", berr)
 	}
 	return lang.Wrap(err)
 }

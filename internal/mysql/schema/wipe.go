@@ -27,7 +27,7 @@ func (m *Schema) Wipe(ctx context.Context, c *sql.Conn) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("mysql: wipe: %w", lang.Wrap(err))
+		return fmt.Errorf("wipe: %w", lang.Wrap(err))
 	}
 	return nil
 }

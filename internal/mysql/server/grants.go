@@ -98,7 +98,7 @@ func (s *Server) checkPrivileges(ctx context.Context, q dialect.Querier) error {
 		if missing == nil {
 			return nil
 		}
-		return fmt.Errorf("mysql: the user lacks privileges on database %q: GRANT %s ON %s.* TO it: %w",
+		return fmt.Errorf("the user lacks privileges on database %q: GRANT %s ON %s.* TO it: %w",
 			db, strings.Join(missing, ", "), lang.Ident(db), dialect.ErrPrivilege)
 	}
 	for _, db := range s.Databases() {

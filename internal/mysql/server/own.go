@@ -33,7 +33,7 @@ const OwnOptions = " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin R
 func (s *Server) CreateOwn(ctx context.Context, q dialect.Querier) error {
 	rows, err := lang.Texts(ctx, q, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA="+lang.Text(s.OwnDatabase))
 	if err != nil {
-		return fmt.Errorf("mysql: create own tables: %w", lang.Wrap(err))
+		return fmt.Errorf("create own tables: %w", lang.Wrap(err))
 	}
 	have := map[string]bool{}
 	for _, r := range rows {
@@ -49,7 +49,7 @@ func (s *Server) CreateOwn(ctx context.Context, q dialect.Querier) error {
 		}
 	}
 	if err := lang.Exec(ctx, q, statements...); err != nil {
-		return fmt.Errorf("mysql: create own tables: %w", err)
+		return fmt.Errorf("create own tables: %w", err)
 	}
 	return nil
 }
@@ -57,7 +57,7 @@ func (s *Server) CreateOwn(ctx context.Context, q dialect.Querier) error {
 // DropOwn drops ddb's database. RemoveCapture goes before it.
 func (s *Server) DropOwn(ctx context.Context, q dialect.Querier) error {
 	if err := lang.Exec(ctx, q, "DROP DATABASE IF EXISTS "+lang.Ident(s.OwnDatabase)); err != nil {
-		return fmt.Errorf("mysql: drop own tables: %w", err)
+		return fmt.Errorf("drop own tables: %w", err)
 	}
 	return nil
 }

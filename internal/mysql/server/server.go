@@ -46,7 +46,7 @@ func Inspect(ctx context.Context, q dialect.Querier, databases []string) (*Serve
 func (s *Server) identify(ctx context.Context, q dialect.Querier, databases []string) error {
 	rows, err := lang.Texts(ctx, q, "SELECT VERSION(), DATABASE(), @@lower_case_table_names, @@max_allowed_packet, CURRENT_USER()")
 	if err != nil {
-		return fmt.Errorf("mysql: connect: %w", lang.Wrap(err))
+		return fmt.Errorf("connect: %w", lang.Wrap(err))
 	}
 	r := rows[0]
 	var major, minor int
@@ -57,7 +57,7 @@ func (s *Server) identify(ctx context.Context, q dialect.Querier, databases []st
 		old = major*100+minor < 1006
 	}
 	if old {
-		return fmt.Errorf("mysql: server version %s is too old: ddb needs MariaDB 10.6 or MySQL 8.0", r[0].String)
+		return fmt.Errorf("server version %s is too old: ddb needs MariaDB 10.6 or MySQL 8.0", r[0].String)
 	}
 	s.fold = r[2].String != "0"
 	s.packet = lang.Atoi(r[3].String)
@@ -68,7 +68,7 @@ func (s *Server) identify(ctx context.Context, q dialect.Querier, databases []st
 		bound = []string{r[1].String}
 	}
 	if len(bound) == 0 {
-		return errors.New("mysql: no database: name one in the DSN or in Databases")
+		return errors.New("no database: name one in the DSN or in Databases")
 	}
 	for i, d := range bound {
 		if s.fold {
@@ -76,15 +76,15 @@ func (s *Server) identify(ctx context.Context, q dialect.Querier, databases []st
 		}
 		switch strings.ToLower(d) {
 		case "", "mysql", "information_schema", "performance_schema", "sys":
-			return fmt.Errorf("mysql: database %q cannot be replicated: name the program's own databases", d)
+			return fmt.Errorf("database %q cannot be replicated: name the program's own databases", d)
 		}
 	}
 	s.OwnDatabase = bound[0] + "_ddb"
 	if len(s.OwnDatabase) > 64 {
-		return fmt.Errorf("mysql: database name %q is too long: ddb needs room for %q (64 characters)", bound[0], s.OwnDatabase)
+		return fmt.Errorf("database name %q is too long: ddb needs room for %q (64 characters)", bound[0], s.OwnDatabase)
 	}
 	if slices.Contains(bound, s.OwnDatabase) {
-		return fmt.Errorf("mysql: database %q is ddb's own: leave it out of Databases", s.OwnDatabase)
+		return fmt.Errorf("database %q is ddb's own: leave it out of Databases", s.OwnDatabase)
 	}
 	s.bound = bound
 	s.all.Store(&bound)
@@ -119,11 +119,11 @@ func ConnectError(err error) error {
 	var network *net.OpError
 	switch {
 	case lang.Errno(err) == 1045:
-		return fmt.Errorf("mysql: connect: %w; check the user and the password in the DSN", lang.Wrap(err))
+		return fmt.Errorf("connect: %w; check the user and the password in the DSN", lang.Wrap(err))
 	case errors.As(err, &network) && network.Op == "dial":
-		return fmt.Errorf("mysql: connect: %w; is the server up, and are host and port in the DSN right?", err)
+		return fmt.Errorf("connect: %w; is the server up, and are host and port in the DSN right?", err)
 	}
-	return fmt.Errorf("mysql: connect: %w", lang.Wrap(err))
+	return fmt.Errorf("connect: %w", lang.Wrap(err))
 }
 
 // MostBytes is how large a value the server stores, less some room for what goes with it.

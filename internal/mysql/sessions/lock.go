@@ -56,7 +56,7 @@ func lockKey(database string) string {
 func (a *Locks) Lock(ctx context.Context) (release func() error, err error) {
 	l := &nodeLock{all: a, token: "ddb:" + rand.Text(), names: unique(a.server.Databases())}
 	if err := l.acquire(ctx); err != nil {
-		return nil, fmt.Errorf("mysql: lock: %w", err)
+		return nil, fmt.Errorf("lock: %w", err)
 	}
 	a.held.Store(l)
 	return l.release, nil
@@ -76,7 +76,7 @@ func (a *Locks) Keep(ctx context.Context) (lost bool, err error) {
 	}
 	l.drop()
 	if err := l.acquire(ctx); err != nil {
-		return true, fmt.Errorf("mysql: lock: %w", err)
+		return true, fmt.Errorf("lock: %w", err)
 	}
 	return true, nil
 }
@@ -91,14 +91,14 @@ func (a *Locks) Only(ctx context.Context, databases []string) error {
 	defer l.mu.Unlock()
 	want := unique(databases)
 	if l.conn == nil {
-		return fmt.Errorf("mysql: lock: the server has let go of the lock on database %q", l.names[0])
+		return fmt.Errorf("lock: the server has let go of the lock on database %q", l.names[0])
 	}
 	for _, db := range want {
 		if slices.Contains(l.names, db) {
 			continue
 		}
 		if err := l.take(ctx, l.conn, lockKey(db), db); err != nil {
-			return fmt.Errorf("mysql: lock: %w", lang.Wrap(err))
+			return fmt.Errorf("lock: %w", lang.Wrap(err))
 		}
 		l.names = append(l.names, db)
 	}
@@ -107,7 +107,7 @@ func (a *Locks) Only(ctx context.Context, databases []string) error {
 			continue
 		}
 		if _, err := lang.Texts(ctx, l.conn, "SELECT RELEASE_LOCK("+lang.Text(lockKey(db))+")"); err != nil {
-			return fmt.Errorf("mysql: unlock: %w", lang.Wrap(err))
+			return fmt.Errorf("unlock: %w", lang.Wrap(err))
 		}
 		l.names = slices.DeleteFunc(l.names, func(n string) bool { return n == db })
 	}

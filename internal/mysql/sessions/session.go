@@ -83,7 +83,7 @@ func (s *Sessions) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, erro
 	for hidden := true; hidden; {
 		var err error
 		if c, err = s.db.Conn(ctx); err != nil {
-			return nil, fmt.Errorf("mysql: connect: %w", lang.Wrap(err))
+			return nil, fmt.Errorf("connect: %w", lang.Wrap(err))
 		}
 		if p == dialect.Write {
 			break
@@ -95,7 +95,7 @@ func (s *Sessions) Conn(ctx context.Context, p dialect.Purpose) (*sql.Conn, erro
 			Discard(c)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("mysql: set up connection: %w", lang.Wrap(err))
+			return nil, fmt.Errorf("set up connection: %w", lang.Wrap(err))
 		}
 	}
 	s.mu.Lock()
@@ -157,7 +157,7 @@ func (s *Sessions) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) er
 	}
 	s.setOpen(c, true)
 	if _, err := c.ExecContext(ctx, q); err != nil {
-		return fmt.Errorf("mysql: begin: %w", err)
+		return fmt.Errorf("begin: %w", err)
 	}
 	return nil
 }
@@ -175,7 +175,7 @@ func (s *Sessions) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) e
 	if _, rerr := c.ExecContext(back, "ROLLBACK"); rerr == nil {
 		s.setOpen(c, false)
 	}
-	return fmt.Errorf("mysql: commit: %w", err)
+	return fmt.Errorf("commit: %w", err)
 }
 
 // Statements that put any session into ddb's surroundings and back, for calls on a

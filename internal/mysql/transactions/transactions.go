@@ -105,7 +105,7 @@ func (x *Collector) CollectTransactions(ctx context.Context, q dialect.Querier, 
 		return nil
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("mysql: collect transactions: %w", lang.Wrap(err))
+		return nil, false, fmt.Errorf("collect transactions: %w", lang.Wrap(err))
 	}
 	return notes, more, nil
 }
