@@ -37,6 +37,12 @@ type TransactionTeller interface {
 	InTransaction(ctx context.Context, q Querier) (bool, error)
 }
 
+// SessionReader tells how a session reads the text of a statement. Without it a text that sessions may read in several ways is refused.
+type SessionReader interface {
+	// ReadsOtherwise reports whether the session that query asks reads the text otherwise than one with the server's own settings.
+	ReadsOtherwise(ctx context.Context, query func(ctx context.Context, query string, args ...any) (*sql.Rows, error), text string) (bool, error)
+}
+
 // ErrorCarrier is a dialect whose driver has a type of errors that programs look for: they cross the wire between nodes as that. Without it an
 // error arrives with its text, and its number if it has a method Code() int.
 type ErrorCarrier interface {
@@ -134,6 +140,27 @@ type KeyGauge interface {
 	// NarrowKeys returns the column of a table whose type has fewer than least keys for each of step nodes, how many, and the
 	// statement that cures that; "" for other tables.
 	NarrowKeys(t *Table, step, least int64) (column string, keys int64, cure string)
+}
+
+// KeyGiver tells about tables whose text declares no primary key, where a schema statement commits the transaction that it is in. Without
+// it such a statement is refused only once it has run, and undone.
+type KeyGiver interface {
+	// GivesKeys reports whether the server gives such a table a key that no query shows.
+	GivesKeys(ctx context.Context, q Querier) (bool, error)
+	// HasTable reports whether any database of the server has a table of the name.
+	HasTable(ctx context.Context, q Querier, name string) (bool, error)
+}
+
+// NameFolder tells how the names of tables are compared. Without it those that differ in letter case are different.
+type NameFolder interface {
+	// FoldsNames reports whether names that differ in letter case are the same table.
+	FoldsNames(ctx context.Context, q Querier) (bool, error)
+}
+
+// RowEstimator knows about how many rows a table has without counting them, as the progress of a snapshot is told by.
+type RowEstimator interface {
+	// EstimateRows returns about how many rows the table has.
+	EstimateRows(ctx context.Context, q Querier, t *Table) (int64, error)
 }
 
 // CounterKeeper is an engine whose tables have counters of their own for handed-out keys, which rows that are gone have raised. Without

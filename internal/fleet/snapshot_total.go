@@ -17,12 +17,14 @@ func estimateRows(ctx context.Context, n *store.Store, tables []*dialect.Table) 
 	defer cancel()
 	var total int64
 	for _, t := range tables {
-		query, args := "SELECT count(*) FROM "+store.QuoteName(t.Database, t.Name), []any(nil)
-		if n.Dialect.Language() == dialect.MySQL {
-			query, args = "SELECT coalesce(sum(table_rows), 0) FROM information_schema.tables WHERE table_schema = ? AND table_name = ?", []any{t.Database, t.Name}
-		}
 		var rows int64
-		if err := dialect.ScanOne(ctx, n.DB, []any{&rows}, query, args...); err != nil {
+		var err error
+		if estimator, ok := n.Engine.(dialect.RowEstimator); ok {
+			rows, err = estimator.EstimateRows(ctx, n.DB, t)
+		} else {
+			err = dialect.ScanOne(ctx, n.DB, []any{&rows}, "SELECT count(*) FROM "+store.QuoteName(t.Database, t.Name))
+		}
+		if err != nil {
 			n.Log.Debug("the rows of a snapshot cannot be counted", "table", n.Name(t), "error", err)
 			return 0
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strings"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
@@ -65,23 +64,10 @@ func (g *Gate) refuseDoubt(ctx context.Context, stmt *route.Statement, ask func(
 	if state&sqlclass.Modal == 0 {
 		return nil
 	}
-	rows, err := ask(ctx, "SELECT @@sql_mode, @@character_set_client")
-	if err != nil {
-		return err
-	}
-	var mode, charset string
-	for rows.Next() {
-		if err := rows.Scan(&mode, &charset); err != nil {
-			rows.Close()
+	if reader, ok := g.dialect.(dialect.SessionReader); ok {
+		if otherwise, err := reader.ReadsOtherwise(ctx, ask, stmt.SQL); err != nil || !otherwise {
 			return err
 		}
-	}
-	if err := rows.Close(); err != nil {
-		return err
-	}
-	spaced := strings.Contains(stmt.SQL, "\xa0") && !strings.HasPrefix(charset, "utf8")
-	if !spaced && !strings.Contains(mode, "NO_BACKSLASH_ESCAPES") && !strings.Contains(mode, "ANSI_QUOTES") {
-		return nil // it is read as sqlclass does
 	}
 	return fmt.Errorf("%w: under the session's sql_mode and character set it may be other statements than it seems: give values as arguments, or write them without backslashes and no-break spaces: %s",
 		fault.ErrNotReplicable, stmt)

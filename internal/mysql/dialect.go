@@ -20,6 +20,7 @@ var _ interface {
 	dialect.Killer
 	dialect.TransactionTeller
 	dialect.ErrorCarrier
+	dialect.SessionReader
 } = Dialect{}
 
 // Name returns "mysql".

@@ -35,6 +35,9 @@ var _ interface {
 	dialect.SessionTuner
 	dialect.KeySharer
 	dialect.KeyGauge
+	dialect.KeyGiver
+	dialect.NameFolder
+	dialect.RowEstimator
 	dialect.CounterKeeper
 	dialect.FunctionLister
 	dialect.ViewLister
@@ -164,6 +167,22 @@ func (e *engine) MostBytes() int {
 
 func (e *engine) Warning() string {
 	return e.server.Warning()
+}
+
+func (e *engine) GivesKeys(ctx context.Context, q dialect.Querier) (bool, error) {
+	return e.server.GivesKeys(ctx, q)
+}
+
+func (e *engine) HasTable(ctx context.Context, q dialect.Querier, name string) (bool, error) {
+	return e.server.HasTable(ctx, q, name)
+}
+
+func (e *engine) FoldsNames(ctx context.Context, q dialect.Querier) (bool, error) {
+	return e.server.FoldsNames(ctx, q)
+}
+
+func (e *engine) EstimateRows(ctx context.Context, q dialect.Querier, t *dialect.Table) (int64, error) {
+	return e.server.EstimateRows(ctx, q, t)
 }
 
 // The schema and its statements.

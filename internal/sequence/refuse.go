@@ -35,22 +35,21 @@ func RefuseKind(n *store.Store, query string) error {
 // would commit the transaction that it is in, and then it would be undone. An IF NOT EXISTS may find the table there, and one that
 // is the master's own already may be replaced.
 func RefuseKeyless(ctx context.Context, n *store.Store, query string) error {
-	if n.Dialect.Language() == dialect.SQLite || !sqlclass.Keyless(query) {
+	giver, ok := n.Engine.(dialect.KeyGiver)
+	if !ok || n.Engine.Transactional() || !sqlclass.Keyless(query) {
 		return nil
 	}
-	info, err := sqlclass.ParseSchema(sqlclass.MySQL, query)
+	info, err := sqlclass.ParseSchema(n.Dialect.Language(), query)
 	if err != nil {
 		return nil // the database words it better
 	}
 	replicated := slices.ContainsFunc(n.Tables.Load().List, func(t *dialect.Table) bool { return strings.EqualFold(t.Name, info.Name) && t.Refusal == "" })
 	if info.IfNotExists || info.OrReplace && !replicated {
-		var one int
-		if err := dialect.ScanOne(ctx, n.DB, []any{&one}, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_NAME = ? LIMIT 1", info.Name); !errors.Is(err, sql.ErrNoRows) {
+		if there, err := giver.HasTable(ctx, n.DB, info.Name); err != nil || there {
 			return err
 		}
 	}
-	var name, value string // of what makes MySQL give such a table a key of its own
-	if err := dialect.ScanOne(ctx, n.DB, []any{&name, &value}, "SHOW VARIABLES LIKE 'sql_generate_invisible_primary_key'"); !errors.Is(err, sql.ErrNoRows) {
+	if gives, err := giver.GivesKeys(ctx, n.DB); err != nil || gives {
 		return err
 	}
 	return fmt.Errorf("%w: table %s has no primary key: declare the columns that identify a row PRIMARY KEY, or add a column id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY; "+
@@ -116,18 +115,16 @@ func (s *Sequencer) named(cat *store.Catalogue, database string, n sqlclass.Name
 	return nil
 }
 
-// sameName returns how the database compares the names of tables: MariaDB takes those that differ in case for
-// different ones, unless its files lie where they are the same.
+// sameName returns how the database compares the names of tables.
 func sameName(ctx context.Context, n *store.Store, q dialect.Querier) (same func(a, b string) bool, err error) {
-	if n.Dialect.Language() == dialect.SQLite {
-		return strings.EqualFold, nil
-	}
-	var folds int
-	if err := dialect.ScanOne(ctx, q, []any{&folds}, "SELECT @@lower_case_table_names"); err != nil {
-		return nil, fmt.Errorf("node %s: how names are compared: %w", n.ID, err)
-	}
-	if folds != 0 {
-		return strings.EqualFold, nil
+	if folder, ok := n.Engine.(dialect.NameFolder); ok {
+		folds, err := folder.FoldsNames(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("node %s: %w", n.ID, err)
+		}
+		if folds {
+			return strings.EqualFold, nil
+		}
 	}
 	return func(a, b string) bool { return a == b }, nil
 }

@@ -208,3 +208,6 @@ func (e *engine) Functions(ctx context.Context, q dialect.Querier) (names []stri
 	}
 	return names, nil
 }
+
+// FoldsNames reports true: SQLite compares names without regard to case.
+func (e *engine) FoldsNames(context.Context, dialect.Querier) (bool, error) { return true, nil }

@@ -92,6 +92,7 @@ var _ interface {
 	dialect.FunctionLister
 	dialect.NoteReader
 	dialect.KeyMover
+	dialect.NameFolder
 	dialect.KeyGauge
 	dialect.Compiler
 	dialect.Cascader
