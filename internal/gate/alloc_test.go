@@ -64,6 +64,8 @@ func TestQueryAllocatesNothing(t *testing.T) {
 			rows.Close()
 		})
 	}
-	through := count(func(ctx context.Context, query string, args ...any) (*sql.Rows, error) { return g.Query(ctx, query, args) })
+	through := count(func(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+		return g.Query(ctx, query, args)
+	})
 	require.Equal(t, count(db.QueryContext), through)
 }
