@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 
@@ -30,20 +29,9 @@ type stay struct {
 	release func()           // ends the turn
 	was     *store.Catalogue // before it
 
-	made    []*madeBatch
-	dropped []*madeBatch
-	removed []removedKey
-	own     []pendingKeys // of the batches dropped
-	written uint64        // local writes before it
-
-	mentioned []journal.TableName                    // by the schema statements
-	withheld  map[journal.TableName]map[string][]any // of these as it was before the statements
-}
-
-type removedKey struct {
-	rows map[string]int64
-	key  string
-	id   int64
+	written   uint64              // local writes before it
+	change    change              // of the queue
+	mentioned []journal.TableName // by the schema statements
 }
 
 // Enter waits until no local write is under way and holds them off until the stay is left.
@@ -61,14 +49,12 @@ func (s *Snap) enter(ctx context.Context) (*stay, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	s.staged = s.staged[:0] // of a transaction that was rolled back
-	s.mu.Unlock()
-	if err := s.sure(ctx); err != nil {
+	s.queue.unstage() // of a transaction that was rolled back
+	if err := s.queue.sure(ctx); err != nil {
 		release()
 		return nil, err
 	}
-	return &stay{s: s, ctx: ctx, release: release, was: s.node.Tables.Load(), written: s.batcher.written.Load()}, nil
+	return &stay{s: s, ctx: ctx, release: release, was: s.node.Tables.Load(), written: s.queue.written.Load()}, nil
 }
 
 // Leave lets local writes go on.
@@ -77,7 +63,11 @@ func (st *stay) Leave(committed bool) {
 	if !committed && s.node.Engine.Transactional() {
 		s.node.Tables.Store(st.was) // a schema statement, if there was one, is undone
 	}
-	st.settleQueue(committed)
+	if committed {
+		s.queue.commit(&st.change, st.written)
+	} else {
+		s.queue.undo(&st.change, s.node.Engine.Transactional())
+	}
 	if !committed && s.halfway.Load() {
 		s.halt(st.ctx)
 	}
@@ -127,33 +117,6 @@ func (s *Snap) takeTurn(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// settleQueue makes what the transaction did to the queue count, or undoes it.
-func (st *stay) settleQueue(committed bool) {
-	s := st.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !committed {
-		for _, r := range st.removed {
-			r.rows[r.key] = r.id
-		}
-		if s.node.Engine.Transactional() {
-			maps.Copy(s.withheld, st.withheld)
-		}
-		s.stale = s.stale || len(st.made)+len(st.dropped) > 0
-		return
-	}
-	s.queued(st.made)
-	s.batcher.covered.Store(st.written)
-	for _, m := range st.dropped {
-		s.count--
-		s.bytes -= m.bytes
-		s.oldest = max(s.oldest, m.at) // those that stay were made later
-	}
-	if s.count == 0 {
-		s.oldest = 0
-	}
-}
-
 // Opened makes batches of what was written before the transaction and is in none yet, so that no
 // entry overwrites it unseen.
 func (st *stay) Opened(ctx context.Context, c *sql.Conn) error {
@@ -166,13 +129,13 @@ func (st *stay) Opened(ctx context.Context, c *sql.Conn) error {
 		return err
 	}
 	made, err := s.make(ctx, s.node.Quick(c), true)
-	st.made = append(st.made, made...)
+	st.change.made = append(st.change.made, made...)
 	return err
 }
 
 // Includes drops this snap's batches that an entry includes (N3).
 func (st *stay) Includes(ctx context.Context, c *sql.Conn, batches map[string]uint64) error {
-	through, ok := batches[link.QueueName(st.s.node.ID, st.s.queue)]
+	through, ok := batches[link.QueueName(st.s.node.ID, st.s.queue.name)]
 	if !ok {
 		return nil
 	}
@@ -185,38 +148,22 @@ func (st *stay) drop(ctx context.Context, q dialect.Querier, through uint64) err
 	if through == 0 {
 		return nil
 	}
-	keys, list, err := s.read(ctx, q, through)
+	keys, list, err := s.queue.read(ctx, q, through)
 	if err != nil || len(list) == 0 {
 		return err
 	}
 	if s.w != nil {
-		_, err = q.ExecContext(ctx, "DELETE FROM "+s.batch+" WHERE id <= ?", list[len(list)-1].id)
+		_, err = q.ExecContext(ctx, "DELETE FROM "+s.queue.table+" WHERE id <= ?", list[len(list)-1].id)
 	} else {
 		err = s.batcher.transactions.DropBatches(ctx, q, idsOf(list))
 	}
 	if err != nil {
 		return fmt.Errorf("node %s: drop batches: %w", s.node.ID, err)
 	}
-	s.mu.Lock()
-	last := s.last
-	s.mu.Unlock()
-	if err := s.node.SetValue(ctx, q, store.MetaNumber, last); err != nil { // no batch may be left that tells
+	if err := s.node.SetValue(ctx, q, store.MetaNumber, s.queue.highest()); err != nil { // no batch may be left that tells
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st.dropped = append(st.dropped, list...)
-	st.own = append(st.own, keys)
-	for name, dropped := range keys {
-		rows := s.keys[name]
-		for key, id := range dropped {
-			if rows[key] == id {
-				st.removed = append(st.removed, removedKey{rows, key, id})
-				delete(rows, key)
-				delete(s.withheld[name], key)
-			}
-		}
-	}
+	s.queue.remove(&st.change, keys, list)
 	return nil
 }
 
@@ -248,7 +195,7 @@ func (st *stay) Write(ctx context.Context, c *sql.Conn, t *dialect.Table, rows [
 // mine leaves out the rows that a batch which stays has changed (N4). loose says that local
 // changes may stand where others' rows belong, so that a clash is no damage.
 func (st *stay) mine(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
-	if rest, loose, err = st.settled(t, rows); err == nil && st.s.w == nil {
+	if rest, loose, err = st.s.queue.settled(&st.change, st.s.node.Name(t), rows); err == nil && st.s.w == nil {
 		rest, err = st.differing(ctx, q, t, rest)
 	}
 	return rest, loose, err
@@ -265,7 +212,7 @@ func (st *stay) differing(ctx context.Context, q dialect.Querier, t *dialect.Tab
 	for i, r := range rows {
 		buf = wire.AppendRow(buf[:0], r.Key)
 		own := func(p pendingKeys) bool { return p[name][string(buf)] != 0 }
-		if slices.ContainsFunc(st.own, own) {
+		if slices.ContainsFunc(st.change.own, own) {
 			at, keys = append(at, i), append(keys, r.Key)
 		}
 	}
@@ -289,39 +236,6 @@ func (st *stay) differing(ctx context.Context, q dialect.Querier, t *dialect.Tab
 		}
 	}
 	return rest, nil
-}
-
-// settled leaves out the rows of batches that stay.
-func (st *stay) settled(t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
-	s := st.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	loose = s.count > 0 || len(st.made) > 0
-	pending := s.keys[s.node.Name(t)]
-	made := make(pendingKeys)
-	for _, m := range st.made {
-		if err := made.add(m.batch, m.id); err != nil {
-			return nil, false, err
-		}
-	}
-	fresh := made[s.node.Name(t)]
-	if len(pending) == 0 && len(fresh) == 0 {
-		return rows, loose, nil
-	}
-	rest = rows[:0:0]
-	var buf []byte
-	for _, r := range rows {
-		buf = wire.AppendRow(buf[:0], r.Key)
-		if pending[string(buf)] == 0 && fresh[string(buf)] == 0 {
-			rest = append(rest, r)
-			continue
-		}
-		if s.withheld[s.node.Name(t)] == nil {
-			s.withheld[s.node.Name(t)] = make(map[string][]any)
-		}
-		s.withheld[s.node.Name(t)][string(buf)] = r.Values
-	}
-	return rest, loose, nil
 }
 
 // Schema makes the rows those that the statements have been run on, and what the statements leave the snap's own again.
@@ -383,7 +297,7 @@ func (st *stay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) error 
 			return err
 		}
 	}
-	rows, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
+	rows, err := c.QueryContext(ctx, "SELECT payload FROM "+s.queue.table+" ORDER BY id")
 	if err != nil {
 		return fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}
@@ -460,8 +374,8 @@ func (s *Snap) Welcomed(ctx context.Context, w link.Welcome) error {
 	s.mu.Lock()
 	s.welcome, s.snapshot = w, w.Snapshot
 	s.loaded = make(chan struct{})
-	s.last = max(s.last, w.Number)
 	s.mu.Unlock()
+	s.queue.reaches(w.Number)
 	if w.Node == 0 {
 		return nil // the master will give one; until then the node goes on with the one that it had, if any
 	}

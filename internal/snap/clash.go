@@ -32,7 +32,7 @@ func (s *Snap) loosely(ctx context.Context, c *sql.Conn, t *dialect.Table, rows 
 	if err != nil {
 		return err
 	}
-	if s.waiting() > putBackMost && mode == dialect.Replace {
+	if s.queue.waiting() > putBackMost && mode == dialect.Replace {
 		return nil // many rows follow soon, and to look after each of them would take too long
 	}
 	return s.putBack(ctx, c, t)
@@ -96,7 +96,7 @@ func (s *Snap) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) error
 func (st *stay) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
 	s := st.s
 	s.halfway.Store(!s.node.Engine.Transactional())
-	if s.empty.Load() || s.waiting() == 0 && len(st.made) == 0 {
+	if s.empty.Load() || s.queue.waiting() == 0 && len(st.change.made) == 0 {
 		return nil
 	}
 	if err := s.recall(ctx, c); err != nil {
@@ -128,7 +128,7 @@ func (st *stay) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialec
 // pendingRows returns the pending rows of a table by key: as they were before the first pending batch, and
 // as they are after the last.
 func (s *Snap) pendingRows(ctx context.Context, c *sql.Conn, t *dialect.Table) (rows map[string]dialect.Row, order []string, err error) {
-	list, err := c.QueryContext(ctx, "SELECT payload FROM "+s.batch+" ORDER BY id")
+	list, err := c.QueryContext(ctx, "SELECT payload FROM "+s.queue.table+" ORDER BY id")
 	if err != nil {
 		return nil, nil, fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}

@@ -20,7 +20,7 @@ import (
 // sameQueue makes sure that what the master counts as this snap's is what waits here under the same numbers.
 func (s *Snap) sameQueue(ctx context.Context, w link.Welcome) error {
 	var lowest, highest sql.NullInt64
-	if err := dialect.ScanOne(ctx, s.node.DB, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.batch+" WHERE number <= ?", int64(w.Number)); err != nil {
+	if err := dialect.ScanOne(ctx, s.node.DB, []any{&lowest, &highest}, "SELECT MIN(number), MAX(number) FROM "+s.queue.table+" WHERE number <= ?", int64(w.Number)); err != nil {
 		return fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}
 	if !lowest.Valid {
@@ -29,7 +29,7 @@ func (s *Snap) sameQueue(ctx context.Context, w link.Welcome) error {
 	same := uint64(highest.Int64) == w.Number
 	if same && len(w.Last) > 0 {
 		var payload []byte
-		err := dialect.ScanOne(ctx, s.node.DB, []any{&payload}, "SELECT payload FROM "+s.batch+" WHERE number = ?", int64(w.Number))
+		err := dialect.ScanOne(ctx, s.node.DB, []any{&payload}, "SELECT payload FROM "+s.queue.table+" WHERE number = ?", int64(w.Number))
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil // it has just been dropped
 		}
@@ -51,11 +51,9 @@ func (s *Snap) sameQueue(ctx context.Context, w link.Welcome) error {
 
 // renumber takes the numbers of all batches that wait, which get new ones above those that the master has.
 func (s *Snap) renumber(ctx context.Context, above uint64) error {
-	s.mu.Lock()
-	s.numbering = false
-	s.mu.Unlock()
+	s.queue.stopNumbering()
 	err := s.tx(ctx, func(q dialect.Querier) error {
-		if _, err := q.ExecContext(ctx, "UPDATE "+s.batch+" SET number = NULL"); err != nil {
+		if _, err := q.ExecContext(ctx, "UPDATE "+s.queue.table+" SET number = NULL"); err != nil {
 			return fmt.Errorf("node %s: renumber batches: %w", s.node.ID, err)
 		}
 		return s.node.SetValue(ctx, q, store.MetaNumber, above)
@@ -64,8 +62,6 @@ func (s *Snap) renumber(ctx context.Context, above uint64) error {
 		return err
 	}
 	s.node.Log.Warn("what waits is sent as new batches: the master has others under their numbers", "above", above)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.last = above
+	s.queue.numbered(above, false)
 	return nil
 }

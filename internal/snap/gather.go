@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -85,7 +84,9 @@ func (s *Snap) look(ctx context.Context, q dialect.Querier, p dialect.Program) (
 func (s *Snap) each(ctx context.Context, c *sql.Conn, p dialect.Program) error {
 	q := s.node.Quick(c)
 	if s.notes == nil {
-		return s.stage(s.make(ctx, q, false))
+		made, err := s.make(ctx, q, false)
+		s.queue.stage(made)
+		return err
 	}
 	m := &s.marks
 	if cat := s.node.Tables.Load(); m.cat != cat {
@@ -116,17 +117,6 @@ func (s *Snap) each(ctx context.Context, c *sql.Conn, p dialect.Program) error {
 	case grown > manyNotes || !exact: // only the database knows which notes are about the same row
 		return s.gatherMarks(ctx, q)
 	}
-	return nil
-}
-
-// stage notes batches that stand in the writer's transaction.
-func (s *Snap) stage(made []*madeBatch, err error) error {
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.staged = append(s.staged, made...)
 	return nil
 }
 
@@ -162,7 +152,9 @@ func (s *Snap) gatherMarks(ctx context.Context, q dialect.Querier) error {
 		}
 	}
 	m.ends = m.ends[:0]
-	return s.stage(s.store(ctx, q, list))
+	made, err := s.store(ctx, q, list)
+	s.queue.stage(made)
+	return err
 }
 
 // rowImages is a row as one statement found it and left it.
@@ -234,75 +226,21 @@ func (s *Snap) addPart(list *[]*batch.Batch, t *dialect.Table, r dialect.Row, mo
 	return b.Add(s.node, t, r)
 }
 
-// How many batches one statement stores at most, where it is kept compiled and where it is not, and how many bytes if
-// they are several.
-const (
-	storedAtOnce   = 32
-	storedByPass   = 512
-	storedTogether = 1 << 20
-)
-
 // store puts the batches that hold anything into the queue.
 // Those before stand in the same transaction.
 func (s *Snap) store(ctx context.Context, q dialect.Querier, list []*batch.Batch, before ...*madeBatch) ([]*madeBatch, error) {
-	var made []*madeBatch
-	var args []any
 	pos, applied := s.f.Stands()
 	heard := s.heard
 	if !applied.IsZero() {
 		heard = applied.UnixNano()
 	}
 	now := time.Now()
-	s.mu.Lock()
-	number, id := s.last, s.lastID
-	for _, m := range slices.Concat(s.staged, before) {
-		number, id = max(number, m.number), max(id, m.id)
-	}
-	for _, b := range list {
-		if b.Records() > 0 {
-			id++
-			m := &madeBatch{batch: b, id: id, at: s.clock.Next(now)}
-			if number++; s.numbering {
-				m.number = number
-			}
-			made = append(made, m)
-		}
-	}
-	s.mu.Unlock()
+	made := s.queue.draft(list, before, now)
 	for _, m := range made {
 		m.batch.Clock, m.batch.Wall, m.batch.Seen, m.batch.Heard = m.at, now.UnixNano(), pos.LSN, heard
-		payload, err := wire.Marshal(m.batch)
-		if err != nil {
-			return nil, fmt.Errorf("node %s: encode batch: %w", s.node.ID, err)
-		}
-		m.bytes = int64(len(payload))
-		var number any // none yet
-		if m.number > 0 {
-			number = int64(m.number)
-		}
-		args = append(args, m.id, number, m.at, m.batch.Records(), m.bytes, payload)
 	}
-	const perBatch = 6
-	for left := made; len(left) > 0; {
-		n := storedAtOnce
-		if s.w == nil {
-			n = storedByPass
-		}
-		for n > len(left) || n > 1 && bytesOf(left[:n]) > storedTogether {
-			n /= 2 // few different texts, so that they stay compiled
-		}
-		text := "INSERT INTO " + s.batch + " (id, number, at, records, bytes, payload) VALUES (?, ?, ?, ?, ?, ?)" + strings.Repeat(", (?, ?, ?, ?, ?, ?)", n-1)
-		if _, err := q.ExecContext(ctx, text, args[:n*perBatch]...); err != nil {
-			return nil, fmt.Errorf("node %s: store batch: %w", s.node.ID, err)
-		}
-		left, args = left[n:], args[n*perBatch:]
+	if err := s.queue.insert(ctx, q, made); err != nil {
+		return nil, err
 	}
 	return made, nil
-}
-
-func bytesOf(list []*madeBatch) (n int64) {
-	for _, m := range list {
-		n += m.bytes
-	}
-	return n
 }

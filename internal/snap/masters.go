@@ -18,9 +18,7 @@ import (
 
 // masters returns the row as the master has it, as far as that is known; nil if it has none.
 func (s *Snap) masters(t *dialect.Table, key string, pending dialect.Row) []any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	master, known := s.withheld[s.node.Name(t)][key]
+	master, known := s.queue.master(s.node.Name(t), key)
 	if known && (master == nil || len(master) == len(t.Stored)) {
 		return master
 	}
@@ -60,13 +58,7 @@ func (st *stay) afresh(ctx context.Context, c *sql.Conn) error {
 				return fmt.Errorf("node %s: read table %s: %w", s.node.ID, s.node.Name(t), err)
 			}
 		}
-		s.mu.Lock()
-		if st.withheld == nil {
-			st.withheld = make(map[journal.TableName]map[string][]any)
-		}
-		st.withheld[name] = s.withheld[name]
-		s.withheld[name] = now
-		s.mu.Unlock()
+		s.queue.withhold(&st.change, name, now)
 	}
 	return nil
 }
@@ -80,7 +72,7 @@ func (s *Snap) recall(ctx context.Context, c *sql.Conn) error {
 		return nil
 	}
 	var left int64
-	if err := dialect.ScanOne(ctx, c, []any{&left}, "SELECT COUNT(*) FROM "+s.batch+" WHERE id <= ?", s.found); err != nil {
+	if err := dialect.ScanOne(ctx, c, []any{&left}, "SELECT COUNT(*) FROM "+s.queue.table+" WHERE id <= ?", s.found); err != nil {
 		return fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 	}
 	first, _, err := s.node.Journal.Bounds(ctx)
@@ -97,30 +89,19 @@ func (s *Snap) recall(ctx context.Context, c *sql.Conn) error {
 			break
 		}
 		for i := range parts {
-			if err := s.recallPart(&parts[i], states); err != nil {
+			if err := s.queue.recallPart(&parts[i], states); err != nil {
 				return err
 			}
 			at, index = parts[i].LSN, parts[i].Index
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for name, rows := range states {
-		if s.withheld[name] == nil {
-			s.withheld[name] = make(map[string][]any)
-		}
-		for key, values := range rows {
-			if _, known := s.withheld[name][key]; !known {
-				s.withheld[name][key] = values
-			}
-		}
-	}
+	s.queue.recalled(states)
 	s.found = 0
 	return nil
 }
 
 // recallPart adds to states what a part of the journal says of pending rows.
-func (s *Snap) recallPart(p *journal.Part, states map[journal.TableName]map[string][]any) error {
+func (u *queue) recallPart(p *journal.Part, states map[journal.TableName]map[string][]any) error {
 	if p.Anchor() {
 		return nil
 	}
@@ -128,15 +109,15 @@ func (s *Snap) recallPart(p *journal.Part, states map[journal.TableName]map[stri
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	for i := range b.Schema {
-		s.recallSchema(&b.Schema[i], states)
+		u.recallSchema(&b.Schema[i], states)
 	}
-	cat := s.node.Tables.Load()
+	cat := u.node.Tables.Load()
 	for _, c := range b.Changes {
 		name := journal.TableName{Database: c.Database, Table: c.Table}
-		t, pending := cat.ByName[name], s.keys[name]
+		t, pending := cat.ByName[name], u.keys[name]
 		if t == nil || len(pending) == 0 || c.SameColumns(t) != nil {
 			continue
 		}
@@ -158,16 +139,16 @@ func (s *Snap) recallPart(p *journal.Part, states map[journal.TableName]map[stri
 
 // recallSchema adds to states what a schema statement says of pending rows: a table that has been made or emptied holds
 // what has come since, and of one that had another name nothing is known.
-func (s *Snap) recallSchema(st *dialect.Statement, states map[journal.TableName]map[string][]any) {
-	info, err := sqlclass.ParseSchema(s.node.Dialect.Language(), st.SQL)
+func (u *queue) recallSchema(st *dialect.Statement, states map[journal.TableName]map[string][]any) {
+	info, err := sqlclass.ParseSchema(u.node.Dialect.Language(), st.SQL)
 	if err != nil || info.Object != "TABLE" || info.IfNotExists {
 		return
 	}
-	for name, pending := range s.keys {
+	for name, pending := range u.keys {
 		is := func(o sqlclass.Name) bool {
 			database := st.Database
-			if o.Database != "" && s.node.Primary != "" {
-				database = s.node.Logical(o.Database)
+			if o.Database != "" && u.node.Primary != "" {
+				database = u.node.Logical(o.Database)
 			}
 			return strings.EqualFold(o.Name, name.Table) && database == name.Database
 		}

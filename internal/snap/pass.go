@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
@@ -23,8 +22,7 @@ type notePasses struct {
 	passes write.PassConn // held before turns
 	aside  write.PassConn // of who has the turn alone
 
-	written, covered atomic.Uint64 // local writes, and those of them that are in batches
-	wake             chan struct{} // capacity 1
+	wake chan struct{} // capacity 1
 }
 
 const (
@@ -40,22 +38,8 @@ const (
 
 // Noted counts a local write that may have been committed, and asks for a pass.
 func (s *Snap) Noted() {
-	s.batcher.written.Add(1)
+	s.queue.written.Add(1)
 	watch.Signal(s.batcher.wake)
-}
-
-// unmade returns how many local writes there may be no batch of yet.
-func (s *Snap) unmade() int64 { return int64(s.batcher.written.Load() - s.batcher.covered.Load()) }
-
-// filledUp reports whether the queue would be full if every write without a batch had one.
-func (s *Snap) filledUp() bool {
-	unmade := s.unmade()
-	if unmade == 0 {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.count+unmade >= int64(s.cfg.QueueMaxBatches)
 }
 
 // runPasses makes passes until ctx ends: when woken, and now and then for the sake of clients that bypass
@@ -82,7 +66,7 @@ func (s *Snap) runPasses(ctx context.Context) {
 			failed = err.Error()
 			s.node.Log.Error("local writes are kept but not exchanged at present", "error", err)
 		}
-		if s.unmade() > 0 { // fewer passes make as many batches
+		if s.queue.unmade() > 0 { // fewer passes make as many batches
 			rest := min(4*time.Since(start), mostRest)
 			if !s.f.Linked() {
 				rest = offlineRest
@@ -92,7 +76,7 @@ func (s *Snap) runPasses(ctx context.Context) {
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastPatience)
 	defer cancel()
-	if s.unmade() > 0 {
+	if s.queue.unmade() > 0 {
 		s.pass(last)
 	}
 	s.batcher.passes.Close(s.node)
@@ -110,20 +94,20 @@ func (s *Snap) pass(ctx context.Context) error {
 		if !s.f.Readable() {
 			return nil
 		}
-		before := s.batcher.written.Load()
-		if before == s.batcher.covered.Load() { // a glance is cheaper than a transaction
+		before := s.queue.written.Load()
+		if before == s.queue.covered.Load() { // a glance is cheaper than a transaction
 			noted, err := s.node.Engine.Noted(ctx, c, s.node.Tables.Load().Replicated())
 			if err != nil || len(noted) == 0 {
 				return err
 			}
 		}
-		if err := s.sure(ctx); err != nil {
+		if err := s.queue.sure(ctx); err != nil {
 			return err
 		}
 		if _, err := s.passOn(ctx, c); err != nil {
 			return err
 		}
-		s.batcher.covered.Store(before)
+		s.queue.covered.Store(before)
 		return nil
 	})
 }
@@ -135,16 +119,14 @@ func (s *Snap) passOn(ctx context.Context, c *sql.Conn) (list []*batch.Batch, er
 		made, err = s.gatherTransactions(ctx, c)
 		return err
 	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err != nil {
-		s.stale = true // what stands is not known: the queue tells
+		s.queue.doubt() // what stands is not known: the queue tells
 		return nil, err
 	}
 	for _, m := range made {
 		list = append(list, m.batch)
 	}
-	s.queued(made)
+	s.queue.add(made)
 	watch.Signal(s.more)
 	return list, nil
 }
@@ -190,7 +172,7 @@ func (st *stay) overtaken(ctx context.Context, c *sql.Conn, t *dialect.Table, ro
 			}
 		}
 	}
-	if _, _, err := st.settled(t, master); err != nil { // notes what is withheld
+	if _, _, err := s.queue.settled(&st.change, s.node.Name(t), master); err != nil { // notes what is withheld
 		return err
 	}
 	var again []dialect.Row

@@ -112,7 +112,7 @@ func (s *Snap) Push(ctx context.Context, send func(kind uint8, msg any) error) e
 // keeps: the verdict was cut off.
 func (s *Snap) remind(ctx context.Context, send func(kind uint8, msg any) error, received uint64) error {
 	var n int64
-	if err := dialect.ScanOne(ctx, s.node.DB, []any{&n}, "SELECT COUNT(*) FROM "+s.batch+" WHERE number <= ?", int64(received)); err != nil {
+	if err := dialect.ScanOne(ctx, s.node.DB, []any{&n}, "SELECT COUNT(*) FROM "+s.queue.table+" WHERE number <= ?", int64(received)); err != nil {
 		return err
 	}
 	if n == 0 {
@@ -127,11 +127,11 @@ func (s *Snap) next(ctx context.Context, sent uint64, last *int64) (link.Batches
 	msg := link.Batches{First: sent + 1}
 	size := 0
 	order := "number"
-	if s.w != nil {
+	if s.queue.byID {
 		order = "id"
 	}
 	for range 2 {
-		rows, err := s.node.DB.QueryContext(ctx, "SELECT id, number, payload FROM "+s.batch+" WHERE id > ? AND number > ? ORDER BY "+order+" LIMIT ?", *last, int64(sent), pushBatches)
+		rows, err := s.node.DB.QueryContext(ctx, "SELECT id, number, payload FROM "+s.queue.table+" WHERE id > ? AND number > ? ORDER BY "+order+" LIMIT ?", *last, int64(sent), pushBatches)
 		if err != nil {
 			return msg, 0, fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
 		}
@@ -150,7 +150,7 @@ func (s *Snap) next(ctx context.Context, sent uint64, last *int64) (link.Batches
 					return nil
 				}
 				msg.Bodies = append(msg.Bodies, payload)
-				if s.w != nil {
+				if s.queue.byID {
 					*last = id
 				}
 			}
@@ -169,15 +169,12 @@ func (s *Snap) next(ctx context.Context, sent uint64, last *int64) (link.Batches
 // assign numbers the batches that have no number yet, in the order in which they were made (N2). Those made
 // later get theirs at once: the master has told how far it is, and nobody else numbers batches of this snap.
 func (s *Snap) assign(ctx context.Context) (err error) {
-	s.mu.Lock()
-	numbering := s.numbering
-	s.mu.Unlock()
-	if numbering {
+	if s.queue.numbers() {
 		return nil
 	}
-	if s.w == nil {
+	if !s.queue.byID {
 		var waiting int64
-		if err := dialect.ScanOne(ctx, s.node.DB, []any{&waiting}, "SELECT COUNT(*) FROM (SELECT id FROM "+s.batch+" WHERE number IS NULL LIMIT 1) AS x"); err != nil || waiting == 0 {
+		if err := dialect.ScanOne(ctx, s.node.DB, []any{&waiting}, "SELECT COUNT(*) FROM (SELECT id FROM "+s.queue.table+" WHERE number IS NULL LIMIT 1) AS x"); err != nil || waiting == 0 {
 			return err
 		}
 	}
@@ -196,12 +193,10 @@ func (s *Snap) assign(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		s.mu.Lock()
-		last = s.last
-		s.mu.Unlock()
+		last = s.queue.highest()
 		waiting := 0
 		for _, r := range runs {
-			if _, err := c.ExecContext(ctx, "UPDATE "+s.batch+" SET number = id + ? WHERE id BETWEEN ? AND ?", int64(last)+1-r[0], r[0], r[1]); err != nil {
+			if _, err := c.ExecContext(ctx, "UPDATE "+s.queue.table+" SET number = id + ? WHERE id BETWEEN ? AND ?", int64(last)+1-r[0], r[0], r[1]); err != nil {
 				return fmt.Errorf("node %s: number batches: %w", s.node.ID, err)
 			}
 			last += uint64(r[1] - r[0] + 1)
@@ -210,13 +205,11 @@ func (s *Snap) assign(ctx context.Context) (err error) {
 		all = waiting < numberedAtOnce
 		return s.node.SetValue(ctx, c, store.MetaNumber, last)
 	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err != nil {
-		s.stale = true // a commit that failed for its caller may have given the numbers all the same
+		s.queue.doubt() // a commit that failed for its caller may have given the numbers all the same
 		return err
 	}
-	s.last, s.numbering = last, all
+	s.queue.numbered(last, all)
 	return nil
 }
 
@@ -226,7 +219,7 @@ const numberedAtOnce = 10 * pushBatches
 // unnumbered returns the ids of batches without a number, as runs of ids that follow each other.
 func (s *Snap) unnumbered(ctx context.Context, q dialect.Querier) (runs [][2]int64, err error) {
 	var rows *sql.Rows
-	if rows, err = q.QueryContext(ctx, "SELECT id FROM "+s.batch+" WHERE number IS NULL ORDER BY id LIMIT ?", numberedAtOnce); err != nil {
+	if rows, err = q.QueryContext(ctx, "SELECT id FROM "+s.queue.table+" WHERE number IS NULL ORDER BY id LIMIT ?", numberedAtOnce); err != nil {
 		return nil, err
 	}
 	defer rows.Close()

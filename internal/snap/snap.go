@@ -9,7 +9,6 @@ package snap
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"fmt"
 	"sync"
@@ -18,13 +17,11 @@ import (
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
-	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
 	"github.com/ddb-project/ddb/internal/watch"
-	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/internal/write"
 	"github.com/ddb-project/ddb/journal"
 	"github.com/ddb-project/ddb/remedy"
@@ -53,8 +50,7 @@ type Snap struct {
 	f     Follower
 	w     *write.Group // nil where the database has many writers
 	turns turns        // used where w is nil
-	batch string       // name of the table
-	queue string       // tells these numbers from those of another database that was, or is, this snap's
+	queue *queue
 
 	own          write.Pool
 	notes        dialect.NoteReader // nil where the notes are read after each statement
@@ -65,39 +61,13 @@ type Snap struct {
 	numberOfNode atomic.Int64       // 0 until the master has given one
 	more         chan struct{}      // capacity 1: there may be something to push
 	found        int64              // the last batch that another process has left, until its rows are recalled; of the applier
+	heard        int64              // the time of the entry that this node stood at when it was opened, 0 if it is not by the master's clock
 	flight       flight
 
-	mu     sync.Mutex // guards what follows
-	last   uint64     // highest number given to a batch that is committed
-	lastID int64      // highest id of a batch that is committed
-	// numbering: batches get their number when they are made. It begins when the master has told which it has
-	// and nothing waits without a number, and it ends with the process.
-	numbering bool
-	clock     batch.Clock
-	keys      pendingKeys
-	// withheld has the master's rows that were left out for pending ones (N4), as far as this process has seen them
-	// or has recalled them.
-	withheld map[journal.TableName]map[string][]any
-	count    int64
-	bytes    int64
-	oldest   int64 // unix nanoseconds; 0 for an empty queue
-	stood    int64 // the time of the entry that this node stood at when it was opened
-	heard    int64 // the same, 0 if it is not by the master's clock
-	warned   bool
-	stale    bool          // a commit has failed that may stand all the same: the queue must be read again
-	staged   []*madeBatch  // of the local transaction that is open
+	mu       sync.Mutex    // guards what follows
 	welcome  link.Welcome  // of the present connection
 	snapshot bool          // the master has announced one that is not loaded yet
 	loaded   chan struct{} // closed when it is
-}
-
-// madeBatch is a batch that stands in a transaction not yet committed.
-type madeBatch struct {
-	id     int64
-	at     int64
-	bytes  int64
-	number uint64 // 0: none yet
-	batch  *batch.Batch
 }
 
 // snapPool is how many connections a snap with many writers may need at once: for the lock, a pass, an entry, the pass
@@ -131,7 +101,7 @@ type Follower interface {
 
 // New opens what a snap has beside its follower. It returns ErrOptions for a database that no snap can be on.
 func New(ctx context.Context, n *store.Store, cfg Config, f Follower) (*Snap, error) {
-	s := &Snap{cfg: cfg, node: n, f: f, batch: n.Engine.Own("batches"), more: make(chan struct{}, 1), keys: make(pendingKeys), withheld: make(map[journal.TableName]map[string][]any)}
+	s := &Snap{cfg: cfg, node: n, f: f, queue: newQueue(n, cfg), more: make(chan struct{}, 1)}
 	s.flight.went, s.batcher.wake, s.batcher.passes = make(chan struct{}, 1), make(chan struct{}, 1), write.NewPassConn()
 	s.batcher.aside = write.NewPassConn()
 	if err := s.load(ctx); err != nil {
@@ -155,7 +125,7 @@ func New(ctx context.Context, n *store.Store, cfg Config, f Follower) (*Snap, er
 		return s, nil
 	}
 	s.notes, _ = n.Engine.(dialect.NoteReader)
-	s.w = write.NewGroup(n, cfg.BusyTimeout, write.Hooks{Admit: s.admit, Each: s.each, Commit: s.beforeCommit, Number: s.KeyNumber})
+	s.w = write.NewGroup(n, cfg.BusyTimeout, write.Hooks{Admit: s.admitMarked, Each: s.each, Commit: s.beforeCommit, Number: s.KeyNumber})
 	return s, nil
 }
 
@@ -175,110 +145,26 @@ func (s *Snap) Run(ctx context.Context) {
 	keys.Watch(ctx, s.node, s.numberOfNode.Load, func() bool { return s.numberOfNode.Load() != 0 })
 }
 
-// load reads the queue.
+// load reads what the snap has left behind.
 func (s *Snap) load(ctx context.Context) error {
-	last, _, err := store.Value[uint64](ctx, s.node, s.node.DB, store.MetaNumber)
-	if err != nil {
-		return err
-	}
-	s.last = last
 	num, _, err := store.Value[int64](ctx, s.node, s.node.DB, store.MetaNodeNum)
 	if err != nil {
 		return err
 	}
 	s.numberOfNode.Store(num)
-	if err := s.recount(ctx, s.node.DB); err != nil {
-		return err
-	}
-	s.found = s.lastID
-	var anchor bool
 	pos, _ := s.f.Stands()
-	if s.stood, anchor, err = s.node.EntryTime(ctx, pos.LSN); err != nil {
+	stood, anchor, err := s.node.EntryTime(ctx, pos.LSN)
+	if err != nil {
 		return err
 	}
 	if !anchor {
-		s.heard = s.stood
+		s.heard = stood
 	}
-	queue, ok, err := s.node.Meta(ctx, s.node.DB, store.MetaQueue)
-	if err != nil || ok {
-		s.queue = string(queue)
+	s.queue.stood = stood
+	if s.found, err = s.queue.load(ctx); err != nil {
 		return err
 	}
-	if pos.LSN == 0 && s.last == 0 && s.count == 0 {
-		s.queue = rand.Text()
-	}
-	return s.node.SetMeta(ctx, s.node.DB, store.MetaQueue, []byte(s.queue))
-}
-
-// sure reads the queue again if what stands in it is not known.
-func (s *Snap) sure(ctx context.Context) error {
-	s.mu.Lock()
-	stale := s.stale
-	s.mu.Unlock()
-	if !stale {
-		return nil
-	}
-	return s.recount(ctx, s.node.DB)
-}
-
-// recount reads the queue again.
-func (s *Snap) recount(ctx context.Context, q dialect.Querier) error {
-	keys, made, err := s.read(ctx, q, 0)
-	if err != nil {
-		return err
-	}
-	var highest, lastID int64 // batches that are made with a number do not write it down elsewhere
-	if err := dialect.ScanOne(ctx, q, []any{&highest, &lastID}, "SELECT coalesce(max(number), 0), coalesce(max(id), 0) FROM "+s.batch); err != nil {
-		return fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.last, s.lastID = max(s.last, uint64(highest)), max(s.lastID, lastID)
-	s.keys, s.count, s.bytes, s.oldest, s.stale, s.numbering = keys, 0, 0, 0, false, false
-	for _, m := range made {
-		s.count++
-		s.bytes += m.bytes
-		if s.oldest == 0 {
-			s.oldest = m.at
-		}
-		s.clock.Heard(m.at)
-	}
-	return nil
-}
-
-// read returns the batches with a number up to through, or all for 0, without their content, and the keys in them.
-func (s *Snap) read(ctx context.Context, q dialect.Querier, through uint64) (pendingKeys, []*madeBatch, error) {
-	where, args := "", []any(nil)
-	if through > 0 && s.w == nil {
-		where, args = " WHERE number <= ?", []any{int64(through)}
-	}
-	rows, err := q.QueryContext(ctx, "SELECT id, number, at, bytes, payload FROM "+s.batch+where+" ORDER BY id", args...)
-	if err != nil {
-		return nil, nil, fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
-	}
-	defer rows.Close()
-	keys := make(pendingKeys)
-	var list []*madeBatch
-	for rows.Next() {
-		m := new(madeBatch)
-		var number sql.NullInt64
-		var payload []byte
-		if err := rows.Scan(&m.id, &number, &m.at, &m.bytes, &payload); err != nil {
-			return nil, nil, fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
-		}
-		if through > 0 && (!number.Valid || uint64(number.Int64) > through) {
-			break // where there is one writer, numbers rise with ids, and have no index
-		}
-		b, err := wire.DecodeChecked[batch.Batch](payload)
-		if err == nil {
-			err = keys.add(&b, m.id)
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("node %s: batch %d: %w", s.node.ID, m.id, err)
-		}
-		list = append(list, m)
-	}
-	return keys, list, rows.Err()
+	return s.queue.nameIt(ctx, pos.LSN == 0)
 }
 
 // capture installs the triggers that note the previous images. The catalogue is made known when its
@@ -303,88 +189,16 @@ func (s *Snap) capture(ctx context.Context, q dialect.Querier) error {
 	return nil
 }
 
-// warnAt is the share of a limit at which a snap warns.
-const warnAt = 0.8
-
-// admit refuses a local write when there is no data yet or the queue is full.
-func (s *Snap) admit() error {
-	if !s.f.Readable() {
-		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", fault.ErrBusy, s.node.ID)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.staged, s.marks.ends = s.staged[:0], s.marks.ends[:0]
-	full, what := s.fill()
-	switch {
-	case full >= 1:
-		return fmt.Errorf("%w: snap %s: %s; connect it to its master, or raise the option", fault.ErrQueueFull, s.node.ID, what)
-	case full >= warnAt && !s.warned:
-		s.warned = true
-		s.node.Log.Warn("the pending queue is filling up", "used", fmt.Sprintf("%.0f %%", full*100), "reason", what)
-	case full < warnAt/2:
-		s.warned = false
-	}
-	return nil
-}
-
-// fill returns how full the queue is by the limit that is nearest; the caller holds mu.
-func (s *Snap) fill() (full float64, what string) {
-	if s.count == 0 {
-		return 0, ""
-	}
-	age := s.age()
-	for _, l := range []struct {
-		share float64
-		what  string
-	}{
-		{float64(s.count) / float64(s.cfg.QueueMaxBatches), fmt.Sprintf("%d batches wait, QueueMaxBatches is %d", s.count, s.cfg.QueueMaxBatches)},
-		{float64(s.bytes) / float64(s.cfg.QueueMaxBytes), fmt.Sprintf("%d bytes wait, QueueMaxBytes is %d", s.bytes, s.cfg.QueueMaxBytes)},
-		{float64(age) / float64(s.cfg.QueueMaxAge), fmt.Sprintf("the oldest batch has waited %v, QueueMaxAge is %v", age.Round(time.Second), s.cfg.QueueMaxAge)},
-	} {
-		if l.share > full {
-			full, what = l.share, l.what
-		}
-	}
-	return full, what
-}
-
-// age returns how long the queue has waited, or the node for an entry if that is shorter: a clock that stood decades
-// behind when the oldest batch was made must not stop all writes when it is put right. The caller holds mu.
-func (s *Snap) age() time.Duration {
-	since := time.Unix(0, max(s.oldest, s.stood))
-	if _, applied := s.f.Stands(); applied.After(since) {
-		since = applied
-	}
-	return max(0, time.Since(since))
-}
-
 // beforeCommit makes the batches that are not made yet, and returns what makes them count once they are committed (N5).
 func (s *Snap) beforeCommit(ctx context.Context, c *sql.Conn) (func() journal.Position, error) {
 	if err := s.gatherMarks(ctx, s.node.Quick(c)); err != nil {
 		return nil, err
 	}
 	return func() journal.Position {
-		s.mu.Lock()
-		s.queued(s.staged)
-		s.staged = s.staged[:0]
-		s.mu.Unlock()
+		s.queue.commitStaged()
 		watch.Signal(s.more)
 		return journal.Position{}
 	}, nil
-}
-
-// queued adds committed batches to what is known of the queue; the caller holds mu.
-func (s *Snap) queued(list []*madeBatch) {
-	for _, m := range list {
-		s.keys.add(m.batch, m.id) // cannot fail: it was encoded here
-		m.batch = nil
-		s.last, s.lastID = max(s.last, m.number), max(s.lastID, m.id)
-		s.count++
-		s.bytes += m.bytes
-		if s.oldest == 0 {
-			s.oldest = m.at
-		}
-	}
 }
 
 // tx runs f in a transaction of the snap's own, in turn with local writes; what was noted
@@ -406,71 +220,32 @@ func (s *Snap) tx(ctx context.Context, f func(q dialect.Querier) error) error {
 	return err
 }
 
-// waiting returns how many batches wait, or will in a moment.
-func (s *Snap) waiting() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.count + s.unmade()
+// Hello tells the master which queue this is, and how far it has come.
+func (s *Snap) Hello(ctx context.Context, h *link.Hello) (err error) {
+	h.Queue = s.queue.name
+	h.Number, err = s.queue.number(ctx)
+	return err
 }
 
 // Pending tells how much waits.
 func (s *Snap) Pending() (journal.QueueStats, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	q := journal.QueueStats{Length: s.count + s.unmade(), Bytes: s.bytes}
-	if s.count > 0 {
-		q.Age = s.age()
-	}
-	return q, true
+	_, applied := s.f.Stands()
+	return s.queue.stats(applied), true
 }
 
-// Hello tells the master which queue this is, and how far it has come.
-func (s *Snap) Hello(ctx context.Context, h *link.Hello) (err error) {
-	h.Queue = s.queue
-	h.Number, err = s.number(ctx)
-	return err
+// admit refuses a local write when there is no data yet or the queue is full.
+func (s *Snap) admit() error {
+	if !s.f.Readable() {
+		return fmt.Errorf("%w: snap %s has no data to write to until its snapshot from the master is complete", fault.ErrBusy, s.node.ID)
+	}
+	_, applied := s.f.Stands()
+	return s.queue.admit(applied)
 }
 
-// number returns the highest number of a batch that has left the queue: the one before the first that waits, if any has a number.
-func (s *Snap) number(ctx context.Context) (uint64, error) {
-	first := "SELECT MIN(number) FROM " + s.batch
-	if s.w != nil { // numbers rise with ids, and have no index
-		first = "SELECT (SELECT number FROM " + s.batch + " ORDER BY id LIMIT 1)"
-	}
-	var number sql.NullInt64
-	if err := dialect.ScanOne(ctx, s.node.DB, []any{&number}, first); err != nil {
-		return 0, fmt.Errorf("node %s: read batches: %w", s.node.ID, err)
-	}
-	if number.Valid {
-		return uint64(number.Int64) - 1, nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.last, nil
-}
-
-// pendingKeys holds, by table and key, the last batch that has changed the row.
-type pendingKeys map[journal.TableName]map[string]int64
-
-func (p pendingKeys) add(b *batch.Batch, id int64) error {
-	var buf []byte
-	for _, c := range b.Changes {
-		name := journal.TableName{Database: c.Database, Table: c.Table}
-		rows := p[name]
-		if rows == nil {
-			rows = make(map[string]int64)
-			p[name] = rows
-		}
-		err := c.Each(func(r dialect.Row) error {
-			buf = wire.AppendRow(buf[:0], r.Key)
-			rows[string(buf)] = max(rows[string(buf)], id)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+// admitMarked is admit for a transaction of the writer's, of which nothing is marked yet.
+func (s *Snap) admitMarked() error {
+	s.marks.ends = s.marks.ends[:0]
+	return s.admit()
 }
 
 // RefusePending keeps a database that ddb is about to leave from losing batches that the master does not have, unless rejoin

@@ -35,7 +35,7 @@ func (s *Snap) Mark() string { return s.batcher.transactions.Mark(true) }
 
 // admitWrite refuses a write where the queue is full. How long it is can be told when there is a batch of every write.
 func (s *Snap) admitWrite(ctx context.Context) error {
-	if s.filledUp() {
+	if s.queue.filledUp() {
 		if err := s.pass(ctx); err != nil {
 			return err
 		}
