@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // What is said of a node decides whether it comes in, by which key, and what it may do.
@@ -51,12 +52,12 @@ func TestAccess(t *testing.T) {
 
 // An access that contradicts itself, or lets in what the master cannot take, is refused and changes nothing.
 func TestSetAccessRefused(t *testing.T) {
-	f := newFixture(t, "sqlite", 1)
-	f.tune = func(o *ddb.Options) {
+	f := testcluster.NewFixture(t, "sqlite", 1)
+	f.Tune = func(o *ddb.Options) {
 		o.Key = clusterKey
 		o.Nodes = map[string]ddb.NodeAccess{"r1": {Role: ddb.Replica}}
 	}
-	f.openAll()
+	f.OpenAll()
 	for _, a := range []ddb.Access{
 		{OldKey: clusterKey},
 		{Key: clusterKey, Nodes: map[string]ddb.NodeAccess{"no id": {}}},
@@ -65,11 +66,11 @@ func TestSetAccessRefused(t *testing.T) {
 		{Key: clusterKey, Nodes: map[string]ddb.NodeAccess{"r1": {}, "kiosk": {Role: ddb.Snap}}},
 		{Key: clusterKey},
 	} {
-		require.ErrorIs(t, f.m.SetAccess(a), ddb.ErrOptions)
+		require.ErrorIs(t, f.Master.SetAccess(a), ddb.ErrOptions)
 	}
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
-	f.level()
-	w, err := ddb.Wrap(f.ctx, openSQLite(t), nil, ddb.MariaDBChecker{}, ddb.Options{})
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+	f.Level()
+	w, err := ddb.Wrap(f.Ctx, testcluster.SQLite.Open(t).DB, nil, ddb.MariaDBChecker{}, ddb.Options{})
 	require.NoError(t, err)
 	defer w.Close()
 	require.ErrorIs(t, w.SetAccess(ddb.Access{}), ddb.ErrOptions)
@@ -77,45 +78,45 @@ func TestSetAccessRefused(t *testing.T) {
 
 // A cluster's key is replaced in three steps while everybody writes, and nobody is disconnected.
 func TestKeyRotation(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newFixture(t, engine, 2)
-		f.tune = func(o *ddb.Options) { o.Key = clusterKey }
-		f.openAll()
-		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.NewFixture(t, engine, 2)
+		f.Tune = func(o *ddb.Options) { o.Key = clusterKey }
+		f.OpenAll()
+		f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
 		next := otherKey()
 		row := 0
 		check := func() {
 			t.Helper()
-			for _, r := range f.replicas {
+			for _, r := range f.Replicas {
 				row++
-				_, err := r.ExecContext(f.ctx, "INSERT INTO t VALUES (?)", row)
+				_, err := r.ExecContext(f.Ctx, "INSERT INTO t VALUES (?)", row)
 				require.NoError(t, err)
 			}
-			f.level()
+			f.Level()
 		}
 		check()
-		require.NoError(t, f.m.SetAccess(ddb.Access{Key: next, OldKey: clusterKey}))
+		require.NoError(t, f.Master.SetAccess(ddb.Access{Key: next, OldKey: clusterKey}))
 		check()
-		for _, r := range f.replicas {
+		for _, r := range f.Replicas {
 			require.NoError(t, r.SetAccess(ddb.Access{Key: next, OldKey: clusterKey}))
 			check()
-			r.fault.CutAll() // connects again, by the new key
-			require.Eventually(t, func() bool { return !ddb.Linked(r.Cluster) }, patience, time.Millisecond)
-			r.fault.HealAll()
-			require.Eventually(t, func() bool { return ddb.Linked(r.Cluster) && isActive(r.Nodes()[0]) }, patience, time.Millisecond)
+			r.Fault.CutAll() // connects again, by the new key
+			require.Eventually(t, func() bool { return !ddb.Linked(r.Cluster) }, testcluster.Patience, time.Millisecond)
+			r.Fault.HealAll()
+			require.Eventually(t, func() bool { return ddb.Linked(r.Cluster) && isActive(r.Nodes()[0]) }, testcluster.Patience, time.Millisecond)
 			check()
 		}
-		require.NoError(t, f.m.SetAccess(ddb.Access{Key: next}))
+		require.NoError(t, f.Master.SetAccess(ddb.Access{Key: next}))
 		check()
-		for _, r := range f.replicas {
+		for _, r := range f.Replicas {
 			require.NoError(t, r.SetAccess(ddb.Access{Key: next}))
 		}
 		check()
 		// Who has the old key only is out.
-		late := f.newNode("late")
-		f.tune = func(o *ddb.Options) { o.Key = clusterKey }
-		require.NoError(t, f.open(late, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
-		require.ErrorIs(t, late.WaitReady(f.ctx), ddb.ErrUnknownNode)
+		late := f.NewNode("late")
+		f.Tune = func(o *ddb.Options) { o.Key = clusterKey }
+		require.NoError(t, f.Open(late, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
+		require.ErrorIs(t, late.WaitReady(f.Ctx), ddb.ErrUnknownNode)
 		// Until it is given the new one, which it tries at once.
 		require.NoError(t, late.SetAccess(ddb.Access{Key: next}))
 		waitFor(t, late.Cluster, "late", isActive)
@@ -124,9 +125,9 @@ func TestKeyRotation(t *testing.T) {
 
 // A node that is revoked is out at once, with its transaction, and comes in no more; the others notice nothing.
 func TestRevoked(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newFixture(t, engine, 2)
-		f.tune = func(o *ddb.Options) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.NewFixture(t, engine, 2)
+		f.Tune = func(o *ddb.Options) {
 			o.Key = clusterKey
 			if o.Nodes = nil; o.Listen != "" {
 				o.Nodes = map[string]ddb.NodeAccess{"r1": {}, "r2": {Key: otherKey()}}
@@ -134,24 +135,24 @@ func TestRevoked(t *testing.T) {
 				o.Key = otherKey()
 			}
 		}
-		f.openAll()
-		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
-		f.level()
-		stolen := f.replicas[1]
-		tx, err := stolen.BeginTx(f.ctx, nil)
+		f.OpenAll()
+		f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+		f.Level()
+		stolen := f.Replicas[1]
+		tx, err := stolen.BeginTx(f.Ctx, nil)
 		require.NoError(t, err)
-		_, err = tx.ExecContext(f.ctx, "INSERT INTO t VALUES (1)")
+		_, err = tx.ExecContext(f.Ctx, "INSERT INTO t VALUES (1)")
 		require.NoError(t, err)
-		require.NoError(t, f.m.SetAccess(ddb.Access{Key: clusterKey, Nodes: map[string]ddb.NodeAccess{"r1": {}}}))
-		waitFor(t, f.m.Cluster, "r2", func(s ddb.NodeStatus) bool { return s.State == ddb.Inactive })
+		require.NoError(t, f.Master.SetAccess(ddb.Access{Key: clusterKey, Nodes: map[string]ddb.NodeAccess{"r1": {}}}))
+		waitFor(t, f.Master.Cluster, "r2", func(s ddb.NodeStatus) bool { return s.State == ddb.Inactive })
 		require.Error(t, tx.Commit())
 		waitFor(t, stolen.Cluster, "r2", func(s ddb.NodeStatus) bool { return s.State == ddb.Failed })
-		require.ErrorIs(t, stolen.WaitReady(f.ctx), ddb.ErrUnknownNode)
-		limit, cancel := context.WithTimeout(f.ctx, patience)
+		require.ErrorIs(t, stolen.WaitReady(f.Ctx), ddb.ErrUnknownNode)
+		limit, cancel := context.WithTimeout(f.Ctx, testcluster.Patience)
 		defer cancel()
-		_, err = f.replicas[0].ExecContext(limit, "INSERT INTO t VALUES (2)") // not held up by the transaction
+		_, err = f.Replicas[0].ExecContext(limit, "INSERT INTO t VALUES (2)") // not held up by the transaction
 		require.NoError(t, err)
-		require.Equal(t, "2", f.one(f.m, "SELECT sum(id) FROM t"))
+		require.Equal(t, "2", f.One(f.Master, "SELECT sum(id) FROM t"))
 		_, err = stolen.ExecContext(limit, "INSERT INTO t VALUES (3)")
 		require.ErrorIs(t, err, ddb.ErrNoMaster)
 	})
@@ -159,16 +160,16 @@ func TestRevoked(t *testing.T) {
 
 // A snap that is revoked while it is away changes nothing any more, and keeps what nobody has taken.
 func TestRevokedSnap(t *testing.T) {
-	s := newShop(t, sqliteEngine(t), ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {Key: clusterKey}}}, pairSchema)
-	s.snap("a", ddb.Options{Key: clusterKey})
-	s.exec("a", "INSERT INTO p (id) VALUES (1)")
-	s.exchange("a")
-	s.cut("a")
-	s.exec("a", "INSERT INTO p (id) VALUES (2)")
-	require.NoError(t, s.nodes["master"].SetAccess(ddb.Access{Nodes: map[string]ddb.NodeAccess{}}))
-	s.heal("a")
-	require.Eventually(t, func() bool { return s.nodes["a"].Nodes()[0].State == ddb.Failed }, patience, time.Millisecond)
-	require.Equal(t, "[1]", s.rows("master", "SELECT COUNT(*) FROM p"))
-	require.Empty(t, s.conflicts("master"))
-	require.EqualValues(t, 1, s.nodes["a"].Nodes()[0].Pending, "it keeps what nobody has taken")
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {Key: clusterKey}}}, pairSchema)
+	s.Snap("a", ddb.Options{Key: clusterKey})
+	s.Exec("a", "INSERT INTO p (id) VALUES (1)")
+	s.Exchange("a")
+	s.Cut("a")
+	s.Exec("a", "INSERT INTO p (id) VALUES (2)")
+	require.NoError(t, s.Nodes["master"].SetAccess(ddb.Access{Nodes: map[string]ddb.NodeAccess{}}))
+	s.Heal("a")
+	require.Eventually(t, func() bool { return s.Nodes["a"].Nodes()[0].State == ddb.Failed }, testcluster.Patience, time.Millisecond)
+	require.Equal(t, "[1]", s.Rows("master", "SELECT COUNT(*) FROM p"))
+	require.Empty(t, s.Conflicts("master"))
+	require.EqualValues(t, 1, s.Nodes["a"].Nodes()[0].Pending, "it keeps what nobody has taken")
 }

@@ -1,7 +1,6 @@
 package ddb_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -24,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/remedy"
@@ -47,7 +47,7 @@ func wantError(t testing.TB, err, sentinel error, parts ...string) {
 // waitFor waits until a node of the cluster is as told, and returns it.
 func waitFor(t testing.TB, c *ddb.Cluster, id string, is func(ddb.NodeStatus) bool) ddb.NodeStatus {
 	t.Helper()
-	limit := time.After(patience)
+	limit := time.After(testcluster.Patience)
 	for {
 		nodes, changed := c.Watch()
 		for _, n := range nodes {
@@ -65,16 +65,16 @@ func waitFor(t testing.TB, c *ddb.Cluster, id string, is func(ddb.NodeStatus) bo
 
 // level waits until every replica has everything, those too whose links were lost for a moment on
 // a busy machine, and compares all nodes.
-func level(t testing.TB, f *fixture) {
+func level(t testing.TB, f *testcluster.Fixture) {
 	t.Helper()
-	require.NoError(t, f.m.WaitLevel(f.ctx))
-	end := f.m.Position().LSN
-	for _, r := range f.replicas {
+	require.NoError(t, f.Master.WaitLevel(f.Ctx))
+	end := f.Master.Position().LSN
+	for _, r := range f.Replicas {
 		if r.Cluster != nil {
-			waitFor(t, f.m.Cluster, r.id, func(n ddb.NodeStatus) bool { return n.State == ddb.Active && n.LSN >= end })
+			waitFor(t, f.Master.Cluster, r.ID, func(n ddb.NodeStatus) bool { return n.State == ddb.Active && n.LSN >= end })
 		}
 	}
-	f.same()
+	f.Same()
 }
 
 func isActive(n ddb.NodeStatus) bool { return n.State == ddb.Active }
@@ -87,24 +87,6 @@ func closedBy(t testing.TB, c *ddb.Cluster) *ddb.Cluster {
 	return c
 }
 
-// safeBuffer is a log that may be read while it is written.
-type safeBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 // A wrong password is told as such, with what to check, and is itself told to nobody.
 func TestWrongPassword(t *testing.T) {
 	s := testdb.SharedMariaDB(t)
@@ -113,7 +95,7 @@ func TestWrongPassword(t *testing.T) {
 	db, err := sql.Open("mysql", strings.Replace(s.DSN(name), s.Password(), wrong, 1))
 	require.NoError(t, err)
 	defer db.Close()
-	var log safeBuffer
+	var log testcluster.Buffer
 	_, err = ddb.Open(t.Context(), db, ddb.Options{ID: "m7", Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &log})})
 	wantError(t, err, ddb.ErrPrivilege, "m7", s.User(), "check the user and the password")
 	require.NotContains(t, err.Error(), wrong)
@@ -123,10 +105,10 @@ func TestWrongPassword(t *testing.T) {
 
 // A text without a statement is no statement on SQLite, wherever it is run, and has a result that can be asked. MariaDB has an error for it.
 func TestTextWithoutStatement(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 1)
-		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
-		for _, n := range []*testNode{f.m, f.replicas[0]} {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 1)
+		f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+		for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
 			tx, err := n.Begin()
 			require.NoError(t, err)
 			for _, run := range []func(string, ...any) (sql.Result, error){n.Cluster.Exec, n.DB().Exec, tx.Exec} {
@@ -148,15 +130,15 @@ func TestTextWithoutStatement(t *testing.T) {
 
 // A password in a statement is in no log and in no error, on no node.
 func TestPasswordInStatement(t *testing.T) {
-	f := newFixture(t, "sqlite", 1)
-	var log safeBuffer
-	f.tune = func(o *ddb.Options) {
+	f := testcluster.NewFixture(t, "sqlite", 1)
+	var log testcluster.Buffer
+	f.Tune = func(o *ddb.Options) {
 		o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &log})
 	}
-	f.openAll()
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY) /* IDENTIFIED BY 'topsecret' */")
-	f.level()
-	_, err := f.replicas[0].Exec("CREATE USER a IDENTIFIED BY 'topsecret'")
+	f.OpenAll()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY) /* IDENTIFIED BY 'topsecret' */")
+	f.Level()
+	_, err := f.Replicas[0].Exec("CREATE USER a IDENTIFIED BY 'topsecret'")
 	wantError(t, err, ddb.ErrNotMaster, "CREATE USER a")
 	require.NotContains(t, err.Error(), "topsecret")
 	require.Contains(t, log.String(), "CREATE TABLE t")
@@ -181,7 +163,7 @@ func TestUnreachableServer(t *testing.T) {
 // A server that goes away under a master makes writes fail, not lie; when it is back the master goes
 // on by itself, and nothing acknowledged is missing anywhere.
 func TestServerGoesAway(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*testcluster.Patience)
 	defer cancel()
 	s := testdb.MariaDB(t)
 	s.CreateDatabase(t, "data")
@@ -189,7 +171,7 @@ func TestServerGoesAway(t *testing.T) {
 	m, err := ddb.Open(ctx, mdb, ddb.Options{Transport: network, Listen: "master"})
 	require.NoError(t, err)
 	closedBy(t, m)
-	rdb := openMariaDB(t)
+	rdb := testcluster.MariaDB.Open(t, "parseTime=true").DB
 	r, err := ddb.Open(ctx, rdb, ddb.Options{ID: "r1", Role: ddb.Replica, Transport: network, Master: "master"})
 	require.NoError(t, err)
 	closedBy(t, r)
@@ -222,68 +204,68 @@ func TestServerGoesAway(t *testing.T) {
 
 // A schema statement on a replica is refused with the address of the node that takes it.
 func TestSchemaStatementOnReplica(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 1)
-		f.do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 1)
+		f.Do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
 		level(t, f)
 		for _, s := range []string{"CREATE TABLE u (id INT PRIMARY KEY)", "ALTER TABLE t ADD COLUMN v INT", "DROP TABLE t"} {
-			_, err := f.replicas[0].ExecContext(f.ctx, s)
+			_, err := f.Replicas[0].ExecContext(f.Ctx, s)
 			wantError(t, err, ddb.ErrNotMaster, "r1", "master", s)
 		}
-		f.do("INSERT INTO t VALUES (2)")
+		f.Do("INSERT INTO t VALUES (2)")
 		level(t, f)
-		require.Equal(t, "2", f.one(f.replicas[0], "SELECT count(*) FROM t"))
+		require.Equal(t, "2", f.One(f.Replicas[0], "SELECT count(*) FROM t"))
 	})
 }
 
 // A second node on a database that has one is refused, and the first does not notice.
 func TestSecondMaster(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 1)
-		f.do("CREATE TABLE t (id INT PRIMARY KEY)")
-		again := f.m.raw
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 1)
+		f.Do("CREATE TABLE t (id INT PRIMARY KEY)")
+		again := f.Master.Raw
 		if engine == "sqlite" {
-			again = testdb.OpenSQLite(t, f.m.name)
+			again = testdb.OpenSQLite(t, f.Master.Name)
 		}
-		_, err := ddb.Open(f.ctx, again, ddb.Options{ID: "m2"})
+		_, err := ddb.Open(f.Ctx, again, ddb.Options{ID: "m2"})
 		wantError(t, err, ddb.ErrSecondMaster, "m2", "another ddb node")
-		_, err = ddb.Open(f.ctx, again, ddb.Options{ID: "r9", Role: ddb.Replica, Transport: f.net, Master: "master"})
+		_, err = ddb.Open(f.Ctx, again, ddb.Options{ID: "r9", Role: ddb.Replica, Transport: f.Net, Master: "master"})
 		wantError(t, err, ddb.ErrSecondMaster, "r9", "another ddb node")
-		f.do("INSERT INTO t VALUES (1)")
+		f.Do("INSERT INTO t VALUES (1)")
 		level(t, f)
 	})
 }
 
 // A node does not take over a database of another role, or data that it did not put there.
 func TestDatabaseOfAnother(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 1)
-		f.do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
-		f.m.close()
-		_, err := ddb.Open(f.ctx, f.m.raw, ddb.Options{ID: "r8", Role: ddb.Replica, Transport: f.net, Master: "elsewhere"})
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 1)
+		f.Do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+		f.Master.Stop()
+		_, err := ddb.Open(f.Ctx, f.Master.Raw, ddb.Options{ID: "r8", Role: ddb.Replica, Transport: f.Net, Master: "elsewhere"})
 		wantError(t, err, ddb.ErrWrongRole, "master", "Detach")
-		other := f.newNode("r9")
-		_, err = other.raw.Exec("CREATE TABLE mine (id INT PRIMARY KEY)")
+		other := f.NewNode("r9")
+		_, err = other.Raw.Exec("CREATE TABLE mine (id INT PRIMARY KEY)")
 		require.NoError(t, err)
-		_, err = ddb.Open(f.ctx, other.raw, ddb.Options{ID: "r9", Role: ddb.Replica, Transport: f.net, Master: "elsewhere"})
+		_, err = ddb.Open(f.Ctx, other.Raw, ddb.Options{ID: "r9", Role: ddb.Replica, Transport: f.Net, Master: "elsewhere"})
 		wantError(t, err, ddb.ErrOptions, "r9", "mine", "empty database", "Rejoin")
-		require.Equal(t, "0", f.one(other, "SELECT count(*) FROM mine"))
-		f.openMaster()
-		waitFor(t, f.m.Cluster, "r1", isActive)
+		require.Equal(t, "0", f.One(other, "SELECT count(*) FROM mine"))
+		f.OpenMaster()
+		waitFor(t, f.Master.Cluster, "r1", isActive)
 		level(t, f)
-		require.Equal(t, "1", f.one(f.m, "SELECT count(*) FROM t"))
+		require.Equal(t, "1", f.One(f.Master, "SELECT count(*) FROM t"))
 	})
 }
 
 // A snap's database is opened under the snap's own id only, by which the master counts its batches.
 func TestSnapUnderAnotherID(t *testing.T) {
-	s := newShop(t, sqliteEngine(t), ddb.Options{}, "CREATE TABLE t (id INTEGER PRIMARY KEY)", "a")
-	require.NoError(t, s.nodes["a"].Close())
-	o := s.opts["a"]
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, "CREATE TABLE t (id INTEGER PRIMARY KEY)", "a")
+	require.NoError(t, s.Nodes["a"].Close())
+	o := s.Opts["a"]
 	o.ID = "b"
-	_, err := ddb.Open(s.ctx, s.dbs["a"], o)
+	_, err := ddb.Open(s.Ctx, s.DBs["a"], o)
 	wantError(t, err, ddb.ErrWrongRole, "snap a", `ID "a"`, "Detach")
-	s.open("a", s.opts["a"])
+	s.Open("a", s.Opts["a"])
 }
 
 // countedDials fails each dial, with a text that differs each time as that of a connection's ports does.
@@ -299,13 +281,13 @@ func (c *countedDials) Dial(context.Context, string) (net.Conn, error) {
 
 // A follower that cannot reach its master says so in the log: at once, with the address and the reason, and once.
 func TestUnreachableMasterIsLogged(t *testing.T) {
-	var log safeBuffer
+	var log testcluster.Buffer
 	dials := new(countedDials)
-	c, err := ddb.Open(t.Context(), openSQLite(t), ddb.Options{ID: "r1", Role: ddb.Replica, Master: "nowhere:1", Transport: dials,
+	c, err := ddb.Open(t.Context(), testcluster.SQLite.Open(t).DB, ddb.Options{ID: "r1", Role: ddb.Replica, Master: "nowhere:1", Transport: dials,
 		Heartbeat: time.Millisecond, Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: &log})})
 	require.NoError(t, err)
 	closedBy(t, c)
-	require.Eventually(t, func() bool { return dials.dials.Load() > 3 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return dials.dials.Load() > 3 }, testcluster.Patience, time.Millisecond)
 	require.Equal(t, 1, strings.Count(log.String(), "no link to the master"), log.String())
 	require.Contains(t, log.String(), "nowhere:1")
 	require.Contains(t, log.String(), "refused")
@@ -313,25 +295,25 @@ func TestUnreachableMasterIsLogged(t *testing.T) {
 
 // Of two followers with one id the second stays out and says so; the first goes on.
 func TestDuplicateID(t *testing.T) {
-	f := newCluster(t, "sqlite", 1)
-	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+	f := testcluster.OpenFixture(t, "sqlite", 1)
+	f.Do("CREATE TABLE t (id INT PRIMARY KEY)")
 	for id, sentinel := range map[string]error{"r1": ddb.ErrDuplicateID, "master": ddb.ErrDuplicateID} {
-		o := f.options(f.replicas[0], f.net)
+		o := f.Options(f.Replicas[0], f.Net)
 		o.ID, o.Role, o.Master = id, ddb.Replica, "master"
-		c, err := ddb.Open(f.ctx, openSQLite(t), o)
+		c, err := ddb.Open(f.Ctx, testcluster.SQLite.Open(t).DB, o)
 		require.NoError(t, err)
 		closedBy(t, c)
 		waitFor(t, c, id, func(n ddb.NodeStatus) bool { return strings.Contains(n.Reason, "id") && n.State == ddb.Inactive })
-		ctx, cancel := context.WithTimeout(f.ctx, time.Millisecond)
+		ctx, cancel := context.WithTimeout(f.Ctx, time.Millisecond)
 		defer cancel()
 		wantError(t, c.WaitReady(ctx), sentinel, id)
 	}
-	f.do("INSERT INTO t VALUES (1)")
+	f.Do("INSERT INTO t VALUES (1)")
 	level(t, f)
 }
 
 // localStatus is what a node says of itself.
-func localStatus(t *testing.T, n *testNode) ddb.NodeStatus {
+func localStatus(t *testing.T, n *testcluster.Node) ddb.NodeStatus {
 	list := n.Nodes()
 	at := slices.IndexFunc(list, func(s ddb.NodeStatus) bool { return s.Local })
 	require.GreaterOrEqual(t, at, 0)
@@ -340,28 +322,28 @@ func localStatus(t *testing.T, n *testNode) ddb.NodeStatus {
 
 // A follower of another cluster is refused; with Rejoin it gives its data up for this cluster's.
 func TestOtherCluster(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		theirs, ours := newCluster(t, engine, 1), newFixture(t, engine, 0)
-		theirs.do("CREATE TABLE theirs (id INT PRIMARY KEY)", "INSERT INTO theirs VALUES (1)")
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		theirs, ours := testcluster.OpenFixture(t, engine, 1), testcluster.NewFixture(t, engine, 0)
+		theirs.Do("CREATE TABLE theirs (id INT PRIMARY KEY)", "INSERT INTO theirs VALUES (1)")
 		level(t, theirs)
-		r := theirs.replicas[0]
-		r.close()
-		ours.openMaster()
-		ours.do("CREATE TABLE ours (id INT PRIMARY KEY)", "INSERT INTO ours VALUES (1), (2)")
-		follow := func(o *ddb.Options) { o.Role, o.Master, o.Transport = ddb.Replica, "master", ours.net }
-		require.NoError(t, ours.open(r, follow))
-		err := r.WaitReady(ours.ctx)
+		r := theirs.Replicas[0]
+		r.Stop()
+		ours.OpenMaster()
+		ours.Do("CREATE TABLE ours (id INT PRIMARY KEY)", "INSERT INTO ours VALUES (1), (2)")
+		follow := func(o *ddb.Options) { o.Role, o.Master, o.Transport = ddb.Replica, "master", ours.Net }
+		require.NoError(t, ours.Open(r, follow))
+		err := r.WaitReady(ours.Ctx)
 		wantError(t, err, ddb.ErrOtherCluster, "r1", "Rejoin")
 		var e *ddb.Error
 		require.ErrorAs(t, err, &e, "the master's refusal keeps its remedy")
 		require.Equal(t, remedy.Rejoin, e.Remedies[0].Action)
 		require.Equal(t, e.Remedies, localStatus(t, r).Remedies, "and so does the status")
 		require.True(t, strings.HasSuffix(localStatus(t, r).Reason, e.Remedies[0].Text))
-		require.Equal(t, "1", ours.one(r, "SELECT count(*) FROM theirs"), "refused, and yet its data is gone")
-		r.close()
-		require.NoError(t, ours.open(r, func(o *ddb.Options) { follow(o); o.Rejoin = true }))
-		require.NoError(t, r.WaitReady(ours.ctx))
-		ours.replicas = append(ours.replicas, r)
+		require.Equal(t, "1", ours.One(r, "SELECT count(*) FROM theirs"), "refused, and yet its data is gone")
+		r.Stop()
+		require.NoError(t, ours.Open(r, func(o *ddb.Options) { follow(o); o.Rejoin = true }))
+		require.NoError(t, r.WaitReady(ours.Ctx))
+		ours.Replicas = append(ours.Replicas, r)
 		level(t, ours)
 	})
 }
@@ -375,28 +357,28 @@ func TestForkedHistory(t *testing.T) {
 		"the master's journal went beyond": {"INSERT INTO t VALUES (30)", "INSERT INTO t VALUES (40)", "INSERT INTO t VALUES (50)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newCluster(t, "sqlite", 1)
-			r := f.replicas[0]
-			f.do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+			f := testcluster.OpenFixture(t, "sqlite", 1)
+			r := f.Replicas[0]
+			f.Do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
 			level(t, f)
-			copied := f.newNode("master")
-			f.bypass("VACUUM INTO '" + copied.name + ".copy'")
-			f.do("INSERT INTO t VALUES (2)")
+			copied := f.NewNode("master")
+			f.Bypass("VACUUM INTO '" + copied.Name + ".copy'")
+			f.Do("INSERT INTO t VALUES (2)")
 			level(t, f)
-			r.close()
-			f.m.close()
-			copied.raw = testdb.OpenSQLite(t, copied.name+".copy")
-			f.m = copied
-			f.openMaster()
-			f.do(after...)
+			r.Stop()
+			f.Master.Stop()
+			copied.Raw = testdb.OpenSQLite(t, copied.Name+".copy")
+			f.Master = copied
+			f.OpenMaster()
+			f.Do(after...)
 			follow := func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }
-			require.NoError(t, f.open(r, follow))
-			wantError(t, r.WaitReady(f.ctx), ddb.ErrForked, "r1", "Rejoin")
+			require.NoError(t, f.Open(r, follow))
+			wantError(t, r.WaitReady(f.Ctx), ddb.ErrForked, "r1", "Rejoin")
 			require.Equal(t, ddb.Failed, r.Nodes()[0].State)
-			require.Equal(t, "2", f.one(r, "SELECT count(*) FROM t"), "refused, and yet its data is gone")
-			r.close()
-			require.NoError(t, f.open(r, func(o *ddb.Options) { follow(o); o.Rejoin = true }))
-			require.NoError(t, r.WaitReady(f.ctx))
+			require.Equal(t, "2", f.One(r, "SELECT count(*) FROM t"), "refused, and yet its data is gone")
+			r.Stop()
+			require.NoError(t, f.Open(r, func(o *ddb.Options) { follow(o); o.Rejoin = true }))
+			require.NoError(t, r.WaitReady(f.Ctx))
 			level(t, f)
 		})
 	}
@@ -404,25 +386,25 @@ func TestForkedHistory(t *testing.T) {
 
 // A follower that has followed a later master does not go back to the former one.
 func TestFormerMaster(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 2)
-		f.do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 2)
+		f.Do("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
 		level(t, f)
-		former, chosen, r := f.m, f.replicas[0], f.replicas[1]
-		former.close()
-		chosen.close()
-		f.m, f.replicas = chosen, f.replicas[1:]
-		f.openMaster()
-		f.do("INSERT INTO t VALUES (2)")
+		former, chosen, r := f.Master, f.Replicas[0], f.Replicas[1]
+		former.Stop()
+		chosen.Stop()
+		f.Master, f.Replicas = chosen, f.Replicas[1:]
+		f.OpenMaster()
+		f.Do("INSERT INTO t VALUES (2)")
 		waitFor(t, r.Cluster, "r2", func(n ddb.NodeStatus) bool { return n.Epoch == 2 && n.State == ddb.Active })
 		level(t, f)
-		f.m.close()
-		f.m = former
-		f.openMaster()
+		f.Master.Stop()
+		f.Master = former
+		f.OpenMaster()
 		n := waitFor(t, r.Cluster, "r2", isFailed)
 		require.Contains(t, n.Reason, "epoch")
-		wantError(t, r.WaitReady(f.ctx), ddb.ErrOldEpoch, "r2", "epoch 2", "another node is the master now", "set Master")
-		require.Equal(t, "2", f.one(r, "SELECT count(*) FROM t"))
+		wantError(t, r.WaitReady(f.Ctx), ddb.ErrOldEpoch, "r2", "epoch 2", "another node is the master now", "set Master")
+		require.Equal(t, "2", f.One(r, "SELECT count(*) FROM t"))
 	})
 }
 
@@ -437,16 +419,16 @@ func limitSQLite(t *testing.T, path string, pages int) *sql.DB {
 // A full disk under the master fails the write that does not fit and no other; with room again
 // the same master goes on, and nothing acknowledged is missing.
 func TestFullDiskOnMaster(t *testing.T) {
-	f := newFixture(t, "sqlite", 1)
-	limited := limitSQLite(t, f.m.name, 200)
-	whole := f.m.raw
-	f.m.raw = limited
-	f.openAll()
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)")
+	f := testcluster.NewFixture(t, "sqlite", 1)
+	limited := limitSQLite(t, f.Master.Name, 200)
+	whole := f.Master.Raw
+	f.Master.Raw = limited
+	f.OpenAll()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)")
 	acknowledged := 0
 	var err error
 	for ; acknowledged < 1000; acknowledged++ {
-		if _, err = f.m.ExecContext(f.ctx, "INSERT INTO t VALUES (?, zeroblob(4000))", acknowledged); err != nil {
+		if _, err = f.Master.ExecContext(f.Ctx, "INSERT INTO t VALUES (?, zeroblob(4000))", acknowledged); err != nil {
 			break
 		}
 	}
@@ -454,44 +436,44 @@ func TestFullDiskOnMaster(t *testing.T) {
 	require.ErrorIs(t, err, ddb.ErrDiskFull)
 	require.ErrorContains(t, err, "node master: make room")
 	require.Positive(t, acknowledged)
-	require.Equal(t, fmt.Sprint(acknowledged), f.one(f.m, "SELECT count(*) FROM t"), "the refused write is there, or another is gone")
-	f.m.close() // the last ones may find room in the journal only now
-	f.m.raw = whole
-	f.openMaster()
-	f.do("INSERT INTO t VALUES (5000, 'room again')")
-	waitFor(t, f.m.Cluster, "r1", isActive)
+	require.Equal(t, fmt.Sprint(acknowledged), f.One(f.Master, "SELECT count(*) FROM t"), "the refused write is there, or another is gone")
+	f.Master.Stop() // the last ones may find room in the journal only now
+	f.Master.Raw = whole
+	f.OpenMaster()
+	f.Do("INSERT INTO t VALUES (5000, 'room again')")
+	waitFor(t, f.Master.Cluster, "r1", isActive)
 	level(t, f)
 }
 
 // A full disk under a replica stops the replica visibly; the master goes on, and with room again
 // the replica catches up.
 func TestFullDiskOnReplica(t *testing.T) {
-	f := newFixture(t, "sqlite", 1)
-	r := f.replicas[0]
-	limited, whole := limitSQLite(t, r.name, 200), r.raw
-	r.raw = limited
-	f.openAll()
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)")
+	f := testcluster.NewFixture(t, "sqlite", 1)
+	r := f.Replicas[0]
+	limited, whole := limitSQLite(t, r.Name, 200), r.Raw
+	r.Raw = limited
+	f.OpenAll()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)")
 	for i := range 300 {
-		_, err := f.m.ExecContext(f.ctx, "INSERT INTO t VALUES (?, zeroblob(4000))", i)
+		_, err := f.Master.ExecContext(f.Ctx, "INSERT INTO t VALUES (?, zeroblob(4000))", i)
 		require.NoError(t, err)
 	}
 	n := waitFor(t, r.Cluster, "r1", func(n ddb.NodeStatus) bool { return strings.Contains(n.Reason, "full") })
 	require.NotEqual(t, ddb.Active, n.State)
 	var count int
-	require.NoError(t, f.m.QueryRowContext(f.ctx, "SELECT count(*) FROM t").Scan(&count))
+	require.NoError(t, f.Master.QueryRowContext(f.Ctx, "SELECT count(*) FROM t").Scan(&count))
 	require.Equal(t, 300, count)
-	r.close()
-	r.raw = whole
-	f.openReplica(r)
+	r.Stop()
+	r.Raw = whole
+	f.OpenReplica(r)
 	level(t, f)
 }
 
 // Whatever strangers send to the listener, the master lets them go and serves those who know how.
 func TestGarbageToListener(t *testing.T) {
-	f := newFixture(t, "sqlite", 1)
+	f := testcluster.NewFixture(t, "sqlite", 1)
 	address := freePort(t)
-	f.tune = func(o *ddb.Options) {
+	f.Tune = func(o *ddb.Options) {
 		o.Transport = tcp.New(tcp.Options{})
 		if o.Role == ddb.Replica {
 			o.Master = address
@@ -499,8 +481,8 @@ func TestGarbageToListener(t *testing.T) {
 			o.Listen = address
 		}
 	}
-	f.openAll()
-	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+	f.OpenAll()
+	f.Do("CREATE TABLE t (id INT PRIMARY KEY)")
 	noise := make([]byte, 1<<16)
 	rand.Read(noise)
 	huge := binary.BigEndian.AppendUint32([]byte{0xDD, 0xB1}, 1<<31)
@@ -515,14 +497,14 @@ func TestGarbageToListener(t *testing.T) {
 			conn, err := net.Dial("tcp", address)
 			require.NoError(t, err)
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(patience))
+			conn.SetDeadline(time.Now().Add(testcluster.Patience))
 			conn.Write(sent)                   // the master may hang up in between
 			conn.(*net.TCPConn).CloseWrite()   // likewise
 			_, err = io.Copy(io.Discard, conn) // until it hangs up: it does not wait for more
 			require.False(t, errors.Is(err, os.ErrDeadlineExceeded), "the master holds the line")
 		})
 	}
-	f.do("INSERT INTO t VALUES (1)")
+	f.Do("INSERT INTO t VALUES (1)")
 	level(t, f)
 }
 
@@ -546,8 +528,8 @@ type foreignGreeting struct {
 func TestProtocolVersion(t *testing.T) {
 	const greetingKind, refusalKind = 1, 4
 	t.Run("of the follower", func(t *testing.T) {
-		f := newCluster(t, "sqlite", 0)
-		conn, err := f.net.Dial(f.ctx, "master")
+		f := testcluster.OpenFixture(t, "sqlite", 0)
+		conn, err := f.Net.Dial(f.Ctx, "master")
 		require.NoError(t, err)
 		defer conn.Close()
 		_, err = conn.Write(ddb.Preamble(99, 1))
@@ -577,9 +559,9 @@ func TestProtocolVersion(t *testing.T) {
 		})
 		defer served.Wait()
 		defer l.Close()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), testcluster.Patience)
 		defer cancel()
-		r, err := ddb.Open(ctx, openSQLite(t), ddb.Options{ID: "r1", Role: ddb.Replica, Transport: network, Master: "master"})
+		r, err := ddb.Open(ctx, testcluster.SQLite.Open(t).DB, ddb.Options{ID: "r1", Role: ddb.Replica, Transport: network, Master: "master"})
 		require.NoError(t, err)
 		defer r.Close()
 		wantError(t, r.WaitReady(ctx), ddb.ErrVersion, "r1", "99", "same version of ddb")
@@ -589,18 +571,18 @@ func TestProtocolVersion(t *testing.T) {
 
 // A follower without the cluster's key is refused, and neither side tells its key.
 func TestWrongKey(t *testing.T) {
-	f := newFixture(t, "sqlite", 1)
-	var log safeBuffer
-	f.tune = func(o *ddb.Options) {
+	f := testcluster.NewFixture(t, "sqlite", 1)
+	var log testcluster.Buffer
+	f.Tune = func(o *ddb.Options) {
 		o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Trace, Output: &log})
 		if o.Key = []byte("right-key"); o.Role == ddb.Replica {
 			o.Key = []byte("wrong-key")
 		}
 	}
-	f.openMaster()
-	r := f.replicas[0]
-	require.NoError(t, f.open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
-	err := r.WaitReady(f.ctx)
+	f.OpenMaster()
+	r := f.Replicas[0]
+	require.NoError(t, f.Open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
+	err := r.WaitReady(f.Ctx)
 	wantError(t, err, ddb.ErrUnknownNode, "r1", "Options.Key")
 	for _, secret := range []string{"right-key", "wrong-key"} {
 		require.NotContains(t, err.Error()+log.String(), secret)
@@ -609,66 +591,66 @@ func TestWrongKey(t *testing.T) {
 
 // Each replicated database has one node, those that CREATE DATABASE has added too, and DROP DATABASE frees the name.
 func TestOneNodePerDatabase(t *testing.T) {
-	f := newFixture(t, "mariadb", 0)
-	second, third := f.newNode("second"), f.m.name+"_more"
-	require.NoError(t, f.open(f.m, func(o *ddb.Options) { o.Listen, o.Databases = "master", []string{f.m.name, second.name} }))
-	t.Cleanup(func() { f.m.raw.Exec("DROP DATABASE IF EXISTS " + third) })
-	f.do("CREATE DATABASE " + third)
-	other := f.newNode("other")
-	for _, name := range []string{second.name, third} {
-		err := f.open(other, func(o *ddb.Options) { o.Databases = []string{other.name, name} })
+	f := testcluster.NewFixture(t, "mariadb", 0)
+	second, third := f.NewNode("second"), f.Master.Name+"_more"
+	require.NoError(t, f.Open(f.Master, func(o *ddb.Options) { o.Listen, o.Databases = "master", []string{f.Master.Name, second.Name} }))
+	t.Cleanup(func() { f.Master.Raw.Exec("DROP DATABASE IF EXISTS " + third) })
+	f.Do("CREATE DATABASE " + third)
+	other := f.NewNode("other")
+	for _, name := range []string{second.Name, third} {
+		err := f.Open(other, func(o *ddb.Options) { o.Databases = []string{other.Name, name} })
 		wantError(t, err, ddb.ErrSecondMaster, "other", name, "another ddb node")
 	}
-	f.do("DROP DATABASE " + third)
-	require.NoError(t, f.open(other, func(o *ddb.Options) {}))
-	_, err := other.ExecContext(f.ctx, "CREATE DATABASE "+third)
+	f.Do("DROP DATABASE " + third)
+	require.NoError(t, f.Open(other, func(o *ddb.Options) {}))
+	_, err := other.ExecContext(f.Ctx, "CREATE DATABASE "+third)
 	require.NoError(t, err)
-	_, err = f.m.ExecContext(f.ctx, "CREATE DATABASE "+third)
+	_, err = f.Master.ExecContext(f.Ctx, "CREATE DATABASE "+third)
 	wantError(t, err, ddb.ErrSecondMaster, third)
-	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
-	require.NoError(t, f.m.WaitLevel(f.ctx))
+	f.Do("CREATE TABLE t (id INT PRIMARY KEY)")
+	require.NoError(t, f.Master.WaitLevel(f.Ctx))
 }
 
 // A server that is killed takes the node's lock with it. The node has it again before it makes an entry, and closes well.
 func TestLockAfterServerRestart(t *testing.T) {
-	f := newFixture(t, "mariadb", 0)
+	f := testcluster.NewFixture(t, "mariadb", 0)
 	s := testdb.MariaDB(t)
-	f.elsewhere(s)
-	f.m, f.replicas = f.replicas[0], nil
-	f.openMaster()
-	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+	addElsewhere(f, s)
+	f.Master, f.Replicas = f.Replicas[0], nil
+	f.OpenMaster()
+	f.Do("CREATE TABLE t (id INT PRIMARY KEY)")
 	s.Kill()
 	require.NoError(t, s.Start())
-	for ctx := f.ctx; ; {
-		if _, err := f.m.ExecContext(ctx, "INSERT IGNORE INTO t VALUES (1)"); err == nil && f.m.WaitLevel(ctx) == nil {
+	for ctx := f.Ctx; ; {
+		if _, err := f.Master.ExecContext(ctx, "INSERT IGNORE INTO t VALUES (1)"); err == nil && f.Master.WaitLevel(ctx) == nil {
 			break
 		}
 		require.NoError(t, ctx.Err())
 	}
-	_, err := ddb.Open(f.ctx, f.m.raw, ddb.Options{ID: "m2"})
+	_, err := ddb.Open(f.Ctx, f.Master.Raw, ddb.Options{ID: "m2"})
 	wantError(t, err, ddb.ErrSecondMaster, "m2", "another ddb node")
-	require.NoError(t, f.m.Close())
+	require.NoError(t, f.Master.Close())
 }
 
 // stealLock ends the connection that holds the node's lock and takes the lock in its place.
-func (f *fixture) stealLock(n *testNode) (giveBack func()) {
+func stealLock(f *testcluster.Fixture, n *testcluster.Node) (giveBack func()) {
 	f.Helper()
-	key := "ddb:" + n.name
-	holder := f.one(n, "SELECT IS_USED_LOCK(?)", key)
-	thief, err := n.raw.Conn(f.ctx)
+	key := "ddb:" + n.Name
+	holder := f.One(n, "SELECT IS_USED_LOCK(?)", key)
+	thief, err := n.Raw.Conn(f.Ctx)
 	require.NoError(f, err)
 	got := make(chan error, 1)
 	go func() {
 		var one int
-		got <- thief.QueryRowContext(f.ctx, "SELECT GET_LOCK(?, 60)", key).Scan(&one)
+		got <- thief.QueryRowContext(f.Ctx, "SELECT GET_LOCK(?, 60)", key).Scan(&one)
 	}()
-	for f.one(n, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT GET_LOCK%60)'") == "0" {
+	for f.One(n, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SELECT GET_LOCK%60)'") == "0" {
 	}
-	_, err = n.raw.ExecContext(f.ctx, "KILL "+holder)
+	_, err = n.Raw.ExecContext(f.Ctx, "KILL "+holder)
 	require.NoError(f, err)
 	require.NoError(f, <-got)
 	return func() {
-		_, err := thief.ExecContext(f.ctx, "DO RELEASE_LOCK(?)", key)
+		_, err := thief.ExecContext(f.Ctx, "DO RELEASE_LOCK(?)", key)
 		require.NoError(f, err)
 		require.NoError(f, thief.Close())
 	}
@@ -676,25 +658,25 @@ func (f *fixture) stealLock(n *testNode) (giveBack func()) {
 
 // A node that loses its database to another says so and goes on when it has it back, unless another master was there.
 func TestLockLostToAnother(t *testing.T) {
-	f := newCluster(t, "mariadb", 1)
-	f.do("CREATE TABLE t (id INT PRIMARY KEY)")
-	f.level()
+	f := testcluster.OpenFixture(t, "mariadb", 1)
+	f.Do("CREATE TABLE t (id INT PRIMARY KEY)")
+	f.Level()
 	failed := func(reason string) func(ddb.NodeStatus) bool {
 		return func(s ddb.NodeStatus) bool { return s.State == ddb.Failed && strings.Contains(s.Reason, reason) }
 	}
-	for _, n := range []*testNode{f.m, f.replicas[0]} {
-		giveBack := f.stealLock(n)
-		waitFor(t, n.Cluster, n.id, failed("another ddb node"))
-		f.do("REPLACE INTO t VALUES (1)") // is kept
+	for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
+		giveBack := stealLock(f, n)
+		waitFor(t, n.Cluster, n.ID, failed("another ddb node"))
+		f.Do("REPLACE INTO t VALUES (1)") // is kept
 		giveBack()
-		f.level()
+		f.Level()
 	}
-	giveBack := f.stealLock(f.m)
-	journal := "`" + f.m.name + "_ddb`.journal"
-	f.bypass("INSERT INTO " + journal + " SELECT seq + (1 << 20), epoch, at, final, records, bytes, REVERSE(hash), payload FROM " + journal + " ORDER BY seq DESC LIMIT 1")
+	giveBack := stealLock(f, f.Master)
+	journal := "`" + f.Master.Name + "_ddb`.journal"
+	f.Bypass("INSERT INTO " + journal + " SELECT seq + (1 << 20), epoch, at, final, records, bytes, REVERSE(hash), payload FROM " + journal + " ORDER BY seq DESC LIMIT 1")
 	giveBack()
-	waitFor(t, f.m.Cluster, f.m.id, failed("another hand"))
-	wantError(t, f.m.WaitLevel(f.ctx), ddb.ErrSecondMaster)
+	waitFor(t, f.Master.Cluster, f.Master.ID, failed("another hand"))
+	wantError(t, f.Master.WaitLevel(f.Ctx), ddb.ErrSecondMaster)
 }
 
 // No database is an option that is missing, wherever one is to be given.

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // A key of an AUTOINCREMENT column that was used once is never handed out again, by a promoted replica either: not one
@@ -17,23 +18,23 @@ import (
 func TestAutoincrementAfterPromotion(t *testing.T) {
 	for name, extra := range map[string]string{"rows": "CREATE VIRTUAL TABLE words USING fts5(v)", "file": "CREATE TABLE keyed (id INTEGER PRIMARY KEY)"} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, "sqlite", 1)
-			f.bypass("CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, v INT)", "CREATE TABLE \"b's\" (id INTEGER PRIMARY KEY AUTOINCREMENT, v INT)",
+			f := testcluster.NewFixture(t, "sqlite", 1)
+			f.Bypass("CREATE TABLE a (id INTEGER PRIMARY KEY AUTOINCREMENT, v INT)", "CREATE TABLE \"b's\" (id INTEGER PRIMARY KEY AUTOINCREMENT, v INT)",
 				"CREATE TABLE c (id INTEGER PRIMARY KEY AUTOINCREMENT, v INT)", extra)
 			for _, table := range []string{"a", `"b's"`} {
-				f.bypass("INSERT INTO "+table+" (v) VALUES (1), (2), (3)", "DELETE FROM "+table+" WHERE id >= 2")
+				f.Bypass("INSERT INTO "+table+" (v) VALUES (1), (2), (3)", "DELETE FROM "+table+" WHERE id >= 2")
 			}
-			f.openAll()
+			f.OpenAll()
 			for _, table := range []string{`"b's"`, "c"} {
-				f.tx("INSERT INTO "+table+" (v) VALUES (1), (2)", "DELETE FROM "+table+" WHERE v = 2")
-				f.level()
+				f.Tx("INSERT INTO "+table+" (v) VALUES (1), (2)", "DELETE FROM "+table+" WHERE v = 2")
+				f.Level()
 			}
-			f.m.close()
-			r := f.replicas[0]
-			r.close()
-			require.NoError(t, f.open(r, func(o *ddb.Options) {}))
+			f.Master.Stop()
+			r := f.Replicas[0]
+			r.Stop()
+			require.NoError(t, f.Open(r, func(o *ddb.Options) {}))
 			for table, want := range map[string]int64{"a": 4, `"b's"`: 6, "c": 3} {
-				res, err := r.ExecContext(f.ctx, "INSERT INTO "+table+" (v) VALUES (9)")
+				res, err := r.ExecContext(f.Ctx, "INSERT INTO "+table+" (v) VALUES (9)")
 				require.NoError(t, err)
 				key, err := res.LastInsertId()
 				require.NoError(t, err)
@@ -45,13 +46,13 @@ func TestAutoincrementAfterPromotion(t *testing.T) {
 
 // handedOutCase is a table some of whose keys have been handed out to rows that are gone.
 type handedOutCase struct {
-	engine string     // "" for both
-	column string     // how the key is declared, "" for the usual
-	before []string   // the replica's snapshot
-	steps  [][]string // each in an entry of its own; several statements are one transaction
-	beside []string   // then, by a client that bypasses ddb
-	away   []string   // while no replica follows
-	want   int64      // the next key
+	engine testcluster.Engine // "" for both
+	column string             // how the key is declared, "" for the usual
+	before []string           // the replica's snapshot
+	steps  [][]string         // each in an entry of its own; several statements are one transaction
+	beside []string           // then, by a client that bypasses ddb
+	away   []string           // while no replica follows
+	want   int64              // the next key
 }
 
 // Statements of the cases, in which # is the table and @ how its key is declared.
@@ -96,8 +97,8 @@ var handedOutCases = map[string]handedOutCase{
 // A key that the master has handed out is not handed out again by the replica that takes its place, whenever its row went.
 // What resets a counter resets it there too.
 func TestHandedOutKeysAfterPromotion(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newFixture(t, engine, 1)
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.NewFixture(t, engine, 1)
 		cases := make(map[string]handedOutCase) // by table
 		names := make(map[string]string)
 		for name, c := range handedOutCases {
@@ -106,7 +107,7 @@ func TestHandedOutKeysAfterPromotion(t *testing.T) {
 				table = "`it's a \\ table`"
 			}
 			if c.column == "" {
-				c.column = map[string]string{"sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT", "mariadb": "INT AUTO_INCREMENT PRIMARY KEY"}[engine]
+				c.column = map[string]string{"sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT", "mariadb": "INT AUTO_INCREMENT PRIMARY KEY"}[string(engine)]
 			}
 			if c.engine == "" || c.engine == engine {
 				cases[table], names[table] = c, name
@@ -120,37 +121,37 @@ func TestHandedOutKeysAfterPromotion(t *testing.T) {
 			return list
 		}
 		for table, c := range cases {
-			f.bypass(sql(table, "CREATE TABLE # (id @, v INT)")...)
-			f.bypass(sql(table, slices.Clone(c.before)...)...)
+			f.Bypass(sql(table, "CREATE TABLE # (id @, v INT)")...)
+			f.Bypass(sql(table, slices.Clone(c.before)...)...)
 		}
-		f.openAll()
-		r := f.replicas[0]
+		f.OpenAll()
+		r := f.Replicas[0]
 		for table, c := range cases {
 			for _, step := range c.steps {
 				if step = sql(table, slices.Clone(step)...); len(step) == 1 {
-					f.do(step...)
+					f.Do(step...)
 				} else {
-					f.tx(step...)
+					f.Tx(step...)
 				}
-				require.NoError(t, f.m.WaitLevel(f.ctx))
+				require.NoError(t, f.Master.WaitLevel(f.Ctx))
 			}
-			for at := f.m.Position(); len(c.beside) > 0 && f.m.Position() == at; { // the server tells of an ALTER by the second
-				f.bypass(sql(table, slices.Clone(c.beside)...)...)
-				require.NoError(t, f.m.WaitLevel(f.ctx))
+			for at := f.Master.Position(); len(c.beside) > 0 && f.Master.Position() == at; { // the server tells of an ALTER by the second
+				f.Bypass(sql(table, slices.Clone(c.beside)...)...)
+				require.NoError(t, f.Master.WaitLevel(f.Ctx))
 			}
 		}
-		f.level()
-		r.close()
+		f.Level()
+		r.Stop()
 		for table, c := range cases {
-			f.do(sql(table, slices.Clone(c.away)...)...)
+			f.Do(sql(table, slices.Clone(c.away)...)...)
 		}
-		f.openReplica(r)
-		f.level()
-		f.m.close()
-		r.close()
-		require.NoError(t, f.open(r, func(o *ddb.Options) {}))
+		f.OpenReplica(r)
+		f.Level()
+		f.Master.Stop()
+		r.Stop()
+		require.NoError(t, f.Open(r, func(o *ddb.Options) {}))
 		for table, c := range cases {
-			res, err := r.ExecContext(f.ctx, sql(table, "INSERT INTO # (v) VALUES (77)")[0])
+			res, err := r.ExecContext(f.Ctx, sql(table, "INSERT INTO # (v) VALUES (77)")[0])
 			require.NoError(t, err, names[table])
 			key, err := res.LastInsertId()
 			require.NoError(t, err)

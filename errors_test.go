@@ -6,15 +6,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // A full disk is told as such whichever way the write took, and what a database says of a write has its code on a replica too.
 func TestErrorsOfEveryWay(t *testing.T) {
-	f := newFixture(t, "sqlite", 1)
-	f.m.raw = limitSQLite(t, f.m.name, 200)
-	f.openAll()
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)", "INSERT INTO t VALUES (1, NULL)")
-	for _, c := range []*ddb.Cluster{f.m.Cluster, f.replicas[0].Cluster} {
+	f := testcluster.NewFixture(t, "sqlite", 1)
+	f.Master.Raw = limitSQLite(t, f.Master.Name, 200)
+	f.OpenAll()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)", "INSERT INTO t VALUES (1, NULL)")
+	for _, c := range []*ddb.Cluster{f.Master.Cluster, f.Replicas[0].Cluster} {
 		const large = "INSERT INTO t (v) VALUES (zeroblob(2000000))"
 		_, err := c.Exec(large)
 		wantError(t, err, ddb.ErrDiskFull, "node master", "make room")

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/transport/fault"
 )
@@ -18,45 +19,35 @@ type hardCase struct {
 	only   string   // the engine, if there is one only
 	before []string // run before ddb adopts the database
 	steps  []string // run through ddb, one by one; several in one transaction after "tx:", bypassing ddb after "raw:"
-	check  func(f *fixture)
+	check  func(f *testcluster.Fixture)
 }
 
-func (c hardCase) run(t *testing.T, engine string) {
-	f := newFixture(t, engine, 1)
-	f.bypass(c.before...)
-	f.openAll()
+func (c hardCase) run(t *testing.T, engine testcluster.Engine) {
+	f := testcluster.NewFixture(t, engine, 1)
+	f.Bypass(c.before...)
+	f.OpenAll()
 	for _, s := range c.steps {
 		switch {
 		case strings.HasPrefix(s, "tx:"):
-			f.tx(strings.Split(strings.TrimPrefix(s, "tx:"), ";")...)
+			f.Tx(strings.Split(strings.TrimPrefix(s, "tx:"), ";")...)
 		case strings.HasPrefix(s, "raw:"):
-			f.bypass(strings.TrimPrefix(s, "raw:"))
+			f.Bypass(strings.TrimPrefix(s, "raw:"))
 		default:
-			f.do(s)
+			f.Do(s)
 		}
 	}
-	f.level()
+	f.Level()
 	if c.check != nil {
 		c.check(f)
 	}
-	f.restart()
-	f.level()
-}
-
-// restart closes and opens all nodes: what they know must be in their databases.
-func (f *fixture) restart() {
-	f.Helper()
-	f.m.close()
-	for _, r := range f.replicas {
-		r.close()
-	}
-	f.openAll()
+	f.Restart()
+	f.Level()
 }
 
 func runCases(t *testing.T, cases []hardCase) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		for _, c := range cases {
-			if c.only == "" || c.only == engine {
+			if c.only == "" || c.only == string(engine) {
 				t.Run(c.name, func(t *testing.T) { c.run(t, engine) })
 			}
 		}
@@ -64,11 +55,11 @@ func runCases(t *testing.T, cases []hardCase) {
 }
 
 // expect returns a check of a query's first column on every node.
-func expect(query, want string) func(*fixture) {
-	return func(f *fixture) {
+func expect(query, want string) func(*testcluster.Fixture) {
+	return func(f *testcluster.Fixture) {
 		f.Helper()
-		for _, n := range append([]*testNode{f.m}, f.replicas...) {
-			require.Equal(f, want, f.one(n, query), "%s on %s", query, n.id)
+		for _, n := range append([]*testcluster.Node{f.Master}, f.Replicas...) {
+			require.Equal(f, want, f.One(n, query), "%s on %s", query, n.ID)
 		}
 	}
 }
@@ -131,24 +122,24 @@ func TestKeys(t *testing.T) {
 
 // A table without a key is refused by name, with the way out, and leaves nothing behind.
 func TestTableWithoutKey(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newFixture(t, engine, 1)
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.NewFixture(t, engine, 1)
 		bad := "CREATE TABLE bad (a INT, b INT)"
 		if engine == "mariadb" {
-			f.bypass("CREATE TABLE older (a INT, b INT)", "INSERT INTO older VALUES (1, 2)")
+			f.Bypass("CREATE TABLE older (a INT, b INT)", "INSERT INTO older VALUES (1, 2)")
 		} else {
 			bad = "CREATE TABLE bad (_rowid_ INT, rowid INT, oid INT)" // all three names of the rowid are hidden
 		}
-		f.openMaster()
-		_, err := f.m.Exec(bad)
+		f.OpenMaster()
+		_, err := f.Master.Exec(bad)
 		require.ErrorIs(t, err, ddb.ErrNotReplicable)
 		require.ErrorContains(t, err, "bad")
 		require.ErrorContains(t, err, "PRIMARY KEY")
-		f.do("CREATE TABLE good (a INT PRIMARY KEY)", "INSERT INTO good VALUES (1)")
-		_, err = f.m.raw.Exec("SELECT 1 FROM bad")
+		f.Do("CREATE TABLE good (a INT PRIMARY KEY)", "INSERT INTO good VALUES (1)")
+		_, err = f.Master.Raw.Exec("SELECT 1 FROM bad")
 		require.Error(t, err)
 		if engine == "mariadb" {
-			list, err := f.m.Tables(t.Context())
+			list, err := f.Master.Tables(t.Context())
 			require.NoError(t, err)
 			refused := ""
 			for _, table := range list {
@@ -163,21 +154,21 @@ func TestTableWithoutKey(t *testing.T) {
 
 // To refuse a table leaves every other one alone: of another case, of another database, there before.
 func TestRefusalTouchesNoOtherTable(t *testing.T) {
-	f := newFixture(t, "mariadb", 0)
-	f.bypass("CREATE TABLE older (a INT, b INT)", "INSERT INTO older VALUES (1, 2)")
-	f.openMaster()
-	other := f.m.name + "_other"
-	f.do("CREATE DATABASE " + other)
-	t.Cleanup(func() { f.m.raw.Exec("DROP DATABASE IF EXISTS " + other) })
-	f.do("CREATE TABLE Older (id INT PRIMARY KEY)", "CREATE TABLE "+other+".older (id INT PRIMARY KEY)",
+	f := testcluster.NewFixture(t, "mariadb", 0)
+	f.Bypass("CREATE TABLE older (a INT, b INT)", "INSERT INTO older VALUES (1, 2)")
+	f.OpenMaster()
+	other := f.Master.Name + "_other"
+	f.Do("CREATE DATABASE " + other)
+	t.Cleanup(func() { f.Master.Raw.Exec("DROP DATABASE IF EXISTS " + other) })
+	f.Do("CREATE TABLE Older (id INT PRIMARY KEY)", "CREATE TABLE "+other+".older (id INT PRIMARY KEY)",
 		"CREATE TABLE IF NOT EXISTS older (id INT PRIMARY KEY)", "ALTER TABLE older ADD COLUMN c INT")
 	for _, bad := range []string{"CREATE TABLE OLDER (a INT)", "CREATE TABLE IF NOT EXISTS bad (a INT)", "CREATE TABLE " + other + ".bad (a INT)"} {
-		_, err := f.m.Exec(bad)
+		_, err := f.Master.Exec(bad)
 		require.ErrorIs(t, err, ddb.ErrNotReplicable, bad)
 	}
-	require.Equal(t, "1", f.one(f.m, "SELECT COUNT(*) FROM older"))
-	require.Equal(t, []string{f.m.name + "|Older", f.m.name + "|older", other + "|older"}, f.strings(f.m.raw,
-		"SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema IN (?, ?) ORDER BY 1, BINARY table_name", f.m.name, other))
+	require.Equal(t, "1", f.One(f.Master, "SELECT COUNT(*) FROM older"))
+	require.Equal(t, []string{f.Master.Name + "|Older", f.Master.Name + "|older", other + "|older"}, f.Strings(f.Master.Raw,
+		"SELECT table_schema, table_name FROM information_schema.tables WHERE table_schema IN (?, ?) ORDER BY 1, BINARY table_name", f.Master.Name, other))
 }
 
 // What one statement does to other rows and tables arrives too.
@@ -333,25 +324,25 @@ func TestSchemaStatements(t *testing.T) {
 
 // A failed schema statement changes nothing anywhere.
 func TestSchemaStatementFails(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 1)
-		f.do("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1), (2, 1)")
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 1)
+		f.Do("CREATE TABLE t (id INT PRIMARY KEY, v INT)", "INSERT INTO t VALUES (1, 1), (2, 1)")
 		for _, s := range []string{"CREATE TABLE t (id INT PRIMARY KEY)", "DROP TABLE nix", "CREATE UNIQUE INDEX u ON t (v)", "ALTER TABLE t ADD COLUMN v INT", "CREATE TABEL x"} {
-			_, err := f.m.Exec(s)
+			_, err := f.Master.Exec(s)
 			require.Error(t, err, s)
 		}
-		_, err := f.replicas[0].Exec("CREATE TABLE x (id INT PRIMARY KEY)")
+		_, err := f.Replicas[0].Exec("CREATE TABLE x (id INT PRIMARY KEY)")
 		require.ErrorIs(t, err, ddb.ErrNotMaster)
-		f.do("INSERT INTO t VALUES (3, 3)")
-		f.level()
+		f.Do("INSERT INTO t VALUES (3, 3)")
+		f.Level()
 	})
 }
 
 // A replica that is promoted has the triggers that the master had, whatever became of their tables meanwhile, and when
 // its first promotion was cut off in the middle too.
 func TestTriggersOfPromoted(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 1)
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 1)
 		create := func(name, table string) string {
 			if engine == "mariadb" {
 				return "CREATE TRIGGER " + name + " AFTER INSERT ON " + table + " FOR EACH ROW SET @seen = new.id"
@@ -359,172 +350,174 @@ func TestTriggersOfPromoted(t *testing.T) {
 			return "CREATE TRIGGER " + name + " AFTER INSERT ON " + table + " BEGIN UPDATE " + table + " SET v = 1 WHERE id = new.id; END"
 		}
 		for _, table := range []string{"dropped", "made_anew", "renamed", "altered", "kept"} {
-			f.do("CREATE TABLE "+table+" (id INT PRIMARY KEY, v INT)", create("on_"+table, table))
+			f.Do("CREATE TABLE "+table+" (id INT PRIMARY KEY, v INT)", create("on_"+table, table))
 		}
-		f.do("DROP TABLE dropped", "DROP TABLE made_anew", "CREATE TABLE made_anew (id INT PRIMARY KEY, v INT)", "ALTER TABLE renamed RENAME TO moved",
+		f.Do("DROP TABLE dropped", "DROP TABLE made_anew", "CREATE TABLE made_anew (id INT PRIMARY KEY, v INT)", "ALTER TABLE renamed RENAME TO moved",
 			"ALTER TABLE altered ADD COLUMN w INT", "DROP TRIGGER on_kept", create("on_kept", "kept"))
-		f.level()
-		triggers := func(n *testNode) []string {
+		f.Level()
+		triggers := func(n *testcluster.Node) []string {
 			if engine == "mariadb" {
-				return f.strings(n.raw, "SELECT trigger_name, event_object_table, action_statement FROM information_schema.triggers WHERE trigger_schema = ? AND trigger_name LIKE 'on%' ORDER BY 1", n.name)
+				return f.Strings(n.Raw, "SELECT trigger_name, event_object_table, action_statement FROM information_schema.triggers WHERE trigger_schema = ? AND trigger_name LIKE 'on%' ORDER BY 1", n.Name)
 			}
-			return f.strings(n.raw, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'on%' ORDER BY 1")
+			return f.Strings(n.Raw, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name LIKE 'on%' ORDER BY 1")
 		}
-		want, r := triggers(f.m), f.replicas[0]
+		want, r := triggers(f.Master), f.Replicas[0]
 		require.Len(t, want, 3)
 		require.Empty(t, triggers(r))
-		f.m.close()
-		r.close()
-		_, err := r.raw.ExecContext(f.ctx, create("on_kept", "kept"))
+		f.Master.Stop()
+		r.Stop()
+		_, err := r.Raw.ExecContext(f.Ctx, create("on_kept", "kept"))
 		require.NoError(t, err)
-		require.NoError(t, f.open(r, func(o *ddb.Options) { o.Listen = "master" }))
+		require.NoError(t, f.Open(r, func(o *ddb.Options) { o.Listen = "master" }))
 		require.Equal(t, want, triggers(r))
 	})
 }
 
 // Databases made and dropped through ddb are replicated from then on, by snapshots and after restarts too.
 func TestDatabases(t *testing.T) {
-	f := newFixture(t, "mariadb", 0)
+	f := testcluster.NewFixture(t, "mariadb", 0)
 	elsewhere := testdb.MariaDB(t) // the same names cannot be used twice on one server
-	f.elsewhere(elsewhere)
-	f.openAll()
-	t.Cleanup(func() { f.m.raw.Exec("DROP DATABASE IF EXISTS extra"); f.m.raw.Exec("DROP DATABASE IF EXISTS second") })
+	addElsewhere(f, elsewhere)
+	f.OpenAll()
+	t.Cleanup(func() {
+		f.Master.Raw.Exec("DROP DATABASE IF EXISTS extra")
+		f.Master.Raw.Exec("DROP DATABASE IF EXISTS second")
+	})
 	same := func() {
 		t.Helper()
-		f.level()
+		f.Level()
 		for _, q := range []string{"SELECT GROUP_CONCAT(schema_name) FROM information_schema.schemata WHERE schema_name IN ('extra', 'second')",
 			"SELECT GROUP_CONCAT(table_schema, table_name ORDER BY 1) FROM information_schema.tables WHERE table_schema IN ('extra', 'second')"} {
-			require.Equal(t, f.one(f.m, q), f.one(f.replicas[0], q))
+			require.Equal(t, f.One(f.Master, q), f.One(f.Replicas[0], q))
 		}
-		for _, table := range f.strings(f.m.raw, "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables WHERE table_schema IN ('extra', 'second')") {
-			require.Equal(t, f.strings(f.m.raw, "CHECKSUM TABLE "+table+" EXTENDED"), f.strings(f.replicas[0].raw, "CHECKSUM TABLE "+table+" EXTENDED"))
+		for _, table := range f.Strings(f.Master.Raw, "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables WHERE table_schema IN ('extra', 'second')") {
+			require.Equal(t, f.Strings(f.Master.Raw, "CHECKSUM TABLE "+table+" EXTENDED"), f.Strings(f.Replicas[0].Raw, "CHECKSUM TABLE "+table+" EXTENDED"))
 		}
 	}
-	f.do("CREATE DATABASE extra", "CREATE TABLE extra.t (id INT PRIMARY KEY, v INT)", "INSERT INTO extra.t VALUES (1, 1)")
-	f.bypass("INSERT INTO extra.t VALUES (2, 2)", "CREATE DATABASE second", "CREATE TABLE second.old (id INT PRIMARY KEY)", "INSERT INTO second.old VALUES (5)")
-	_, err := f.m.Exec("CREATE TABLE second.fresh (id INT PRIMARY KEY)")
+	f.Do("CREATE DATABASE extra", "CREATE TABLE extra.t (id INT PRIMARY KEY, v INT)", "INSERT INTO extra.t VALUES (1, 1)")
+	f.Bypass("INSERT INTO extra.t VALUES (2, 2)", "CREATE DATABASE second", "CREATE TABLE second.old (id INT PRIMARY KEY)", "INSERT INTO second.old VALUES (5)")
+	_, err := f.Master.Exec("CREATE TABLE second.fresh (id INT PRIMARY KEY)")
 	require.ErrorIs(t, err, ddb.ErrNotReplicable)
-	f.do("CREATE DATABASE IF NOT EXISTS second", "INSERT INTO second.old VALUES (6)")
+	f.Do("CREATE DATABASE IF NOT EXISTS second", "INSERT INTO second.old VALUES (6)")
 	same()
-	require.Equal(t, "2", f.one(f.replicas[0], "SELECT COUNT(*) FROM second.old"))
-	f.restart()
-	f.do("UPDATE extra.t SET v = v + 1", "CREATE TABLE extra.u (id INT PRIMARY KEY)", "INSERT INTO extra.u VALUES (1)")
+	require.Equal(t, "2", f.One(f.Replicas[0], "SELECT COUNT(*) FROM second.old"))
+	f.Restart()
+	f.Do("UPDATE extra.t SET v = v + 1", "CREATE TABLE extra.u (id INT PRIMARY KEY)", "INSERT INTO extra.u VALUES (1)")
 	same()
-	f.elsewhere(testdb.MariaDB(t))
-	f.replicas[0].close()
-	f.replicas = f.replicas[1:]
-	f.openReplica(f.replicas[0]) // by a snapshot
+	addElsewhere(f, testdb.MariaDB(t))
+	f.Replicas[0].Stop()
+	f.Replicas = f.Replicas[1:]
+	f.OpenReplica(f.Replicas[0]) // by a snapshot
 	same()
-	f.do("DROP DATABASE extra")
-	f.bypass("INSERT INTO second.old VALUES (7)")
+	f.Do("DROP DATABASE extra")
+	f.Bypass("INSERT INTO second.old VALUES (7)")
 	same()
-	for _, s := range []string{"DROP DATABASE " + f.m.name, "CREATE DATABASE " + f.m.name + "_ddb", "DROP DATABASE mysql", "CREATE DATABASE second"} {
-		_, err := f.m.Exec(s)
+	for _, s := range []string{"DROP DATABASE " + f.Master.Name, "CREATE DATABASE " + f.Master.Name + "_ddb", "DROP DATABASE mysql", "CREATE DATABASE second"} {
+		_, err := f.Master.Exec(s)
 		require.Error(t, err, s)
 	}
-	f.do("DROP DATABASE second")
+	f.Do("DROP DATABASE second")
 	same()
 }
 
 // A database dropped by another client goes on the followers too, and nothing else with it that has the same name elsewhere.
 func TestDatabaseDroppedOutside(t *testing.T) {
-	f := newFixture(t, "mariadb", 0)
-	f.elsewhere(testdb.MariaDB(t)) // the same names cannot be used twice on one server
-	f.openAll()
-	t.Cleanup(func() { f.m.raw.Exec("DROP DATABASE IF EXISTS beside") })
-	f.do("CREATE DATABASE beside", "CREATE TABLE beside.t (id INT PRIMARY KEY)", "CREATE VIEW beside.v AS SELECT 1",
+	f := testcluster.NewFixture(t, "mariadb", 0)
+	addElsewhere(f, testdb.MariaDB(t)) // the same names cannot be used twice on one server
+	f.OpenAll()
+	t.Cleanup(func() { f.Master.Raw.Exec("DROP DATABASE IF EXISTS beside") })
+	f.Do("CREATE DATABASE beside", "CREATE TABLE beside.t (id INT PRIMARY KEY)", "CREATE VIEW beside.v AS SELECT 1",
 		"CREATE TABLE t (id INT PRIMARY KEY)", "CREATE VIEW v AS SELECT 2", "INSERT INTO t VALUES (1)")
-	f.level()
-	f.bypass("DROP DATABASE beside")
-	f.do("INSERT INTO t VALUES (2)")
-	f.level()
-	require.Equal(t, "0", f.one(f.replicas[0], "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'beside'"))
-	require.Equal(t, "2", f.one(f.replicas[0], "SELECT COUNT(*) FROM t"))
+	f.Level()
+	f.Bypass("DROP DATABASE beside")
+	f.Do("INSERT INTO t VALUES (2)")
+	f.Level()
+	require.Equal(t, "0", f.One(f.Replicas[0], "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'beside'"))
+	require.Equal(t, "2", f.One(f.Replicas[0], "SELECT COUNT(*) FROM t"))
 }
 
-// elsewhere adds a replica on another server.
-func (f *fixture) elsewhere(s *testdb.Server) {
-	r := &testNode{id: fmt.Sprintf("e%d", len(f.replicas)+1), name: fmt.Sprintf("elsewhere%d", fixtures.Add(1)), fault: fault.New(f.net)}
-	s.CreateDatabase(f, r.name)
-	r.raw = s.Open(f, r.name)
-	f.Cleanup(r.close)
-	f.replicas = append(f.replicas, r)
+// addElsewhere adds a replica on another server.
+func addElsewhere(f *testcluster.Fixture, s *testdb.Server) {
+	r := &testcluster.Node{ID: fmt.Sprintf("e%d", len(f.Replicas)+1), Name: s.NewDatabase(f), Fault: fault.New(f.Net)}
+	r.Raw = s.Open(f, r.Name)
+	f.Cleanup(r.Stop)
+	f.Replicas = append(f.Replicas, r)
 }
 
 // Indexes reach replicas however they came about: in a transaction, by another client, with a table made anew, and
 // where a table's name begins as another's.
 func TestIndexes(t *testing.T) {
-	f := newCluster(t, "sqlite", 1)
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INT)", "CREATE UNIQUE INDEX tv ON t (v)", "CREATE INDEX tw ON t (v, id)",
+	f := testcluster.OpenFixture(t, "sqlite", 1)
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INT)", "CREATE UNIQUE INDEX tv ON t (v)", "CREATE INDEX tw ON t (v, id)",
 		"CREATE TABLE `t.a` (id INTEGER PRIMARY KEY, v INT)", "CREATE INDEX tx ON `t.a` (v)", "INSERT INTO t VALUES (1, 1)")
-	f.tx("ALTER TABLE t ADD COLUMN w INT")
-	f.level()
-	f.tx("CREATE INDEX ty ON t (w)")
-	f.level()
-	f.tx("CREATE TABLE u (id INTEGER PRIMARY KEY, v INT)", "CREATE UNIQUE INDEX uv ON u (v)", "DROP INDEX tw")
-	f.level()
+	f.Tx("ALTER TABLE t ADD COLUMN w INT")
+	f.Level()
+	f.Tx("CREATE INDEX ty ON t (w)")
+	f.Level()
+	f.Tx("CREATE TABLE u (id INTEGER PRIMARY KEY, v INT)", "CREATE UNIQUE INDEX uv ON u (v)", "DROP INDEX tw")
+	f.Level()
 	for _, s := range []string{"CREATE INDEX tz ON t (v, w)", "ALTER TABLE t ADD COLUMN x INT", "DROP INDEX tv"} {
-		f.bypass(s)
-		f.do("INSERT INTO u DEFAULT VALUES") // what is collected with it tells of the schema too
-		f.level()
+		f.Bypass(s)
+		f.Do("INSERT INTO u DEFAULT VALUES") // what is collected with it tells of the schema too
+		f.Level()
 	}
 }
 
 // What another client does to views, routines and tables of any name is noticed, and so is the loss of a trigger of ddb's.
 func TestBypassedObjects(t *testing.T) {
-	f := newCluster(t, "mariadb", 1)
-	f.do("CREATE TABLE `tägliche größe` (id INT PRIMARY KEY)", "CREATE TABLE `Таблица` (id INT PRIMARY KEY)", "CREATE TABLE t (id INT PRIMARY KEY)",
+	f := testcluster.OpenFixture(t, "mariadb", 1)
+	f.Do("CREATE TABLE `tägliche größe` (id INT PRIMARY KEY)", "CREATE TABLE `Таблица` (id INT PRIMARY KEY)", "CREATE TABLE t (id INT PRIMARY KEY)",
 		"INSERT INTO `tägliche größe` VALUES (1)", "INSERT INTO `Таблица` VALUES (1)", "INSERT INTO t VALUES (1)",
 		"CREATE VIEW v AS SELECT id FROM t WHERE id > 10", "CREATE FUNCTION f() RETURNS INT DETERMINISTIC RETURN 1")
-	f.level()
-	f.bypass("TRUNCATE `tägliche größe`", "TRUNCATE `Таблица`", "ALTER VIEW v AS SELECT id FROM t WHERE id > 0", "CREATE OR REPLACE FUNCTION f() RETURNS INT DETERMINISTIC RETURN 2")
-	f.level()
-	r := f.replicas[0]
-	require.Equal(t, "1", f.one(r, "SELECT COUNT(*) FROM v"))
-	require.Equal(t, "2", f.one(r, "SELECT f()"))
+	f.Level()
+	f.Bypass("TRUNCATE `tägliche größe`", "TRUNCATE `Таблица`", "ALTER VIEW v AS SELECT id FROM t WHERE id > 0", "CREATE OR REPLACE FUNCTION f() RETURNS INT DETERMINISTIC RETURN 2")
+	f.Level()
+	r := f.Replicas[0]
+	require.Equal(t, "1", f.One(r, "SELECT COUNT(*) FROM v"))
+	require.Equal(t, "2", f.One(r, "SELECT f()"))
 	dropInsertTrigger := func() {
-		f.bypass("DROP TRIGGER "+f.one(f.m, "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = 't' AND EVENT_MANIPULATION = 'INSERT'"),
+		f.Bypass("DROP TRIGGER "+f.One(f.Master, "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = 't' AND EVENT_MANIPULATION = 'INSERT'"),
 			"INSERT INTO t SELECT MAX(id) + 1 FROM t")
 	}
 	dropInsertTrigger()
-	f.level()
-	f.m.close()
+	f.Level()
+	f.Master.Stop()
 	dropInsertTrigger()
-	f.openMaster()
-	require.NoError(t, r.WaitReady(f.ctx))
-	f.level()
-	require.Equal(t, "3", f.one(r, "SELECT COUNT(*) FROM t"))
-	before := f.m.Position()
-	f.level() // what was noticed once is not found again
-	require.Equal(t, before, f.m.Position())
+	f.OpenMaster()
+	require.NoError(t, r.WaitReady(f.Ctx))
+	f.Level()
+	require.Equal(t, "3", f.One(r, "SELECT COUNT(*) FROM t"))
+	before := f.Master.Position()
+	f.Level() // what was noticed once is not found again
+	require.Equal(t, before, f.Master.Position())
 }
 
 // The numbers that programs keep in a SQLite file are replicated, in snapshots of either kind too.
 func TestUserVersion(t *testing.T) {
-	f := newCluster(t, "sqlite", 1)
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "PRAGMA user_version = 7", "PRAGMA main.application_id(-8)")
-	require.Equal(t, []string{"7"}, f.strings(f.m.DB(), "PRAGMA user_version"))
+	f := testcluster.OpenFixture(t, "sqlite", 1)
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "PRAGMA user_version = 7", "PRAGMA main.application_id(-8)")
+	require.Equal(t, []string{"7"}, f.Strings(f.Master.DB(), "PRAGMA user_version"))
 	numbers := func(want ...string) {
 		t.Helper()
-		f.level()
-		for _, n := range append(f.replicas, f.m) {
-			require.Equal(t, want, []string{f.one(n, "PRAGMA user_version"), f.one(n, "PRAGMA application_id")}, n.id)
+		f.Level()
+		for _, n := range append(f.Replicas, f.Master) {
+			require.Equal(t, want, []string{f.One(n, "PRAGMA user_version"), f.One(n, "PRAGMA application_id")}, n.ID)
 		}
 	}
 	numbers("7", "-8")
-	f.tx("PRAGMA application_id = 0", "INSERT INTO t VALUES (1)", "PRAGMA user_version = 0x10")
+	f.Tx("PRAGMA application_id = 0", "INSERT INTO t VALUES (1)", "PRAGMA user_version = 0x10")
 	numbers("16", "0")
-	_, err := f.replicas[0].Exec("PRAGMA user_version = 9")
+	_, err := f.Replicas[0].Exec("PRAGMA user_version = 9")
 	require.ErrorIs(t, err, ddb.ErrNotMaster)
 	for _, virtual := range []bool{false, true} { // with one the rows travel, not the file
 		if virtual {
-			f.bypass("CREATE VIRTUAL TABLE words USING fts5(w)")
+			f.Bypass("CREATE VIRTUAL TABLE words USING fts5(w)")
 		}
-		r := f.newNode(fmt.Sprint("late", virtual))
-		_, err = r.raw.Exec("PRAGMA application_id = 5")
+		r := f.NewNode(fmt.Sprint("late", virtual))
+		_, err = r.Raw.Exec("PRAGMA application_id = 5")
 		require.NoError(t, err)
-		f.openReplica(r)
-		f.replicas = append(f.replicas, r)
+		f.OpenReplica(r)
+		f.Replicas = append(f.Replicas, r)
 		numbers("16", "0")
 	}
 }
@@ -532,50 +525,50 @@ func TestUserVersion(t *testing.T) {
 // A cascade is followed when several of its ways meet in one key, when a user's trigger changes the row that starts it, and
 // when another client has just made the foreign key.
 func TestCascadesThatMeet(t *testing.T) {
-	f := newCluster(t, "mariadb", 1)
-	f.do("CREATE TABLE p (id INT PRIMARY KEY, x INT NOT NULL UNIQUE, y INT NOT NULL UNIQUE, v INT)",
+	f := testcluster.OpenFixture(t, "mariadb", 1)
+	f.Do("CREATE TABLE p (id INT PRIMARY KEY, x INT NOT NULL UNIQUE, y INT NOT NULL UNIQUE, v INT)",
 		"CREATE TABLE c (a INT, b INT, PRIMARY KEY (a, b), FOREIGN KEY (a) REFERENCES p (x) ON UPDATE CASCADE, FOREIGN KEY (b) REFERENCES p (y) ON UPDATE CASCADE)",
 		"CREATE TABLE m1 (x INT PRIMARY KEY, FOREIGN KEY (x) REFERENCES p (id) ON UPDATE CASCADE ON DELETE CASCADE)",
 		"CREATE TABLE m2 (x INT PRIMARY KEY, FOREIGN KEY (x) REFERENCES p (id) ON UPDATE CASCADE)",
 		"CREATE TABLE d (a INT, b INT, PRIMARY KEY (a, b), FOREIGN KEY (a) REFERENCES m1 (x) ON UPDATE CASCADE, FOREIGN KEY (b) REFERENCES m2 (x) ON UPDATE CASCADE)",
 		"INSERT INTO p VALUES (1, 1, 1, 0), (2, 2, 2, 0), (3, 3, 3, 0)", "INSERT INTO c VALUES (1, 1), (1, 2)", "INSERT INTO m1 VALUES (1), (2), (3)", "INSERT INTO m2 VALUES (1), (2)", "INSERT INTO d VALUES (1, 1), (1, 2)")
-	f.level()
-	f.do("UPDATE p SET id = 10, x = 10, y = 20 WHERE id = 1")
-	f.level()
-	f.do("CREATE TRIGGER moves BEFORE UPDATE ON p FOR EACH ROW SET NEW.id = OLD.id + NEW.v, NEW.x = OLD.x + NEW.v",
+	f.Level()
+	f.Do("UPDATE p SET id = 10, x = 10, y = 20 WHERE id = 1")
+	f.Level()
+	f.Do("CREATE TRIGGER moves BEFORE UPDATE ON p FOR EACH ROW SET NEW.id = OLD.id + NEW.v, NEW.x = OLD.x + NEW.v",
 		"CREATE TRIGGER brings BEFORE DELETE ON p FOR EACH ROW UPDATE m1 SET x = OLD.id WHERE x = 4", "INSERT INTO p VALUES (4, 4, 4, 0)", "INSERT INTO m1 VALUES (4)")
-	f.level()
-	f.do("UPDATE p SET v = 100 WHERE id <= 10 AND id <> 4", "DELETE FROM m1 WHERE x = 103", "DELETE FROM p WHERE id = 103")
-	f.level()
-	f.do("CREATE TABLE e (id INT PRIMARY KEY, v INT)", "CREATE TABLE g (id INT PRIMARY KEY, e INT, FOREIGN KEY (e) REFERENCES e (id) ON DELETE CASCADE)",
+	f.Level()
+	f.Do("UPDATE p SET v = 100 WHERE id <= 10 AND id <> 4", "DELETE FROM m1 WHERE x = 103", "DELETE FROM p WHERE id = 103")
+	f.Level()
+	f.Do("CREATE TABLE e (id INT PRIMARY KEY, v INT)", "CREATE TABLE g (id INT PRIMARY KEY, e INT, FOREIGN KEY (e) REFERENCES e (id) ON DELETE CASCADE)",
 		"INSERT INTO e VALUES (1, 102), (2, 110)", "INSERT INTO g VALUES (1, 1), (2, 2)", "DELETE FROM c", "DELETE FROM d", "DELETE FROM m1", "DELETE FROM m2")
-	f.level()
-	f.bypass("ALTER TABLE e ADD FOREIGN KEY (v) REFERENCES p (id) ON DELETE CASCADE", "DELETE FROM p WHERE id = 110")
-	f.level()
-	require.Equal(t, "1", f.one(f.m, "SELECT COUNT(*) FROM g"))
+	f.Level()
+	f.Bypass("ALTER TABLE e ADD FOREIGN KEY (v) REFERENCES p (id) ON DELETE CASCADE", "DELETE FROM p WHERE id = 110")
+	f.Level()
+	require.Equal(t, "1", f.One(f.Master, "SELECT COUNT(*) FROM g"))
 }
 
 // Pragmas that run in no transaction, or write, answer through the Cluster as without ddb, on a replica too that has been given
 // the right to those of the master.
 func TestPragmas(t *testing.T) {
-	f := newFixture(t, "sqlite", 1)
-	f.grant(ddb.ReadRows | ddb.ChangeRows | ddb.Administer)
-	f.openAll()
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	f := testcluster.NewFixture(t, "sqlite", 1)
+	f.Grant(ddb.ReadRows | ddb.ChangeRows | ddb.Administer)
+	f.OpenAll()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
 	for _, q := range []string{"PRAGMA wal_checkpoint", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA optimize", "PRAGMA incremental_vacuum", "PRAGMA integrity_check",
 		"PRAGMA foreign_key_check", "PRAGMA journal_mode", "PRAGMA data_version", "PRAGMA table_info(t)", "PRAGMA page_count", "PRAGMA shrink_memory", "VACUUM"} {
-		for _, n := range []*testNode{f.m, f.replicas[0]} {
+		for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
 			rows, err := n.Query(q)
-			require.NoError(t, err, "%s on %s", q, n.id)
+			require.NoError(t, err, "%s on %s", q, n.ID)
 			for rows.Next() {
 			}
-			require.NoError(t, rows.Err(), "%s on %s", q, n.id)
+			require.NoError(t, rows.Err(), "%s on %s", q, n.ID)
 			require.NoError(t, rows.Close())
 			_, err = n.Exec(q)
-			require.NoError(t, err, "%s on %s", q, n.id)
+			require.NoError(t, err, "%s on %s", q, n.ID)
 		}
 	}
 	var busy, log, moved int
-	require.NoError(t, f.m.QueryRow("PRAGMA wal_checkpoint").Scan(&busy, &log, &moved))
-	require.NoError(t, f.m.WaitLevel(f.ctx))
+	require.NoError(t, f.Master.QueryRow("PRAGMA wal_checkpoint").Scan(&busy, &log, &moved))
+	require.NoError(t, f.Master.WaitLevel(f.Ctx))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/dialect"
+	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
 
@@ -84,165 +85,165 @@ var onPool = map[string]func(c *ddb.Cluster, ctx context.Context, text string) e
 }
 
 // opened makes a cluster with a replica, and the tables that the settings name.
-func openedForState(t *testing.T, engine string) *fixture {
-	f := newFixture(t, engine, 1)
-	f.grant(ddb.ReadRows | ddb.ChangeRows | ddb.ChangeSchema | ddb.Administer)
-	for _, n := range []*testNode{f.m, f.replicas[0]} {
+func openedForState(t *testing.T, engine testcluster.Engine) *testcluster.Fixture {
+	f := testcluster.NewFixture(t, engine, 1)
+	f.Grant(ddb.ReadRows | ddb.ChangeRows | ddb.ChangeSchema | ddb.Administer)
+	for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
 		if engine == "mariadb" {
-			n.raw = testdb.SharedMariaDB(t).Open(t, n.name, "multiStatements=true")
+			n.Raw = testdb.SharedMariaDB(t).Open(t, n.Name, "multiStatements=true")
 		}
 	}
-	f.openAll()
-	key := map[string]string{"mariadb": "INT AUTO_INCREMENT PRIMARY KEY", "sqlite": "INTEGER PRIMARY KEY"}[engine]
-	f.do("CREATE TABLE p (id INT PRIMARY KEY)", "CREATE TABLE c (id "+key+", p INT REFERENCES p (id))", "CREATE TABLE log (id "+key+")", "INSERT INTO p VALUES (1)")
+	f.OpenAll()
+	key := map[string]string{"mariadb": "INT AUTO_INCREMENT PRIMARY KEY", "sqlite": "INTEGER PRIMARY KEY"}[string(engine)]
+	f.Do("CREATE TABLE p (id INT PRIMARY KEY)", "CREATE TABLE c (id "+key+", p INT REFERENCES p (id))", "CREATE TABLE log (id "+key+")", "INSERT INTO p VALUES (1)")
 	if engine == "sqlite" {
-		require.Equal(t, "1", f.one(f.m, "PRAGMA foreign_keys"), "of the test's data source name")
+		require.Equal(t, "1", f.One(f.Master, "PRAGMA foreign_keys"), "of the test's data source name")
 	}
-	f.level()
+	f.Level()
 	return f
 }
 
 // untouched checks that the connections which the nodes share are as they were opened, and that nobody holds a lock.
-func (f *fixture) untouched(what string) {
+func untouched(f *testcluster.Fixture, what string) {
 	f.Helper()
-	for _, n := range append([]*testNode{f.m}, f.replicas...) {
+	for _, n := range append([]*testcluster.Node{f.Master}, f.Replicas...) {
 		var conns []*sql.Conn
-		for range n.raw.Stats().Idle {
-			c, err := n.raw.Conn(f.ctx)
+		for range n.Raw.Stats().Idle {
+			c, err := n.Raw.Conn(f.Ctx)
 			require.NoError(f, err, what)
 			conns = append(conns, c)
-			f.pristine(c, n, what)
+			pristine(f, c, n, what)
 		}
 		for _, c := range conns {
 			require.NoError(f, c.Close())
 		}
 	}
-	_, err := f.m.Exec("INSERT INTO c (p) VALUES (99)")
+	_, err := f.Master.Exec("INSERT INTO c (p) VALUES (99)")
 	require.Error(f, err, what)
 	require.Contains(f, strings.ToLower(err.Error()), "foreign key", what)
-	_, err = f.m.Exec("INSERT INTO c (p) VALUES (1)")
+	_, err = f.Master.Exec("INSERT INTO c (p) VALUES (1)")
 	require.NoError(f, err, what)
-	_, err = f.replicas[0].Exec("INSERT INTO c (p) VALUES (1)")
+	_, err = f.Replicas[0].Exec("INSERT INTO c (p) VALUES (1)")
 	require.NoError(f, err, what)
-	if f.engine == "sqlite" {
-		tx, err := f.m.Begin()
+	if f.Engine == "sqlite" {
+		tx, err := f.Master.Begin()
 		require.NoError(f, err, what)
-		f.pristine(tx, f.m, what) // the connection of the writer
+		pristine(f, tx, f.Master, what) // the connection of the writer
 		require.NoError(f, tx.Rollback())
 	}
 }
 
-func (f *fixture) pristine(q dialect.Querier, n *testNode, what string) {
+func pristine(f *testcluster.Fixture, q dialect.Querier, n *testcluster.Node, what string) {
 	f.Helper()
-	if f.engine == "mariadb" {
-		require.Equal(f, []string{"1|0|1|0|0|" + n.name + "|0"}, f.strings(q, "SELECT @@autocommit, @@tx_read_only, @@foreign_key_checks, @@sql_mode LIKE '%ANSI_QUOTES%', @x IS NOT NULL, DATABASE(), @@in_transaction"), what)
+	if f.Engine == "mariadb" {
+		require.Equal(f, []string{"1|0|1|0|0|" + n.Name + "|0"}, f.Strings(q, "SELECT @@autocommit, @@tx_read_only, @@foreign_key_checks, @@sql_mode LIKE '%ANSI_QUOTES%', @x IS NOT NULL, DATABASE(), @@in_transaction"), what)
 		require.Eventually(f, func() bool { // the server hears of a closed connection a moment later
-			return f.strings(q, "SELECT IS_USED_LOCK('pool_state') IS NULL")[0] == "1"
-		}, patience, time.Millisecond, what)
+			return f.Strings(q, "SELECT IS_USED_LOCK('pool_state') IS NULL")[0] == "1"
+		}, testcluster.Patience, time.Millisecond, what)
 		return
 	}
 	for pragma, want := range map[string]string{"recursive_triggers": "0", "ignore_check_constraints": "0", "writable_schema": "0"} {
-		require.Equal(f, []string{want}, f.strings(q, "PRAGMA "+pragma), what)
+		require.Equal(f, []string{want}, f.Strings(q, "PRAGMA "+pragma), what)
 	}
-	require.Equal(f, []string{"0"}, f.strings(q, "SELECT count(*) FROM pragma_database_list WHERE name NOT IN ('main', 'temp')"), what)
-	require.Equal(f, []string{"0"}, f.strings(q, "SELECT count(*) FROM temp.sqlite_schema"), what)
+	require.Equal(f, []string{"0"}, f.Strings(q, "SELECT count(*) FROM pragma_database_list WHERE name NOT IN ('main', 'temp')"), what)
+	require.Equal(f, []string{"0"}, f.Strings(q, "SELECT count(*) FROM temp.sqlite_schema"), what)
 }
 
 // On the pool nothing sets the state of a connection, on whatever node and by whatever verb.
 func TestPoolRefusesSettings(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		f := openedForState(t, engine)
-		for _, s := range settings[engine] {
+		for _, s := range settings[string(engine)] {
 			for way, run := range onPool {
-				for _, n := range []*testNode{f.m, f.replicas[0]} {
-					require.ErrorIs(t, run(n.Cluster, f.ctx, s.text), ddb.ErrNotReplicable, "%s by %s on %s", s.text, way, n.id)
+				for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
+					require.ErrorIs(t, run(n.Cluster, f.Ctx, s.text), ddb.ErrNotReplicable, "%s by %s on %s", s.text, way, n.ID)
 				}
 			}
-			f.untouched(s.text)
+			untouched(f, s.text)
 		}
-		require.Equal(t, "0", f.one(f.m, "SELECT COUNT(*) FROM log"), "nothing of a text runs that is refused")
-		f.level()
+		require.Equal(t, "0", f.One(f.Master, "SELECT COUNT(*) FROM log"), "nothing of a text runs that is refused")
+		f.Level()
 	})
 }
 
 // On a Conn they have their effect, which ends with it, whether another takes the connection or nobody does.
 func TestConnHoldsSettings(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		f := openedForState(t, engine)
-		for _, s := range settings[engine] {
+		for _, s := range settings[string(engine)] {
 			for name, take := range map[string]func() (*sql.Conn, error){
-				"Conn":         func() (*sql.Conn, error) { return f.m.Conn(f.ctx) },
-				"DB().Conn":    func() (*sql.Conn, error) { return f.m.DB().Conn(f.ctx) },
-				"replica Conn": func() (*sql.Conn, error) { return f.replicas[0].Conn(f.ctx) },
+				"Conn":         func() (*sql.Conn, error) { return f.Master.Conn(f.Ctx) },
+				"DB().Conn":    func() (*sql.Conn, error) { return f.Master.DB().Conn(f.Ctx) },
+				"replica Conn": func() (*sql.Conn, error) { return f.Replicas[0].Conn(f.Ctx) },
 			} {
 				what := s.text + " on " + name
 				c, err := take()
 				require.NoError(t, err, what)
 				if name == "DB().Conn" { // see TestConnOfDBHoldsSettings
-					require.Equal(t, []string{"1"}, f.strings(c, "SELECT 1"))
+					require.Equal(t, []string{"1"}, f.Strings(c, "SELECT 1"))
 				}
-				_, err = c.ExecContext(f.ctx, s.text)
+				_, err = c.ExecContext(f.Ctx, s.text)
 				if name == "replica Conn" && err != nil { // the master says what a follower may set
 					require.NoError(t, c.Close())
 					continue
 				}
 				require.NoError(t, err, what)
 				if s.probe != "" {
-					require.Equal(t, []string{s.want}, f.strings(c, s.probe), what)
+					require.Equal(t, []string{s.want}, f.Strings(c, s.probe), what)
 				}
 				require.NoError(t, c.Close())
-				f.untouched(what)
+				untouched(f, what)
 			}
 		}
-		f.level()
+		f.Level()
 	})
 }
 
 // Of what Cluster.DB runs a driver is not told whether it is on a Conn. It meets nobody else, and with one connection neither.
 func TestDBKeepsSettingsFromOthers(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		f := openedForState(t, engine)
 		for _, limit := range []int{0, 1} {
-			f.m.DB().SetMaxOpenConns(limit)
-			for _, s := range settings[engine] {
-				_, err := f.m.DB().Exec(s.text)
+			f.Master.DB().SetMaxOpenConns(limit)
+			for _, s := range settings[string(engine)] {
+				_, err := f.Master.DB().Exec(s.text)
 				require.ErrorIs(t, err, ddb.ErrNotReplicable, s.text)
-				_, err = f.m.DB().Query(s.text)
+				_, err = f.Master.DB().Query(s.text)
 				require.ErrorIs(t, err, ddb.ErrNotReplicable, s.text)
-				f.untouched(s.text)
+				untouched(f, s.text)
 			}
 		}
-		_, err := f.m.DB().Exec("BEGIN")
+		_, err := f.Master.DB().Exec("BEGIN")
 		require.ErrorIs(t, err, ddb.ErrNotReplicable)
-		f.level()
+		f.Level()
 	})
 }
 
 // On a Conn of DB a setting holds, but not as the first statement, which might be one on any connection.
 func TestConnOfDBHoldsSettings(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		f := openedForState(t, engine)
-		s := settings[engine][0]
-		c, err := f.m.DB().Conn(f.ctx)
+		s := settings[string(engine)][0]
+		c, err := f.Master.DB().Conn(f.Ctx)
 		require.NoError(t, err)
-		_, err = c.ExecContext(f.ctx, s.text)
+		_, err = c.ExecContext(f.Ctx, s.text)
 		require.ErrorIs(t, err, ddb.ErrNotReplicable)
 		require.ErrorContains(t, err, "behind any other statement")
-		_, err = c.ExecContext(f.ctx, s.text)
+		_, err = c.ExecContext(f.Ctx, s.text)
 		require.NoError(t, err)
-		require.Equal(t, []string{s.want}, f.strings(c, s.probe))
+		require.Equal(t, []string{s.want}, f.Strings(c, s.probe))
 		require.NoError(t, c.Close())
-		f.untouched(s.text)
+		untouched(f, s.text)
 	})
 }
 
 // A transaction keeps what it sets to itself, or refuses it where all that write share its connection.
 func TestTransactionsHoldSettings(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		f := openedForState(t, engine)
-		for _, s := range settings[engine] {
+		for _, s := range settings[string(engine)] {
 			for _, commit := range []bool{true, false} {
-				tx, err := f.m.Begin()
+				tx, err := f.Master.Begin()
 				require.NoError(t, err)
 				_, err = tx.Exec(s.text)
 				if engine == "sqlite" {
@@ -257,20 +258,20 @@ func TestTransactionsHoldSettings(t *testing.T) {
 				} else {
 					require.NoError(t, tx.Rollback(), s.text)
 				}
-				f.untouched(s.text)
+				untouched(f, s.text)
 			}
 		}
 		if engine == "sqlite" { // ends with the transaction
-			f.tx("PRAGMA defer_foreign_keys = ON", "INSERT INTO c (p) VALUES (50)", "INSERT INTO p VALUES (50)")
+			f.Tx("PRAGMA defer_foreign_keys = ON", "INSERT INTO c (p) VALUES (50)", "INSERT INTO p VALUES (50)")
 		}
-		f.level()
+		f.Level()
 	})
 }
 
 // A procedure, a compound statement and a text with a transaction of its own leave nothing behind, and what they leave open is said.
 func TestHiddenStatementsLeaveNothing(t *testing.T) {
 	f := openedForState(t, "mariadb")
-	f.do("CREATE PROCEDURE leaky() BEGIN SET foreign_key_checks=0; SET @x = 7; DO GET_LOCK('pool_state', 0); INSERT INTO log VALUES (NULL); END",
+	f.Do("CREATE PROCEDURE leaky() BEGIN SET foreign_key_checks=0; SET @x = 7; DO GET_LOCK('pool_state', 0); INSERT INTO log VALUES (NULL); END",
 		"CREATE PROCEDURE loses() BEGIN SET autocommit=0; INSERT INTO log VALUES (NULL); END",
 		"CREATE PROCEDURE opens() BEGIN START TRANSACTION; INSERT INTO log VALUES (NULL); END",
 		"CREATE PROCEDURE ends() BEGIN SET autocommit=0; INSERT INTO log VALUES (NULL); COMMIT; END")
@@ -289,77 +290,77 @@ func TestHiddenStatementsLeaveNothing(t *testing.T) {
 		"INSERT INTO log VALUES (NULL); START TRANSACTION; INSERT INTO log VALUES (NULL); COMMIT": true,
 	} {
 		for way, run := range onPool {
-			for _, n := range []*testNode{f.m, f.replicas[0]} {
-				what := text + " by " + way + " on " + n.id
+			for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
+				what := text + " by " + way + " on " + n.ID
 				if way == "QueryRow" {
 					continue // whose error shows only in Scan
 				}
-				before := f.one(f.m, "SELECT COUNT(*) FROM log")
-				err := run(n.Cluster, f.ctx, text)
+				before := f.One(f.Master, "SELECT COUNT(*) FROM log")
+				err := run(n.Cluster, f.Ctx, text)
 				if stands {
 					require.NoError(t, err, what)
 				} else {
 					require.ErrorContains(t, err, "left a transaction open", what)
-					require.Equal(t, before, f.one(f.m, "SELECT COUNT(*) FROM log"), what)
+					require.Equal(t, before, f.One(f.Master, "SELECT COUNT(*) FROM log"), what)
 				}
-				f.untouched(what)
+				untouched(f, what)
 			}
 		}
 	}
-	f.level()
+	f.Level()
 	// On a Conn what a procedure has set is seen by those that follow.
-	c, err := f.m.Conn(f.ctx)
+	c, err := f.Master.Conn(f.Ctx)
 	require.NoError(t, err)
 	defer c.Close()
 	for _, s := range []string{"CALL opens()", "ROLLBACK", "CALL leaky()", "CALL opens()", "COMMIT"} {
-		_, err = c.ExecContext(f.ctx, s)
+		_, err = c.ExecContext(f.Ctx, s)
 		require.NoError(t, err, s)
 	}
-	require.Equal(t, []string{"7|0"}, f.strings(c, "SELECT @x, @@foreign_key_checks"))
+	require.Equal(t, []string{"7|0"}, f.Strings(c, "SELECT @x, @@foreign_key_checks"))
 }
 
 // What sets the server, or the file, is no state of a connection.
 func TestPoolTakesOthersSettings(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		f := openedForState(t, engine)
 		texts := []string{"PRAGMA journal_mode = WAL", "PRAGMA shrink_memory"}
 		if engine == "mariadb" {
 			texts = []string{"SET GLOBAL sort_buffer_size = @@global.sort_buffer_size", "SET @@global.sort_buffer_size = @@global.sort_buffer_size"}
 		}
 		for _, text := range texts {
-			require.NoError(t, onPool["Exec"](f.m.Cluster, f.ctx, text), text)
-			require.NoError(t, onPool["Query"](f.m.Cluster, f.ctx, text), text)
+			require.NoError(t, onPool["Exec"](f.Master.Cluster, f.Ctx, text), text)
+			require.NoError(t, onPool["Query"](f.Master.Cluster, f.Ctx, text), text)
 		}
-		f.untouched("")
+		untouched(f, "")
 	})
 }
 
 // A transaction begun by a text on a Conn is one, and rolled back where it is left open.
 func TestConnBeginsByText(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		f := openedForState(t, engine)
-		begin := map[string][]string{"mariadb": {"BEGIN", "START TRANSACTION"}, "sqlite": {"BEGIN", "BEGIN IMMEDIATE", "SAVEPOINT a"}}[engine]
+		begin := map[string][]string{"mariadb": {"BEGIN", "START TRANSACTION"}, "sqlite": {"BEGIN", "BEGIN IMMEDIATE", "SAVEPOINT a"}}[string(engine)]
 		for _, b := range begin {
 			end := "COMMIT"
 			if strings.HasPrefix(b, "SAVEPOINT") {
 				end = "RELEASE a"
 			}
 			for _, over := range []string{end, ""} {
-				c, err := f.m.Conn(f.ctx)
+				c, err := f.Master.Conn(f.Ctx)
 				require.NoError(t, err)
-				was := f.one(f.m, "SELECT COUNT(*) FROM log")
+				was := f.One(f.Master, "SELECT COUNT(*) FROM log")
 				for _, s := range []string{b, "INSERT INTO log VALUES (NULL)", over} {
 					if s != "" {
-						_, err = c.ExecContext(f.ctx, s)
+						_, err = c.ExecContext(f.Ctx, s)
 						require.NoError(t, err, s)
 					}
 				}
 				require.NoError(t, c.Close())
-				require.Equal(t, over != "", f.one(f.m, "SELECT COUNT(*) FROM log") != was, "%s, %q", b, over)
-				f.untouched(b)
+				require.Equal(t, over != "", f.One(f.Master, "SELECT COUNT(*) FROM log") != was, "%s, %q", b, over)
+				untouched(f, b)
 			}
 		}
-		f.level()
+		f.Level()
 	})
 }
 
@@ -367,7 +368,7 @@ func TestConnBeginsByText(t *testing.T) {
 // that the writer does not have, it is refused before anything happens, and the node goes on.
 func TestSchemaStatementsHeedTheConn(t *testing.T) {
 	f := openedForState(t, "sqlite")
-	before := f.dump(f.m)
+	before := f.Dump(f.Master)
 	for _, s := range []struct{ set, back string }{
 		{"BEGIN", "ROLLBACK"}, {"BEGIN IMMEDIATE", "ROLLBACK"}, {"BEGIN EXCLUSIVE", "ROLLBACK"}, {"SAVEPOINT a", "RELEASE a"},
 		{"BEGIN; INSERT INTO log VALUES (NULL)", "ROLLBACK"},
@@ -375,9 +376,9 @@ func TestSchemaStatementsHeedTheConn(t *testing.T) {
 		{"PRAGMA ignore_check_constraints = ON", "PRAGMA ignore_check_constraints = OFF"}, {"PRAGMA recursive_triggers = ON", "PRAGMA recursive_triggers = OFF"},
 		{"PRAGMA writable_schema = ON", "PRAGMA writable_schema = OFF"},
 	} {
-		c, err := f.m.Conn(f.ctx)
+		c, err := f.Master.Conn(f.Ctx)
 		require.NoError(t, err)
-		_, err = c.ExecContext(f.ctx, s.set)
+		_, err = c.ExecContext(f.Ctx, s.set)
 		require.NoError(t, err, s.set)
 		for _, ddl := range []string{"DROP TABLE c", "CREATE TABLE made (id INTEGER PRIMARY KEY)", "ALTER TABLE log ADD COLUMN v", "INSERT INTO log VALUES (NULL); DROP TABLE c", "PRAGMA user_version = 7"} {
 			if strings.HasPrefix(ddl, "INSERT") && !strings.Contains(s.set, "BEGIN") {
@@ -386,35 +387,35 @@ func TestSchemaStatementsHeedTheConn(t *testing.T) {
 			if strings.HasPrefix(s.set, "PRAGMA") && !strings.Contains(s.set, "writable_schema") && (strings.HasPrefix(ddl, "CREATE") || strings.HasPrefix(ddl, "PRAGMA")) {
 				continue // the same under either: see TestSchemaStatementsUnheeded
 			}
-			_, err = c.ExecContext(f.ctx, ddl)
+			_, err = c.ExecContext(f.Ctx, ddl)
 			require.ErrorIs(t, err, ddb.ErrNotReplicable, "%s; %s", s.set, ddl)
 		}
-		_, err = c.ExecContext(f.ctx, s.back)
+		_, err = c.ExecContext(f.Ctx, s.back)
 		require.NoError(t, err, s.back)
-		_, err = c.ExecContext(f.ctx, "CREATE TABLE gone (id INTEGER PRIMARY KEY); DROP TABLE gone")
+		_, err = c.ExecContext(f.Ctx, "CREATE TABLE gone (id INTEGER PRIMARY KEY); DROP TABLE gone")
 		require.NoError(t, err, "after %s", s.back)
 		require.NoError(t, c.Close())
-		f.untouched(s.set)
-		f.do("DELETE FROM c")
+		untouched(f, s.set)
+		f.Do("DELETE FROM c")
 	}
-	require.Equal(t, ddb.Active, f.m.Nodes()[0].State)
-	require.Equal(t, before, f.dump(f.m))
-	f.level()
+	require.Equal(t, ddb.Active, f.Master.Nodes()[0].State)
+	require.Equal(t, before, f.Dump(f.Master))
+	f.Level()
 }
 
 // A setting that does not matter to a schema statement is no reason to refuse it: a dump turns foreign keys off before it makes its tables.
 func TestSchemaStatementsUnheeded(t *testing.T) {
 	f := openedForState(t, "sqlite")
-	c, err := f.m.Conn(f.ctx)
+	c, err := f.Master.Conn(f.Ctx)
 	require.NoError(t, err)
 	defer c.Close()
 	for _, s := range []string{"PRAGMA foreign_keys = OFF", "PRAGMA legacy_alter_table = ON", "PRAGMA ignore_check_constraints = ON", "PRAGMA recursive_triggers = ON",
 		"CREATE TABLE parent (id INTEGER PRIMARY KEY)", "CREATE TABLE made (id INTEGER PRIMARY KEY, v REFERENCES parent CHECK (v > 0))", "CREATE INDEX i ON made (v)",
 		"CREATE VIEW w AS SELECT v FROM made", "DROP VIEW w", "DROP INDEX i", "PRAGMA user_version = 7"} {
-		_, err := c.ExecContext(f.ctx, s)
+		_, err := c.ExecContext(f.Ctx, s)
 		require.NoError(t, err, s)
 	}
-	f.level()
+	f.Level()
 }
 
 // A text that another sql_mode reads otherwise does not write on a replica.
@@ -422,27 +423,27 @@ func TestReadsUnderOtherModes(t *testing.T) {
 	s := testdb.SharedMariaDB(t)
 	for _, mode := range []string{"NO_BACKSLASH_ESCAPES", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES,ANSI_QUOTES", "PIPES_AS_CONCAT", "IGNORE_SPACE", ""} {
 		t.Run(mode, func(t *testing.T) {
-			f := newFixture(t, "mariadb", 1)
-			for _, n := range []*testNode{f.m, f.replicas[0]} {
-				n.raw = s.Open(t, n.name, "multiStatements=true", "sql_mode='"+mode+"'")
+			f := testcluster.NewFixture(t, "mariadb", 1)
+			for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
+				n.Raw = s.Open(t, n.Name, "multiStatements=true", "sql_mode='"+mode+"'")
 			}
-			f.openAll()
-			f.do("CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL)", "INSERT INTO t VALUES (1, 0)")
+			f.OpenAll()
+			f.Do("CREATE TABLE t (id INT PRIMARY KEY, v INT NOT NULL)", "INSERT INTO t VALUES (1, 0)")
 			for _, function := range []string{"f", "now"} {
-				f.bypass("CREATE FUNCTION `" + function + "` () RETURNS INT BEGIN UPDATE t SET v = v + 1; RETURN 1; END")
+				f.Bypass("CREATE FUNCTION `" + function + "` () RETURNS INT BEGIN UPDATE t SET v = v + 1; RETURN 1; END")
 			}
-			f.level()
+			f.Level()
 			for _, text := range []string{`SELECT 'a\', f() -- '`, `SELECT "a\", f() -- "`, `SELECT 'a\', f(), 'b\' AS x`, `SELECT "a\", f(), '" -- '`, `SELECT 'a', "\'", f(), '\'' -- '`,
 				`SELECT 'a\' AS x; DELETE FROM t -- '`, `SELECT now ()`, `SELECT "f"()`, "SELECT `f`()"} {
-				if rows, err := f.replicas[0].QueryContext(ddb.WithConsistency(f.ctx, ddb.Eventual), text); err == nil {
+				if rows, err := f.Replicas[0].QueryContext(ddb.WithConsistency(f.Ctx, ddb.Eventual), text); err == nil {
 					for rows.Next() {
 					}
 					rows.Close()
 				}
-				require.NoError(t, f.m.WaitLevel(f.ctx))
-				require.Equal(t, f.strings(f.m.raw, "SELECT * FROM t"), f.strings(f.replicas[0].raw, "SELECT * FROM t"), text)
+				require.NoError(t, f.Master.WaitLevel(f.Ctx))
+				require.Equal(t, f.Strings(f.Master.Raw, "SELECT * FROM t"), f.Strings(f.Replicas[0].Raw, "SELECT * FROM t"), text)
 			}
-			f.level()
+			f.Level()
 		})
 	}
 }
@@ -452,26 +453,26 @@ func TestDoubtfulTexts(t *testing.T) {
 	s := testdb.SharedMariaDB(t)
 	for mode, refused := range map[string]bool{"NO_BACKSLASH_ESCAPES": true, "ANSI_QUOTES": true, "": false} {
 		t.Run(mode, func(t *testing.T) {
-			f := newFixture(t, "mariadb", 1)
-			for _, n := range []*testNode{f.m, f.replicas[0]} {
-				n.raw = s.Open(t, n.name, "multiStatements=true", "sql_mode='"+mode+"'")
+			f := testcluster.NewFixture(t, "mariadb", 1)
+			for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
+				n.Raw = s.Open(t, n.Name, "multiStatements=true", "sql_mode='"+mode+"'")
 			}
-			f.grant(ddb.ReadRows | ddb.ChangeRows | ddb.ChangeSchema | ddb.Administer) // the worst reading needs them
-			f.openAll()
-			f.do("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(60))", "CREATE TABLE u (id INT PRIMARY KEY)")
+			f.Grant(ddb.ReadRows | ddb.ChangeRows | ddb.ChangeSchema | ddb.Administer) // the worst reading needs them
+			f.OpenAll()
+			f.Do("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(60))", "CREATE TABLE u (id INT PRIMARY KEY)")
 			for i, text := range []string{`'a\'); DROP TABLE u -- '`, `'a\'); SET autocommit=0 -- '`, `'a\'); COMMIT; DELETE FROM t -- '`, `"a\"); DROP TABLE u -- "`} {
 				text = fmt.Sprintf("INSERT INTO t VALUES (%d, %s)", i, text)
-				for _, n := range []*testNode{f.m, f.replicas[0]} {
+				for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
 					_, err := n.Exec(text)
 					if refused {
 						require.ErrorIs(t, err, ddb.ErrNotReplicable, text)
 					} else {
 						require.NoError(t, err, text)
-						f.do("DELETE FROM t")
+						f.Do("DELETE FROM t")
 					}
 				}
 			}
-			f.level()
+			f.Level()
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/transport/tcp"
 )
@@ -113,19 +114,19 @@ func TestPrefixHandshake(t *testing.T) {
 
 // Each door, on the master and through a replica, with errors of ddb's and of the database.
 func TestPrefixStatements(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newFixture(t, engine, 1)
-		f.tune = func(o *ddb.Options) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.NewFixture(t, engine, 1)
+		f.Tune = func(o *ddb.Options) {
 			if o.Role == "" || o.Role == ddb.Master {
 				o.Nodes = map[string]ddb.NodeAccess{"": {SQL: ddb.ReadRows | ddb.ChangeRows}}
 			}
 		}
-		f.openAll()
-		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v VARCHAR(10) NOT NULL UNIQUE)", "INSERT INTO t VALUES (1, 'ddb: x')")
-		f.level()
-		ctx := f.ctx
-		for _, n := range []*testNode{f.m, f.replicas[0]} {
-			t.Run(n.id, func(t *testing.T) {
+		f.OpenAll()
+		f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v VARCHAR(10) NOT NULL UNIQUE)", "INSERT INTO t VALUES (1, 'ddb: x')")
+		f.Level()
+		ctx := f.Ctx
+		for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
+			t.Run(n.ID, func(t *testing.T) {
 				doors := map[string]func(query string) error{
 					"exec":    func(q string) error { _, err := n.ExecContext(ctx, q); return err },
 					"query":   func(q string) error { return closeRows(n.QueryContext(ctx, q)) },
@@ -156,14 +157,14 @@ func TestPrefixStatements(t *testing.T) {
 				ours(t, n.Allow("DROP TABLE t", ddb.ReadRows), ddb.ErrNotAllowed)
 			})
 		}
-		r := f.replicas[0]
+		r := f.Replicas[0]
 		_, err := r.ExecContext(ctx, "CREATE TABLE u (id INTEGER PRIMARY KEY)")
 		ours(t, err, ddb.ErrNotMaster)
 		ours(t, r.WaitLevel(ctx), ddb.ErrNotMaster)
 		_, err = r.ExecContext(ctx, "INSERT INTO t VALUES (2, 'ddb: x')")
 		require.Regexp(t, `t\.v|Duplicate entry 'ddb: x'`, err.Error(), "what the database says of itself stays as it is")
 		c := r.Cluster
-		r.close()
+		r.Stop()
 		_, err = c.ExecContext(ctx, "INSERT INTO t VALUES (3, 'c')")
 		for _, err := range []error{err, c.PingContext(ctx), closeRows(c.QueryContext(ctx, "SELECT 1"))} {
 			ours(t, err, ddb.ErrClosed)

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // attempt is a test of one random history: it fails and cleans up through rapid.
@@ -45,7 +46,7 @@ func (a attempt) TempDir() string {
 
 // history drives a fixture at random and knows every state that its master has had.
 type history struct {
-	*fixture
+	*testcluster.Fixture
 	rt     *rapid.T
 	states map[[32]byte]int
 	last   string
@@ -54,24 +55,24 @@ type history struct {
 }
 
 // state returns all that a program can see in a node's database at one moment.
-func (h *history) state(n *testNode) (string, [32]byte) {
+func (h *history) state(n *testcluster.Node) (string, [32]byte) {
 	h.Helper()
-	tx, err := n.raw.BeginTx(h.ctx, &sql.TxOptions{Isolation: h.isolation()})
+	tx, err := n.Raw.BeginTx(h.Ctx, &sql.TxOptions{Isolation: h.isolation()})
 	require.NoError(h, err)
 	defer tx.Rollback()
 	var b strings.Builder
-	if h.engine == "sqlite" {
-		h.dumpSQLite(&b, tx)
+	if h.Engine == "sqlite" {
+		h.DumpSQLite(&b, tx)
 	} else {
 		for _, q := range []string{"SELECT * FROM account ORDER BY id", "SELECT * FROM seat ORDER BY id", "SELECT * FROM parent ORDER BY id", "SELECT * FROM child ORDER BY id"} {
-			fmt.Fprintln(&b, h.strings(tx, q))
+			fmt.Fprintln(&b, h.Strings(tx, q))
 		}
 	}
 	return b.String(), sha256.Sum256([]byte(b.String()))
 }
 
 func (h *history) isolation() sql.IsolationLevel {
-	if h.engine == "sqlite" {
+	if h.Engine == "sqlite" {
 		return sql.LevelDefault
 	}
 	return sql.LevelRepeatableRead
@@ -80,21 +81,21 @@ func (h *history) isolation() sql.IsolationLevel {
 // note records the master's state after a commit.
 func (h *history) note() {
 	h.Helper()
-	text, sum := h.state(h.m)
+	text, sum := h.state(h.Master)
 	h.states[sum], h.last = len(h.states), text
 }
 
 // check verifies that what each replica shows is a state that the master had (promise 2).
 func (h *history) check() {
 	h.Helper()
-	for _, r := range h.replicas {
-		if r.Cluster != nil && !h.ready[r.id] {
-			h.ready[r.id] = r.Nodes()[0].State == ddb.Active
+	for _, r := range h.Replicas {
+		if r.Cluster != nil && !h.ready[r.ID] {
+			h.ready[r.ID] = r.Nodes()[0].State == ddb.Active
 		}
-		if h.ready[r.id] {
+		if h.ready[r.ID] {
 			text, sum := h.state(r)
 			if _, had := h.states[sum]; !had {
-				h.Fatalf("replica %s shows what the master never was:\n%s\nthe master now:\n%s", r.id, text, h.last)
+				h.Fatalf("replica %s shows what the master never was:\n%s\nthe master now:\n%s", r.ID, text, h.last)
 			}
 		}
 	}
@@ -104,22 +105,22 @@ const accounts, seats = 4, 5
 
 func (h *history) setUp() {
 	h.Helper()
-	h.openMaster()
-	h.do("CREATE TABLE account (id INT PRIMARY KEY, balance INT NOT NULL)",
+	h.OpenMaster()
+	h.Do("CREATE TABLE account (id INT PRIMARY KEY, balance INT NOT NULL)",
 		"CREATE TABLE seat (id INT PRIMARY KEY, who INT UNIQUE)",
 		"CREATE TABLE parent (id INT PRIMARY KEY, name VARCHAR(20) UNIQUE)",
 		"CREATE TABLE child (id INT PRIMARY KEY, parent INT, FOREIGN KEY (parent) REFERENCES parent (id) ON DELETE CASCADE ON UPDATE CASCADE)")
 	h.note()
 	for i := range accounts {
-		h.do(fmt.Sprintf("INSERT INTO account VALUES (%d, 100)", i))
+		h.Do(fmt.Sprintf("INSERT INTO account VALUES (%d, 100)", i))
 		h.note()
 	}
 	for i := range seats {
-		h.do(fmt.Sprintf("INSERT INTO seat VALUES (%d, %d)", i, i+10))
+		h.Do(fmt.Sprintf("INSERT INTO seat VALUES (%d, %d)", i, i+10))
 		h.note()
 	}
-	for _, r := range h.replicas {
-		require.NoError(h, h.open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
+	for _, r := range h.Replicas {
+		require.NoError(h, h.Open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
 	}
 }
 
@@ -159,13 +160,13 @@ func (h *history) statements() []string {
 func (h *history) write(rt *rapid.T) {
 	h.rt = rt
 	through := h.nodeFor("through")
-	tx, err := through.BeginTx(h.ctx, nil)
+	tx, err := through.BeginTx(h.Ctx, nil)
 	if err != nil {
-		require.NotSame(h, h.m, through, "%v", err) // a replica may have lost the master
+		require.NotSame(h, h.Master, through, "%v", err) // a replica may have lost the master
 		return
 	}
 	for _, s := range h.statements() {
-		if _, err := tx.ExecContext(h.ctx, s); err != nil && through != h.m {
+		if _, err := tx.ExecContext(h.Ctx, s); err != nil && through != h.Master {
 			tx.Rollback()
 			h.note()
 			return
@@ -174,18 +175,18 @@ func (h *history) write(rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "roll back") {
 		tx.Rollback()
 	} else if err := tx.Commit(); err != nil {
-		require.NotSame(h, h.m, through, "%v", err)
+		require.NotSame(h, h.Master, through, "%v", err)
 	}
 	h.note()
 	h.check()
 }
 
 // nodeFor draws a node that is open: mostly the master.
-func (h *history) nodeFor(what string) *testNode {
-	if i := h.num(8, what); i < len(h.replicas) && h.replicas[i].Cluster != nil {
-		return h.replicas[i]
+func (h *history) nodeFor(what string) *testcluster.Node {
+	if i := h.num(8, what); i < len(h.Replicas) && h.Replicas[i].Cluster != nil {
+		return h.Replicas[i]
 	}
-	return h.m
+	return h.Master
 }
 
 // autocommit runs single statements.
@@ -195,7 +196,7 @@ func (h *history) autocommit(rt *rapid.T) {
 		if strings.Contains(s, "account") {
 			continue
 		}
-		h.m.ExecContext(h.ctx, s)
+		h.Master.ExecContext(h.Ctx, s)
 		h.note()
 	}
 	h.check()
@@ -204,10 +205,10 @@ func (h *history) autocommit(rt *rapid.T) {
 // bypassing writes without ddb.
 func (h *history) bypassing(rt *rapid.T) {
 	h.rt = rt
-	tx, err := h.m.raw.BeginTx(h.ctx, nil)
+	tx, err := h.Master.Raw.BeginTx(h.Ctx, nil)
 	require.NoError(h, err)
 	for _, s := range h.statements() {
-		tx.ExecContext(h.ctx, s)
+		tx.ExecContext(h.Ctx, s)
 	}
 	require.NoError(h, tx.Commit())
 	h.note()
@@ -220,64 +221,64 @@ func (h *history) alter(rt *rapid.T) {
 	h.extra++
 	switch h.num(4, "schema statement") {
 	case 0:
-		h.do(fmt.Sprintf("ALTER TABLE account ADD COLUMN c%d INT DEFAULT %d", h.extra, h.extra))
+		h.Do(fmt.Sprintf("ALTER TABLE account ADD COLUMN c%d INT DEFAULT %d", h.extra, h.extra))
 	case 1:
-		h.do(fmt.Sprintf("CREATE TABLE more%d (id INT PRIMARY KEY, v INT)", h.extra))
+		h.Do(fmt.Sprintf("CREATE TABLE more%d (id INT PRIMARY KEY, v INT)", h.extra))
 		h.note()
-		h.do(fmt.Sprintf("INSERT INTO more%d VALUES (1, 1), (2, 2)", h.extra))
+		h.Do(fmt.Sprintf("INSERT INTO more%d VALUES (1, 1), (2, 2)", h.extra))
 	case 2:
-		h.do(fmt.Sprintf("CREATE INDEX i%d ON seat (who, id)", h.extra))
+		h.Do(fmt.Sprintf("CREATE INDEX i%d ON seat (who, id)", h.extra))
 	case 3:
-		if h.engine == "mariadb" {
+		if h.Engine == "mariadb" {
 			return // noticed only after a while, and the table is made anew in sight of clients that bypass ddb
 		}
-		h.bypass(fmt.Sprintf("ALTER TABLE parent ADD COLUMN c%d INT DEFAULT %d", h.extra, h.extra))
+		h.Bypass(fmt.Sprintf("ALTER TABLE parent ADD COLUMN c%d INT DEFAULT %d", h.extra, h.extra))
 	}
 	h.note()
 	h.check()
 }
 
-func (h *history) replica(rt *rapid.T) *testNode {
+func (h *history) replica(rt *rapid.T) *testcluster.Node {
 	h.rt = rt
-	return h.replicas[h.num(len(h.replicas), "replica")]
+	return h.Replicas[h.num(len(h.Replicas), "replica")]
 }
 
 // restartReplica closes a replica, in the middle of whatever it does, and opens it again.
 func (h *history) restartReplica(rt *rapid.T) {
 	r := h.replica(rt)
-	r.fault.Cut("master")
-	r.close()
+	r.Fault.Cut("master")
+	r.Stop()
 	h.check()
-	r.fault.Heal("master")
-	require.NoError(h, h.open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
+	r.Fault.Heal("master")
+	require.NoError(h, h.Open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
 }
 
 // restartMaster closes the master and opens it again.
 func (h *history) restartMaster(*rapid.T) {
-	h.m.close()
-	h.openMaster()
+	h.Master.Stop()
+	h.OpenMaster()
 	h.note()
 }
 
 // crashReplica leaves a replica as a crash does, in the middle of whatever it does, and goes on with what is there.
 func (h *history) crashReplica(rt *rapid.T) {
 	r := h.replica(rt)
-	if h.engine == "mariadb" {
+	if h.Engine == "mariadb" {
 		return // see internal/crashtest
 	}
 	if rapid.Bool().Draw(rt, "amid a write") {
 		for _, s := range h.statements() {
-			h.m.ExecContext(h.ctx, s)
+			h.Master.ExecContext(h.Ctx, s)
 			h.note()
 		}
 	}
-	r.fault.CutAll()
-	raw := crashImage(h, r.raw)
-	r.close()
-	r.raw = raw
+	r.Fault.CutAll()
+	raw := crashImage(h, r.Raw)
+	r.Stop()
+	r.Raw = raw
 	h.check()
-	r.fault.HealAll()
-	require.NoError(h, h.open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
+	r.Fault.HealAll()
+	require.NoError(h, h.Open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
 	h.check()
 }
 
@@ -285,7 +286,7 @@ func (h *history) crashReplica(rt *rapid.T) {
 // transaction that was acknowledged before is missing. No replica hears of what comes after.
 func (h *history) crashMaster(rt *rapid.T) {
 	h.rt = rt
-	if h.engine == "mariadb" {
+	if h.Engine == "mariadb" {
 		return // see internal/crashtest
 	}
 	load := make([][]string, h.num(5, "transactions")+1)
@@ -293,7 +294,7 @@ func (h *history) crashMaster(rt *rapid.T) {
 		load[i] = h.statements()
 	}
 	after := h.num(len(load), "crash after")
-	_, now := h.state(h.m)
+	_, now := h.state(h.Master)
 	before, acked := maps.Clone(h.states), [][32]byte{now}
 	var mu sync.Mutex // guards acked
 	reached, done := make(chan struct{}), make(chan struct{})
@@ -305,22 +306,22 @@ func (h *history) crashMaster(rt *rapid.T) {
 			}
 			h.doomed(statements)
 			h.note()
-			_, sum := h.state(h.m)
+			_, sum := h.state(h.Master)
 			mu.Lock()
 			acked = append(acked, sum)
 			mu.Unlock()
 		}
 	}()
 	<-reached
-	h.m.fault.CutAll()
+	h.Master.Fault.CutAll()
 	mu.Lock()
 	lost := len(acked) - 1
 	mu.Unlock()
-	raw := crashImage(h, h.m.raw)
+	raw := crashImage(h, h.Master.Raw)
 	<-done
-	h.m.close()
-	h.m.raw = raw
-	text, sum := h.state(h.m)
+	h.Master.Stop()
+	h.Master.Raw = raw
+	text, sum := h.state(h.Master)
 	at := len(acked) - 1
 	for ; at >= lost && acked[at] != sum; at-- {
 	}
@@ -330,8 +331,8 @@ func (h *history) crashMaster(rt *rapid.T) {
 			delete(h.states, never)
 		}
 	}
-	h.m.fault.HealAll()
-	h.openMaster()
+	h.Master.Fault.HealAll()
+	h.OpenMaster()
 	h.note()
 	h.check()
 }
@@ -339,10 +340,10 @@ func (h *history) crashMaster(rt *rapid.T) {
 // doomed runs a transaction on a master that is about to crash.
 func (h *history) doomed(statements []string) {
 	h.Helper()
-	tx, err := h.m.BeginTx(h.ctx, nil)
+	tx, err := h.Master.BeginTx(h.Ctx, nil)
 	require.NoError(h, err)
 	for _, s := range statements {
-		tx.ExecContext(h.ctx, s)
+		tx.ExecContext(h.Ctx, s)
 	}
 	require.NoError(h, tx.Commit())
 }
@@ -352,23 +353,23 @@ func (h *history) links(rt *rapid.T) {
 	r := h.replica(rt)
 	switch h.num(5, "link") {
 	case 0:
-		r.fault.Cut("master")
+		r.Fault.Cut("master")
 	case 1:
-		r.fault.Hang("master")
+		r.Fault.Hang("master")
 	case 2:
-		r.fault.SetLatency(time.Duration(h.num(400, "latency")) * time.Millisecond)
+		r.Fault.SetLatency(time.Duration(h.num(400, "latency")) * time.Millisecond)
 	case 3:
-		r.fault.SetBandwidth(int64(h.num(100_000, "bandwidth") + 500))
+		r.Fault.SetBandwidth(int64(h.num(100_000, "bandwidth") + 500))
 	case 4:
-		r.heal()
+		healLink(r)
 	}
 }
 
-func (n *testNode) heal() {
-	n.fault.HealAll()
-	n.fault.Heal("master")
-	n.fault.SetLatency(0)
-	n.fault.SetBandwidth(0)
+func healLink(n *testcluster.Node) {
+	n.Fault.HealAll()
+	n.Fault.Heal("master")
+	n.Fault.SetLatency(0)
+	n.Fault.SetBandwidth(0)
 }
 
 // wait lets time pass.
@@ -383,21 +384,21 @@ func (h *history) wait(rt *rapid.T) {
 // finish heals everything, after which all nodes must become equal.
 func (h *history) finish() {
 	h.Helper()
-	for _, r := range h.replicas {
-		r.heal()
-		require.NoError(h, r.WaitReady(h.ctx))
+	for _, r := range h.Replicas {
+		healLink(r)
+		require.NoError(h, r.WaitReady(h.Ctx))
 	}
-	h.level()
+	h.Level()
 	h.check()
-	require.Equal(h, fmt.Sprint(100*accounts), h.one(h.m, "SELECT SUM(balance) FROM account"))
-	for _, r := range h.replicas {
-		r.close()
+	require.Equal(h, fmt.Sprint(100*accounts), h.One(h.Master, "SELECT SUM(balance) FROM account"))
+	for _, r := range h.Replicas {
+		r.Stop()
 	}
-	h.m.close()
+	h.Master.Stop()
 }
 
-func randomHistory(t *testing.T, rt *rapid.T, engine string, replicas int) {
-	h := &history{fixture: newFixture(attempt{t, rt}, engine, replicas), rt: rt, states: make(map[[32]byte]int), ready: make(map[string]bool)}
+func randomHistory(t *testing.T, rt *rapid.T, engine testcluster.Engine, replicas int) {
+	h := &history{Fixture: testcluster.NewFixture(attempt{t, rt}, engine, replicas), rt: rt, states: make(map[[32]byte]int), ready: make(map[string]bool)}
 	h.setUp()
 	rt.Repeat(map[string]func(*rapid.T){
 		"write": h.write, "write again": h.write, "autocommit": h.autocommit, "bypass": h.bypassing, "alter": h.alter,

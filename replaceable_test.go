@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // watchedQueue is a program's own pending queue: ddb's, with a look at what goes through it.
@@ -41,10 +42,10 @@ func (q *watchedQueue) Ack(ctx context.Context, lsn ddb.LSN) error {
 
 // What a master ships comes from the program's own pending queue, and so does what is told of it.
 func TestOwnQueue(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newFixture(t, engine, 1)
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.NewFixture(t, engine, 1)
 		var queue atomic.Pointer[watchedQueue]
-		f.tune = func(o *ddb.Options) {
+		f.Tune = func(o *ddb.Options) {
 			o.Queue = func(follower string, j ddb.Journal, acked ddb.LSN) ddb.PendingQueue {
 				q := &watchedQueue{PendingQueue: ddb.NewPendingQueue(j, acked)}
 				if follower == "r1" {
@@ -53,41 +54,41 @@ func TestOwnQueue(t *testing.T) {
 				return q
 			}
 		}
-		f.openAll()
-		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
-		f.level()
-		end := uint64(f.m.Position().LSN)
+		f.OpenAll()
+		f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+		f.Level()
+		end := uint64(f.Master.Position().LSN)
 		require.Eventually(t, func() bool {
 			q := queue.Load()
 			return q.given.Load() >= end && q.acked.Load() >= end
-		}, patience, time.Millisecond)
+		}, testcluster.Patience, time.Millisecond)
 		// While it gives nothing, what waits is counted; afterwards all of it arrives.
 		queue.Load().broken.Store(true)
-		f.do("INSERT INTO t VALUES (2)", "INSERT INTO t VALUES (3)")
+		f.Do("INSERT INTO t VALUES (2)", "INSERT INTO t VALUES (3)")
 		require.Eventually(t, func() bool {
-			for _, n := range f.m.Nodes() {
+			for _, n := range f.Master.Nodes() {
 				if n.ID == "r1" && n.Pending >= 1 && n.PendingBytes > 0 {
 					return true
 				}
 			}
 			return false
-		}, patience, 10*time.Millisecond)
-		f.level() // a new connection has a new queue
+		}, testcluster.Patience, 10*time.Millisecond)
+		f.Level() // a new connection has a new queue
 	})
 }
 
 // The program's own checker takes a node out of the reads and lets it back in; all nodes say why.
 func TestOwnHealthChecker(t *testing.T) {
-	f := newFixture(t, "sqlite", 2)
+	f := testcluster.NewFixture(t, "sqlite", 2)
 	checker := new(ddb.FixedChecker)
 	for _, n := range []string{"master", "r1", "r2"} {
 		checker.Set(n, ddb.Report{}, nil)
 	}
-	f.tune = func(o *ddb.Options) { o.HealthChecker, o.MaxLag = checker, time.Minute }
-	f.openAll()
+	f.Tune = func(o *ddb.Options) { o.HealthChecker, o.MaxLag = checker, time.Minute }
+	f.OpenAll()
 	is := func(id string, state ddb.State, reason string) {
 		t.Helper()
-		for _, at := range []*testNode{f.m, f.replicas[0], f.replicas[1]} {
+		for _, at := range []*testcluster.Node{f.Master, f.Replicas[0], f.Replicas[1]} {
 			require.Eventually(t, func() bool {
 				for _, n := range at.Nodes() {
 					if n.ID == id && n.State == state && (reason == "" || n.Reason == reason) {
@@ -95,62 +96,62 @@ func TestOwnHealthChecker(t *testing.T) {
 					}
 				}
 				return false
-			}, patience, 10*time.Millisecond, "at %s: %v", at.id, fmt.Sprint(at.Nodes()))
+			}, testcluster.Patience, 10*time.Millisecond, "at %s: %v", at.ID, fmt.Sprint(at.Nodes()))
 		}
 	}
 	readsOf := func(id string) (n uint64) {
-		for _, s := range f.m.Nodes() {
+		for _, s := range f.Master.Nodes() {
 			if s.ID == id {
 				n = s.Reads
 			}
 		}
 		return n
 	}
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
-	f.level()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+	f.Level()
 	is("r1", ddb.Active, "")
 	checker.Set("r1", ddb.Report{}, errors.New("the disk is nearly full"))
 	is("r1", ddb.Inactive, "the disk is nearly full")
 	before := readsOf("r1")
 	for range 10 {
-		require.NoError(t, f.m.QueryRowContext(f.ctx, "SELECT count(*) FROM t").Scan(new(int)))
+		require.NoError(t, f.Master.QueryRowContext(f.Ctx, "SELECT count(*) FROM t").Scan(new(int)))
 	}
 	require.Equal(t, before, readsOf("r1"))
 	require.GreaterOrEqual(t, readsOf("r2"), uint64(10))
 	// Nor does it read there itself while it has its master.
-	require.NoError(t, f.replicas[0].QueryRowContext(ddb.WithConsistency(f.ctx, ddb.Eventual), "SELECT count(*) FROM t").Scan(new(int)))
-	for _, s := range f.replicas[0].Nodes() {
+	require.NoError(t, f.Replicas[0].QueryRowContext(ddb.WithConsistency(f.Ctx, ddb.Eventual), "SELECT count(*) FROM t").Scan(new(int)))
+	for _, s := range f.Replicas[0].Nodes() {
 		require.True(t, !s.Local || s.Reads == 0, "%d reads", s.Reads)
 	}
-	f.do("INSERT INTO t VALUES (1)")
-	f.level() // it follows all the same
+	f.Do("INSERT INTO t VALUES (1)")
+	f.Level() // it follows all the same
 	checker.Set("r1", ddb.Report{Lag: time.Hour}, nil)
 	is("r1", ddb.Lagging, "behind by 1h0m0s")
 	checker.Set("r1", ddb.Report{}, nil)
 	is("r1", ddb.Active, "")
 	checker.Set("master", ddb.Report{Lag: ddb.LagUnknown}, nil)
 	is("master", ddb.Inactive, "")
-	f.do("INSERT INTO t VALUES (2)") // it takes the writes all the same
-	f.level()
+	f.Do("INSERT INTO t VALUES (2)") // it takes the writes all the same
+	f.Level()
 	checker.Set("master", ddb.Report{}, nil)
 	is("master", ddb.Active, "")
 }
 
 // A journal that tells its size is trimmed, wherever it lies.
 func TestOwnJournalTrimmed(t *testing.T) {
-	f := newFixture(t, "sqlite", 0)
+	f := testcluster.NewFixture(t, "sqlite", 0)
 	j := ddb.NewMemoryJournal()
-	f.tune = func(o *ddb.Options) { o.Journal, o.JournalMaxBytes = j, 4<<10 }
-	f.openMaster()
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+	f.Tune = func(o *ddb.Options) { o.Journal, o.JournalMaxBytes = j, 4<<10 }
+	f.OpenMaster()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
 	for i := range 20 {
-		f.do(fmt.Sprintf("INSERT INTO t VALUES (%d, '%01000d')", i, i))
-		require.NoError(t, ddb.Pass(f.ctx, f.m.Cluster)) // an entry of its own
+		f.Do(fmt.Sprintf("INSERT INTO t VALUES (%d, '%01000d')", i, i))
+		require.NoError(t, ddb.Pass(f.Ctx, f.Master.Cluster)) // an entry of its own
 	}
-	first, last, err := j.Bounds(f.ctx)
+	first, last, err := j.Bounds(f.Ctx)
 	require.NoError(t, err)
-	require.NoError(t, ddb.TrimJournal(f.ctx, f.m.Cluster))
-	then, end, err := j.Bounds(f.ctx)
+	require.NoError(t, ddb.TrimJournal(f.Ctx, f.Master.Cluster))
+	then, end, err := j.Bounds(f.Ctx)
 	require.NoError(t, err)
 	require.Greater(t, then.LSN, first.LSN)
 	require.Equal(t, last, end)
@@ -159,29 +160,29 @@ func TestOwnJournalTrimmed(t *testing.T) {
 
 // A whole cluster runs in memory: the SQLite dialect's twin, with every byte of the protocol the same.
 func TestClusterInMemory(t *testing.T) {
-	f := newFixture(t, "sqlite", 2)
-	for _, n := range append(f.replicas, f.m) {
-		db, err := sql.Open("sqlite", "file:inmem_"+n.id+"?mode=memory&cache=shared&_pragma=busy_timeout(10000)")
+	f := testcluster.NewFixture(t, "sqlite", 2)
+	for _, n := range append(f.Replicas, f.Master) {
+		db, err := sql.Open("sqlite", "file:inmem_"+n.ID+"?mode=memory&cache=shared&_pragma=busy_timeout(10000)")
 		require.NoError(t, err)
 		t.Cleanup(func() { db.Close() })
-		n.raw = db
+		n.Raw = db
 	}
-	f.openAll()
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+	f.OpenAll()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
 	var all sync.WaitGroup
 	for w := range 8 {
 		all.Go(func() {
 			for i := range 20 {
-				if _, err := f.m.ExecContext(f.ctx, "INSERT INTO t (v) VALUES (?)", fmt.Sprint(w, i)); err != nil {
+				if _, err := f.Master.ExecContext(f.Ctx, "INSERT INTO t (v) VALUES (?)", fmt.Sprint(w, i)); err != nil {
 					t.Error("write", err)
 				}
-				if err := f.m.QueryRowContext(f.ctx, "SELECT count(*) FROM t").Scan(new(int)); err != nil {
+				if err := f.Master.QueryRowContext(f.Ctx, "SELECT count(*) FROM t").Scan(new(int)); err != nil {
 					t.Error("read", err)
 				}
 			}
 		})
 	}
 	all.Wait()
-	f.level()
-	require.Equal(t, "160", f.one(f.replicas[1], "SELECT count(*) FROM t"))
+	f.Level()
+	require.Equal(t, "160", f.One(f.Replicas[1], "SELECT count(*) FROM t"))
 }

@@ -12,28 +12,29 @@ import (
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // A table that another client empties or replaces by one of the same definition is shipped anew.
 func TestTableReplacedByAnother(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 1)
-		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1), (2, 2)")
-		f.level()
-		f.bypass("DROP TABLE t", "CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (2, 5), (3, 3)")
-		f.level()
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 1)
+		f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1), (2, 2)")
+		f.Level()
+		f.Bypass("DROP TABLE t", "CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (2, 5), (3, 3)")
+		f.Level()
 		if engine == "mariadb" {
-			f.bypass("TRUNCATE t")
-			f.level()
+			f.Bypass("TRUNCATE t")
+			f.Level()
 		}
 	})
 }
 
 // A transaction that the database has given up takes no more statements, and its commit fails; the master goes on.
 func TestTransactionGivenUp(t *testing.T) {
-	f := newCluster(t, "sqlite", 1)
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1)")
-	tx, err := f.m.BeginTx(f.ctx, nil)
+	f := testcluster.OpenFixture(t, "sqlite", 1)
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1)")
+	tx, err := f.Master.BeginTx(f.Ctx, nil)
 	require.NoError(t, err)
 	_, err = tx.Exec("INSERT INTO t VALUES (2, 2)")
 	require.NoError(t, err)
@@ -42,27 +43,27 @@ func TestTransactionGivenUp(t *testing.T) {
 	_, err = tx.Exec("INSERT INTO t VALUES (3, 3)")
 	require.Error(t, err)
 	require.Error(t, tx.Commit())
-	f.do("INSERT INTO t VALUES (4, 4)")
-	f.level()
-	require.Equal(t, "1,4", f.one(f.m, "SELECT group_concat(id) FROM t"))
+	f.Do("INSERT INTO t VALUES (4, 4)")
+	f.Level()
+	require.Equal(t, "1,4", f.One(f.Master, "SELECT group_concat(id) FROM t"))
 }
 
 // A text cannot end the transaction in which the writer runs it together with others.
 func TestTextEndsTransaction(t *testing.T) {
-	f := newCluster(t, "sqlite", 1)
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, v INTEGER)")
-	_, err := f.m.ExecContext(f.ctx, "INSERT INTO t (v) VALUES (1); COMMIT")
+	f := testcluster.OpenFixture(t, "sqlite", 1)
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY AUTOINCREMENT, v INTEGER)")
+	_, err := f.Master.ExecContext(f.Ctx, "INSERT INTO t (v) VALUES (1); COMMIT")
 	require.ErrorIs(t, err, ddb.ErrNotReplicable)
-	tx, err := f.m.BeginTx(f.ctx, nil)
+	tx, err := f.Master.BeginTx(f.Ctx, nil)
 	require.NoError(t, err)
 	_, err = tx.Exec("SAVEPOINT a; INSERT INTO t (v) VALUES (1); ROLLBACK TO a")
 	require.NoError(t, err)
 	_, err = tx.Exec("COMMIT")
 	require.Error(t, err)
 	require.NoError(t, tx.Commit())
-	f.do("INSERT INTO t (v) VALUES (2)")
-	f.level()
-	require.Equal(t, "1", f.one(f.m, "SELECT count(*) FROM t"))
+	f.Do("INSERT INTO t (v) VALUES (2)")
+	f.Level()
+	require.Equal(t, "1", f.One(f.Master, "SELECT count(*) FROM t"))
 }
 
 // brittle is MariaDB's dialect with an engine that fails when it is told to.
@@ -100,49 +101,49 @@ func (e brittleEngine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpos
 	return err
 }
 
-func newBrittle(t *testing.T) (*fixture, brittle) {
+func newBrittle(t *testing.T) (*testcluster.Fixture, brittle) {
 	b := brittle{install: new(atomic.Int32), commit: new(atomic.Int32), replay: new(atomic.Int32)}
-	f := newFixture(t, "mariadb", 1)
-	f.tune = func(o *ddb.Options) {
+	f := testcluster.NewFixture(t, "mariadb", 1)
+	f.Tune = func(o *ddb.Options) {
 		if o.Role != ddb.Replica {
 			o.Dialect = b
 		}
 	}
-	f.openAll()
+	f.OpenAll()
 	return f, b
 }
 
 // An entry whose commit was taken for failed is shipped, and the next one follows it.
 func TestCommitOfUnknownOutcome(t *testing.T) {
 	f, b := newBrittle(t)
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1)")
-	f.level()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1)")
+	f.Level()
 	b.commit.Store(1)
-	f.do("INSERT INTO t VALUES (2, 2)")
-	f.level()
+	f.Do("INSERT INTO t VALUES (2, 2)")
+	f.Level()
 	require.LessOrEqual(t, b.commit.Load(), int32(0))
-	f.do("INSERT INTO t VALUES (3, 3)")
-	f.level()
+	f.Do("INSERT INTO t VALUES (3, 3)")
+	f.Level()
 }
 
 // A replica takes up its work wherever in a snapshot a commit of its own was taken for failed.
 func TestReplicaCommitOfUnknownOutcome(t *testing.T) {
 	f, b := newBrittle(t)
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1)")
-	f.level()
-	r := f.replicas[0]
-	tune := f.tune
-	f.tune = func(o *ddb.Options) {
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)", "INSERT INTO t VALUES (1, 1)")
+	f.Level()
+	r := f.Replicas[0]
+	tune := f.Tune
+	f.Tune = func(o *ddb.Options) {
 		tune(o)
 		o.Dialect, o.Rejoin = b, true
 	}
 	for n := int32(1); ; n++ {
-		f.do("UPDATE t SET v = v + 1")
-		r.close()
-		require.NoError(t, ddb.Detach(f.ctx, r.raw, ddb.Options{ID: r.id, Role: ddb.Replica}))
+		f.Do("UPDATE t SET v = v + 1")
+		r.Stop()
+		require.NoError(t, ddb.Detach(f.Ctx, r.Raw, ddb.Options{ID: r.ID, Role: ddb.Replica}))
 		b.replay.Store(n)
-		f.openReplica(r)
-		f.level()
+		f.OpenReplica(r)
+		f.Level()
 		if b.replay.Load() > 0 {
 			require.Greater(t, n, int32(3))
 			return // there were fewer commits
@@ -153,41 +154,41 @@ func TestReplicaCommitOfUnknownOutcome(t *testing.T) {
 // A schema statement that has run, but failed before its table was captured, is made good.
 func TestSchemaStatementCutShort(t *testing.T) {
 	f, b := newBrittle(t)
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)")
-	f.level()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER)")
+	f.Level()
 	b.install.Store(1)
-	_, err := f.m.ExecContext(f.ctx, "CREATE TABLE u (id INTEGER PRIMARY KEY, v INTEGER)")
+	_, err := f.Master.ExecContext(f.Ctx, "CREATE TABLE u (id INTEGER PRIMARY KEY, v INTEGER)")
 	require.ErrorIs(t, err, errBrittle)
-	f.do("INSERT INTO u VALUES (1, 1)")
-	f.level()
-	f.do("INSERT INTO u VALUES (2, 2)")
-	f.level()
+	f.Do("INSERT INTO u VALUES (1, 1)")
+	f.Level()
+	f.Do("INSERT INTO u VALUES (2, 2)")
+	f.Level()
 }
 
 // A temporary table lives on one connection got from Conn.
 func TestTemporaryTable(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 0)
-		c, err := f.m.Conn(f.ctx)
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 0)
+		c, err := f.Master.Conn(f.Ctx)
 		require.NoError(t, err)
 		defer c.Close()
 		for _, s := range []string{"CREATE TEMPORARY TABLE x (id INTEGER PRIMARY KEY)", "INSERT INTO x VALUES (1)"} {
-			_, err = c.ExecContext(f.ctx, s)
+			_, err = c.ExecContext(f.Ctx, s)
 			require.NoError(t, err, s)
 		}
 		var n int
-		require.NoError(t, c.QueryRowContext(f.ctx, "SELECT count(*) FROM x").Scan(&n))
+		require.NoError(t, c.QueryRowContext(f.Ctx, "SELECT count(*) FROM x").Scan(&n))
 		require.Equal(t, 1, n)
 	})
 }
 
 // Rows that are read to their end give back what they hold, as those of database/sql do, though nobody closes them.
 func TestRowsReadToTheirEnd(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 0)
-		f.do("CREATE TABLE t (id INT PRIMARY KEY)")
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 0)
+		f.Do("CREATE TABLE t (id INT PRIMARY KEY)")
 		for i, query := range []string{"SELECT id FROM t", "INSERT INTO t VALUES (1) RETURNING id", "SELECT id FROM t"} {
-			rows, err := f.m.DB().QueryContext(f.ctx, query)
+			rows, err := f.Master.DB().QueryContext(f.Ctx, query)
 			require.NoError(t, err)
 			n := 0
 			for rows.Next() {
@@ -195,7 +196,7 @@ func TestRowsReadToTheirEnd(t *testing.T) {
 			}
 			require.NoError(t, rows.Err())
 			require.Equal(t, min(i, 1), n, query)
-			require.Zero(t, f.m.DB().Stats().InUse, query)
+			require.Zero(t, f.Master.DB().Stats().InUse, query)
 		}
 	})
 }

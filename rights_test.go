@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // hostile are statements for which no node has the right by default; {dir} is a folder and {db} the master's database.
@@ -50,36 +51,36 @@ var readerOnly = map[string][]string{
 
 // thief is a cluster whose follower's key has been stolen: its connections to the master take any statement.
 type thief struct {
-	*fixture
+	*testcluster.Fixture
 	dir string
 	to  *sql.DB
 }
 
-func newThief(t *testing.T, engine string, nodes map[string]ddb.NodeAccess) *thief {
-	f := newFixture(t, engine, 1)
-	f.tune = func(o *ddb.Options) {
+func newThief(t *testing.T, engine testcluster.Engine, nodes map[string]ddb.NodeAccess) *thief {
+	f := testcluster.NewFixture(t, engine, 1)
+	f.Tune = func(o *ddb.Options) {
 		if o.Role != ddb.Replica {
 			o.Nodes = nodes
 		}
 	}
-	f.openAll()
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)", "INSERT INTO t VALUES (1, 1), (2, 2)")
+	f.OpenAll()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER)", "INSERT INTO t VALUES (1, 1), (2, 2)")
 	if engine == "sqlite" {
-		f.do("CREATE VIEW v AS SELECT n FROM t")
+		f.Do("CREATE VIEW v AS SELECT n FROM t")
 	} else {
-		f.do("CREATE FUNCTION bump() RETURNS INT MODIFIES SQL DATA BEGIN UPDATE t SET n = n + 1; RETURN 1; END",
+		f.Do("CREATE FUNCTION bump() RETURNS INT MODIFIES SQL DATA BEGIN UPDATE t SET n = n + 1; RETURN 1; END",
 			"CREATE VIEW v AS SELECT bump() AS n", "CREATE VIEW over_v AS SELECT v.n FROM v", "CREATE PROCEDURE p() DELETE FROM t")
 	}
-	require.NoError(t, f.m.WaitLevel(f.ctx))
-	return &thief{fixture: f, dir: t.TempDir(), to: ddb.ToMain(f.replicas[0].Cluster)}
+	require.NoError(t, f.Master.WaitLevel(f.Ctx))
+	return &thief{Fixture: f, dir: t.TempDir(), to: ddb.ToMain(f.Replicas[0].Cluster)}
 }
 
 // refuses runs the statements in every way that a stream has, and looks whether anything has changed.
 func (h *thief) refuses(statements []string) {
 	h.Helper()
-	before := h.dump(h.m)
+	before := h.Dump(h.Master)
 	for _, s := range statements {
-		s = strings.NewReplacer("{dir}", h.dir, "{db}", h.m.name).Replace(s)
+		s = strings.NewReplacer("{dir}", h.dir, "{db}", h.Master.Name).Replace(s)
 		for way, run := range map[string]func(ctx context.Context, s string) error{
 			"exec":    func(ctx context.Context, s string) error { _, err := h.to.ExecContext(ctx, s); return err },
 			"query":   func(ctx context.Context, s string) error { return drain(h.to.QueryContext(ctx, s)) },
@@ -93,15 +94,15 @@ func (h *thief) refuses(statements []string) {
 				return drain(c.QueryContext(ctx, s))
 			},
 		} {
-			require.ErrorIs(h, run(h.ctx, s), ddb.ErrNotAllowed, "%s: %s", way, s)
+			require.ErrorIs(h, run(h.Ctx, s), ddb.ErrNotAllowed, "%s: %s", way, s)
 		}
 	}
-	require.NoError(h, h.m.WaitLevel(h.ctx))
-	require.Equal(h, before, h.dump(h.m))
+	require.NoError(h, h.Master.WaitLevel(h.Ctx))
+	require.Equal(h, before, h.Dump(h.Master))
 	files, err := os.ReadDir(h.dir)
 	require.NoError(h, err)
 	require.Empty(h, files, "a file was made on the master")
-	require.Equal(h, h.strings(h.m.raw, "SELECT * FROM t ORDER BY id"), h.strings(h.replicas[0].raw, "SELECT * FROM t ORDER BY id"))
+	require.Equal(h, h.Strings(h.Master.Raw, "SELECT * FROM t ORDER BY id"), h.Strings(h.Replicas[0].Raw, "SELECT * FROM t ORDER BY id"))
 }
 
 func drain(rows *sql.Rows, err error) error {
@@ -116,54 +117,54 @@ func drain(rows *sql.Rows, err error) error {
 
 // Whoever has a replica's key may read and change rows of the program's tables, and nothing else.
 func TestStolenKey(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		h := newThief(t, engine, nil)
-		h.refuses(hostile[engine])
-		before := h.one(h.m, "SELECT SUM(n) + 1 FROM t")
-		_, err := h.to.ExecContext(h.ctx, "UPDATE t SET n = n + 1 WHERE id = ?", 1)
+		h.refuses(hostile[string(engine)])
+		before := h.One(h.Master, "SELECT SUM(n) + 1 FROM t")
+		_, err := h.to.ExecContext(h.Ctx, "UPDATE t SET n = n + 1 WHERE id = ?", 1)
 		require.NoError(t, err)
-		require.NoError(t, drain(h.to.QueryContext(h.ctx, "SELECT * FROM t")))
-		require.Equal(t, before, h.one(h.m, "SELECT SUM(n) FROM t"))
+		require.NoError(t, drain(h.to.QueryContext(h.Ctx, "SELECT * FROM t")))
+		require.Equal(t, before, h.One(h.Master, "SELECT SUM(n) FROM t"))
 	})
 }
 
 // A node that may only read cannot write by a view, a function or the start of a transaction either.
 func TestStolenKeyOfReader(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		h := newThief(t, engine, map[string]ddb.NodeAccess{"": {SQL: ddb.ReadRows}})
-		h.refuses(append(hostile[engine], readerOnly[engine]...))
-		_, err := h.to.BeginTx(h.ctx, nil)
+		h.refuses(append(hostile[string(engine)], readerOnly[string(engine)]...))
+		_, err := h.to.BeginTx(h.Ctx, nil)
 		require.ErrorIs(t, err, ddb.ErrNotAllowed)
-		require.NoError(t, drain(h.to.QueryContext(h.ctx, "SELECT * FROM t")))
+		require.NoError(t, drain(h.to.QueryContext(h.Ctx, "SELECT * FROM t")))
 	})
 }
 
 // A snap has no statements to send unless it is given the right, and says so wherever it would ask the master.
 func TestSnapHasNoSQL(t *testing.T) {
-	engines(t, func(t *testing.T, e testEngine) {
+	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
 		nodes := map[string]ddb.NodeAccess{"a": {}, "b": {SQL: ddb.ReadRows}}
-		s := newShop(t, e, ddb.Options{Nodes: nodes}, pairSchema, "a", "b")
-		s.exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0)")
-		s.exchange("a", "b")
-		strong := ddb.WithConsistency(s.ctx, ddb.Strong)
+		s := testcluster.NewShop(t, e, ddb.Options{Nodes: nodes}, pairSchema, "a", "b")
+		s.Exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0)")
+		s.Exchange("a", "b")
+		strong := ddb.WithConsistency(s.Ctx, ddb.Strong)
 		const query = "SELECT v FROM p WHERE id = 1"
 		for way, err := range map[string]error{
-			"strong": drain(s.nodes["a"].QueryContext(strong, query)),
-			"row":    s.nodes["a"].QueryRowContext(strong, query).Scan(new(string)),
-			"node":   drain(s.nodes["a"].QueryContext(ddb.WithNode(s.ctx, "master"), query)),
-			"raw":    drain(ddb.ToMain(s.nodes["a"]).QueryContext(s.ctx, "SELECT 1")),
-			"begin":  begin(ddb.ToMain(s.nodes["a"]).BeginTx(s.ctx, nil)),
-			"tx":     begin(s.nodes["a"].BeginTx(strong, &sql.TxOptions{ReadOnly: true})),
+			"strong": drain(s.Nodes["a"].QueryContext(strong, query)),
+			"row":    s.Nodes["a"].QueryRowContext(strong, query).Scan(new(string)),
+			"node":   drain(s.Nodes["a"].QueryContext(ddb.WithNode(s.Ctx, "master"), query)),
+			"raw":    drain(ddb.ToMain(s.Nodes["a"]).QueryContext(s.Ctx, "SELECT 1")),
+			"begin":  begin(ddb.ToMain(s.Nodes["a"]).BeginTx(s.Ctx, nil)),
+			"tx":     begin(s.Nodes["a"].BeginTx(strong, &sql.TxOptions{ReadOnly: true})),
 		} {
 			require.ErrorIs(t, err, ddb.ErrNotAllowed, way)
 			require.ErrorContains(t, err, `Options.Nodes["a"].SQL`, way)
 		}
-		err := drain(s.nodes["a"].QueryContext(s.ctx, "SELECT * FROM nowhere"))
+		err := drain(s.Nodes["a"].QueryContext(s.Ctx, "SELECT * FROM nowhere"))
 		require.ErrorIs(t, err, ddb.ErrNotAllowed)
 		require.ErrorContains(t, err, "nowhere")
-		require.NoError(t, drain(s.nodes["a"].QueryContext(s.ctx, query)))
-		require.NoError(t, drain(s.nodes["b"].QueryContext(strong, query)))
-		require.ErrorIs(t, drain(ddb.ToMain(s.nodes["b"]).QueryContext(s.ctx, "DELETE FROM p")), ddb.ErrNotAllowed)
+		require.NoError(t, drain(s.Nodes["a"].QueryContext(s.Ctx, query)))
+		require.NoError(t, drain(s.Nodes["b"].QueryContext(strong, query)))
+		require.ErrorIs(t, drain(ddb.ToMain(s.Nodes["b"]).QueryContext(s.Ctx, "DELETE FROM p")), ddb.ErrNotAllowed)
 	})
 }
 
@@ -176,61 +177,61 @@ func begin(tx *sql.Tx, err error) error {
 
 // A right that is granted is one: also to change the schema and to administer, never to write to ddb's own tables.
 func TestGrantedRights(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		h := newThief(t, engine, map[string]ddb.NodeAccess{"r1": {SQL: ddb.ReadRows | ddb.ChangeRows | ddb.ChangeSchema | ddb.Administer}})
-		_, err := h.to.ExecContext(h.ctx, "CREATE TABLE granted (id INTEGER PRIMARY KEY)")
+		_, err := h.to.ExecContext(h.Ctx, "CREATE TABLE granted (id INTEGER PRIMARY KEY)")
 		require.NoError(t, err)
-		require.NoError(t, drain(h.to.QueryContext(h.ctx, map[string]string{"sqlite": "PRAGMA database_list", "mariadb": "SHOW GRANTS"}[engine])))
-		for _, s := range hostile[engine] {
+		require.NoError(t, drain(h.to.QueryContext(h.Ctx, map[string]string{"sqlite": "PRAGMA database_list", "mariadb": "SHOW GRANTS"}[string(engine)])))
+		for _, s := range hostile[string(engine)] {
 			if own := strings.Contains(strings.ToLower(s), "_ddb"); own && !strings.HasPrefix(s, "SELECT") {
-				_, err := h.to.ExecContext(h.ctx, strings.ReplaceAll(s, "{db}", h.m.name))
+				_, err := h.to.ExecContext(h.Ctx, strings.ReplaceAll(s, "{db}", h.Master.Name))
 				require.ErrorIs(t, err, ddb.ErrNotAllowed, s)
 			}
 		}
-		require.NoError(t, h.m.WaitLevel(h.ctx))
+		require.NoError(t, h.Master.WaitLevel(h.Ctx))
 	})
 }
 
 // Nobody writes to ddb's own tables through ddb, not even the program itself, whatever the statement runs on.
 func TestOwnTablesRefused(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 1)
-		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, n VARCHAR(200))", "INSERT INTO t VALUES (1, 'as in _ddb_meta')")
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 1)
+		f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, n VARCHAR(200))", "INSERT INTO t VALUES (1, 'as in _ddb_meta')")
 		if engine == "mariadb" {
-			f.bypass("CREATE VIEW journals AS SELECT * FROM `"+f.m.name+"_ddb`.journal", "CREATE VIEW over_journals AS SELECT * FROM journals")
-			f.do("CREATE TABLE u (id INTEGER PRIMARY KEY)") // by which the master learns of them
+			f.Bypass("CREATE VIEW journals AS SELECT * FROM `"+f.Master.Name+"_ddb`.journal", "CREATE VIEW over_journals AS SELECT * FROM journals")
+			f.Do("CREATE TABLE u (id INTEGER PRIMARY KEY)") // by which the master learns of them
 		}
-		f.level()
+		f.Level()
 		own := map[string][]string{"mariadb": {"DELETE FROM journals", "DELETE FROM over_journals", "CREATE TABLE `{db}_ddb`.x (id INT PRIMARY KEY)",
 			"CREATE VIEW w AS SELECT * FROM `{db}_ddb`.meta", "CREATE PROCEDURE q() DELETE FROM `{db}_ddb`.meta", "EXECUTE IMMEDIATE 'DELETE FROM `{db}_ddb`.meta'"},
-			"sqlite": {"CREATE TABLE _ddb_mine (id INTEGER PRIMARY KEY)", "ALTER TABLE t RENAME TO _ddb_t", "CREATE VIEW w AS SELECT * FROM _ddb_meta"}}[engine]
-		for _, s := range hostile[engine] {
+			"sqlite": {"CREATE TABLE _ddb_mine (id INTEGER PRIMARY KEY)", "ALTER TABLE t RENAME TO _ddb_t", "CREATE VIEW w AS SELECT * FROM _ddb_meta"}}[string(engine)]
+		for _, s := range hostile[string(engine)] {
 			if strings.Contains(strings.ToLower(s), "_ddb") && !strings.HasPrefix(s, "SELECT") {
 				own = append(own, s)
 			}
 		}
-		before := f.dump(f.m)
-		for _, n := range []*testNode{f.m, f.replicas[0]} {
+		before := f.Dump(f.Master)
+		for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
 			for _, s := range own {
-				s = strings.ReplaceAll(s, "{db}", f.m.name)
-				if n != f.m && (strings.Contains(s, "CREATE") || strings.Contains(s, "ALTER") || strings.Contains(s, "DROP")) {
+				s = strings.ReplaceAll(s, "{db}", f.Master.Name)
+				if n != f.Master && (strings.Contains(s, "CREATE") || strings.Contains(s, "ALTER") || strings.Contains(s, "DROP")) {
 					continue // a replica runs no schema statement at all
 				}
-				for way, err := range ways(f.ctx, n.Cluster, s) {
+				for way, err := range ways(f.Ctx, n.Cluster, s) {
 					if strings.HasPrefix(s, "USE ") && errors.Is(err, ddb.ErrNotReplicable) {
 						continue // on the pool it is refused for what it does to a connection
 					}
-					require.ErrorIs(t, err, ddb.ErrNotAllowed, "%s on %s: %s", way, n.id, s)
+					require.ErrorIs(t, err, ddb.ErrNotAllowed, "%s on %s: %s", way, n.ID, s)
 				}
 			}
 		}
-		read := map[string]string{"sqlite": "SELECT COUNT(*) FROM _ddb_journal", "mariadb": "SELECT COUNT(*) FROM `" + f.m.name + "_ddb`.journal"}[engine]
-		require.NotEqual(t, "0", f.one(f.m, read))
-		f.do("INSERT INTO t VALUES (2, '_ddb_meta'), (3, '" + f.m.name + "_ddb')")
-		f.do("DELETE FROM t WHERE id > 1")
-		f.level()
-		require.Equal(t, before, f.dump(f.m))
-		f.same()
+		read := map[string]string{"sqlite": "SELECT COUNT(*) FROM _ddb_journal", "mariadb": "SELECT COUNT(*) FROM `" + f.Master.Name + "_ddb`.journal"}[string(engine)]
+		require.NotEqual(t, "0", f.One(f.Master, read))
+		f.Do("INSERT INTO t VALUES (2, '_ddb_meta'), (3, '" + f.Master.Name + "_ddb')")
+		f.Do("DELETE FROM t WHERE id > 1")
+		f.Level()
+		require.Equal(t, before, f.Dump(f.Master))
+		f.Same()
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // BenchmarkSnapWrite is a local write on a snap whose link is down.
@@ -38,14 +39,14 @@ func BenchmarkSnapWrite(b *testing.B) {
 }
 
 func newBenchShop(b *testing.B) *ddb.Cluster {
-	f := newFixture(b, "sqlite", 1)
-	f.openMaster()
-	f.do("CREATE TABLE items (id INTEGER PRIMARY KEY, writer INTEGER NOT NULL, body TEXT NOT NULL)")
-	r := f.replicas[0]
-	require.NoError(b, f.open(r, func(o *ddb.Options) {
+	f := testcluster.NewFixture(b, "sqlite", 1)
+	f.OpenMaster()
+	f.Do("CREATE TABLE items (id INTEGER PRIMARY KEY, writer INTEGER NOT NULL, body TEXT NOT NULL)")
+	r := f.Replicas[0]
+	require.NoError(b, f.Open(r, func(o *ddb.Options) {
 		o.Role, o.Master, o.QueueMaxBatches, o.QueueMaxBytes = ddb.Snap, "master", math.MaxInt32, math.MaxInt64
 	}))
-	require.NoError(b, r.WaitReady(f.ctx))
-	r.fault.CutAll()
+	require.NoError(b, r.WaitReady(f.Ctx))
+	r.Fault.CutAll()
 	return r.Cluster
 }

@@ -3,58 +3,16 @@ package ddb
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/keys"
-	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
-// WaitExchanged waits until the snaps' queues are empty and they have all that the master has.
-func WaitExchanged(ctx context.Context, master *Cluster, snaps ...*Cluster) error {
-	until := func(done func() bool, what string, id string) error {
-		for !done() {
-			if err := watch.Sleep(ctx, time.Millisecond); err != nil {
-				return fmt.Errorf("%s: %s: %w", id, what, err)
-			}
-		}
-		return nil
-	}
-	for _, c := range snaps {
-		if err := until(func() bool { q, _ := c.snap.Pending(); return q.Length == 0 }, "batches are pending", c.opts.ID); err != nil {
-			return err
-		}
-	}
-	if err := master.m.seq.Pass(ctx); err != nil {
-		return err
-	}
-	end := master.m.seq.State.Load().Pos.LSN
-	for _, c := range snaps {
-		if err := until(func() bool { return c.f.Position().LSN >= end }, fmt.Sprintf("entry %d is missing", end), c.opts.ID); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Pass makes a master's pass now.
 func Pass(ctx context.Context, c *Cluster) error { return c.m.seq.Pass(ctx) }
-
-// LookAgain makes a master look at its schema now.
-func LookAgain(ctx context.Context, c *Cluster) error { return c.m.seq.LookAgain(ctx) }
-
-// WaitLSN waits until a follower has what the master has.
-func WaitLSN(ctx context.Context, c, master *Cluster) error {
-	for c.f.Position().LSN < master.m.seq.State.Load().Pos.LSN {
-		if err := watch.Sleep(ctx, time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // ForgetJournal trims all entries but the last.
 func ForgetJournal(ctx context.Context, c *Cluster) error {

@@ -11,19 +11,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // reopenLogged opens a node again, so that its warnings can be read and hours of its time pass quickly.
-func (s *shop) reopenLogged(id string) *lockedBuffer {
-	s.t.Helper()
-	require.NoError(s.t, s.nodes[id].Close())
-	log := new(lockedBuffer)
-	o := s.opts[id]
+func reopenLogged(s *testcluster.Shop, id string) *testcluster.Buffer {
+	s.TB.Helper()
+	require.NoError(s.TB, s.Nodes[id].Close())
+	log := new(testcluster.Buffer)
+	o := s.Opts[id]
 	o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: log})
 	o.Heartbeat, o.PollInterval = 0, time.Second
-	c, err := ddb.Open(s.ctx, s.dbs[id], o)
-	require.NoError(s.t, err)
-	s.nodes[id] = c
+	c, err := ddb.Open(s.Ctx, s.DBs[id], o)
+	require.NoError(s.TB, err)
+	s.Nodes[id] = c
 	return log
 }
 
@@ -36,21 +37,21 @@ func TestKeysRunOutLater(t *testing.T) {
 }
 
 func keysRunOutLater(t *testing.T, id string) {
-	s := newShop(t, sqliteEngine(t), ddb.Options{}, "CREATE TABLE first (id INTEGER PRIMARY KEY, v INT); CREATE TABLE second (id INTEGER PRIMARY KEY, v INT)", "a")
-	s.ctx = t.Context() // hours pass
-	logs := map[string]*lockedBuffer{"master": s.reopenLogged("master"), "a": s.reopenLogged("a")}
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, "CREATE TABLE first (id INTEGER PRIMARY KEY, v INT); CREATE TABLE second (id INTEGER PRIMARY KEY, v INT)", "a")
+	s.Ctx = t.Context() // hours pass
+	logs := map[string]*testcluster.Buffer{"master": reopenLogged(s, "master"), "a": reopenLogged(s, "a")}
 	log := logs[id]
-	require.NoError(t, s.nodes["a"].WaitReady(s.ctx))
+	require.NoError(t, s.Nodes["a"].WaitReady(s.Ctx))
 	count := func(table string) int { return strings.Count(log.String(), "table="+table) }
 	fill := func(table string) {
-		key, err := s.exec(id, "INSERT INTO "+table+" (v) VALUES (1)").LastInsertId()
+		key, err := s.Exec(id, "INSERT INTO "+table+" (v) VALUES (1)").LastInsertId()
 		require.NoError(t, err)
 		const keys = 1 << 40 // of a snap; the master has twice as many
 		high := key/keys*keys + keys/10*9
 		if id == "master" {
 			high += keys
 		}
-		s.exec(id, fmt.Sprintf("INSERT INTO %s VALUES (%d, 1)", table, high))
+		s.Exec(id, fmt.Sprintf("INSERT INTO %s VALUES (%d, 1)", table, high))
 	}
 	time.Sleep(time.Minute)
 	fill("first")
@@ -61,7 +62,7 @@ func keysRunOutLater(t *testing.T, id string) {
 	fill("second")
 	time.Sleep(time.Minute)
 	require.Zero(t, count("second"))
-	s.exec("master", "CREATE TABLE third (id INTEGER PRIMARY KEY, v INT)")
+	s.Exec("master", "CREATE TABLE third (id INTEGER PRIMARY KEY, v INT)")
 	time.Sleep(time.Minute)
 	require.Equal(t, 1, count("second"))
 	time.Sleep(30 * time.Minute)
@@ -76,19 +77,19 @@ func TestKeysRunOutLaterMariaDB(t *testing.T) {
 		t.Run(fmt.Sprint("schema change ", changes), func(t *testing.T) {
 			every := time.Hour
 			if !changes {
-				every = testStep
+				every = 5 * time.Millisecond
 			}
-			t.Cleanup(ddb.SetKeyWatch(every, testStep))
-			s := newShop(t, mariadbEngine(t), ddb.Options{}, "CREATE TABLE narrow (id TINYINT NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT)", "a")
-			logs := []*lockedBuffer{s.reopenLogged("master"), s.reopenLogged("a")}
-			require.NoError(t, s.nodes["a"].WaitReady(s.ctx))
-			s.exec("master", "INSERT INTO narrow VALUES (110, 1)")
-			s.exchange("a")
+			t.Cleanup(ddb.SetKeyWatch(every, 5*time.Millisecond))
+			s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{}, "CREATE TABLE narrow (id TINYINT NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT)", "a")
+			logs := []*testcluster.Buffer{reopenLogged(s, "master"), reopenLogged(s, "a")}
+			require.NoError(t, s.Nodes["a"].WaitReady(s.Ctx))
+			s.Exec("master", "INSERT INTO narrow VALUES (110, 1)")
+			s.Exchange("a")
 			if changes {
-				s.exec("master", "CREATE TABLE another (id INT PRIMARY KEY)")
+				s.Exec("master", "CREATE TABLE another (id INT PRIMARY KEY)")
 			}
 			for _, log := range logs {
-				require.Eventually(t, func() bool { return strings.Contains(log.String(), "table=narrow") }, testPatience, testStep)
+				require.Eventually(t, func() bool { return strings.Contains(log.String(), "table=narrow") }, testcluster.Patience, 5*time.Millisecond)
 			}
 		})
 	}
@@ -97,28 +98,28 @@ func TestKeysRunOutLaterMariaDB(t *testing.T) {
 // From the first snap on each node warns at once of AUTO_INCREMENT columns that give it few keys, with the statement that
 // helps. When its keys are used up an insert fails, and says why.
 func TestNarrowKeys(t *testing.T) {
-	t.Cleanup(ddb.SetKeyWatch(time.Hour, testStep))
-	s := newShop(t, mariadbEngine(t), ddb.Options{}, "CREATE TABLE tiny (id TINYINT NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT);"+
+	t.Cleanup(ddb.SetKeyWatch(time.Hour, 5*time.Millisecond))
+	s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{}, "CREATE TABLE tiny (id TINYINT NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT);"+
 		"CREATE TABLE small (id SMALLINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT); CREATE TABLE wide (id MEDIUMINT NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT)")
-	warns := func(log *lockedBuffer) {
+	warns := func(log *testcluster.Buffer) {
 		t.Helper()
 		for _, text := range []string{"table=tiny", "table=small", "keys_per_node=0", "keys_per_node=255", "MODIFY `id` BIGINT UNSIGNED NOT NULL AUTO_INCREMENT"} {
-			require.Eventually(t, func() bool { return strings.Count(log.String(), text) == 1 }, testPatience, testStep, text)
+			require.Eventually(t, func() bool { return strings.Count(log.String(), text) == 1 }, testcluster.Patience, 5*time.Millisecond, text)
 		}
 		require.NotContains(t, log.String(), "table=wide")
 	}
-	log := s.reopenLogged("master")
-	s.exec("master", "INSERT INTO wide (v) VALUES (1)")
+	log := reopenLogged(s, "master")
+	s.Exec("master", "INSERT INTO wide (v) VALUES (1)")
 	require.NotContains(t, log.String(), "AUTO_INCREMENT")
-	s.snap("a", ddb.Options{})
+	s.Snap("a", ddb.Options{})
 	warns(log)
-	warns(s.reopenLogged("master"))
-	warns(s.reopenLogged("a"))
-	require.NoError(t, s.nodes["a"].WaitReady(s.ctx))
+	warns(reopenLogged(s, "master"))
+	warns(reopenLogged(s, "a"))
+	require.NoError(t, s.Nodes["a"].WaitReady(s.Ctx))
 	for _, id := range []string{"master", "a"} {
-		s.exec(id, "INSERT INTO tiny (v) VALUES (1)")
+		s.Exec(id, "INSERT INTO tiny (v) VALUES (1)")
 		for _, verb := range []string{"INSERT", "INSERT IGNORE", "REPLACE"} {
-			res, err := s.nodes[id].Exec(verb + " INTO tiny (v) VALUES (2)")
+			res, err := s.Nodes[id].Exec(verb + " INTO tiny (v) VALUES (2)")
 			if verb == "INSERT IGNORE" {
 				require.NoError(t, err)
 				n, err := res.RowsAffected()
@@ -128,6 +129,6 @@ func TestNarrowKeys(t *testing.T) {
 			}
 			require.ErrorContains(t, err, "has used up its keys of an AUTO_INCREMENT column", verb)
 		}
-		require.Equal(t, "[0]", s.rows(id, "SELECT count(*) FROM tiny WHERE v = 2"))
+		require.Equal(t, "[0]", s.Rows(id, "SELECT count(*) FROM tiny WHERE v = 2"))
 	}
 }

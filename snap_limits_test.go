@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
 
@@ -22,23 +23,23 @@ import (
 func TestSnapQueueLimits(t *testing.T) {
 	for name, o := range map[string]ddb.Options{"QueueMaxBytes": {QueueMaxBytes: 4000}, "QueueMaxAge": {QueueMaxAge: 50 * time.Millisecond}} {
 		t.Run(name, func(t *testing.T) {
-			s := newShop(t, sqliteEngine(t), ddb.Options{}, pairSchema)
-			s.snap("a", o)
-			s.cut("a")
+			s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, pairSchema)
+			s.Snap("a", o)
+			s.Cut("a")
 			var err error
 			written := 0
 			for ; err == nil; written++ {
-				_, err = s.nodes["a"].ExecContext(s.ctx, "INSERT INTO p VALUES (?, ?, 'pending', 0)", written, written)
+				_, err = s.Nodes["a"].ExecContext(s.Ctx, "INSERT INTO p VALUES (?, ?, 'pending', 0)", written, written)
 			}
 			require.ErrorIs(t, err, ddb.ErrQueueFull)
 			require.ErrorContains(t, err, name)
 			require.Greater(t, written, 1)
-			s.heal("a")
-			s.exchange("a")
-			s.exec("a", "INSERT INTO p VALUES (-1, -1, 'room again', 0)")
-			s.exchange("a")
-			s.same("p")
-			require.Equal(t, fmt.Sprintf("[%d]", written), s.rows("master", "SELECT COUNT(*) FROM p"))
+			s.Heal("a")
+			s.Exchange("a")
+			s.Exec("a", "INSERT INTO p VALUES (-1, -1, 'room again', 0)")
+			s.Exchange("a")
+			s.Same("p")
+			require.Equal(t, fmt.Sprintf("[%d]", written), s.Rows("master", "SELECT COUNT(*) FROM p"))
 		})
 	}
 }
@@ -90,32 +91,32 @@ func TestSnapBackoff(t *testing.T) {
 // itself is named, and what waits goes on when it is made smaller.
 func TestSnapBypassTooLarge(t *testing.T) {
 	t.Cleanup(ddb.SetMaxBatch(64 << 10)) // runs when the snap is closed
-	s := newShop(t, sqliteEngine(t), ddb.Options{}, "CREATE TABLE big (id INTEGER PRIMARY KEY, v BLOB)")
-	log := new(lockedBuffer)
-	s.snap("a", ddb.Options{})
-	require.NoError(t, s.nodes["a"].Close())
-	o := s.opts["a"]
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, "CREATE TABLE big (id INTEGER PRIMARY KEY, v BLOB)")
+	log := new(testcluster.Buffer)
+	s.Snap("a", ddb.Options{})
+	require.NoError(t, s.Nodes["a"].Close())
+	o := s.Opts["a"]
 	o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: log})
-	a, err := ddb.Open(s.ctx, s.dbs["a"], o)
+	a, err := ddb.Open(s.Ctx, s.DBs["a"], o)
 	require.NoError(t, err)
-	s.nodes["a"] = a
+	s.Nodes["a"] = a
 	bypass := func(query string) {
-		_, err := s.dbs["a"].Exec(query)
+		_, err := s.DBs["a"].Exec(query)
 		require.NoError(t, err)
 	}
 	bypass("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) INSERT INTO big SELECT i, randomblob(10000) FROM n")
-	s.waitFor("[100]", "SELECT COUNT(*) FROM big")
-	s.exchange("a")
-	s.same("big")
+	s.WaitFor("[100]", "SELECT COUNT(*) FROM big")
+	s.Exchange("a")
+	s.Same("big")
 	require.Contains(t, log.String(), "in parts")
 
 	bypass("INSERT INTO big VALUES (101, randomblob(100000))")
-	require.Eventually(t, func() bool { return strings.Contains(log.String(), "one row of table big") }, testPatience, testStep)
-	_, err = a.ExecContext(s.ctx, "INSERT INTO big VALUES (102, 'behind')")
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "one row of table big") }, testcluster.Patience, 5*time.Millisecond)
+	_, err = a.ExecContext(s.Ctx, "INSERT INTO big VALUES (102, 'behind')")
 	require.ErrorIs(t, err, ddb.ErrNotReplicable)
 	bypass("UPDATE big SET v = 'small' WHERE id = 101")
-	s.exec("a", "INSERT INTO big VALUES (102, 'behind')")
-	s.exchange("a")
-	s.same("big")
-	require.Equal(t, `["behind"]`+"\n"+`["small"]`, s.rows("master", "SELECT v FROM big WHERE id > 100"))
+	s.Exec("a", "INSERT INTO big VALUES (102, 'behind')")
+	s.Exchange("a")
+	s.Same("big")
+	require.Equal(t, `["behind"]`+"\n"+`["small"]`, s.Rows("master", "SELECT v FROM big WHERE id > 100"))
 }

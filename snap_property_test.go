@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/transport/fault"
 )
 
@@ -29,7 +30,7 @@ func TestSnapProperty(t *testing.T) {
 	checks(t, 30) // of each policy; -short makes a fifth of it
 	for name, policy := range policies {
 		t.Run(name, func(t *testing.T) {
-			rapid.Check(t, func(r *rapid.T) { story(t, r, sqliteEngine(t), name, policy) })
+			rapid.Check(t, func(r *rapid.T) { story(t, r, testcluster.SQLite, name, policy) })
 		})
 	}
 }
@@ -37,7 +38,7 @@ func TestSnapProperty(t *testing.T) {
 // So it is on MariaDB, with a few runs of each policy.
 func TestSnapPropertyMariaDB(t *testing.T) {
 	checks(t, 5)
-	e := mariadbEngine(t)
+	e := testcluster.MariaDB
 	for name, policy := range policies {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(r *rapid.T) { story(t, r, e, name, policy) })
@@ -50,15 +51,15 @@ var policies = map[string]ddb.Policy{"master": ddb.MasterWins, "snap": ddb.SnapW
 	"func": ddb.PolicyFunc("local", func(c ddb.Collision) (map[string]any, error) { return c.Local, nil })}
 
 // story is one run: rapid prints its seed when it fails.
-func story(t *testing.T, r *rapid.T, e testEngine, name string, policy ddb.Policy) {
-	s := &tale{shop: newShop(t, e, ddb.Options{Conflicts: map[string]ddb.Policy{"": policy}}, storySchema), r: r, policy: name, cutOff: make(map[string]bool), committed: make(map[string]string)}
+func story(t *testing.T, r *rapid.T, e testcluster.Engine, name string, policy ddb.Policy) {
+	s := &tale{Shop: testcluster.NewShop(t, e, ddb.Options{Conflicts: map[string]ddb.Policy{"": policy}}, storySchema), r: r, policy: name, cutOff: make(map[string]bool), committed: make(map[string]string)}
 	defer s.end()
-	s.exec("master", "INSERT INTO account VALUES (1, 'n1', 100), (2, 'n2', 100), (3, 'n3', 100), (4, 'n4', 100)")
-	s.links["replica"] = fault.New(s.net)
-	s.open("replica", ddb.Options{Role: ddb.Replica, Master: "master", Transport: s.links["replica"]})
+	s.Exec("master", "INSERT INTO account VALUES (1, 'n1', 100), (2, 'n2', 100), (3, 'n3', 100), (4, 'n4', 100)")
+	s.Links["replica"] = fault.New(s.Net)
+	s.Open("replica", ddb.Options{Role: ddb.Replica, Master: "master", Transport: s.Links["replica"]})
 	snaps := []string{"a", "b", "c"}
 	for _, id := range snaps {
-		s.snap(id, ddb.Options{})
+		s.Snap(id, ddb.Options{})
 	}
 	writers, all := append([]string{"master"}, snaps...), append([]string{"master", "replica"}, snaps...)
 	for range rapid.IntRange(3, 25).Draw(r, "steps") {
@@ -71,14 +72,14 @@ func story(t *testing.T, r *rapid.T, e testEngine, name string, policy ddb.Polic
 		case 1:
 			s.healLinks(rapid.SampledFrom(all[1:]).Draw(r, "link"))
 		case 2:
-			s.restart(rapid.SampledFrom(all).Draw(r, "restart"))
+			s.Restart(rapid.SampledFrom(all).Draw(r, "restart"))
 		case 3, 4: // in the middle of whatever the transaction sets off
 			s.write(id, s.transaction(id))
 			if what == 3 {
 				s.cutLink(snaps[s.marks%len(snaps)])
 				s.healLinks(snaps[s.marks%len(snaps)])
 			} else {
-				s.restart(snaps[s.marks%len(snaps)])
+				s.Restart(snaps[s.marks%len(snaps)])
 			}
 		case 5, 6:
 			s.crash(rapid.SampledFrom(all).Draw(r, "crash"), id)
@@ -87,18 +88,18 @@ func story(t *testing.T, r *rapid.T, e testEngine, name string, policy ddb.Polic
 		}
 	}
 	s.healLinks(all[1:]...)
-	s.exchange(snaps...)
-	require.NoError(t, ddb.WaitLSN(s.ctx, s.nodes["replica"], s.nodes["master"]))
-	s.same("account", "done")
+	s.Exchange(snaps...)
+	require.NoError(t, testcluster.WaitLSN(s.Ctx, s.Nodes["replica"], s.Nodes["master"]))
+	s.Same("account", "done")
 	s.account()
 	if name == "master" {
-		require.Equal(t, "[400]", s.rows("master", "SELECT CAST(SUM(amount) AS CHAR) + 0 FROM account"), "%s\n%v", s.rows("master", "SELECT * FROM account"), s.conflicts("master"))
+		require.Equal(t, "[400]", s.Rows("master", "SELECT CAST(SUM(amount) AS CHAR) + 0 FROM account"), "%s\n%v", s.Rows("master", "SELECT * FROM account"), s.Conflicts("master"))
 	}
 }
 
 // tale is a master, a replica and three snaps to which things happen at random.
 type tale struct {
-	*shop
+	*testcluster.Shop
 	r         *rapid.T
 	policy    string
 	steps     []string
@@ -117,29 +118,29 @@ type localTx struct {
 func (x localTx) done() string { return fmt.Sprintf(`{"id":%q,"who":%q}`, x.mark, x.node) }
 
 func (s *tale) end() {
-	if s.r.Failed() || s.t.Failed() {
-		s.t.Log(strings.Join(s.steps, "\n"))
-		for id, n := range s.nodes {
-			s.t.Logf("%s: %+v\n%s\n%s", id, n.Nodes()[0], s.rows(id, "SELECT * FROM account"), s.rows(id, "SELECT * FROM done"))
+	if s.r.Failed() || s.TB.Failed() {
+		s.TB.Log(strings.Join(s.steps, "\n"))
+		for id, n := range s.Nodes {
+			s.TB.Logf("%s: %+v\n%s\n%s", id, n.Nodes()[0], s.Rows(id, "SELECT * FROM account"), s.Rows(id, "SELECT * FROM done"))
 		}
-		s.t.Logf("%+v", s.conflicts("master"))
+		s.TB.Logf("%+v", s.Conflicts("master"))
 	}
-	for id, n := range s.nodes {
-		require.NoError(s.t, n.Close())
-		require.NoError(s.t, s.dbs[id].Close())
+	for id, n := range s.Nodes {
+		require.NoError(s.TB, n.Close())
+		require.NoError(s.TB, s.DBs[id].Close())
 	}
-	clear(s.nodes)
+	clear(s.Nodes)
 }
 
 func (s *tale) cutLink(id string) {
 	s.cutOff[id] = true
-	s.cut(id)
+	s.Cut(id)
 }
 
 func (s *tale) healLinks(ids ...string) {
 	for _, id := range ids {
 		delete(s.cutOff, id)
-		s.heal(id)
+		s.Heal(id)
 	}
 }
 
@@ -176,20 +177,20 @@ func (s *tale) transaction(id string) localTx {
 
 // run makes the transaction and returns the accounts as it left them. committed is false if a constraint refused it.
 func (s *tale) run(id string, x localTx) (accounts string, committed bool, err error) {
-	tx, err := s.nodes[id].BeginTx(s.ctx, nil)
+	tx, err := s.Nodes[id].BeginTx(s.Ctx, nil)
 	if err != nil {
 		return "", false, err
 	}
 	defer tx.Rollback()
 	for _, q := range x.queries {
-		if _, err := tx.ExecContext(s.ctx, q); err != nil {
+		if _, err := tx.ExecContext(s.Ctx, q); err != nil {
 			if constraint.MatchString(err.Error()) {
 				return "", false, nil
 			}
 			return "", false, fmt.Errorf("%s: %w", q, err)
 		}
 	}
-	rows, err := tx.QueryContext(s.ctx, "SELECT id, name, amount FROM account")
+	rows, err := tx.QueryContext(s.Ctx, "SELECT id, name, amount FROM account")
 	if err != nil {
 		return "", false, err
 	}
@@ -216,9 +217,9 @@ var constraint = regexp.MustCompile("(?i)unique|duplicate|deadlock") // the last
 
 // write makes a transaction on a node that is up.
 func (s *tale) write(id string, x localTx) {
-	s.t.Helper()
+	s.TB.Helper()
 	accounts, committed, err := s.run(id, x)
-	require.NoError(s.t, err)
+	require.NoError(s.TB, err)
 	if committed {
 		s.committed[x.mark] = accounts
 	}
@@ -227,18 +228,18 @@ func (s *tale) write(id string, x localTx) {
 // crash leaves a node as a crash does, amid transactions on a node, and goes on with what is there. Nobody hears of
 // what comes after. MariaDB is not crashed here (see internal/crashtest): there the node restarts.
 func (s *tale) crash(victim, writer string) {
-	s.t.Helper()
+	s.TB.Helper()
 	load := make([]localTx, rapid.IntRange(1, 4).Draw(s.r, "load"))
 	for i := range load {
 		load[i] = s.transaction(writer)
 	}
 	after := rapid.IntRange(0, len(load)-1).Draw(s.r, "crash after")
 	s.steps = append(s.steps, fmt.Sprint(victim, " crashes after ", after))
-	if s.engine.name != "sqlite" {
+	if string(s.Engine) != "sqlite" {
 		for _, x := range load {
 			s.write(writer, x)
 		}
-		s.restart(victim)
+		s.Restart(victim)
 		return
 	}
 	var mu sync.Mutex // guards acked
@@ -261,9 +262,9 @@ func (s *tale) crash(victim, writer string) {
 		done <- failed
 	}()
 	<-reached
-	for id := range s.links {
+	for id := range s.Links {
 		if id == victim || victim == "master" {
-			s.cut(id)
+			s.Cut(id)
 		}
 	}
 	mu.Lock()
@@ -271,18 +272,18 @@ func (s *tale) crash(victim, writer string) {
 		maps.Copy(s.committed, acked)
 	}
 	mu.Unlock()
-	image := crashImage(s.t, s.dbs[victim])
-	require.NoError(s.t, <-done)
+	image := crashImage(s.TB, s.DBs[victim])
+	require.NoError(s.TB, <-done)
 	if victim != writer {
 		maps.Copy(s.committed, acked)
 	}
-	require.NoError(s.t, s.nodes[victim].Close())
-	require.NoError(s.t, s.dbs[victim].Close())
-	s.dbs[victim] = image
-	s.open(victim, s.opts[victim])
-	for id := range s.links {
+	require.NoError(s.TB, s.Nodes[victim].Close())
+	require.NoError(s.TB, s.DBs[victim].Close())
+	s.DBs[victim] = image
+	s.Open(victim, s.Opts[victim])
+	for id := range s.Links {
 		if !s.cutOff[id] {
-			s.heal(id)
+			s.Heal(id)
 		}
 	}
 }
@@ -290,9 +291,9 @@ func (s *tale) crash(victim, writer string) {
 // account finds every transaction: accepted ones once and in no conflict of their own, refused ones in the conflicts with
 // all the values that they had.
 func (s *tale) account() {
-	s.t.Helper()
-	conflicts := s.conflicts("master")
-	present := s.rows("master", "SELECT id FROM done")
+	s.TB.Helper()
+	conflicts := s.Conflicts("master")
+	present := s.Rows("master", "SELECT id FROM done")
 	for mark, accounts := range s.committed {
 		writer, _, _ := strings.Cut(mark, "-")
 		var own []ddb.Conflict
@@ -302,16 +303,16 @@ func (s *tale) account() {
 			}
 		}
 		accepted := strings.Count(present, strconv.Quote(mark))
-		require.Equal(s.t, 1, accepted+len(own), "%s is %d times in the table and has the conflicts %v", mark, accepted, own)
+		require.Equal(s.TB, 1, accepted+len(own), "%s is %d times in the table and has the conflicts %v", mark, accepted, own)
 		if accepted == 1 {
 			continue
 		}
 		for _, c := range conflicts {
 			if c.Origin == own[0].Origin && c.Batch == own[0].Batch && c.Table == "account" {
 				if c.Local != "" {
-					require.Contains(s.t, accounts, c.Local, "%s was refused, and this is not what it had", mark)
+					require.Contains(s.TB, accounts, c.Local, "%s was refused, and this is not what it had", mark)
 				} else {
-					require.NotContains(s.t, accounts, strings.TrimSuffix(c.Key, "}")+",", "%s was refused, and it had deleted no such row", mark)
+					require.NotContains(s.TB, accounts, strings.TrimSuffix(c.Key, "}")+",", "%s was refused, and it had deleted no such row", mark)
 				}
 			}
 		}
@@ -320,46 +321,46 @@ func (s *tale) account() {
 
 // A batch whose verdict was cut off after the master's commit counts once.
 func TestSnapDuplicate(t *testing.T) {
-	engines(t, func(t *testing.T, e testEngine) {
-		s := newShop(t, e, ddb.Options{}, pairSchema, "a")
+	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
+		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
 		for i := range 30 {
-			s.exec("a", fmt.Sprintf("INSERT INTO p VALUES (%d, %d, 'x', 0)", 100+i, i))
+			s.Exec("a", fmt.Sprintf("INSERT INTO p VALUES (%d, %d, 'x', 0)", 100+i, i))
 			if i%2 == 0 {
 				// Cut as soon as the master has it, before the entry can come back.
 				require.Eventually(t, func() bool {
-					return s.rows("master", fmt.Sprintf("SELECT id FROM p WHERE id = %d", 100+i)) != ""
-				}, testPatience, 100*time.Microsecond)
-				s.cut("a")
-				s.exec("a", fmt.Sprintf("UPDATE p SET w = w + 1 WHERE id = %d", 100+i))
-				s.heal("a")
+					return s.Rows("master", fmt.Sprintf("SELECT id FROM p WHERE id = %d", 100+i)) != ""
+				}, testcluster.Patience, 100*time.Microsecond)
+				s.Cut("a")
+				s.Exec("a", fmt.Sprintf("UPDATE p SET w = w + 1 WHERE id = %d", 100+i))
+				s.Heal("a")
 			}
 		}
-		s.exchange("a")
-		s.same("p")
-		require.Empty(t, s.conflicts("master"))
-		require.Equal(t, "[15]", s.rows("master", "SELECT CAST(SUM(w) AS CHAR) + 0 FROM p"))
+		s.Exchange("a")
+		s.Same("p")
+		require.Empty(t, s.Conflicts("master"))
+		require.Equal(t, "[15]", s.Rows("master", "SELECT CAST(SUM(w) AS CHAR) + 0 FROM p"))
 	})
 }
 
 // A snap that was away for longer than the journal reaches takes a new snapshot and keeps its pending batches.
 func TestSnapAwayTooLong(t *testing.T) {
-	engines(t, func(t *testing.T, e testEngine) {
-		s := newShop(t, e, ddb.Options{}, pairSchema, "a")
-		s.exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0), (2, 20, 'two', 0)")
-		s.exchange("a")
-		s.cut("a")
-		s.exec("a", "INSERT INTO p VALUES (50, 50, 'pending', 0)")
-		s.exec("a", "UPDATE p SET v = 'lost' WHERE id = 1")
-		s.exec("master", "UPDATE p SET v = 'master' WHERE id = 1")
-		s.exec("master", "DELETE FROM p WHERE id = 2")
-		require.NoError(t, ddb.ForgetJournal(s.ctx, s.nodes["master"]))
-		s.heal("a")
-		s.exchange("a")
-		s.same("p")
-		require.Equal(t, "[1,10,\"master\",0]\n[50,50,\"pending\",0]", s.rows("a", "SELECT * FROM p"))
-		require.Len(t, s.conflicts("a"), 1)
-		s.exec("a", "UPDATE p SET v = 'again' WHERE id = 50")
-		s.exchange("a")
-		s.same("p")
+	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
+		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+		s.Exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0), (2, 20, 'two', 0)")
+		s.Exchange("a")
+		s.Cut("a")
+		s.Exec("a", "INSERT INTO p VALUES (50, 50, 'pending', 0)")
+		s.Exec("a", "UPDATE p SET v = 'lost' WHERE id = 1")
+		s.Exec("master", "UPDATE p SET v = 'master' WHERE id = 1")
+		s.Exec("master", "DELETE FROM p WHERE id = 2")
+		require.NoError(t, ddb.ForgetJournal(s.Ctx, s.Nodes["master"]))
+		s.Heal("a")
+		s.Exchange("a")
+		s.Same("p")
+		require.Equal(t, "[1,10,\"master\",0]\n[50,50,\"pending\",0]", s.Rows("a", "SELECT * FROM p"))
+		require.Len(t, s.Conflicts("a"), 1)
+		s.Exec("a", "UPDATE p SET v = 'again' WHERE id = 50")
+		s.Exchange("a")
+		s.Same("p")
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // A local write that comes while a schema entry is applied waits for its end and is exchanged, or is not done at all: a
@@ -19,14 +20,14 @@ import (
 func TestSnapWritesDuringSchema(t *testing.T) {
 	for name, cutOff := range map[string]bool{"whole": false, "cut off": true} {
 		t.Run(name, func(t *testing.T) {
-			d := &hookDialect{Dialect: mysql.Dialect{}}
-			s := newShop(t, mariadbEngine(t), ddb.Options{}, pairSchema)
-			a := s.snap("a", ddb.Options{Dialect: d})
-			s.exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0), (2, 2, 'two', 0)")
-			s.exchange("a")
-			s.cut("a")
-			s.exec("a", "UPDATE p SET v = 'pending' WHERE id = 2")
-			s.exec("master", "ALTER TABLE p ADD x VARCHAR(36) DEFAULT (UUID())") // followers make the table anew
+			d := &testcluster.HookDialect{Dialect: mysql.Dialect{}}
+			s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{}, pairSchema)
+			a := s.Snap("a", ddb.Options{Dialect: d})
+			s.Exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0), (2, 2, 'two', 0)")
+			s.Exchange("a")
+			s.Cut("a")
+			s.Exec("a", "UPDATE p SET v = 'pending' WHERE id = 2")
+			s.Exec("master", "ALTER TABLE p ADD x VARCHAR(36) DEFAULT (UUID())") // followers make the table anew
 			insert := func(ctx context.Context, id int) error {
 				_, err := a.ExecContext(ctx, "INSERT INTO p (id, u, v, w) VALUES (?, ?, 'local', 0)", id, id)
 				return err
@@ -40,25 +41,25 @@ func TestSnapWritesDuringSchema(t *testing.T) {
 				}
 				statements = append(statements, statement)
 				n := len(statements)
-				short, cancel := context.WithTimeout(s.ctx, 50*time.Millisecond)
+				short, cancel := context.WithTimeout(s.Ctx, 50*time.Millisecond)
 				defer cancel()
 				if insert(short, 1000+n) == nil {
 					written++
 				}
-				go func() { later <- insert(s.ctx, 2000+n) }()
+				go func() { later <- insert(s.Ctx, 2000+n) }()
 				if cutOff && n == 2 {
 					return errors.New("cut off")
 				}
 				return nil
 			}
-			d.run.Store(&ran)
-			s.heal("a")
+			d.Run.Store(&ran)
+			s.Heal("a")
 			if cutOff {
-				require.Eventually(t, func() bool { return s.states("a")["a"] == ddb.Failed }, testPatience, time.Millisecond)
+				require.Eventually(t, func() bool { return s.States("a")["a"] == ddb.Failed }, testcluster.Patience, time.Millisecond)
 			} else {
-				s.exchange("a")
+				s.Exchange("a")
 			}
-			d.run.Store(nil)
+			d.Run.Store(nil)
 			require.GreaterOrEqual(t, len(statements), 2, "the table was not made anew")
 			for range statements {
 				if <-later == nil {
@@ -67,11 +68,11 @@ func TestSnapWritesDuringSchema(t *testing.T) {
 			}
 			require.NotZero(t, written)
 			if cutOff {
-				s.restart("a") // it tries again
+				s.Restart("a") // it tries again
 			}
-			s.exchange("a")
-			s.same("p")
-			require.Equal(t, fmt.Sprintf("[%d]", written), s.rows("master", "SELECT COUNT(*) FROM p WHERE v = 'local'"))
+			s.Exchange("a")
+			s.Same("p")
+			require.Equal(t, fmt.Sprintf("[%d]", written), s.Rows("master", "SELECT COUNT(*) FROM p WHERE v = 'local'"))
 		})
 	}
 }
@@ -96,20 +97,20 @@ func TestSnapMastersOfPending(t *testing.T) {
 }
 
 func mastersOfPending(t *testing.T, statement string, restart bool) {
-	d, settle := &hookDialect{Dialect: mysql.Dialect{}}, make(chan struct{})
-	s := newShop(t, mariadbEngine(t), ddb.Options{Dialect: d}, pairSchema, "a")
+	d, settle := &testcluster.HookDialect{Dialect: mysql.Dialect{}}, make(chan struct{})
+	s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{Dialect: d}, pairSchema, "a")
 	level := func() {
-		s.exec("master", "INSERT INTO mark VALUES (NULL)")
-		want := s.rows("master", "SELECT COUNT(*) FROM mark")
-		require.Eventually(t, func() bool { return s.rows("a", "SELECT COUNT(*) FROM mark") == want }, testPatience, time.Millisecond)
+		s.Exec("master", "INSERT INTO mark VALUES (NULL)")
+		want := s.Rows("master", "SELECT COUNT(*) FROM mark")
+		require.Eventually(t, func() bool { return s.Rows("a", "SELECT COUNT(*) FROM mark") == want }, testcluster.Patience, time.Millisecond)
 	}
-	s.exec("master", "CREATE TABLE mark (id INT AUTO_INCREMENT PRIMARY KEY)")
-	s.exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0), (2, 2, 'two', 0), (3, 3, 'three', 0), (4, 4, 'four', 0)")
-	s.exchange("a")
-	s.cut("a")
-	s.exec("a", "UPDATE p SET v = 'pending'")
-	s.exec("master", "UPDATE p SET v = 'master' WHERE id = 2")
-	s.exec("master", "DELETE FROM p WHERE id = 3")
+	s.Exec("master", "CREATE TABLE mark (id INT AUTO_INCREMENT PRIMARY KEY)")
+	s.Exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0), (2, 2, 'two', 0), (3, 3, 'three', 0), (4, 4, 'four', 0)")
+	s.Exchange("a")
+	s.Cut("a")
+	s.Exec("a", "UPDATE p SET v = 'pending'")
+	s.Exec("master", "UPDATE p SET v = 'master' WHERE id = 2")
+	s.Exec("master", "DELETE FROM p WHERE id = 3")
 	held := func(ctx context.Context, p dialect.Purpose, begin func() error) error { // no batch is settled
 		if p == dialect.Batch {
 			select {
@@ -120,20 +121,20 @@ func mastersOfPending(t *testing.T, statement string, restart bool) {
 		}
 		return begin()
 	}
-	d.begin.Store(&held)
-	s.heal("a")
+	d.Begin.Store(&held)
+	s.Heal("a")
 	level()
 	if statement != "" {
-		s.exec("master", statement)
+		s.Exec("master", statement)
 		level()
 	}
 	if restart {
-		s.restart("a")
+		s.Restart("a")
 	}
-	s.exec("master", "ALTER TABLE p RENAME TO q")
+	s.Exec("master", "ALTER TABLE p RENAME TO q")
 	level()
-	s.same("q")
+	s.Same("q")
 	close(settle)
-	s.exchange("a")
-	s.same("q")
+	s.Exchange("a")
+	s.Same("q")
 }

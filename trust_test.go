@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/transport"
 	"github.com/ddb-project/ddb/transport/inmem"
@@ -78,7 +79,7 @@ func TestMisconnections(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		l.Close()
-		m, err := ddb.Open(t.Context(), openSQLite(t), ddb.Options{Listen: l.Addr().String(), Key: key, Transport: tcp.New(tcp.Options{TLS: config})})
+		m, err := ddb.Open(t.Context(), testcluster.SQLite.Open(t).DB, ddb.Options{Listen: l.Addr().String(), Key: key, Transport: tcp.New(tcp.Options{TLS: config})})
 		require.NoError(t, err)
 		t.Cleanup(func() { m.Close() })
 		return l.Addr().String()
@@ -133,7 +134,7 @@ func TestMisconnections(t *testing.T) {
 		both.Go(func() { io.Copy(follower, m); follower.Close() })
 		both.Wait()
 	})
-	const soon, late = 4 * time.Second, patience // sooner than any time-out
+	const soon, late = 4 * time.Second, testcluster.Patience // sooner than any time-out
 	for _, test := range []struct {
 		name    string
 		address string
@@ -167,7 +168,7 @@ func TestMisconnections(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			r, err := ddb.Open(t.Context(), openSQLite(t), ddb.Options{ID: "r1", Role: ddb.Replica, Master: test.address, Transport: test.by, Key: test.key})
+			r, err := ddb.Open(t.Context(), testcluster.SQLite.Open(t).DB, ddb.Options{ID: "r1", Role: ddb.Replica, Master: test.address, Transport: test.by, Key: test.key})
 			require.NoError(t, err)
 			defer r.Close()
 			reason := func() string { return r.Nodes()[0].Reason }
@@ -186,50 +187,50 @@ func TestMisconnections(t *testing.T) {
 
 // A keyed replica keeps its data whoever answers in its master's place, and says why it does not follow.
 func TestImpostor(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newFixture(t, engine, 1)
-		f.tune = func(o *ddb.Options) { o.Key = clusterKey }
-		f.openAll()
-		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
-		f.do("INSERT INTO t VALUES (1)")
-		f.level()
-		r, cluster := f.replicas[0], ddb.ClusterID(f.m.Cluster)
-		f.m.close()
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.NewFixture(t, engine, 1)
+		f.Tune = func(o *ddb.Options) { o.Key = clusterKey }
+		f.OpenAll()
+		f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+		f.Do("INSERT INTO t VALUES (1)")
+		f.Level()
+		r, cluster := f.Replicas[0], ddb.ClusterID(f.Master.Cluster)
+		f.Master.Stop()
 		reopen := func(key []byte) {
 			t.Helper()
-			r.close()
-			f.tune = func(o *ddb.Options) { o.Key = key }
-			require.NoError(t, f.open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
+			r.Stop()
+			f.Tune = func(o *ddb.Options) { o.Key = key }
+			require.NoError(t, f.Open(r, func(o *ddb.Options) { o.Role, o.Master = ddb.Replica, "master" }))
 		}
 		keeps := func(is error) {
 			t.Helper()
 			reopen(clusterKey)
 			st := waitFor(t, r.Cluster, "r1", func(s ddb.NodeStatus) bool { return s.State == ddb.Failed })
 			require.Contains(t, st.Reason, "key")
-			require.ErrorIs(t, r.WaitReady(f.ctx), is)
+			require.ErrorIs(t, r.WaitReady(f.Ctx), is)
 			var n int
-			require.NoError(t, r.raw.QueryRow("SELECT count(*) FROM t").Scan(&n))
+			require.NoError(t, r.Raw.QueryRow("SELECT count(*) FROM t").Scan(&n))
 			require.Equal(t, 1, n)
 		}
 		// One who has no key, and knows everything else.
-		l, err := f.net.Listen(f.ctx, "master")
+		l, err := f.Net.Listen(f.Ctx, "master")
 		require.NoError(t, err)
 		var served sync.WaitGroup
 		served.Go(func() { ddb.EvilMaster{Cluster: cluster, Base: ddb.Position{Epoch: 9, LSN: 1 << 40}}.Serve(l) })
 		keeps(ddb.ErrUnknownMaster)
 		l.Close()
 		served.Wait()
-		evil := f.newNode("master")
-		f.tune = func(o *ddb.Options) { o.Key = otherKey() }
-		require.NoError(t, f.open(evil, func(o *ddb.Options) { o.Listen = "master" }))
+		evil := f.NewNode("master")
+		f.Tune = func(o *ddb.Options) { o.Key = otherKey() }
+		require.NoError(t, f.Open(evil, func(o *ddb.Options) { o.Listen = "master" }))
 		keeps(ddb.ErrUnknownNode)
-		evil.close()
-		f.tune = func(o *ddb.Options) { o.Key = clusterKey }
-		f.openMaster()
+		evil.Stop()
+		f.Tune = func(o *ddb.Options) { o.Key = clusterKey }
+		f.OpenMaster()
 		reopen(clusterKey)
-		require.NoError(t, r.WaitReady(f.ctx))
-		f.do("INSERT INTO t VALUES (2)")
-		f.level()
+		require.NoError(t, r.WaitReady(f.Ctx))
+		f.Do("INSERT INTO t VALUES (2)")
+		f.Level()
 	})
 }
 
@@ -245,28 +246,28 @@ func TestTakenBackOnlyByRejoin(t *testing.T) {
 		{"another cluster", ddb.EvilMaster{Cluster: "another", Base: ddb.Position{Epoch: 9, LSN: 1 << 40}}, ddb.ErrOtherCluster},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			f := newCluster(t, "sqlite", 1)
-			f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
-			f.do("INSERT INTO t VALUES (1)")
-			f.level()
-			r := f.replicas[0]
+			f := testcluster.OpenFixture(t, "sqlite", 1)
+			f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+			f.Do("INSERT INTO t VALUES (1)")
+			f.Level()
+			r := f.Replicas[0]
 			at := r.Position()
 			require.Greater(t, at.LSN, ddb.LSN(1))
 			if test.evil.Cluster == "" {
-				test.evil.Cluster = ddb.ClusterID(f.m.Cluster)
+				test.evil.Cluster = ddb.ClusterID(f.Master.Cluster)
 			}
-			f.m.close()
-			l, err := f.net.Listen(f.ctx, "master")
+			f.Master.Stop()
+			l, err := f.Net.Listen(f.Ctx, "master")
 			require.NoError(t, err)
 			var served sync.WaitGroup
 			served.Go(func() { test.evil.Serve(l) })
 			defer served.Wait()
 			defer l.Close()
 			waitFor(t, r.Cluster, "r1", func(s ddb.NodeStatus) bool { return s.State == ddb.Failed })
-			wantError(t, r.WaitReady(f.ctx), test.is, "r1", "Rejoin")
+			wantError(t, r.WaitReady(f.Ctx), test.is, "r1", "Rejoin")
 			require.Equal(t, at, r.Position())
 			var n int
-			require.NoError(t, r.raw.QueryRow("SELECT count(*) FROM t").Scan(&n))
+			require.NoError(t, r.Raw.QueryRow("SELECT count(*) FROM t").Scan(&n))
 			require.Equal(t, 1, n)
 		})
 	}
@@ -301,8 +302,8 @@ func TestListensOpenly(t *testing.T) {
 		{name: "meant", listen: "0.0.0.0:0", o: ddb.Options{AllowInsecure: true}, warns: "whoever reaches this master"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var log safeBuffer
-			db, o := openSQLite(t), test.o
+			var log testcluster.Buffer
+			db, o := testcluster.SQLite.Open(t).DB, test.o
 			o.Listen, o.Transport, o.Logger = test.listen, tcp.New(tcp.Options{TLS: test.tls}), hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: &log})
 			m, err := ddb.Open(t.Context(), db, o)
 			if test.refuse {
@@ -329,24 +330,24 @@ func TestListensOpenly(t *testing.T) {
 func TestDamageInStream(t *testing.T) {
 	var damage atomic.Int64 // bytes until one that the master sends is damaged; negative: none
 	damage.Store(-1)
-	f := newFixture(t, "sqlite", 0)
-	f.openMaster()
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
-	r := f.newNode("r1")
-	var log safeBuffer
-	require.NoError(t, f.open(r, func(o *ddb.Options) {
-		o.Role, o.Master, o.Transport = ddb.Replica, "master", damaging{f.net, &damage}
+	f := testcluster.NewFixture(t, "sqlite", 0)
+	f.OpenMaster()
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+	r := f.NewNode("r1")
+	var log testcluster.Buffer
+	require.NoError(t, f.Open(r, func(o *ddb.Options) {
+		o.Role, o.Master, o.Transport = ddb.Replica, "master", damaging{f.Net, &damage}
 		o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: &log})
 	}))
-	require.NoError(t, r.WaitReady(f.ctx))
+	require.NoError(t, r.WaitReady(f.Ctx))
 	text := strings.Repeat("0123456789", 50)
 	for i := range 8 {
 		damage.Store(int64(20 + 60*i))
-		f.do("INSERT INTO t (v) VALUES ('" + text + "')")
-		require.Eventually(t, func() bool { return damage.Load() < 0 }, patience, time.Millisecond)
-		require.Eventually(t, func() bool { return r.Position() == f.m.Position() }, patience, time.Millisecond)
-		require.Equal(t, f.one(f.m, "SELECT count(*) FROM t"), f.one(r, "SELECT count(*) FROM t"))
-		require.Equal(t, f.one(f.m, "SELECT sum(length(v)) FROM t"), f.one(r, "SELECT sum(length(v)) FROM t"))
+		f.Do("INSERT INTO t (v) VALUES ('" + text + "')")
+		require.Eventually(t, func() bool { return damage.Load() < 0 }, testcluster.Patience, time.Millisecond)
+		require.Eventually(t, func() bool { return r.Position() == f.Master.Position() }, testcluster.Patience, time.Millisecond)
+		require.Equal(t, f.One(f.Master, "SELECT count(*) FROM t"), f.One(r, "SELECT count(*) FROM t"))
+		require.Equal(t, f.One(f.Master, "SELECT sum(length(v)) FROM t"), f.One(r, "SELECT sum(length(v)) FROM t"))
 	}
 	require.Contains(t, log.String(), "damaged on its way")
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // unread are texts of which the database would run more than can be told, each with a statement that is refused, or goes another
@@ -25,70 +26,70 @@ var unread = map[string][]string{
 
 // A text that does not end is refused before any of it has run, on every way, and leaves the connections as they were.
 func TestUnreadRefused(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
 		f := openedForState(t, engine)
-		f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
-		f.level()
-		before := f.dump(f.m)
-		for _, n := range []*testNode{f.m, f.replicas[0]} {
-			for _, s := range unread[engine] {
-				for way, err := range ways(f.ctx, n.Cluster, s) {
-					require.ErrorIs(t, err, ddb.ErrNotReplicable, "%s on %s: %q", way, n.id, s)
+		f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+		f.Level()
+		before := f.Dump(f.Master)
+		for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
+			for _, s := range unread[string(engine)] {
+				for way, err := range ways(f.Ctx, n.Cluster, s) {
+					require.ErrorIs(t, err, ddb.ErrNotReplicable, "%s on %s: %q", way, n.ID, s)
 				}
 			}
-			_, err := n.ExecContext(f.ctx, "INSERT INTO t VALUES (2)")
+			_, err := n.ExecContext(f.Ctx, "INSERT INTO t VALUES (2)")
 			require.NoError(t, err)
-			_, err = n.ExecContext(f.ctx, "DELETE FROM t WHERE id = 2")
+			_, err = n.ExecContext(f.Ctx, "DELETE FROM t WHERE id = 2")
 			require.NoError(t, err)
 		}
-		f.level()
-		require.Equal(t, before, f.dump(f.m))
+		f.Level()
+		require.Equal(t, before, f.Dump(f.Master))
 	})
 }
 
 // What SQLite takes for white space, a byte order mark, hides no statement and no name.
 func TestByteOrderMarkHidesNothing(t *testing.T) {
-	f := newCluster(t, "sqlite", 1)
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
-	for way, err := range ways(f.ctx, f.m.Cluster, "DELETE FROM \ufeff_ddb_meta WHERE 0") {
+	f := testcluster.OpenFixture(t, "sqlite", 1)
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	for way, err := range ways(f.Ctx, f.Master.Cluster, "DELETE FROM \ufeff_ddb_meta WHERE 0") {
 		require.ErrorIs(t, err, ddb.ErrNotAllowed, way)
 	}
 	for _, s := range []string{"\ufeff\ufeffPRAGMA query_only = ON", "PRAGMA \ufeffquery_only = ON", "\ufeffBEGIN"} {
-		_, err := f.m.ExecContext(f.ctx, s)
+		_, err := f.Master.ExecContext(f.Ctx, s)
 		require.ErrorIs(t, err, ddb.ErrNotReplicable, "%q", s)
 	}
-	require.NoError(t, drain(f.replicas[0].QueryContext(f.ctx, "WITH c AS (SELECT 1) \ufeffDELETE FROM t")))
-	f.level()
-	require.Equal(t, "0", f.one(f.m, "SELECT COUNT(*) FROM t"))
+	require.NoError(t, drain(f.Replicas[0].QueryContext(f.Ctx, "WITH c AS (SELECT 1) \ufeffDELETE FROM t")))
+	f.Level()
+	require.Equal(t, "0", f.One(f.Master, "SELECT COUNT(*) FROM t"))
 }
 
 // What SQLite takes for the name of a parameter, quotes in parentheses too, is one, and hides nothing behind it.
 func TestParameterNameHidesNothing(t *testing.T) {
-	f := newCluster(t, "sqlite", 1)
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	f := testcluster.OpenFixture(t, "sqlite", 1)
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
 	value := sql.Named("a(')", 1)
 	for s, want := range map[string]error{"SELECT @a(');DELETE FROM _ddb_meta--')": ddb.ErrNotAllowed, "SELECT :a(');PRAGMA query_only=ON--')": ddb.ErrNotReplicable} {
-		require.ErrorIs(t, drain(f.m.QueryContext(f.ctx, s, value)), want, s)
-		_, err := f.m.ExecContext(f.ctx, s, value)
+		require.ErrorIs(t, drain(f.Master.QueryContext(f.Ctx, s, value)), want, s)
+		_, err := f.Master.ExecContext(f.Ctx, s, value)
 		require.ErrorIs(t, err, want, s)
 	}
-	require.NoError(t, drain(f.replicas[0].QueryContext(f.ctx, "SELECT :a(');DELETE FROM t--')", value)))
-	f.level()
-	require.Equal(t, "0", f.one(f.m, "SELECT COUNT(*) FROM t"))
+	require.NoError(t, drain(f.Replicas[0].QueryContext(f.Ctx, "SELECT :a(');DELETE FROM t--')", value)))
+	f.Level()
+	require.Equal(t, "0", f.One(f.Master, "SELECT COUNT(*) FROM t"))
 }
 
 // Where a no-break space is white space, as in latin1, it hides no statement and no name.
 func TestNoBreakSpaceHidesNothing(t *testing.T) {
-	f := newCluster(t, "mariadb", 0)
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
-	conn, err := f.m.Conn(f.ctx)
+	f := testcluster.OpenFixture(t, "mariadb", 0)
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+	conn, err := f.Master.Conn(f.Ctx)
 	require.NoError(t, err)
 	defer conn.Close()
-	_, err = conn.ExecContext(f.ctx, "SET NAMES latin1")
+	_, err = conn.ExecContext(f.Ctx, "SET NAMES latin1")
 	require.NoError(t, err)
-	_, err = conn.ExecContext(f.ctx, "DELETE FROM\xa0"+f.m.name+"_ddb.meta WHERE 0")
+	_, err = conn.ExecContext(f.Ctx, "DELETE FROM\xa0"+f.Master.Name+"_ddb.meta WHERE 0")
 	require.ErrorIs(t, err, ddb.ErrNotAllowed)
-	_, err = conn.ExecContext(f.ctx, "DROP\xa0TABLE t")
+	_, err = conn.ExecContext(f.Ctx, "DROP\xa0TABLE t")
 	require.ErrorIs(t, err, ddb.ErrNotReplicable)
-	require.NoError(t, drain(conn.QueryContext(f.ctx, "SELECT 'à' FROM t")))
+	require.NoError(t, drain(conn.QueryContext(f.Ctx, "SELECT 'à' FROM t")))
 }

@@ -13,13 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
 // SQLite lets any value stand in any column; each arrives as it is.
 func TestSQLiteFreedom(t *testing.T) {
-	f := newFixture(t, "sqlite", 1)
-	f.openAll()
-	f.do("CREATE TABLE free (id INTEGER PRIMARY KEY, i INTEGER, r REAL, t TEXT, b BLOB, n NUMERIC, d DATETIME, o BOOLEAN, x)",
+	f := testcluster.NewFixture(t, "sqlite", 1)
+	f.OpenAll()
+	f.Do("CREATE TABLE free (id INTEGER PRIMARY KEY, i INTEGER, r REAL, t TEXT, b BLOB, n NUMERIC, d DATETIME, o BOOLEAN, x)",
 		"CREATE TABLE norow (k ANY, k2 TEXT COLLATE NOCASE, v, PRIMARY KEY (k, k2)) WITHOUT ROWID",
 		"CREATE TABLE hard (id INTEGER PRIMARY KEY, i INT, r REAL, t TEXT, b BLOB, a ANY) STRICT",
 		"CREATE TABLE gen (id INTEGER PRIMARY KEY, a, b AS (a || '!') STORED, c AS (typeof(a)))",
@@ -28,68 +29,68 @@ func TestSQLiteFreedom(t *testing.T) {
 		math.Inf(1), math.Inf(-1), 1e15 + 0.5, "", "abc", "12", "1e3", " 7 ", "0x10", "2020-01-02", "2020-01-02 03:04:05", "2020-01-02T03:04:05Z", "true", "nul\x00byte", "\x00", "ünï\U0001F600",
 		"\xff\xfe broken", []byte{}, []byte{0}, []byte("text in a blob"), []byte{0xff, 0x00}}
 	for i, v := range values {
-		_, err := f.m.Exec("INSERT INTO free VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", i, v, v, v, v, v, v, v, v)
+		_, err := f.Master.Exec("INSERT INTO free VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", i, v, v, v, v, v, v, v, v)
 		require.NoError(t, err)
-		_, err = f.m.Exec("INSERT INTO gen (id, a) VALUES (?, ?)", i, v)
+		_, err = f.Master.Exec("INSERT INTO gen (id, a) VALUES (?, ?)", i, v)
 		require.NoError(t, err)
-		_, err = f.m.Exec("INSERT INTO hard (id, a) VALUES (?, ?)", i, v)
+		_, err = f.Master.Exec("INSERT INTO hard (id, a) VALUES (?, ?)", i, v)
 		require.NoError(t, err)
 		if v != nil {
-			_, err = f.m.Exec("INSERT OR IGNORE INTO norow VALUES (?, ?, ?)", v, fmt.Sprint(i), v)
+			_, err = f.Master.Exec("INSERT OR IGNORE INTO norow VALUES (?, ?, ?)", v, fmt.Sprint(i), v)
 			require.NoError(t, err)
 		}
 	}
-	f.do("INSERT INTO free (id, x, d, o, i) VALUES (1000, CAST(x'00ff' AS TEXT), 'not a date', 'maybe', 'words'), (-5, zeroblob(0), 2459000.5, 1e999, 9007199254740993)",
+	f.Do("INSERT INTO free (id, x, d, o, i) VALUES (1000, CAST(x'00ff' AS TEXT), 'not a date', 'maybe', 'words'), (-5, zeroblob(0), 2459000.5, 1e999, 9007199254740993)",
 		"INSERT INTO hard VALUES (100, 9007199254740993, 1, 'x', x'', 1.0)",
 		"INSERT INTO alias VALUES ('b', 1), ('a', 2)")
-	f.level()
-	f.do("UPDATE free SET x = i, i = x", "UPDATE norow SET k2 = upper(k2) || 'z'", "DELETE FROM free WHERE id % 3 = 0", "UPDATE gen SET a = id", "DELETE FROM alias WHERE name = 'a'")
-	f.level()
-	f.restart()
-	f.level()
+	f.Level()
+	f.Do("UPDATE free SET x = i, i = x", "UPDATE norow SET k2 = upper(k2) || 'z'", "DELETE FROM free WHERE id % 3 = 0", "UPDATE gen SET a = id", "DELETE FROM alias WHERE name = 'a'")
+	f.Level()
+	f.Restart()
+	f.Level()
 	// A new node gets the same by a snapshot.
-	f.addReplica()
-	f.level()
+	addReplica(f)
+	f.Level()
 }
 
 // addReplica opens one more replica.
-func (f *fixture) addReplica() *testNode {
+func addReplica(f *testcluster.Fixture) *testcluster.Node {
 	f.Helper()
-	r := f.newNode(fmt.Sprintf("r%d", len(f.replicas)+1))
-	f.replicas = append(f.replicas, r)
-	f.openReplica(r)
+	r := f.NewNode(fmt.Sprintf("r%d", len(f.Replicas)+1))
+	f.Replicas = append(f.Replicas, r)
+	f.OpenReplica(r)
 	return r
 }
 
 // Savepoints that are rolled back, temporary and full-text tables leave nothing on a replica.
 func TestSQLiteSavepointsTempAndFTS(t *testing.T) {
-	f := newCluster(t, "sqlite", 1)
-	f.do("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
-	f.tx("INSERT INTO t VALUES (1, 'stays')", "SAVEPOINT a", "INSERT INTO t VALUES (2, 'goes')", "UPDATE t SET v = 'goes' WHERE id = 1", "ROLLBACK TO a", "INSERT INTO t VALUES (3, 'stays')", "RELEASE a")
-	tx, err := f.m.Begin()
+	f := testcluster.OpenFixture(t, "sqlite", 1)
+	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+	f.Tx("INSERT INTO t VALUES (1, 'stays')", "SAVEPOINT a", "INSERT INTO t VALUES (2, 'goes')", "UPDATE t SET v = 'goes' WHERE id = 1", "ROLLBACK TO a", "INSERT INTO t VALUES (3, 'stays')", "RELEASE a")
+	tx, err := f.Master.Begin()
 	require.NoError(t, err)
 	_, err = tx.Exec("INSERT INTO t VALUES (9, 'rolled back')")
 	require.NoError(t, err)
 	require.NoError(t, tx.Rollback())
-	_, err = f.m.Exec("CREATE TEMP TABLE tt (id INTEGER PRIMARY KEY)")
+	_, err = f.Master.Exec("CREATE TEMP TABLE tt (id INTEGER PRIMARY KEY)")
 	require.ErrorIs(t, err, ddb.ErrNotReplicable)
-	conn, err := f.m.raw.Conn(f.ctx)
+	conn, err := f.Master.Raw.Conn(f.Ctx)
 	require.NoError(t, err)
 	for _, s := range []string{"CREATE TEMP TABLE tt (id INTEGER PRIMARY KEY, v)", "INSERT INTO tt VALUES (1, 'x')", "INSERT INTO t SELECT 7, v FROM tt", "DROP TABLE tt"} {
-		_, err = conn.ExecContext(f.ctx, s)
+		_, err = conn.ExecContext(f.Ctx, s)
 		require.NoError(t, err)
 	}
 	require.NoError(t, conn.Close())
-	f.bypass("CREATE VIRTUAL TABLE words USING fts5(body)", "INSERT INTO words VALUES ('some words to find')")
-	f.do("INSERT INTO t VALUES (8, 'after')", "INSERT INTO words VALUES ('through ddb')")
-	f.level()
-	require.Equal(t, "1,3,7,8", f.one(f.replicas[0], "SELECT group_concat(id) FROM (SELECT id FROM t ORDER BY id)"))
-	require.Equal(t, "2", f.one(f.m, "SELECT count(*) FROM words"))
+	f.Bypass("CREATE VIRTUAL TABLE words USING fts5(body)", "INSERT INTO words VALUES ('some words to find')")
+	f.Do("INSERT INTO t VALUES (8, 'after')", "INSERT INTO words VALUES ('through ddb')")
+	f.Level()
+	require.Equal(t, "1,3,7,8", f.One(f.Replicas[0], "SELECT group_concat(id) FROM (SELECT id FROM t ORDER BY id)"))
+	require.Equal(t, "2", f.One(f.Master, "SELECT count(*) FROM words"))
 }
 
 // Every column type of MariaDB with NULL and its extremes arrives byte for byte.
 func TestMariaDBTypes(t *testing.T) {
-	f := newFixture(t, "mariadb", 1)
+	f := testcluster.NewFixture(t, "mariadb", 1)
 	columns := map[string][]string{
 		"TINYINT": {"-128", "127"}, "TINYINT UNSIGNED": {"255"}, "SMALLINT": {"-32768", "32767"}, "MEDIUMINT": {"-8388608", "8388607"}, "INT UNSIGNED": {"4294967295"},
 		"BIGINT": {"-9223372036854775808", "9223372036854775807"}, "BIGINT UNSIGNED": {"18446744073709551615"}, "INT(6) ZEROFILL": {"42"},
@@ -109,11 +110,11 @@ func TestMariaDBTypes(t *testing.T) {
 		"VARCHAR(20) INVISIBLE": {"'hidden'"}, "TEXT COMPRESSED": {"REPEAT('c', 5000)"},
 	}
 	delete(columns, "SET('x','y','ü,'.'')")
-	conn, err := f.m.raw.Conn(f.ctx)
+	conn, err := f.Master.Raw.Conn(f.Ctx)
 	require.NoError(t, err)
 	run := func(s string) {
 		t.Helper()
-		_, err := conn.ExecContext(f.ctx, s)
+		_, err := conn.ExecContext(f.Ctx, s)
 		require.NoError(t, err, s)
 	}
 	run("SET NAMES utf8mb4")
@@ -134,16 +135,16 @@ func TestMariaDBTypes(t *testing.T) {
 		n++
 	}
 	fill(0) // what a snapshot brings
-	f.openAll()
+	f.OpenAll()
 	fill(1000) // what entries bring
-	f.level()
+	f.Level()
 	for i := range n {
 		run(fmt.Sprintf("UPDATE t%d SET id = -id - 1 WHERE id >= 1000", i))
 	}
-	f.level()
+	f.Level()
 	require.NoError(t, conn.Close())
-	f.restart()
-	f.level()
+	f.Restart()
+	f.Level()
 }
 
 func sorted(m map[string][]string) (keys []string) {
@@ -160,9 +161,9 @@ func sorted(m map[string][]string) (keys []string) {
 
 // What a statement returns is the same through ddb as without it.
 func TestResultsAndErrors(t *testing.T) {
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newCluster(t, engine, 1)
-		bare := f.newNode("bare")
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.OpenFixture(t, engine, 1)
+		bare := f.NewNode("bare")
 		id := "INTEGER PRIMARY KEY AUTOINCREMENT"
 		if engine == "mariadb" {
 			id = "INT AUTO_INCREMENT PRIMARY KEY"
@@ -170,8 +171,8 @@ func TestResultsAndErrors(t *testing.T) {
 		schema := []string{"CREATE TABLE p (id " + id + ", u VARCHAR(20) UNIQUE, n INT NOT NULL CHECK (n < 100))",
 			"CREATE TABLE c (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE)"}
 		for _, s := range schema {
-			f.do(s)
-			_, err := bare.raw.Exec(s)
+			f.Do(s)
+			_, err := bare.Raw.Exec(s)
 			require.NoError(t, err)
 		}
 		for _, s := range []string{
@@ -180,23 +181,23 @@ func TestResultsAndErrors(t *testing.T) {
 			"UPDATE p SET n = 5 WHERE n = 1", "UPDATE p SET n = 5", "UPDATE p SET n = 6 WHERE id = 12345", "UPDATE p SET u = 'a'", "REPLACE INTO p (id, u, n) VALUES (50, 'd', 9)",
 			"DELETE FROM p WHERE id = 1", "DELETE FROM p WHERE id = 1", "INSERT INTO nix VALUES (1)", "INSERT INTO p (nix) VALUES (1)", "INSRT", "DELETE FROM c",
 		} {
-			ours, ourErr := f.m.Exec(s)
-			theirs, theirErr := bare.raw.Exec(s)
-			f.sameResult(bare, s, theirs, theirErr, ours, ourErr)
-			through, throughErr := f.m.DB().Exec(s + " ")
-			direct, directErr := bare.raw.Exec(s + " ")
-			f.sameResult(bare, s, direct, directErr, through, throughErr)
+			ours, ourErr := f.Master.Exec(s)
+			theirs, theirErr := bare.Raw.Exec(s)
+			sameResult(f, bare, s, theirs, theirErr, ours, ourErr)
+			through, throughErr := f.Master.DB().Exec(s + " ")
+			direct, directErr := bare.Raw.Exec(s + " ")
+			sameResult(f, bare, s, direct, directErr, through, throughErr)
 		}
-		f.level()
+		f.Level()
 	})
 }
 
-func (f *fixture) sameResult(bare *testNode, s string, want sql.Result, wantErr error, got sql.Result, gotErr error) {
+func sameResult(f *testcluster.Fixture, bare *testcluster.Node, s string, want sql.Result, wantErr error, got sql.Result, gotErr error) {
 	t := f.TB
 	t.Helper()
 	if wantErr != nil {
 		require.Error(t, gotErr, s)
-		require.Contains(t, gotErr.Error(), strings.ReplaceAll(wantErr.Error(), bare.name, f.m.name), s)
+		require.Contains(t, gotErr.Error(), strings.ReplaceAll(wantErr.Error(), bare.Name, f.Master.Name), s)
 		return
 	}
 	require.NoError(t, gotErr, s)
@@ -220,55 +221,55 @@ func TestHugeTransaction(t *testing.T) {
 	if testing.Short() {
 		rows = 10_000
 	}
-	onEngines(t, func(t *testing.T, engine string) {
-		f := newFixture(t, engine, 1)
-		f.tune = func(o *ddb.Options) { o.Heartbeat = time.Second } // the machine is busy with other things than heartbeats
-		f.openAll()
-		f.do("CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE, v VARCHAR(40))", "CREATE TABLE blobs (id INT PRIMARY KEY, v LONGBLOB)")
+	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
+		f := testcluster.NewFixture(t, engine, 1)
+		f.Tune = func(o *ddb.Options) { o.Heartbeat = time.Second } // the machine is busy with other things than heartbeats
+		f.OpenAll()
+		f.Do("CREATE TABLE t (id INT PRIMARY KEY, u INT UNIQUE, v VARCHAR(40))", "CREATE TABLE blobs (id INT PRIMARY KEY, v LONGBLOB)")
 		stop := watchMemory()
 		// All unique values move in one transaction: parts of the entry depend on each other.
-		f.tx(manyRows(engine, rows),
+		f.Tx(manyRows(engine, rows),
 			"UPDATE t SET u = -u", fmt.Sprintf("UPDATE t SET u = %d + u", rows+1), "DELETE FROM t WHERE id % 10 = 3")
-		atomicity := f.replicas[0]
-		for f.one(atomicity, "SELECT COUNT(*) FROM (SELECT 1 FROM t LIMIT 1) AS x") == "0" {
-			require.NoError(t, f.ctx.Err())
+		atomicity := f.Replicas[0]
+		for f.One(atomicity, "SELECT COUNT(*) FROM (SELECT 1 FROM t LIMIT 1) AS x") == "0" {
+			require.NoError(t, f.Ctx.Err())
 			time.Sleep(5 * time.Millisecond) // between two looks
 		}
-		require.Equal(t, fmt.Sprint(rows-(rows+6)/10), f.one(atomicity, "SELECT COUNT(*) FROM t"), "half a transaction is visible")
-		require.NoError(t, f.m.WaitLevel(f.ctx))
+		require.Equal(t, fmt.Sprint(rows-(rows+6)/10), f.One(atomicity, "SELECT COUNT(*) FROM t"), "half a transaction is visible")
+		require.NoError(t, f.Master.WaitLevel(f.Ctx))
 		peak := stop()
 		sums := "SELECT CONCAT(COUNT(*), ' ', SUM(id), ' ', SUM(u), ' ', SUM(u * (id % 1000)), ' ', MIN(v), MAX(v)) FROM t"
 		if engine == "sqlite" {
 			sums = "SELECT count(*) || ' ' || sum(id) || ' ' || sum(u) || ' ' || sum(u * (id % 1000)) || ' ' || min(v) || max(v) FROM t"
 		}
-		require.Equal(t, f.one(f.m, sums), f.one(f.replicas[0], sums))
+		require.Equal(t, f.One(f.Master, sums), f.One(f.Replicas[0], sums))
 		t.Logf("%d rows, at most %d MiB above idle", rows, peak>>20)
 		require.Less(t, peak, uint64(256<<20))
 		if engine == "mariadb" {
-			f.bypass("SET GLOBAL max_allowed_packet = 67108864")
+			f.Bypass("SET GLOBAL max_allowed_packet = 67108864")
 		}
-		_, err := f.m.raw.Exec("DELETE FROM t WHERE id > 10")
+		_, err := f.Master.Raw.Exec("DELETE FROM t WHERE id > 10")
 		require.NoError(t, err)
-		fresh := f.m.raw
+		fresh := f.Master.Raw
 		if engine == "mariadb" {
 			fresh.SetMaxIdleConns(0) // the packet limit is a connection's from its start
-			f.restart()
+			f.Restart()
 		}
 		big := []byte(strings.Repeat("0123456789abcde\x00", 1<<20))
-		_, err = f.m.Exec("INSERT INTO blobs VALUES (1, ?), (2, ?)", big[:15<<20], []byte{})
+		_, err = f.Master.Exec("INSERT INTO blobs VALUES (1, ?), (2, ?)", big[:15<<20], []byte{})
 		require.NoError(t, err)
-		_, err = f.m.Exec("UPDATE blobs SET v = CONCAT(v, ?) WHERE id = 1", big[:1<<20])
+		_, err = f.Master.Exec("UPDATE blobs SET v = CONCAT(v, ?) WHERE id = 1", big[:1<<20])
 		if engine == "sqlite" {
-			_, err = f.m.Exec("UPDATE blobs SET v = ? WHERE id = 1", big)
+			_, err = f.Master.Exec("UPDATE blobs SET v = ? WHERE id = 1", big)
 		}
 		require.NoError(t, err)
-		f.level()
-		require.Equal(t, fmt.Sprint(16<<20), f.one(f.replicas[0], "SELECT LENGTH(v) FROM blobs WHERE id = 1"))
+		f.Level()
+		require.Equal(t, fmt.Sprint(16<<20), f.One(f.Replicas[0], "SELECT LENGTH(v) FROM blobs WHERE id = 1"))
 	})
 }
 
 // manyRows is a statement that fills the table t.
-func manyRows(engine string, n int) string {
+func manyRows(engine testcluster.Engine, n int) string {
 	if engine == "mariadb" {
 		return fmt.Sprintf("INSERT INTO t SELECT seq, seq, 'the first value of the row' FROM seq_1_to_%d", n)
 	}

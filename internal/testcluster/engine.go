@@ -16,6 +16,14 @@ const (
 	MariaDB Engine = "mariadb"
 )
 
+// AutoKey declares the column of a primary key that the database hands out.
+func (e Engine) AutoKey() string {
+	if e == SQLite {
+		return "INTEGER PRIMARY KEY"
+	}
+	return "INT NOT NULL AUTO_INCREMENT PRIMARY KEY"
+}
+
 // OnEngines runs a test once on each kind of database.
 func OnEngines(t *testing.T, test func(t *testing.T, e Engine)) {
 	for _, e := range []Engine{SQLite, MariaDB} {

@@ -1,4 +1,4 @@
-package ddb_test
+package testcluster
 
 import (
 	"context"
@@ -8,18 +8,18 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 )
 
-// hookDialect is another dialect with hooks around what its engines do, which may come and go at any time. Each is given
+// HookDialect is another dialect with hooks around what its engines do, which may come and go at any time. Each is given
 // what it stands around, and returns in its place.
-type hookDialect struct {
+type HookDialect struct {
 	dialect.Dialect
-	begin, commit atomic.Pointer[func(ctx context.Context, p dialect.Purpose, do func() error) error]
-	run           atomic.Pointer[func(statement string, do func() error) error] // of each schema statement
-	capture       atomic.Pointer[func(do func() error) error]                   // of the triggers
+	Begin, Commit atomic.Pointer[func(ctx context.Context, p dialect.Purpose, do func() error) error]
+	Run           atomic.Pointer[func(statement string, do func() error) error] // of each schema statement
+	Capture       atomic.Pointer[func(do func() error) error]                   // of the triggers
 }
 
 type hookEngine struct {
 	dialect.Engine
-	d *hookDialect
+	d *HookDialect
 }
 
 // manyWriters is what a snap needs of an engine whose writers are many.
@@ -30,7 +30,8 @@ type manyWriters interface {
 	CollectTransactions(ctx context.Context, q dialect.Querier, tables []*dialect.Table, most int, emit func(tx int, t *dialect.Table, r dialect.Row) error) ([]dialect.Notes, bool, error)
 }
 
-func (d *hookDialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialect.Engine, error) {
+// Bind returns the engine of the dialect, with the hooks around it.
+func (d *HookDialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) (dialect.Engine, error) {
 	e, err := d.Dialect.Bind(ctx, db, cfg)
 	if err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func (d *hookDialect) Bind(ctx context.Context, db *sql.DB, cfg dialect.Config) 
 
 func (e hookEngine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
 	do := func() error { return e.Engine.Begin(ctx, c, p) }
-	if hook := e.d.begin.Load(); hook != nil {
+	if hook := e.d.Begin.Load(); hook != nil {
 		return (*hook)(ctx, p, do)
 	}
 	return do()
@@ -55,7 +56,7 @@ func (e hookEngine) Begin(ctx context.Context, c *sql.Conn, p dialect.Purpose) e
 
 func (e hookEngine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) error {
 	do := func() error { return e.Engine.Commit(ctx, c, p) }
-	if hook := e.d.commit.Load(); hook != nil {
+	if hook := e.d.Commit.Load(); hook != nil {
 		return (*hook)(ctx, p, do)
 	}
 	return do()
@@ -63,7 +64,7 @@ func (e hookEngine) Commit(ctx context.Context, c *sql.Conn, p dialect.Purpose) 
 
 func (e hookEngine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) error {
 	do := func() error { return e.Engine.Run(ctx, c, s) }
-	if hook := e.d.run.Load(); hook != nil {
+	if hook := e.d.Run.Load(); hook != nil {
 		return (*hook)(s.SQL, do)
 	}
 	return do()
@@ -71,7 +72,7 @@ func (e hookEngine) Run(ctx context.Context, c *sql.Conn, s *dialect.Statement) 
 
 func (e hookEngine) InstallCapture(ctx context.Context, q dialect.Querier, tables []*dialect.Table, mode dialect.CaptureMode) error {
 	do := func() error { return e.Engine.InstallCapture(ctx, q, tables, mode) }
-	if hook := e.d.capture.Load(); hook != nil {
+	if hook := e.d.Capture.Load(); hook != nil {
 		return (*hook)(do)
 	}
 	return do()
