@@ -120,7 +120,7 @@ var importRules = map[string]importRule{
 	"internal/remote":   {own: []string{"internal/fault", "internal/wire", "transport", "remedy"}, modules: []string{cborModule}},
 
 	// Screens and flags.
-	"console":               {own: []string{".", "dialect", "internal/memory", "internal/sqlclass"}, modules: []string{promModule, hclogModule, mysqlModule}},
+	"console":               {own: []string{".", "dialect", "internal/memory", "internal/sqlclass"}, modules: []string{promModule, hclogModule}},
 	"examples/demo":         {own: []string{".", "console", "transport/tcp", "transport/fault", "examples/internal/..."}, modules: []string{hclogModule, "golang.org/x/sync"}},
 	"examples/internal/cli": {own: []string{".", "console", "dialect/...", "remedy", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule, "github.com/schollz/progressbar/v3", "golang.org/x/term"}},
 	"examples/master": {own: []string{".", "console", "transport/tcp", "examples/internal/..."},

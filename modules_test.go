@@ -51,7 +51,7 @@ func TestOneDialectLinksOneDriver(t *testing.T) {
 		"./dialect/mysql":  {mysqlModule, sqliteModule},
 		"./dialect/sqlite": {sqliteModule, mysqlModule},
 	} {
-		packages := goList(t, ".", "-deps", ".", "./transport/tcp", used)
+		packages := goList(t, ".", "-deps", ".", "./transport/tcp", "./console", used)
 		in := func(module string) bool {
 			return slices.ContainsFunc(packages, func(p string) bool { return inModules([]string{module}, p) })
 		}

@@ -218,8 +218,12 @@ func (c *Cluster) Forget(ctx context.Context, id string) (err error) {
 	return c.m.fleet.Forget(ctx, id)
 }
 
-// Dialect returns the name of the kind of database: "sqlite" or "mysql" for those that ddb brings.
+// Dialect returns what SQL the cluster's databases are spoken to in: "sqlite", or "mysql" for MariaDB and MySQL.
 func (c *Cluster) Dialect() string { return c.texts.Class.String() }
+
+// Fault says what an error of a statement, whichever node it ran on, means to the dialect of the cluster's databases: whether the same may
+// succeed another time ([dialect.Busy]), for example; 0 for one that no database has given.
+func (c *Cluster) Fault(err error) dialect.Fault { return c.dialect.Fault(err) }
 
 // Objects lists the statements that make this node's whole schema in an empty database, in an
 // order in which they can run, without anything of ddb's.

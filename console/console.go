@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/sqlclass"
 )
 
@@ -15,6 +16,7 @@ type Handler struct {
 	c        *ddb.Cluster
 	opts     Options
 	class    sqlclass.Dialect
+	means    func(error) dialect.Fault // what an error of the cluster's databases means
 	mux      *http.ServeMux
 	cross    *http.CrossOriginProtection
 	metrics  http.Handler
@@ -40,7 +42,7 @@ func New(c *ddb.Cluster, opts Options) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		c: c, opts: o, class: sqlclass.SQLite, cross: http.NewCrossOriginProtection(),
+		c: c, opts: o, class: sqlclass.SQLite, means: c.Fault, cross: http.NewCrossOriginProtection(),
 		observer: newObserver(c, o.Sample),
 		running:  make(chan struct{}, o.MaxStatements),
 		large:    make(chan struct{}, largeAnswers),

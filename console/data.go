@@ -46,7 +46,7 @@ func (h *Handler) tables(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	list, err := h.userTables(ctx)
 	if err != nil {
-		failWith(w, err)
+		h.failWith(w, err)
 		return
 	}
 	count, stop := context.WithTimeout(ctx, countTime)
@@ -102,7 +102,7 @@ func (h *Handler) rows(w http.ResponseWriter, r *http.Request) {
 	in := sqlRequest{Node: q.Get("node"), Consistency: q.Get("consistency")}
 	ctx, err := in.context(ctx)
 	if err != nil {
-		failWith(w, err)
+		h.failWith(w, err)
 		return
 	}
 	b := browse{column: q.Get("column"), filter: q.Get("filter"), order: q.Get("order"), desc: q.Get("desc") == "1", limit: 100}
@@ -117,7 +117,7 @@ func (h *Handler) rows(w http.ResponseWriter, r *http.Request) {
 	b.limit = min(b.limit, int64(h.opts.MaxRows))
 	list, err := h.userTables(ctx)
 	if err != nil {
-		failWith(w, err)
+		h.failWith(w, err)
 		return
 	}
 	at := slices.IndexFunc(list, func(t *dialect.Table) bool {
@@ -130,7 +130,7 @@ func (h *Handler) rows(w http.ResponseWriter, r *http.Request) {
 	b.table = list[at]
 	query, args, err := b.query(h)
 	if err != nil {
-		failWith(w, err)
+		h.failWith(w, err)
 		return
 	}
 	s := h.newScript(w, r)
@@ -141,7 +141,7 @@ func (h *Handler) rows(w http.ResponseWriter, r *http.Request) {
 	}
 	if _, err := s.run(ctx, []sqlclass.Statement{{SQL: query, Kind: sqlclass.Read}}); err != nil {
 		s.breakOff(err)
-		failWith(w, err)
+		h.failWith(w, err)
 		return
 	}
 	s.reply()
@@ -204,7 +204,7 @@ func (h *Handler) journal(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	list, err := h.c.Tail(ctx, numberParam(r, "n", 100))
 	if err != nil {
-		failWith(w, err)
+		h.failWith(w, err)
 		return
 	}
 	type table struct {
@@ -267,7 +267,7 @@ func (h *Handler) conflicts(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	list, err := h.c.Conflicts(ctx)
 	if err != nil {
-		failWith(w, err)
+		h.failWith(w, err)
 		return
 	}
 	out := make([]conflictJSON, 0, len(list))
@@ -297,7 +297,7 @@ func (h *Handler) settleConflict(w http.ResponseWriter, r *http.Request) {
 		err = errors.New(`action must be "retry" or "dismiss"`)
 	}
 	if err != nil {
-		failWith(w, err)
+		h.failWith(w, err)
 		return
 	}
 	reply(w, http.StatusOK, map[string]string{"id": r.PathValue("id"), "action": in.Action})
@@ -334,7 +334,7 @@ func (h *Handler) forgetNode(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, ddb.ErrBusy): // it is connected
 		fail(w, http.StatusConflict, err.Error())
 	case err != nil:
-		failWith(w, err)
+		h.failWith(w, err)
 	default:
 		reply(w, http.StatusOK, map[string]any{"id": id, "forgotten": true})
 	}

@@ -123,7 +123,7 @@ func (h *Handler) export(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotImplemented, err.Error())
 	default:
 		h.opts.Logger.Error("an export has failed", "error", err)
-		status := statusOf(err)
+		status := h.statusOf(err)
 		if status == http.StatusBadRequest { // the caller has asked for nothing that could be wrong
 			status = http.StatusInternalServerError
 		}

@@ -2,11 +2,13 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,26 +17,39 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-
 	"github.com/ddb-project/ddb"
 )
 
-// ServerFromDSN takes a Server from a data source name of go-sql-driver/mysql.
+// ServerFromDSN takes a Server from a data source name of go-sql-driver/mysql: [user[:password]@][net[(address)]]/database[?parameters].
 func ServerFromDSN(dsn string) (Server, error) {
-	c, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		return Server{}, errors.New("console: the data source name cannot be read") // the cause may hold the password
+	unreadable := errors.New("console: the data source name cannot be read") // the cause may hold the password
+	slash := strings.LastIndexByte(dsn, '/')
+	if slash < 0 {
+		return Server{}, unreadable
 	}
-	s := Server{User: c.User, Password: c.Passwd, Database: c.DBName}
-	if c.Net == "unix" {
-		s.Socket = c.Addr
+	var s Server
+	at := strings.LastIndexByte(dsn[:slash], '@')
+	if at >= 0 {
+		s.User, s.Password, _ = strings.Cut(dsn[:at], ":")
+	}
+	network, address, addressed := strings.Cut(dsn[at+1:slash], "(")
+	address, closed := strings.CutSuffix(address, ")")
+	database, _, _ := strings.Cut(dsn[slash+1:], "?")
+	var err error
+	if s.Database, err = url.PathUnescape(database); err != nil || addressed != closed {
+		return Server{}, unreadable
+	}
+	switch {
+	case network == "unix":
+		s.Socket = cmp.Or(address, "/tmp/mysql.sock")
+		return s, nil
+	case network != "" && network != "tcp":
+		s.Host = address
 		return s, nil
 	}
-	host, port, err := net.SplitHostPort(c.Addr)
+	host, port, err := net.SplitHostPort(cmp.Or(address, "127.0.0.1:3306"))
 	if err != nil {
-		s.Host = c.Addr
-		return s, nil
+		host, port = address, "3306"
 	}
 	s.Host = host
 	if s.Port, err = strconv.Atoi(port); err != nil {

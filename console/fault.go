@@ -6,9 +6,8 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/go-sql-driver/mysql"
-
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/dialect"
 )
 
 // statusGone is what nginx calls a request whose client has left.
@@ -71,39 +70,25 @@ func statusOf(err error) int {
 			return s.status
 		}
 	}
-	if busy(err) {
-		return http.StatusServiceUnavailable
-	}
 	return http.StatusBadRequest
 }
 
-// Errors of the databases that say no more than that somebody else was first.
-const (
-	sqliteBusy      = 5
-	sqliteLocked    = 6
-	mysqlTooMany    = 1040 // connections
-	mysqlLockWait   = 1205
-	mysqlDeadlocked = 1213
-)
-
-// busy recognises them in what the database says of a statement, which ddb hands on as it is.
-func busy(err error) bool {
-	if my, ok := errors.AsType[*mysql.MySQLError](err); ok {
-		return my.Number == mysqlTooMany || my.Number == mysqlLockWait || my.Number == mysqlDeadlocked
+// statusOf is [statusOf] for an error that may be the database's own, which says no more than that somebody else was first.
+func (h *Handler) statusOf(err error) int {
+	status := statusOf(err)
+	if status == http.StatusBadRequest && h.means(err).Is(dialect.Busy) {
+		return http.StatusServiceUnavailable
 	}
-	var coded interface{ Code() int }
-	if !errors.As(err, &coded) {
-		return false
-	}
-	primary := coded.Code() & 0xff // of an extended code
-	return primary == sqliteBusy || primary == sqliteLocked
+	return status
 }
 
 // retryAfter is what a caller is told to wait, in seconds, before it asks a node again that was too busy.
 const retryAfter = 1
 
 // failWith sends an error with the status that fits it.
-func failWith(w http.ResponseWriter, err error) { fail(w, hint(w, statusOf(err)), err.Error()) }
+func (h *Handler) failWith(w http.ResponseWriter, err error) {
+	fail(w, hint(w, h.statusOf(err)), err.Error())
+}
 
 // hint adds to an answer of the status what its reader needs beside it.
 func hint(w http.ResponseWriter, status int) int {

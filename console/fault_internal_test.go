@@ -18,6 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/dialect"
+	mysqlDialect "github.com/ddb-project/ddb/dialect/mysql"
+	sqliteDialect "github.com/ddb-project/ddb/dialect/sqlite"
 )
 
 // sqliteError is an error of SQLite's driver as far as it tells.
@@ -48,6 +51,9 @@ func TestStatuses(t *testing.T) {
 		}
 		require.Equal(t, 1, found, "%s stands that often in statuses", name)
 	}
+	h := &Handler{means: func(err error) dialect.Fault {
+		return sqliteDialect.Dialect().Fault(err) | mysqlDialect.Dialect().Fault(err)
+	}}
 	for want, errs := range map[int][]error{
 		403: {ddb.ErrNotAllowed},
 		404: {ddb.ErrNoConflict},
@@ -56,14 +62,14 @@ func TestStatuses(t *testing.T) {
 		422: {ddb.ErrNotReplicable},
 		499: {context.Canceled},
 		503: {ddb.ErrBusy, ddb.ErrNoMaster, ddb.ErrStale, ddb.ErrQueueFull, errTooMany, sqliteError(5), sqliteError(6 | 1<<8),
-			&mysql.MySQLError{Number: 1205}, &mysql.MySQLError{Number: 1213}},
+			&mysql.MySQLError{Number: 1040}, &mysql.MySQLError{Number: 1205}, &mysql.MySQLError{Number: 1213}},
 		504: {context.DeadlineExceeded, ddb.ErrNotConfirmed},
 		507: {ddb.ErrDiskFull},
 		400: {errors.New("no such table"), sqliteError(1), &mysql.MySQLError{Number: 1064}},
 	} {
 		for _, err := range errs {
 			w := httptest.NewRecorder()
-			failWith(w, fmt.Errorf("ddb: exec: %w", err))
+			h.failWith(w, fmt.Errorf("ddb: exec: %w", err))
 			require.Equal(t, want, w.Code, err)
 			require.Equal(t, want == 503, w.Header().Get("Retry-After") != "", err)
 			require.Contains(t, w.Body.String(), "error")

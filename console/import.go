@@ -261,7 +261,7 @@ func (h *Handler) importFile(w http.ResponseWriter, r *http.Request) {
 	p, err := runImport(ctx, h.c, body, ImportOptions{MaxBytes: h.opts.MaxImport})
 	_ = control.SetWriteDeadline(time.Now().Add(h.patience.piece))
 	if err != nil {
-		failWith(w, err)
+		h.failWith(w, err)
 		return
 	}
 	reply(w, http.StatusOK, map[string]int64{"statements": p.Statements, "rows": p.Rows, "bytes": p.Bytes})

@@ -56,19 +56,19 @@ func (h *Handler) sql(w http.ResponseWriter, r *http.Request) {
 	}
 	list, err := h.parse(&in)
 	if err != nil {
-		failWith(w, err)
+		h.failWith(w, err)
 		return
 	}
 	ctx, err := in.context(r.Context())
 	if err != nil {
-		failWith(w, err)
+		h.failWith(w, err)
 		return
 	}
 	select {
 	case h.running <- struct{}{}:
 		defer func() { <-h.running }()
 	default:
-		failWith(w, errTooMany)
+		h.failWith(w, errTooMany)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ddb.WithKill(ctx), h.opts.Timeout)
@@ -105,7 +105,7 @@ func (h *Handler) sqlFailed(w http.ResponseWriter, s *script, list []sqlclass.St
 		body = appendAll(body, s.results)
 		body = append(body, ']')
 	}
-	replyBytes(w, hint(w, statusOf(err)), append(body, '}'))
+	replyBytes(w, hint(w, h.statusOf(err)), append(body, '}'))
 }
 
 func (h *Handler) parse(in *sqlRequest) ([]sqlclass.Statement, error) {

@@ -21,7 +21,7 @@ func TestFault(t *testing.T) {
 		{nil, 0},
 		{errors.New("anything"), 0},
 		{driver.ErrInvalidConn, dialect.NodeDown},
-		{number(1040), dialect.NodeDown},
+		{number(1040), dialect.NodeDown | dialect.Busy},
 		{number(1053), dialect.NodeDown},
 		{number(1077), dialect.NodeDown},
 		{number(1158), dialect.NodeDown},

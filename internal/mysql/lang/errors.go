@@ -95,10 +95,11 @@ func Unable(err error) bool { return slices.Contains(unable, Errno(err)) }
 // a KILL (https://mariadb.com/kb/en/mariadb-error-code-reference/).
 var down = []uint16{1040, 1053, 1077, 1158, 1159, 1160, 1161, 1927}
 
-// faults are what other numbers mean, beside that the server has answered.
+// faults are what numbers mean beside that, or beside that the server has answered.
 var faults = map[uint16]dialect.Fault{
 	erLockWait:        dialect.Busy,
 	erDeadlock:        dialect.Busy,
+	1040:              dialect.Busy,
 	1021:              dialect.Full,
 	1114:              dialect.Full,
 	ErBadDB:           dialect.NoTable,
@@ -125,7 +126,7 @@ var faults = map[uint16]dialect.Fault{
 // faultOf says what a number means.
 func faultOf(number uint16) dialect.Fault {
 	if slices.Contains(down, number) {
-		return dialect.NodeDown
+		return dialect.NodeDown | faults[number]
 	}
 	f := dialect.Answer | faults[number]
 	if slices.Contains(unable, number) {
