@@ -14,11 +14,6 @@ import (
 	"github.com/ddb-project/ddb/transport"
 )
 
-// Limits that hold whatever the options say.
-const (
-	closeTimeout = 5 * time.Second // for telling the other side goodbye
-)
-
 // Options configure a node. The zero value makes a master that has no followers.
 type Options struct {
 	// ID names the node in its cluster, at most 64 letters, digits, '-', '_' or '.'.
