@@ -1,7 +1,12 @@
 // Package dialect says what ddb needs to know of a kind of SQL database, in the
 // way that database/sql/driver says what database/sql needs of a driver. Programs
-// use it only to teach ddb another database; [github.com/ddb-project/ddb/dialect/dialecttest]
-// holds the suite that every implementation must pass.
+// import the dialects that ddb brings, dialect/sqlite and dialect/mysql, and use this package
+// only to teach ddb another database, or to ask what an error means ([Fault]);
+// [github.com/ddb-project/ddb/dialect/dialecttest] holds the suite that every implementation must pass.
+//
+// What ddb cannot do without stands in [Dialect] and [Engine]. What makes it faster, or lets it allow more, are
+// abilities: small interfaces that either may implement besides (abilities.go). A dialect that is given to [Register] is found by
+// the driver of a database; another one is named in Options.Dialect.
 //
 // A Dialect binds to one *sql.DB and yields an Engine. An Engine speaks plain SQL,
 // needs no configuration of the server, starts no goroutine and keeps no state that

@@ -2,7 +2,7 @@
 //
 // Its SQL is the common ground of SQLite and MariaDB (identifiers in backticks,
 // BIGINT, VARCHAR, REPLACE INTO, triggers with FOR EACH ROW BEGIN ... END); what
-// differs is in the Harness.
+// differs is in the Harness. Abilities are tried where the dialect or its engine has them.
 package dialecttest
 
 import (
