@@ -109,6 +109,7 @@ func (s *Shop) Heal(ids ...string) {
 func (s *Shop) Exchange(ids ...string) {
 	s.TB.Helper()
 	for _, id := range ids {
+		s.until(func() bool { return s.gathered(id) }, "notes are in no batch", id)
 		s.until(func() bool { return s.pending(id) == 0 }, "batches are pending", id)
 	}
 	require.NoError(s.TB, s.Nodes["master"].WaitLevel(s.Ctx))
@@ -116,6 +117,31 @@ func (s *Shop) Exchange(ids ...string) {
 	for _, id := range ids {
 		s.until(func() bool { return s.Nodes[id].Position().LSN >= end }, fmt.Sprintf("entry %d is missing", end), id)
 	}
+}
+
+// gathered reports whether a snap on SQLite has found what was written beside its writer, which is in no batch before that.
+func (s *Shop) gathered(id string) bool {
+	s.TB.Helper()
+	if s.Nodes[id].Dialect() != "sqlite" {
+		return true
+	}
+	outboxes, err := s.DBs[id].Query(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE '\_ddb\_out\_%' ESCAPE '\'`)
+	require.NoError(s.TB, err)
+	var names []string
+	for outboxes.Next() {
+		var name string
+		require.NoError(s.TB, outboxes.Scan(&name))
+		names = append(names, name)
+	}
+	require.NoError(s.TB, outboxes.Close())
+	for _, name := range names {
+		var notes bool
+		require.NoError(s.TB, s.DBs[id].QueryRow("SELECT EXISTS (SELECT 1 FROM "+name+")").Scan(&notes))
+		if notes {
+			return false
+		}
+	}
+	return true
 }
 
 // pending is how many batches a snap has that the master has not judged.
