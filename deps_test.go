@@ -142,7 +142,7 @@ var importRules = map[string]importRule{
 	"ddbtest":                  {own: []string{"."}, modules: testModules},
 	"internal/crashtest":       {own: []string{"..."}, modules: testModules},
 	"internal/crashtest/child": {own: []string{".", "dialect/...", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule}},
-	"internal/testcluster":     {own: []string{".", "dialect/...", "transport/inmem", "internal/testdb"}, modules: append([]string{hclogModule}, testModules...)},
+	"internal/testcluster":     {own: []string{".", "dialect/...", "transport", "transport/fault", "transport/inmem", "internal/testdb"}, modules: append([]string{hclogModule}, testModules...)},
 	"internal/testdb":          {modules: []string{mysqlModule, sqliteModule, "go.uber.org/goleak"}},
 	"tests/browser":            {},
 	"tests/tools":              {},
