@@ -15,6 +15,6 @@ func (c *Cluster) openSnap(ctx context.Context) error {
 		return err
 	}
 	c.snap = s
-	c.gate.OnSnap(s.Group(), s, s.KeyNumber, c.toMain)
+	c.gate.OnSnap(s.Group(), s.Writers(), s.KeyNumber, c.toMain)
 	return nil
 }

@@ -3,10 +3,7 @@ package snap
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"slices"
-	"sync"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/apply"
@@ -45,7 +42,7 @@ func (s *Snap) Enter(ctx context.Context) (apply.Stay, error) {
 
 // enter is Enter for the snap itself.
 func (s *Snap) enter(ctx context.Context) (*stay, error) {
-	release, err := s.takeTurn(ctx)
+	release, err := s.recorder.alone(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -90,33 +87,6 @@ func (s *Snap) halt(ctx context.Context) {
 	s.halfway.Store(false)
 }
 
-func (s *Snap) takeTurn(ctx context.Context) (release func(), err error) {
-	if s.w == nil {
-		return s.turns.alone(ctx)
-	}
-	for {
-		ready, end, finished := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-		var task sync.WaitGroup
-		task.Go(func() {
-			finished <- s.w.With(ctx, func(*sql.Conn) error {
-				close(ready)
-				<-end
-				return nil
-			})
-		})
-		select {
-		case <-ready:
-			return func() { close(end); task.Wait() }, nil
-		case err := <-finished:
-			task.Wait()
-			if !errors.Is(err, fault.ErrBusy) || ctx.Err() != nil {
-				return nil, err
-			}
-			// A local transaction is open for long: entries wait for it.
-		}
-	}
-}
-
 // Opened makes batches of what was written before the transaction and is in none yet, so that no
 // entry overwrites it unseen.
 func (st *stay) Opened(ctx context.Context, c *sql.Conn) error {
@@ -124,11 +94,7 @@ func (st *stay) Opened(ctx context.Context, c *sql.Conn) error {
 	if s.empty.Load() {
 		return nil // a snapshot is being loaded: there is nothing of anybody's
 	}
-	if s.w == nil {
-		_, err := s.passAside(ctx, s.node.Tables.Load().Replicated())
-		return err
-	}
-	made, err := s.make(ctx, s.node.Quick(c), true)
+	made, err := s.recorder.catchUp(ctx, c)
 	st.change.made = append(st.change.made, made...)
 	return err
 }
@@ -152,11 +118,7 @@ func (st *stay) drop(ctx context.Context, q dialect.Querier, through uint64) err
 	if err != nil || len(list) == 0 {
 		return err
 	}
-	if s.w != nil {
-		_, err = q.ExecContext(ctx, "DELETE FROM "+s.queue.table+" WHERE id <= ?", list[len(list)-1].id)
-	} else {
-		err = s.batcher.transactions.DropBatches(ctx, q, idsOf(list))
-	}
+	err = s.recorder.drop(ctx, q, list)
 	if err != nil {
 		return fmt.Errorf("node %s: drop batches: %w", s.node.ID, err)
 	}
@@ -189,53 +151,16 @@ func (st *stay) Write(ctx context.Context, c *sql.Conn, t *dialect.Table, rows [
 	if err != nil {
 		return err
 	}
-	return st.overtaken(ctx, c, t, rows, rows)
+	return st.s.recorder.overtaken(ctx, &st.change, c, t, rows, rows)
 }
 
 // mine leaves out the rows that a batch which stays has changed (N4). loose says that local
 // changes may stand where others' rows belong, so that a clash is no damage.
 func (st *stay) mine(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) (rest []dialect.Row, loose bool, err error) {
-	if rest, loose, err = st.s.queue.settled(&st.change, st.s.node.Name(t), rows); err == nil && st.s.w == nil {
-		rest, err = st.differing(ctx, q, t, rest)
+	if rest, loose, err = st.s.queue.settled(&st.change, st.s.node.Name(t), rows); err == nil {
+		rest, err = st.s.recorder.differing(ctx, st.change.own, q, t, rest)
 	}
 	return rest, loose, err
-}
-
-// differing leaves out the rows that this snap has made itself and that are here as the master has them, which is
-// the rule: for a server to find that out takes less than to write them, with triggers that have nothing to note.
-func (st *stay) differing(ctx context.Context, q dialect.Querier, t *dialect.Table, rows []dialect.Row) ([]dialect.Row, error) {
-	s := st.s
-	name := s.node.Name(t)
-	var at []int
-	var keys [][]any
-	var buf []byte
-	for i, r := range rows {
-		buf = wire.AppendRow(buf[:0], r.Key)
-		own := func(p pendingKeys) bool { return p[name][string(buf)] != 0 }
-		if slices.ContainsFunc(st.change.own, own) {
-			at, keys = append(at, i), append(keys, r.Key)
-		}
-	}
-	if len(keys) == 0 {
-		return rows, nil
-	}
-	same := make(map[int]bool, len(keys))
-	n := 0
-	err := s.node.Engine.Lookup(ctx, q, t, keys, func(r dialect.Row) error {
-		same[at[n]] = batch.EqualRows(r.Values, rows[at[n]].Values)
-		n++
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	rest := make([]dialect.Row, 0, len(rows)-len(keys))
-	for i, r := range rows {
-		if !same[i] {
-			rest = append(rest, r)
-		}
-	}
-	return rest, nil
 }
 
 // Schema makes the rows those that the statements have been run on, and what the statements leave the snap's own again.
@@ -270,9 +195,7 @@ func (st *stay) schemaRan(ctx context.Context, c *sql.Conn) error {
 
 // TablesMade brings the triggers in line with the tables.
 func (s *Snap) TablesMade(ctx context.Context, c *sql.Conn) error {
-	if s.w != nil {
-		s.w.ForgetStatements() // its goroutine waits for us (N6)
-	}
+	s.recorder.tablesChanged()
 	if err := s.capture(ctx, c); err != nil {
 		return err
 	}
@@ -321,7 +244,7 @@ func (st *stay) Restored(ctx context.Context, c *sql.Conn, snapshot bool) error 
 	return gathered.Each(func(t *dialect.Table, rows []dialect.Row) error {
 		err := s.show(ctx, c, t, rows)
 		if err == nil {
-			err = st.overtaken(ctx, c, t, rows, nil)
+			err = s.recorder.overtaken(ctx, &st.change, c, t, rows, nil)
 		}
 		if err != nil {
 			return fmt.Errorf("node %s: pending changes of table %s: %w", s.node.ID, s.node.Name(t), err)

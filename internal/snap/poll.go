@@ -15,26 +15,26 @@ import (
 const pollPause = 5
 
 // poll makes batches of what clients write that bypass ddb.
-func (s *Snap) poll(ctx context.Context) {
-	q := &preparedDB{DB: s.node.DB}
+func (o *oneWriter) poll(ctx context.Context) {
+	q := &preparedDB{DB: o.s.node.DB}
 	defer q.close()
 	var failed string
-	for watch.Sleep(ctx, pollPause*s.cfg.PollInterval) == nil {
-		if !s.f.Readable() {
+	for watch.Sleep(ctx, pollPause*o.s.cfg.PollInterval) == nil {
+		if !o.s.f.Readable() {
 			continue
 		}
-		noted, err := s.node.Engine.Noted(ctx, q, s.node.Tables.Load().Replicated())
+		noted, err := o.s.node.Engine.Noted(ctx, q, o.s.node.Tables.Load().Replicated())
 		if err == nil && len(noted) > 0 {
-			err = s.tx(ctx, func(q dialect.Querier) error { return nil })
+			err = o.s.tx(ctx, func(q dialect.Querier) error { return nil })
 		}
 		switch {
 		case err == nil || ctx.Err() != nil:
 			failed = ""
 		case !errors.Is(err, fault.ErrNotReplicable):
-			s.node.Log.Debug("cannot look for writes that bypass ddb", "error", err)
+			o.s.node.Log.Debug("cannot look for writes that bypass ddb", "error", err)
 		case err.Error() != failed:
 			failed = err.Error()
-			s.node.Log.Error("local writes that bypassed ddb are not exchanged, nor is anything after them", "error", err)
+			o.s.node.Log.Error("local writes that bypassed ddb are not exchanged, nor is anything after them", "error", err)
 		}
 	}
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/store"
-	"github.com/ddb-project/ddb/internal/watch"
 	"github.com/ddb-project/ddb/internal/write"
 	"github.com/ddb-project/ddb/journal"
 	"github.com/ddb-project/ddb/remedy"
@@ -48,20 +47,18 @@ type Snap struct {
 	cfg   Config
 	node  *store.Store
 	f     Follower
-	w     *write.Group // nil where the database has many writers
-	turns turns        // used where w is nil
 	queue *queue
+	// recorder is one of these two.
+	recorder recorder
+	one      *oneWriter
+	many     *ManyWriters
 
-	own          write.Pool
-	notes        dialect.NoteReader // nil where the notes are read after each statement
-	batcher      notePasses         // where w is nil
-	marks        marks              // of the writer's goroutine
-	halfway      atomic.Bool        // schema statements have begun, and tables may be without triggers
-	empty        atomic.Bool        // there are no rows of anybody's: the first snapshot, or another, is being loaded
-	numberOfNode atomic.Int64       // 0 until the master has given one
-	more         chan struct{}      // capacity 1: there may be something to push
-	found        int64              // the last batch that another process has left, until its rows are recalled; of the applier
-	heard        int64              // the time of the entry that this node stood at when it was opened, 0 if it is not by the master's clock
+	halfway      atomic.Bool   // schema statements have begun, and tables may be without triggers
+	empty        atomic.Bool   // there are no rows of anybody's: the first snapshot, or another, is being loaded
+	numberOfNode atomic.Int64  // 0 until the master has given one
+	more         chan struct{} // capacity 1: there may be something to push
+	found        int64         // the last batch that another process has left, until its rows are recalled; of the applier
+	heard        int64         // the time of the entry that this node stood at when it was opened, 0 if it is not by the master's clock
 	flight       flight
 
 	mu       sync.Mutex    // guards what follows
@@ -69,10 +66,6 @@ type Snap struct {
 	snapshot bool          // the master has announced one that is not loaded yet
 	loaded   chan struct{} // closed when it is
 }
-
-// snapPool is how many connections a snap with many writers may need at once: for the lock, a pass, an entry, the pass
-// beside it, the numbers of batches and a read.
-const snapPool = 6
 
 // Config is what a snap needs to know of its node.
 type Config struct {
@@ -102,8 +95,7 @@ type Follower interface {
 // New opens what a snap has beside its follower. It returns ErrOptions for a database that no snap can be on.
 func New(ctx context.Context, n *store.Store, cfg Config, f Follower) (*Snap, error) {
 	s := &Snap{cfg: cfg, node: n, f: f, queue: newQueue(n, cfg), more: make(chan struct{}, 1)}
-	s.flight.went, s.batcher.wake, s.batcher.passes = make(chan struct{}, 1), make(chan struct{}, 1), write.NewPassConn()
-	s.batcher.aside = write.NewPassConn()
+	s.flight.went = make(chan struct{}, 1)
 	if err := s.load(ctx); err != nil {
 		return nil, err
 	}
@@ -114,34 +106,35 @@ func New(ctx context.Context, n *store.Store, cfg Config, f Follower) (*Snap, er
 		}
 	}
 	s.empty.Store(pos.LSN == 0)
-	if !n.SingleWriter() {
-		var ok bool
-		if s.batcher.transactions, ok = n.Engine.(dialect.TransactionReader); !ok {
-			return nil, fmt.Errorf("%w: a snap cannot be on dialect %q: its engine has many writers, but does not tell their transactions apart (CollectTransactions)", fault.ErrOptions, n.Dialect.Name())
-		}
-		if most := n.DB.Stats().MaxOpenConnections; most > 0 && most < snapPool {
-			return nil, fmt.Errorf("%w: a snap needs at least %d connections to its database, better eight or more, and SetMaxOpenConns allows %d", fault.ErrOptions, snapPool, most)
-		}
+	if n.SingleWriter() {
+		s.one = newOneWriter(s)
+		s.recorder = s.one
 		return s, nil
 	}
-	s.notes, _ = n.Engine.(dialect.NoteReader)
-	s.w = write.NewGroup(n, cfg.BusyTimeout, write.Hooks{Admit: s.admitMarked, Each: s.each, Commit: s.beforeCommit, Number: s.KeyNumber})
+	many, err := newManyWriters(s)
+	if err != nil {
+		return nil, err
+	}
+	s.many, s.recorder = many, many
 	return s, nil
 }
 
 // Group is the only writer of the database, nil where it has many.
-func (s *Snap) Group() *write.Group { return s.w }
+func (s *Snap) Group() *write.Group {
+	if s.one == nil {
+		return nil
+	}
+	return s.one.group
+}
+
+// Writers is what the writes of a program need where the database has many writers, nil where it has one.
+func (s *Snap) Writers() *ManyWriters { return s.many }
 
 // Run does what works while the node is open, connected or not.
 func (s *Snap) Run(ctx context.Context) {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
-	if s.w != nil {
-		tasks.Go(func() { s.w.Run(ctx) })
-		tasks.Go(func() { s.poll(ctx) })
-	} else {
-		tasks.Go(func() { s.runPasses(ctx) })
-	}
+	tasks.Go(func() { s.recorder.run(ctx) })
 	keys.Watch(ctx, s.node, s.numberOfNode.Load, func() bool { return s.numberOfNode.Load() != 0 })
 }
 
@@ -189,18 +182,6 @@ func (s *Snap) capture(ctx context.Context, q dialect.Querier) error {
 	return nil
 }
 
-// beforeCommit makes the batches that are not made yet, and returns what makes them count once they are committed (N5).
-func (s *Snap) beforeCommit(ctx context.Context, c *sql.Conn) (func() journal.Position, error) {
-	if err := s.gatherMarks(ctx, s.node.Quick(c)); err != nil {
-		return nil, err
-	}
-	return func() journal.Position {
-		s.queue.commitStaged()
-		watch.Signal(s.more)
-		return journal.Position{}
-	}, nil
-}
-
 // tx runs f in a transaction of the snap's own, in turn with local writes; what was noted
 // before it becomes a batch in it.
 func (s *Snap) tx(ctx context.Context, f func(q dialect.Querier) error) error {
@@ -240,12 +221,6 @@ func (s *Snap) admit() error {
 	}
 	_, applied := s.f.Stands()
 	return s.queue.admit(applied)
-}
-
-// admitMarked is admit for a transaction of the writer's, of which nothing is marked yet.
-func (s *Snap) admitMarked() error {
-	s.marks.ends = s.marks.ends[:0]
-	return s.admit()
 }
 
 // RefusePending keeps a database that ddb is about to leave from losing batches that the master does not have, unless rejoin
