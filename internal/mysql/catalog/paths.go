@@ -40,15 +40,18 @@ type Cascade struct {
 
 // children lists the foreign keys that refer to t.
 func (c *Catalog) children(t *Table) []Step {
-	var list []Step
-	for _, child := range c.ordered() {
-		if child.Refusal != "" {
-			continue
-		}
-		for _, f := range child.Foreign {
-			if f.Parent == NameOf(t.Table) {
-				list = append(list, Step{child, f})
+	c.once.Do(func() {
+		c.byParent = make(map[Name][]Step)
+		for _, child := range c.ordered() {
+			for _, f := range child.Foreign {
+				c.byParent[f.Parent] = append(c.byParent[f.Parent], Step{child, f})
 			}
+		}
+	})
+	var list []Step
+	for _, s := range c.byParent[NameOf(t.Table)] {
+		if s.Child.Refusal == "" {
+			list = append(list, s)
 		}
 	}
 	return list

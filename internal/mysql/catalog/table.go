@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/mysql/codec"
@@ -43,6 +44,9 @@ func NameOf(t *dialect.Table) Name { return Name{t.Database, t.Name} }
 type Catalog struct {
 	Tables map[Name]*Table
 	Images bool // outboxes hold images
+
+	once     sync.Once
+	byParent map[Name][]Step // the foreign keys that lead from a table to its children, in the order of those
 }
 
 // List returns the tables with parents before children.
