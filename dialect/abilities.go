@@ -7,7 +7,7 @@ import (
 
 // What follows are abilities: interfaces that a Dialect or an Engine may implement besides. Without one ddb works all the same, more
 // slowly or with fewer things allowed, as the ability says; [github.com/ddb-project/ddb/dialect/dialecttest] tries those that it finds.
-// [Compiler], [Cascader], [FileCopier], [ScopeReader] and [ChangeCounter] are abilities of an Engine too.
+// [Compiler], [Cascader], [FileCopier], [ScopeReader], [DefinitionReader] and [ChangeCounter] are abilities of an Engine too.
 
 // Abilities of a Dialect, which work on any *sql.DB of its kind, bound or not.
 

@@ -22,6 +22,15 @@ type ScopeReader interface {
 	InstallScope(ctx context.Context, q Querier, s Scope, tables []*Table, mode CaptureMode) error
 }
 
+// DefinitionReader may be implemented by an Engine that reads the definition of each table by itself, so that those which nobody is to be
+// told of are better not read.
+type DefinitionReader interface {
+	// OtherObjects is Objects without tables.
+	OtherObjects(ctx context.Context, q Querier) ([]Object, error)
+	// Definitions returns of Objects what is about these tables, in the order of the list. One that is gone meanwhile is left out.
+	Definitions(ctx context.Context, q Querier, tables []*Table) ([]Object, error)
+}
+
 // ChangeCounter may be implemented by an Engine that can tell at once that no row has changed.
 type ChangeCounter interface {
 	// Changes returns a text that stays the same until rows of any table are inserted, updated or deleted: by a statement on c, which is

@@ -101,6 +101,7 @@ func Test(t *testing.T, h Harness) {
 		{"NoteReader", testNoteReader},
 		{"TransactionReader", testTransactionReader},
 		{"ScopeReader", testScopeReader},
+		{"DefinitionReader", testDefinitionReader},
 		{"ChangeCounter", testChangeCounter},
 		{"Compiler", testCompiler},
 		{"FileCopier", testFileCopier},

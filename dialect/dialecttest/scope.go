@@ -58,6 +58,34 @@ func testScopeReader(t *testing.T, h Harness) {
 	w.expect("other(1)=[1 1]")
 }
 
+// testDefinitionReader: the tables' definitions and the other objects are all objects.
+func testDefinitionReader(t *testing.T, h Harness) {
+	w := open(t, h, nil)
+	reader := ability[dialect.DefinitionReader](t, w.eng)
+	w.exec("CREATE TABLE t (id BIGINT NOT NULL PRIMARY KEY, v BIGINT)", "CREATE TABLE u (id BIGINT NOT NULL PRIMARY KEY)", "CREATE VIEW w AS SELECT v FROM t",
+		"CREATE TRIGGER tr AFTER INSERT ON t FOR EACH ROW BEGIN DELETE FROM u; END")
+	all, err := w.eng.Objects(w.ctx, w.db)
+	w.ok(err)
+	parts, err := reader.OtherObjects(w.ctx, w.db)
+	w.ok(err)
+	for _, name := range []string{"u", "t"} {
+		list, err := reader.Definitions(w.ctx, w.db, []*dialect.Table{w.table(name)})
+		w.ok(err)
+		if len(list) == 0 || list[0].Name != name {
+			w.Errorf("the definition of %s is %v", name, list)
+		}
+		parts = append(parts, list...)
+	}
+	if got, want := described(nil, parts), described(nil, all); !slices.Equal(got, want) {
+		w.Errorf("the parts are\n%q, and all is\n%q", got, want)
+	}
+	gone := *w.table("u")
+	w.exec("DROP TABLE u")
+	if list, err := reader.Definitions(w.ctx, w.db, []*dialect.Table{&gone, w.table("t")}); err != nil || len(list) != 1 {
+		w.Errorf("with a table that is gone there are the definitions %v, %v", list, err)
+	}
+}
+
 // described tells what of tables and objects a scope must show.
 func described(tables []*dialect.Table, objects []dialect.Object) (list []string) {
 	for _, t := range tables {

@@ -191,6 +191,14 @@ func (e *engine) Objects(ctx context.Context, q dialect.Querier) (list []dialect
 	return e.schema.Objects(ctx, q)
 }
 
+func (e *engine) OtherObjects(ctx context.Context, q dialect.Querier) ([]dialect.Object, error) {
+	return e.schema.OtherObjects(ctx, q)
+}
+
+func (e *engine) Definitions(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]dialect.Object, error) {
+	return e.schema.Definitions(ctx, q, tables)
+}
+
 func (e *engine) Functions(ctx context.Context, q dialect.Querier) (names []string, err error) {
 	return e.schema.Functions(ctx, q)
 }

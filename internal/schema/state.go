@@ -62,6 +62,64 @@ func Read(ctx context.Context, n *store.Store, q dialect.Querier) (*State, error
 	return newState(n, cat, objects), nil
 }
 
+// ReadFor is Read for who compares the state with the record after these statements, with databases named as in entries: where the
+// definition of each table takes a query, it reads those only that may have to be shipped.
+func ReadFor(ctx context.Context, n *store.Store, q dialect.Querier, rec Record, statements []dialect.Statement) (*State, error) {
+	e, ok := n.Engine.(dialect.DefinitionReader)
+	if !ok {
+		return Read(ctx, n, q)
+	}
+	cat, err := n.LoadTables(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	others, err := e.OtherObjects(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("node %s: read schema: %w", n.ID, err)
+	}
+	s := newState(n, cat, others)
+	return s.Defined(ctx, q, s.suspects(rec, statements))
+}
+
+// Defined returns the state with the definitions of these tables, as far as they are not in it.
+func (s *State) Defined(ctx context.Context, q dialect.Querier, tables []*dialect.Table) (*State, error) {
+	e, ok := s.node.Engine.(dialect.DefinitionReader)
+	var lacking []*dialect.Table
+	for _, t := range tables {
+		if !slices.ContainsFunc(s.all, func(o dialect.Object) bool { return o.Kind == "table" && o.Database == t.Database && o.Name == t.Name }) {
+			lacking = append(lacking, t)
+		}
+	}
+	if !ok || len(lacking) == 0 {
+		return s, nil
+	}
+	definitions, err := e.Definitions(ctx, q, lacking)
+	if err != nil {
+		return nil, fmt.Errorf("node %s: read schema: %w", s.node.ID, err)
+	}
+	at := 0 // behind the databases, and before what may need tables
+	for at < len(s.all) && (s.all[at].Kind == "database" || s.all[at].Kind == "table") {
+		at++
+	}
+	return newState(s.node, s.Cat, slices.Insert(slices.Clone(s.all), at, definitions...)), nil
+}
+
+// suspects lists the tables that Compare may find changed: what is not as recorded, what the statements name, and what cascades reach
+// from there.
+func (s *State) suspects(rec Record, statements []dialect.Statement) []*dialect.Table {
+	t := Told{whole: make(map[journal.TableName]bool)}
+	for _, st := range statements {
+		info, err := sqlclass.ParseSchema(s.node.Dialect.Language(), st.SQL)
+		if err != nil {
+			continue
+		}
+		for _, name := range s.subjects(info, st.Database) {
+			t.whole[name] = true
+		}
+	}
+	return s.changed(rec, s.Record(0), t)
+}
+
 func newState(n *store.Store, cat *store.Catalogue, objects []dialect.Object) *State {
 	st := &State{node: n, Cat: cat, all: objects}
 	st.objects, st.kept = Shippable(n, cat, objects)

@@ -146,7 +146,15 @@ func (turn *Turn) settleSchema(ctx context.Context, statements []dialect.Stateme
 // settle is settleSchema for statements that were run on what the basis tells.
 func (turn *Turn) settle(ctx context.Context, statements []dialect.Statement, mixed bool, from basis) (*Made, error) {
 	before := turn.node.Tables.Load()
-	st, scope, err := turn.readSchema(ctx, from, statements)
+	rec, _, err := store.Value[schema.Record](ctx, turn.node, turn.Conn, store.MetaSchema)
+	if err != nil {
+		return nil, err
+	}
+	hints := slices.Clone(statements)
+	for i := range hints {
+		hints[i].Database = turn.node.Logical(hints[i].Database)
+	}
+	st, scope, err := turn.readSchema(ctx, from, rec, hints)
 	if err != nil {
 		return nil, err
 	}
@@ -160,14 +168,6 @@ func (turn *Turn) settle(ctx context.Context, statements []dialect.Statement, mi
 		return nil, err
 	}
 	turn.node.Tables.Store(st.Cat)
-	rec, _, err := store.Value[schema.Record](ctx, turn.node, turn.Conn, store.MetaSchema)
-	if err != nil {
-		return nil, err
-	}
-	hints := slices.Clone(statements)
-	for i := range hints {
-		hints[i].Database = turn.node.Logical(hints[i].Database)
-	}
 	if !turn.node.Engine.Transactional() {
 		return turn.shipBeside(ctx, rec, before, st, hints, mixed)
 	}
@@ -191,11 +191,11 @@ func (turn *Turn) settle(ctx context.Context, statements []dialect.Statement, mi
 
 // readSchema reads the schema as the statements have left it. The scope tells what else than that is as it was, and nil that anything
 // may be another.
-func (turn *Turn) readSchema(ctx context.Context, from basis, statements []dialect.Statement) (*schema.State, dialect.Scope, error) {
+func (turn *Turn) readSchema(ctx context.Context, from basis, rec schema.Record, statements []dialect.Statement) (*schema.State, dialect.Scope, error) {
 	if from.state != nil {
 		return from.state.Follow(ctx, turn.Conn, statements)
 	}
-	st, err := schema.Read(ctx, turn.node, turn.Conn)
+	st, err := schema.ReadFor(ctx, turn.node, turn.Conn, rec, statements)
 	return st, nil, err
 }
 
@@ -245,7 +245,7 @@ func (turn *Turn) renewVersion(ctx context.Context, st *schema.State) error {
 		return nil
 	}
 	if !turn.node.Engine.Transactional() {
-		again, err := schema.Read(ctx, turn.node, turn.Conn) // which reads the version first
+		again, err := schema.ReadFor(ctx, turn.node, turn.Conn, st.Record(0), nil) // which reads the version first
 		if err != nil {
 			return err
 		}
@@ -261,6 +261,11 @@ func (turn *Turn) renewVersion(ctx context.Context, st *schema.State) error {
 // shipSchema appends the entry and the new record, in the transaction that the connection is in. It fills x in.
 func (turn *Turn) shipSchema(ctx context.Context, rec schema.Record, st *schema.State, t schema.Told, x *Extra) (*Made, error) {
 	d := schema.Compare(rec, st, t)
+	if all, err := st.Defined(ctx, turn.Conn, d.Rebuild); err != nil {
+		return nil, err
+	} else if all != st {
+		st, d = all, schema.Compare(rec, all, t)
+	}
 	x.schema, x.rebuild, x.replaces, x.counters = d.Statements, d.Rebuild, d.Replaces, t.Counters
 	res, err := turn.Collect(ctx, x)
 	if err != nil {

@@ -30,7 +30,32 @@ func New(s *server.Server, on *sessions.Sessions, tables *catalog.Current) *Sche
 // others after them but none whose tables are gone, and the user's triggers without guards. Where the meaning of a
 // statement depends on a sql_mode or a character set, it starts with a comment that
 // Run reads; see withSurroundings.
-func (m *Schema) Objects(ctx context.Context, q dialect.Querier) (list []dialect.Object, err error) {
+func (m *Schema) Objects(ctx context.Context, q dialect.Querier) ([]dialect.Object, error) {
+	return m.list(ctx, q, (*objects).addDatabases, (*objects).addTables, (*objects).addRoutines, (*objects).addViews, (*objects).addTriggers)
+}
+
+// OtherObjects is Objects without tables.
+func (m *Schema) OtherObjects(ctx context.Context, q dialect.Querier) ([]dialect.Object, error) {
+	return m.list(ctx, q, (*objects).addDatabases, (*objects).addRoutines, (*objects).addViews, (*objects).addTriggers)
+}
+
+// Definitions is Objects for these tables alone, but those that are gone.
+func (m *Schema) Definitions(ctx context.Context, q dialect.Querier, tables []*dialect.Table) ([]dialect.Object, error) {
+	if len(tables) == 0 {
+		return nil, nil
+	}
+	return m.list(ctx, q, func(o *objects, ctx context.Context) error {
+		for _, t := range tables {
+			if err := o.addTable(ctx, t); err != nil && lang.Errno(err) != lang.ErNoSuchTable {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// list lists what the steps add.
+func (m *Schema) list(ctx context.Context, q dialect.Querier, steps ...func(*objects, context.Context) error) (list []dialect.Object, err error) {
 	err = m.sessions.Neutral(ctx, q, func(q dialect.Querier) error {
 		was, err := lang.Texts(ctx, q, "SELECT DATABASE()")
 		if err != nil {
@@ -42,8 +67,8 @@ func (m *Schema) Objects(ctx context.Context, q dialect.Querier) (list []dialect
 			}
 		}()
 		o := objects{of: m, q: q}
-		for _, step := range []func(context.Context) error{o.addDatabases, o.addTables, o.addRoutines, o.addViews, o.addTriggers} {
-			if err := step(ctx); err != nil {
+		for _, step := range steps {
+			if err := step(&o, ctx); err != nil {
 				return err
 			}
 		}
@@ -118,13 +143,19 @@ func (o *objects) addTables(ctx context.Context) error {
 		if t.Own {
 			continue
 		}
-		row, err := o.show(ctx, "TABLE", lang.Qualified(t.Database, t.Name))
-		if err != nil {
+		if err := o.addTable(ctx, t); err != nil {
 			return err
 		}
-		o.add("table", t.Database, t.Name, row["create table"])
 	}
 	return nil
+}
+
+func (o *objects) addTable(ctx context.Context, t *dialect.Table) error {
+	row, err := o.show(ctx, "TABLE", lang.Qualified(t.Database, t.Name))
+	if err == nil {
+		o.add("table", t.Database, t.Name, row["create table"])
+	}
+	return err
 }
 
 func (o *objects) addRoutines(ctx context.Context) error {
