@@ -162,7 +162,7 @@ func (c *Cluster) Close() (err error) {
 		err = errors.Join(err, c.m.stop())
 	}
 	if c.f != nil {
-		err = errors.Join(err, c.f.Stop())
+		c.f.Stop()
 	}
 	if c.node != nil {
 		err = errors.Join(err, c.node.Unlock())

@@ -189,11 +189,10 @@ func (f *Follower) retain(ctx context.Context) {
 func (f *Follower) Again() { watch.Signal(f.anew) }
 
 // Stop ends following, and waits for it.
-func (f *Follower) Stop() error {
+func (f *Follower) Stop() {
 	f.cancel()
 	f.tasks.Wait()
 	f.apply.Close()
-	return nil
 }
 
 // fatal lists the errors that trying again does not cure.
