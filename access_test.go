@@ -160,7 +160,7 @@ func TestRevoked(t *testing.T) {
 
 // A snap that is revoked while it is away changes nothing any more, and keeps what nobody has taken.
 func TestRevokedSnap(t *testing.T) {
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {Key: clusterKey}}}, pairSchema)
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {Key: clusterKey}}}, testcluster.PairSchema)
 	s.Snap("a", ddb.Options{Key: clusterKey})
 	s.Exec("a", "INSERT INTO p (id) VALUES (1)")
 	s.Exchange("a")

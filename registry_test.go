@@ -186,7 +186,7 @@ func TestForgottenSnapComesBack(t *testing.T) {
 // conflict of one's is open, its range stays its own.
 func TestNumbersOfManySnaps(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema)
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema)
 		m := s.Nodes["master"]
 		require.NoError(t, ddb.LimitNumbers(s.Ctx, m, 254))
 		_, err := s.DBs["master"].Exec("INSERT INTO " + ddb.OwnTable(m, "conflicts") + " (id, origin, state) VALUES ('x', 's0', 'open')")

@@ -143,7 +143,7 @@ func TestStolenKeyOfReader(t *testing.T) {
 func TestSnapHasNoSQL(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
 		nodes := map[string]ddb.NodeAccess{"a": {}, "b": {SQL: ddb.ReadRows}}
-		s := testcluster.NewShop(t, e, ddb.Options{Nodes: nodes}, pairSchema, "a", "b")
+		s := testcluster.NewShop(t, e, ddb.Options{Nodes: nodes}, testcluster.PairSchema, "a", "b")
 		s.Exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0)")
 		s.Exchange("a", "b")
 		strong := ddb.WithConsistency(s.Ctx, ddb.Strong)

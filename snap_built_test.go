@@ -13,7 +13,7 @@ import (
 // has taken its place.
 func TestSnapBuiltOnRefused(t *testing.T) {
 	for _, promoted := range []bool{false, true} {
-		s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, pairSchema)
+		s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, testcluster.PairSchema)
 		s.Replica("r")
 		s.Snap("a", ddb.Options{})
 		s.Exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0)")

@@ -14,7 +14,7 @@ import (
 // policy, as deep as foreign keys act, and the refusal names the children's table.
 func TestSnapCascadeUnderChild(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		for name, policy := range policies {
+		for name, policy := range testcluster.Policies {
 			if string(e) == "mariadb" && name != "master" && name != "merge" {
 				continue // the judgement is the same on both
 			}

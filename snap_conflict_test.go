@@ -13,8 +13,6 @@ import (
 	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
-const pairSchema = "CREATE TABLE p (id INT NOT NULL PRIMARY KEY, u INT UNIQUE, v VARCHAR(20), w INT)"
-
 // pairs are the changes that the two sides make to row 1 of a case (or to what clashes with it). {x+n} is a
 // number of the case's own.
 var pairs = map[string]string{
@@ -40,7 +38,7 @@ func TestConflictPairs(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
 		for name, policy := range policies {
 			t.Run(name, func(t *testing.T) {
-				s := testcluster.NewShop(t, e, ddb.Options{Conflicts: map[string]ddb.Policy{"p": policy}}, pairSchema, "a", "b")
+				s := testcluster.NewShop(t, e, ddb.Options{Conflicts: map[string]ddb.Policy{"p": policy}}, testcluster.PairSchema, "a", "b")
 				for i, other := range []string{"master", "b"} {
 					var cases []pairCase
 					for mine := range pairs {
@@ -106,7 +104,7 @@ func makePairs(s *testcluster.Shop, other string, cases []pairCase) {
 // is tried again.
 func TestConflictNumbers(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{Conflicts: map[string]ddb.Policy{"p": ddb.SnapWins}}, pairSchema, "a")
+		s := testcluster.NewShop(t, e, ddb.Options{Conflicts: map[string]ddb.Policy{"p": ddb.SnapWins}}, testcluster.PairSchema, "a")
 		s.Cut("a")
 		s.Exec("master", "INSERT INTO p VALUES (1, 1205, 'first', 0)")
 		s.Exec("a", "INSERT INTO p VALUES (1213, 1205, 'second', 0)")
@@ -172,7 +170,7 @@ func TestSnapRelatedRows(t *testing.T) {
 // A refused batch does not hold up those behind it, and one that was built on it is told apart.
 func TestConflictChain(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
 		s.Exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0)")
 		s.Exchange("a")
 		s.Cut("a")
@@ -221,7 +219,7 @@ func TestSnapOldSchema(t *testing.T) {
 // A snap refuses schema statements and names the master.
 func TestSnapRefusesSchema(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
 		_, err := s.Nodes["a"].Exec("CREATE TABLE other (id INT PRIMARY KEY)")
 		require.ErrorIs(t, err, ddb.ErrNotMaster)
 		require.ErrorContains(t, err, "at master")
@@ -253,7 +251,7 @@ func TestSnapRefusesSchema(t *testing.T) {
 // A snap may do what Options.Nodes allows; the rest ends in conflicts. A wrong key does not get in.
 func TestNodeAccess(t *testing.T) {
 	e := testcluster.SQLite
-	s := testcluster.NewShop(t, e, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {Key: []byte("k"), Tables: map[string]ddb.Ops{"p": ddb.Insert | ddb.Update}}}}, pairSchema)
+	s := testcluster.NewShop(t, e, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {Key: []byte("k"), Tables: map[string]ddb.Ops{"p": ddb.Insert | ddb.Update}}}}, testcluster.PairSchema)
 	s.Exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0)")
 	s.Snap("a", ddb.Options{Key: []byte("k")})
 	s.Exec("a", "UPDATE p SET v = 'x' WHERE id = 1")
@@ -274,7 +272,7 @@ func TestNodeAccess(t *testing.T) {
 // A full queue refuses local writes and loses nothing.
 func TestSnapQueueFull(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema)
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema)
 		s.Snap("a", ddb.Options{QueueMaxBatches: 3})
 		s.Cut("a")
 		for i := range 3 {
@@ -295,7 +293,7 @@ func TestSnapQueueFull(t *testing.T) {
 // Batches survive a restart of the snap and of the master, with their numbers.
 func TestSnapRestart(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
 		s.Exec("a", "INSERT INTO p VALUES (1, 1, 'early', 0)")
 		s.Exchange("a")
 		s.Cut("a")
@@ -314,7 +312,7 @@ func TestSnapRestart(t *testing.T) {
 // What a client writes past ddb into a snap's database is exchanged too.
 func TestSnapBypass(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
 		c, err := s.DBs["a"].Conn(s.Ctx) // which ddb cannot get meanwhile
 		require.NoError(t, err)
 		defer c.Close()
@@ -337,7 +335,7 @@ func TestSnapSchemaOverPending(t *testing.T) {
 			"renamed": {"ALTER TABLE p RENAME TO q", "q", 3},
 		} {
 			t.Run(name, func(t *testing.T) {
-				s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+				s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
 				s.Exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0), (2, 2, 'two', 0), (3, 3, 'three', 0)")
 				s.Exchange("a")
 				s.Cut("a")

@@ -17,7 +17,7 @@ import (
 // copy does not take the other's batches for its own: it stops with words, and with Rejoin its batches are sent as new ones.
 func TestSnapCopiedDatabase(t *testing.T) {
 	for _, more := range []bool{false, true} { // whether the master has numbers that the copy never gave
-		s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, pairSchema, "a")
+		s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, testcluster.PairSchema, "a")
 		s.Exec("a", "INSERT INTO p VALUES (1, 1, 'early', 0)")
 		s.Exchange("a")
 		s.Cut("a")

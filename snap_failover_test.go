@@ -24,7 +24,7 @@ import (
 func TestSnapFailover(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
 		for _, late := range []bool{false, true} {
-			s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema)
+			s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema)
 			if !late {
 				s.Replica("r")
 			}
@@ -55,7 +55,7 @@ func TestSnapFailover(t *testing.T) {
 func TestSnapFailoverBehind(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
 		for _, pending := range []bool{false, true} {
-			s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema)
+			s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema)
 			s.Replica("r")
 			s.Snap("a", ddb.Options{})
 			s.Cut("r")
@@ -87,7 +87,7 @@ func TestSnapFailoverBehind(t *testing.T) {
 // A second machine is given a snap's id while the first is away with a pending batch: neither's batches count for the other's.
 func TestSnapSameID(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
 		s.Exec("a", "INSERT INTO p VALUES (1, 1, 'early', 0)")
 		s.Exchange("a")
 		s.Cut("a")
@@ -115,7 +115,7 @@ func TestSnapSameID(t *testing.T) {
 // rows of a refused batch lists it too, or the snap would keep its own row for ever.
 func TestSnapSettlePasses(t *testing.T) {
 	d := &testcluster.HookDialect{Dialect: mysql.Dialect{}}
-	s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{Dialect: d}, pairSchema, "a")
+	s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{Dialect: d}, testcluster.PairSchema, "a")
 	s.Cut("a")
 	s.Exec("a", "INSERT INTO p VALUES (1, 1, 'snap', 0)")
 	s.Exec("master", "INSERT INTO p VALUES (1, 1, 'master', 0)")
@@ -143,7 +143,7 @@ func TestSnapSettlePasses(t *testing.T) {
 func TestSnapCommitFails(t *testing.T) {
 	for _, stands := range []bool{false, true} { // the commit that fails for its caller
 		d := &testcluster.HookDialect{Dialect: mysql.Dialect{}}
-		s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{Dialect: d}, pairSchema, "a")
+		s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{Dialect: d}, testcluster.PairSchema, "a")
 		s.Exec("a", "INSERT INTO p VALUES (1, 1, 'before', 0)")
 		s.Exchange("a")
 		var left atomic.Int64
@@ -173,7 +173,7 @@ func TestSnapCommitFails(t *testing.T) {
 func TestSnapJournalFails(t *testing.T) {
 	_, db := testdb.SQLite(t)
 	j := &otherJournal{Journal: ddb.DefaultJournal(t, db, sqlite.Dialect{})}
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Journal: j}, pairSchema, "a")
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Journal: j}, testcluster.PairSchema, "a")
 	s.Cut("a")
 	s.Exec("a", "INSERT INTO p VALUES (1, 1, 'snap', 0)")
 	j.fail.Store(1)
@@ -201,7 +201,7 @@ func TestSnapCommitNeverWorks(t *testing.T) {
 	undo := ddb.SetCommitPatience(200 * time.Millisecond)
 	t.Cleanup(undo)
 	_, db := testdb.SQLite(t)
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Journal: pickyJournal{ddb.DefaultJournal(t, db, sqlite.Dialect{})}}, pairSchema, "a")
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Journal: pickyJournal{ddb.DefaultJournal(t, db, sqlite.Dialect{})}}, testcluster.PairSchema, "a")
 	s.Cut("a")
 	for i, v := range []string{"fine", "fine", "poison", "fine"} {
 		s.Exec("a", "INSERT INTO p VALUES (?, ?, ?, 0)", i, i, v)

@@ -17,7 +17,7 @@ func TestSnapFuncPanics(t *testing.T) {
 		s := testcluster.NewShop(t, e, ddb.Options{Conflicts: map[string]ddb.Policy{"p": ddb.PolicyFunc("f", func(c ddb.Collision) (map[string]any, error) {
 			c.Base["v"] = "x" // there is none where both sides insert
 			return c.Local, nil
-		})}}, pairSchema, "a")
+		})}}, testcluster.PairSchema, "a")
 		s.Cut("a")
 		s.Exec("a", "INSERT INTO p VALUES (1, 1, 'snap', 0)")
 		s.Exec("master", "INSERT INTO p VALUES (1, 1, 'master', 0)")
@@ -31,7 +31,7 @@ func TestSnapFuncPanics(t *testing.T) {
 
 // A malformed batch stops the snap that sends it, visibly, and no other.
 func TestSnapMalformedBatch(t *testing.T) {
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, pairSchema, "a", "b")
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, testcluster.PairSchema, "a", "b")
 	s.Exchange("a", "b")
 	s.Cut("a")
 	s.Exec("a", "INSERT INTO p VALUES (1, 1, 'fine', 0)")
@@ -52,7 +52,7 @@ func TestSnapMalformedBatch(t *testing.T) {
 // A snap may settle conflicts, whatever else it may do, but neither delete nor rewrite what others have lost.
 func TestNodeAccessConflicts(t *testing.T) {
 	e := testcluster.SQLite
-	s := testcluster.NewShop(t, e, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {}, "reader": {Tables: map[string]ddb.Ops{}}}}, pairSchema, "a", "reader")
+	s := testcluster.NewShop(t, e, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {}, "reader": {Tables: map[string]ddb.Ops{}}}}, testcluster.PairSchema, "a", "reader")
 	s.Cut("a")
 	s.Exec("a", "INSERT INTO p VALUES (1, 1, 'lost', 0)")
 	s.Exec("master", "INSERT INTO p VALUES (1, 1, 'won', 0)")
@@ -95,7 +95,7 @@ func TestSnapNarrowedColumn(t *testing.T) {
 func TestConflictsAfter(t *testing.T) {
 	const n = 1500
 	e := testcluster.SQLite
-	s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+	s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
 	s.Exec("master", "INSERT INTO p VALUES (1, -1, 'one', 0)")
 	s.Exchange("a")
 	s.Cut("a")
@@ -122,7 +122,7 @@ func TestConflictsAfter(t *testing.T) {
 
 // A clock that was decades behind when a batch was made does not fill the queue once it is right.
 func TestSnapClockBehind(t *testing.T) {
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, pairSchema, "a")
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, testcluster.PairSchema, "a")
 	s.Cut("a")
 	s.Exec("a", "INSERT INTO p VALUES (1, 1, 'made in 1970', 0)")
 	require.NoError(t, s.Nodes["a"].Close())
@@ -137,7 +137,7 @@ func TestSnapClockBehind(t *testing.T) {
 
 // What is written after a clock that was years ahead has been put right gains nothing by it under newest wins.
 func TestSnapClockWasAhead(t *testing.T) {
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.NewestWins}}, pairSchema, "a")
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.NewestWins}}, testcluster.PairSchema, "a")
 	s.Exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0)")
 	s.Exchange("a")
 	s.Cut("a")
@@ -158,7 +158,7 @@ func TestSnapClockWasAhead(t *testing.T) {
 // stood when it was made: what others changed meanwhile loses to it.
 func TestSnapClockHears(t *testing.T) {
 	for _, behind := range []time.Duration{time.Second, 30 * 365 * 24 * time.Hour} {
-		s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.NewestWins}}, pairSchema, "a", "b")
+		s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.NewestWins}}, testcluster.PairSchema, "a", "b")
 		s.Exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0)")
 		s.Exchange("a", "b")
 		s.Cut("b")
@@ -181,7 +181,7 @@ func TestSnapClockHears(t *testing.T) {
 // A clock that was ahead when the snap took its snapshot makes none of its changes later than they were: of the master's clock
 // a snapshot tells nothing.
 func TestSnapClockOfSnapshot(t *testing.T) {
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.NewestWins}}, pairSchema, "a")
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.NewestWins}}, testcluster.PairSchema, "a")
 	s.Exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0)")
 	s.Exchange("a")
 	s.Cut("a")

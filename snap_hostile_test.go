@@ -38,7 +38,7 @@ func TestSnapKeyAstray(t *testing.T) {
 // A snap that may only insert overwrites no row that is there, not even where its rows win.
 func TestNodeAccessWins(t *testing.T) {
 	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Conflicts: map[string]ddb.Policy{"": ddb.SnapWins},
-		Nodes: map[string]ddb.NodeAccess{"a": {Tables: map[string]ddb.Ops{"p": ddb.Insert}}}}, pairSchema, "a")
+		Nodes: map[string]ddb.NodeAccess{"a": {Tables: map[string]ddb.Ops{"p": ddb.Insert}}}}, testcluster.PairSchema, "a")
 	s.Cut("a")
 	s.Exec("a", "INSERT INTO p VALUES (1, 1, 'snap', 0)")
 	s.Exec("master", "INSERT INTO p VALUES (1, 1, 'master', 0)")
@@ -66,7 +66,7 @@ func TestSnapKeyRespelt(t *testing.T) {
 
 // A snap that settles a conflict writes nothing but that it is settled, whatever its batch says of the rest.
 func TestSnapForgesConflict(t *testing.T) {
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, pairSchema, "a")
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, testcluster.PairSchema, "a")
 	s.Cut("a")
 	s.Exec("a", "INSERT INTO p VALUES (1, 1, 'lost', 0)")
 	s.Exec("master", "INSERT INTO p VALUES (1, 1, 'won', 0)")

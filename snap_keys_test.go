@@ -80,7 +80,7 @@ func TestHandedOutKeysEnd(t *testing.T) {
 // Detach says what would be lost.
 func TestDetachPending(t *testing.T) {
 	e := testcluster.SQLite
-	s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+	s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
 	s.Cut("a")
 	s.Exec("a", "INSERT INTO p VALUES (1, 1, '', 0)")
 	require.NoError(t, s.Nodes["a"].Close())
@@ -422,7 +422,7 @@ func TestHandedOutKeysTriggers(t *testing.T) {
 
 // The triggers that keep keys apart, which come with the first snap, are no change of the schema by another; a later one is.
 func TestHandedOutKeysQuietly(t *testing.T) {
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, pairSchema+"; CREATE TABLE k (id INTEGER PRIMARY KEY, v INT)")
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, testcluster.PairSchema+"; CREATE TABLE k (id INTEGER PRIMARY KEY, v INT)")
 	require.NoError(t, s.Nodes["master"].Close())
 	log := new(testcluster.Buffer)
 	o := s.Opts["master"]

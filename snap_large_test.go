@@ -15,7 +15,7 @@ import (
 // that lost are found again.
 func TestConflictLargeRows(t *testing.T) {
 	const size = 5 << 19 // of each of two values; the servers of the tests take 16 MiB
-	s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{Heartbeat: time.Second}, "CREATE TABLE big (id INT NOT NULL PRIMARY KEY, v LONGTEXT, b LONGBLOB); "+pairSchema, "a", "b")
+	s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{Heartbeat: time.Second}, "CREATE TABLE big (id INT NOT NULL PRIMARY KEY, v LONGTEXT, b LONGBLOB); "+testcluster.PairSchema, "a", "b")
 	s.Exec("master", "INSERT INTO big VALUES (1, ?, ?)", strings.Repeat("<", size), make([]byte, size))
 	s.Exchange("a")
 	s.Cut("a")
@@ -59,7 +59,7 @@ func TestConflictLoserTooLarge(t *testing.T) {
 // A batch that can be neither applied nor kept as a conflict stops the snap that sent it, visibly, and no other. It stays
 // in the snap's queue, and is settled when the cause is gone.
 func TestSnapUnsettledBatch(t *testing.T) {
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, pairSchema, "a", "b")
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, testcluster.PairSchema, "a", "b")
 	for i, who := range []string{"kept", "not kept"} {
 		s.Cut("a")
 		s.Exec("a", "INSERT INTO p VALUES (?, ?, ?, 0)", i, i, who)

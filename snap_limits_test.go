@@ -23,7 +23,7 @@ import (
 func TestSnapQueueLimits(t *testing.T) {
 	for name, o := range map[string]ddb.Options{"QueueMaxBytes": {QueueMaxBytes: 4000}, "QueueMaxAge": {QueueMaxAge: 50 * time.Millisecond}} {
 		t.Run(name, func(t *testing.T) {
-			s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, pairSchema)
+			s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, testcluster.PairSchema)
 			s.Snap("a", o)
 			s.Cut("a")
 			var err error

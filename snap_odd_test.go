@@ -47,7 +47,7 @@ var oddValues = map[string][]oddValue{
 // that it deletes one, go through whatever else the row holds, with no conflict, and a conflict about something else can be retried.
 func TestSnapOddValues(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		for name, policy := range policies {
+		for name, policy := range testcluster.Policies {
 			t.Run(name, func(t *testing.T) { oddRows(t, e, name, policy) })
 		}
 	})

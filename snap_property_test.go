@@ -28,7 +28,7 @@ const storySchema = `CREATE TABLE account (id INT NOT NULL PRIMARY KEY, name VAR
 // conflicts table; and under master wins transfers preserve the sum.
 func TestSnapProperty(t *testing.T) {
 	checks(t, 30) // of each policy; -short makes a fifth of it
-	for name, policy := range policies {
+	for name, policy := range testcluster.Policies {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(r *rapid.T) { story(t, r, testcluster.SQLite, name, policy) })
 		})
@@ -39,16 +39,12 @@ func TestSnapProperty(t *testing.T) {
 func TestSnapPropertyMariaDB(t *testing.T) {
 	checks(t, 5)
 	e := testcluster.MariaDB
-	for name, policy := range policies {
+	for name, policy := range testcluster.Policies {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(r *rapid.T) { story(t, r, e, name, policy) })
 		})
 	}
 }
-
-// policies by a name of each.
-var policies = map[string]ddb.Policy{"master": ddb.MasterWins, "snap": ddb.SnapWins, "newest": ddb.NewestWins, "merge": ddb.MergeColumns,
-	"func": ddb.PolicyFunc("local", func(c ddb.Collision) (map[string]any, error) { return c.Local, nil })}
 
 // story is one run: rapid prints its seed when it fails.
 func story(t *testing.T, r *rapid.T, e testcluster.Engine, name string, policy ddb.Policy) {
@@ -322,7 +318,7 @@ func (s *tale) account() {
 // A batch whose verdict was cut off after the master's commit counts once.
 func TestSnapDuplicate(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
 		for i := range 30 {
 			s.Exec("a", fmt.Sprintf("INSERT INTO p VALUES (%d, %d, 'x', 0)", 100+i, i))
 			if i%2 == 0 {
@@ -345,7 +341,7 @@ func TestSnapDuplicate(t *testing.T) {
 // A snap that was away for longer than the journal reaches takes a new snapshot and keeps its pending batches.
 func TestSnapAwayTooLong(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
 		s.Exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0), (2, 20, 'two', 0)")
 		s.Exchange("a")
 		s.Cut("a")

@@ -21,7 +21,7 @@ func TestSnapWritesDuringSchema(t *testing.T) {
 	for name, cutOff := range map[string]bool{"whole": false, "cut off": true} {
 		t.Run(name, func(t *testing.T) {
 			d := &testcluster.HookDialect{Dialect: mysql.Dialect{}}
-			s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{}, pairSchema)
+			s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{}, testcluster.PairSchema)
 			a := s.Snap("a", ddb.Options{Dialect: d})
 			s.Exec("master", "INSERT INTO p VALUES (1, 1, 'one', 0), (2, 2, 'two', 0)")
 			s.Exchange("a")
@@ -98,7 +98,7 @@ func TestSnapMastersOfPending(t *testing.T) {
 
 func mastersOfPending(t *testing.T, statement string, restart bool) {
 	d, settle := &testcluster.HookDialect{Dialect: mysql.Dialect{}}, make(chan struct{})
-	s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{Dialect: d}, pairSchema, "a")
+	s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{Dialect: d}, testcluster.PairSchema, "a")
 	level := func() {
 		s.Exec("master", "INSERT INTO mark VALUES (NULL)")
 		want := s.Rows("master", "SELECT COUNT(*) FROM mark")

@@ -18,7 +18,7 @@ import (
 // A conflict can be retried and dismissed on a replica, whose database has another name than the master's.
 func TestConflictOnReplica(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema, "a")
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
 		s.Links["replica"] = fault.New(s.Net)
 		r := s.Open("replica", ddb.Options{Role: ddb.Replica, Master: "master", Transport: s.Links["replica"]})
 		require.NoError(t, r.WaitReady(s.Ctx))
@@ -75,7 +75,7 @@ func TestKeysRunOut(t *testing.T) {
 // The first copy says how many rows there are, how many have come and how many bytes.
 func TestSnapProgress(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, pairSchema)
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema)
 		for i := range 50 {
 			s.Exec("master", fmt.Sprintf("INSERT INTO p VALUES (%d, %d, 'x', 0)", i, i))
 		}
@@ -98,7 +98,7 @@ func TestSnapProgress(t *testing.T) {
 // The stamps of newest wins do not grow without end.
 func TestStampsAreBounded(t *testing.T) {
 	t.Cleanup(ddb.SetMaxStamps(20)) // runs when the master is closed
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Conflicts: map[string]ddb.Policy{"p": ddb.NewestWins}}, pairSchema, "a")
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Conflicts: map[string]ddb.Policy{"p": ddb.NewestWins}}, testcluster.PairSchema, "a")
 	for i := range 100 {
 		s.Exec("a", fmt.Sprintf("INSERT INTO p VALUES (%d, %d, 'x', 0)", i, i))
 		if i%5 == 0 {
@@ -153,7 +153,7 @@ func TestSnapGroupedWrites(t *testing.T) {
 
 // A snap with a wrong key is not let in, and the log warns before the queue is full.
 func TestSnapKeyAndWarning(t *testing.T) {
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {Key: []byte("k")}, "b": {Key: []byte("other")}}}, pairSchema)
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Nodes: map[string]ddb.NodeAccess{"a": {Key: []byte("k")}, "b": {Key: []byte("other")}}}, testcluster.PairSchema)
 	log := new(testcluster.Buffer)
 	s.Snap("a", ddb.Options{Key: []byte("k"), QueueMaxBatches: 10})
 	require.NoError(t, s.Nodes["a"].Close())

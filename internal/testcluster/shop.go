@@ -29,6 +29,13 @@ type Shop struct {
 	Opts   map[string]ddb.Options // that the node was opened with
 }
 
+// PairSchema is that of most shops: a table with a key, a unique column and two more.
+const PairSchema = "CREATE TABLE p (id INT NOT NULL PRIMARY KEY, u INT UNIQUE, v VARCHAR(20), w INT)"
+
+// Policies are those for conflicts, by a name of each.
+var Policies = map[string]ddb.Policy{"master": ddb.MasterWins, "snap": ddb.SnapWins, "newest": ddb.NewestWins, "merge": ddb.MergeColumns,
+	"func": ddb.PolicyFunc("local", func(c ddb.Collision) (map[string]any, error) { return c.Local, nil })}
+
 // NewShop opens a master with the schema, of statements between semicolons, and snaps that have taken their snapshot.
 func NewShop(tb testing.TB, e Engine, master ddb.Options, schema string, snaps ...string) *Shop {
 	tb.Helper()
