@@ -138,6 +138,9 @@ var importRules = map[string]importRule{
 	// Measurements.
 	"bench": {own: []string{".", "dialect/...", "transport/...", "internal/testdb"}, modules: []string{hclogModule}},
 
+	// Stories of whole clusters: tests only.
+	"internal/stories/conflicts": {},
+
 	// Support of tests.
 	"ddbtest":                  {own: []string{"."}, modules: testModules},
 	"internal/crashtest":       {own: []string{"..."}, modules: testModules},

@@ -1,4 +1,4 @@
-package ddb_test
+package conflicts_test
 
 import (
 	"strings"
@@ -35,7 +35,7 @@ func TestSnapMalformedBatch(t *testing.T) {
 	s.Exchange("a", "b")
 	s.Cut("a")
 	s.Exec("a", "INSERT INTO p VALUES (1, 1, 'fine', 0)")
-	require.NoError(t, ddb.DamageBatch(s.DBs["a"]))
+	require.NoError(t, damageBatch(s.DBs["a"]))
 	s.Heal("a")
 	require.Eventually(t, func() bool {
 		for _, n := range s.Nodes["a"].Nodes() {
@@ -168,7 +168,7 @@ func TestSnapClockHears(t *testing.T) {
 		s.Restart("a") // the entry that it has seen was one of the process before
 		s.Cut("a")
 		s.Exec("a", "UPDATE p SET v = 'after that' WHERE id = 1")
-		require.NoError(t, ddb.BackdateBatch(s.DBs["a"], behind))
+		require.NoError(t, backdateBatch(s.DBs["a"], behind))
 		s.Heal("a")
 		s.Exchange("a")
 		s.Heal("b")

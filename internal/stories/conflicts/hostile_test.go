@@ -1,4 +1,4 @@
-package ddb_test
+package conflicts_test
 
 import (
 	"fmt"
@@ -22,7 +22,7 @@ func TestSnapKeyAstray(t *testing.T) {
 			s.Exchange("a")
 			s.Cut("a")
 			s.Exec("a", "INSERT INTO t VALUES ('new', 'forged')")
-			require.NoError(t, ddb.RewriteBatch(s.DBs["a"], func(r *dialect.Row) { r.Values[0] = "one" }))
+			require.NoError(t, changeRows(s.DBs["a"], func(r *dialect.Row) { r.Values[0] = "one" }))
 			s.Heal("a")
 			s.Exchange("a")
 			s.Same("t")
@@ -74,7 +74,7 @@ func TestSnapForgesConflict(t *testing.T) {
 	s.Exchange("a")
 	s.Cut("a")
 	require.NoError(t, s.Nodes["a"].DismissConflict(s.Ctx, s.Conflicts("a")[0].ID))
-	require.NoError(t, ddb.RewriteBatch(s.DBs["a"], func(r *dialect.Row) { r.Base[6], r.Values[6] = "", "" }))
+	require.NoError(t, changeRows(s.DBs["a"], func(r *dialect.Row) { r.Base[6], r.Values[6] = "", "" }))
 	s.Heal("a")
 	s.Exchange("a")
 	require.Equal(t, `["dismissed",1]`, s.Rows("master", "SELECT state, local LIKE '%lost%' FROM _ddb_conflicts"))

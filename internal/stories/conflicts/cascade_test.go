@@ -1,4 +1,4 @@
-package ddb_test
+package conflicts_test
 
 import (
 	"fmt"
