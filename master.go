@@ -3,6 +3,7 @@ package ddb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,8 @@ type master struct {
 	node   *store.Store
 	fleet  *fleet.Fleet
 	seq    *sequence.Sequencer
-	writer *write.Group // nil where the database has many writers
+	writer *write.Group    // nil where the database has many writers
+	run    context.Context // ends with the master
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
@@ -44,19 +46,18 @@ type master struct {
 // tuned is what tests set of settlers.
 var tuned settle.Config
 
-// openMaster settles the schema, adopts the database if it is new to ddb and starts to work.
+// openMaster settles the schema and adopts the database if it is new to ddb. Nobody is let in before begin.
 func openMaster(ctx context.Context, n *store.Store, o Options, rules *atomic.Pointer[access.Rules], own *health.Self, serveSQL func(context.Context, net.Conn, string, Role), changed func()) (*master, error) {
 	s := sequence.New(n)
 	m := &master{opts: o, node: n, seq: s, passes: write.NewPassConn()}
 	m.fleet = fleet.New(n, s, rules, own, fleet.Config{Listen: o.Listen, Transport: o.Transport, Heartbeat: o.Heartbeat, MaxLag: o.MaxLag, WaitReplicas: o.WaitReplicas,
 		WaitTimeout: o.WaitTimeout, JournalMaxBytes: o.JournalMaxBytes, JournalMaxAge: o.JournalMaxAge, Queue: o.Queue, ServeSQL: serveSQL, Changed: changed})
 	s.Config = sequence.Config{PollInterval: o.PollInterval, Heartbeat: o.Heartbeat, Followed: m.fleet.AnyConnected}
-	run, cancel := context.WithCancel(context.Background())
-	m.cancel = cancel
+	m.run, m.cancel = context.WithCancel(context.Background())
 	if n.SingleWriter() {
 		m.writer = write.NewGroup(n, o.BusyTimeout, write.Hooks{Commit: s.BeforeCommit, Number: m.keyNumber})
 		s.Exclusive = m.writer.With
-		m.start(func() { m.writer.Run(run) })
+		m.start(func() { m.writer.Run(m.run) })
 	} else {
 		s.Exclusive = m.alone
 	}
@@ -72,19 +73,23 @@ func openMaster(ctx context.Context, n *store.Store, o Options, rules *atomic.Po
 		m.settler = settle.New(n, s, cfg)
 		m.fleet.Intake = m.settler
 	}
-	if err := m.fleet.Listen(ctx, run); err != nil {
-		m.stop()
-		return nil, err
-	}
-	m.start(func() { s.Run(run) })
-	if m.settler != nil {
-		m.start(func() { m.settler.Run(run) })
-		m.start(func() { keys.Watch(run, m.node, func() int64 { return keys.FirstSnap - 1 }, m.seq.SharesKeys) })
-	}
-	m.start(func() { m.fleet.Retain(run) })
-	n.Log.Info("master is up", "cluster", n.ClusterID, "lsn", s.State.Load().Pos.LSN,
-		"listen", o.Listen, "tables", n.Tables.Load().Users())
 	return m, nil
+}
+
+// begin starts to work, for followers too: what serves their statements must be there.
+func (m *master) begin(ctx context.Context) error {
+	if err := m.fleet.Listen(ctx, m.run); err != nil {
+		return err
+	}
+	m.start(func() { m.seq.Run(m.run) })
+	if m.settler != nil {
+		m.start(func() { m.settler.Run(m.run) })
+		m.start(func() { keys.Watch(m.run, m.node, func() int64 { return keys.FirstSnap - 1 }, m.seq.SharesKeys) })
+	}
+	m.start(func() { m.fleet.Retain(m.run) })
+	m.node.Log.Info("master is up", "cluster", m.node.ClusterID, "lsn", m.seq.State.Load().Pos.LSN,
+		"listen", m.opts.Listen, "tables", m.node.Tables.Load().Users())
+	return nil
 }
 
 // start runs f in a goroutine that stop waits for.
@@ -145,6 +150,10 @@ func (c *Cluster) openMaster(ctx context.Context) error {
 		m.writer.Hooks.Alone = func() bool {
 			return c.opts.WaitReplicas == 0 && !m.seq.SharesKeys() && m.seq.State.Load().Err == nil
 		}
+	}
+	c.nodes.Rebuild() // so that reads of followers find the master
+	if err := m.begin(ctx); err != nil {
+		return errors.Join(err, m.stop())
 	}
 	return nil
 }
