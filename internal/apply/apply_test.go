@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -200,4 +201,48 @@ func TestPassiveNotesBatches(t *testing.T) {
 	number, err := n.Received(t.Context(), n.DB, "s/q")
 	require.NoError(t, err)
 	require.EqualValues(t, 7, number)
+}
+
+// A snapshot has its stays too, whether it comes as rows or as a file: one in which the node's data go, one for each chunk, and
+// one in which it is whole.
+func TestSnapshotStays(t *testing.T) {
+	base := journal.Position{Epoch: 1, LSN: 7}
+	emptied := []string{"enter", "opened", "emptied", "committed"}
+	for name, file := range map[string]bool{"rows": false, "file": true} {
+		t.Run(name, func(t *testing.T) {
+			master, _ := open(t)
+			_, err := master.DB.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, v INT); INSERT INTO t VALUES (1, 2)")
+			require.NoError(t, err)
+			head := link.SnapshotHead{Base: base, File: file}
+			if !file {
+				head.Objects, err = master.Engine.Objects(t.Context(), master.DB)
+				require.NoError(t, err)
+			}
+			n, a := open(t)
+			r := &recorder{n: n}
+			a.Use(r)
+			require.NoError(t, a.BeginSnapshot(t.Context(), head))
+			require.Equal(t, emptied, r.calls)
+			r.calls = nil
+			want := []string{"enter", "restored", "committed"}
+			if file {
+				path := filepath.Join(t.TempDir(), "copy")
+				require.NoError(t, master.Engine.(dialect.FileCopier).CopyTo(t.Context(), path))
+				content, err := os.ReadFile(path)
+				require.NoError(t, err)
+				require.NoError(t, a.TakeFile(content))
+			} else {
+				row := dialect.Row{Key: []any{int64(1)}, Values: []any{int64(1), int64(2)}}
+				c := &journal.Change{Table: "t", Columns: []string{"id", "v"}, Key: []int{0}, Present: 1, Rows: wire.AppendRow(nil, row.Values)}
+				require.NoError(t, a.TakeRows(t.Context(), &apply.Rows{Change: c, After: row.Key, List: []dialect.Row{row}}))
+				want = []string{"enter", "opened", "committed", "enter", "opened", "restored", "committed"}
+			}
+			require.NoError(t, a.EndSnapshot(t.Context(), 0))
+			require.Equal(t, want, r.calls)
+			require.Equal(t, base, a.Position())
+			var v int
+			require.NoError(t, n.DB.QueryRow("SELECT v FROM t WHERE id = 1").Scan(&v))
+			require.Equal(t, 2, v)
+		})
+	}
 }
