@@ -1,4 +1,4 @@
-package ddb_test
+package schema_test
 
 import (
 	"sync"
