@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/internal/batch"
-	"github.com/ddb-project/ddb/internal/keys"
 )
 
 // Pass makes a master's pass now.
@@ -35,11 +34,4 @@ func SetCommitPatience(d time.Duration) (undo func()) {
 	was := tuned.CommitPatience
 	tuned.CommitPatience = d
 	return func() { tuned.CommitPatience = was }
-}
-
-// SetKeyWatch changes how often nodes that are opened from now on look at the keys they hand out, and returns what undoes that.
-func SetKeyWatch(every, tick time.Duration) (undo func()) {
-	e, t := keys.WatchEvery, keys.WatchTick
-	keys.WatchEvery, keys.WatchTick = every, tick
-	return func() { keys.WatchEvery, keys.WatchTick = e, t }
 }

@@ -1,4 +1,4 @@
-package ddb_test
+package keys_test
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/keys"
 	"github.com/ddb-project/ddb/internal/testcluster"
 )
 
@@ -26,6 +27,13 @@ func reopenLogged(s *testcluster.Shop, id string) *testcluster.Buffer {
 	require.NoError(s.TB, err)
 	s.Nodes[id] = c
 	return log
+}
+
+// setKeyWatch changes how often nodes that are opened from now on look at the keys they hand out, and returns what undoes that.
+func setKeyWatch(every, tick time.Duration) (undo func()) {
+	e, t := keys.WatchEvery, keys.WatchTick
+	keys.WatchEvery, keys.WatchTick = every, tick
+	return func() { keys.WatchEvery, keys.WatchTick = e, t }
 }
 
 // Keys that run out while a node is up are noticed within ten minutes, and as soon as the
@@ -79,7 +87,7 @@ func TestKeysRunOutLaterMariaDB(t *testing.T) {
 			if !changes {
 				every = 5 * time.Millisecond
 			}
-			t.Cleanup(ddb.SetKeyWatch(every, 5*time.Millisecond))
+			t.Cleanup(setKeyWatch(every, 5*time.Millisecond))
 			s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{}, "CREATE TABLE narrow (id TINYINT NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT)", "a")
 			logs := []*testcluster.Buffer{reopenLogged(s, "master"), reopenLogged(s, "a")}
 			require.NoError(t, s.Nodes["a"].WaitReady(s.Ctx))
@@ -98,7 +106,7 @@ func TestKeysRunOutLaterMariaDB(t *testing.T) {
 // From the first snap on each node warns at once of AUTO_INCREMENT columns that give it few keys, with the statement that
 // helps. When its keys are used up an insert fails, and says why.
 func TestNarrowKeys(t *testing.T) {
-	t.Cleanup(ddb.SetKeyWatch(time.Hour, 5*time.Millisecond))
+	t.Cleanup(setKeyWatch(time.Hour, 5*time.Millisecond))
 	s := testcluster.NewShop(t, testcluster.MariaDB, ddb.Options{}, "CREATE TABLE tiny (id TINYINT NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT);"+
 		"CREATE TABLE small (id SMALLINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT); CREATE TABLE wide (id MEDIUMINT NOT NULL AUTO_INCREMENT PRIMARY KEY, v INT)")
 	warns := func(log *testcluster.Buffer) {

@@ -1,4 +1,4 @@
-package ddb_test
+package keys_test
 
 import (
 	"context"
