@@ -167,40 +167,44 @@ func (rc *routedConn) query(ctx context.Context, stmt *route.Statement, args []a
 			return nil, err
 		}
 	}
-	if conn, err := rc.pin(ctx, stmt); err != nil || conn != nil {
-		if err != nil {
-			return nil, err
-		}
-		if rc.gate.keyed(stmt) {
-			rows, err := rc.gate.rowsPinned(ctx, conn, stmt, args)
-			if err != nil {
-				rc.gate.noted()
-				return nil, err
-			}
-			return rows, rc.gate.wrote(ctx)
-		}
-		rows, err := rc.boundRows(ctx, func() (*sql.Rows, error) { return conn.QueryContext(ctx, stmt.SQL, args...) })
-		if stmt.IsRead() {
-			return rows, err
-		}
-		if err != nil {
-			rc.gate.noted()
-			return nil, err
-		}
-		released := rows.(*streamedRows).after
-		rows.(*streamedRows).after = func() error { // it commits when it has sent the last row (S4)
-			if word, _, _ := strings.Cut(strings.TrimSpace(stmt.SQL), " "); strings.EqualFold(word, "SELECT") {
-				rc.gate.noted() // a lock or LAST_INSERT_ID, as a rule: nothing to wait for
-				return released()
-			}
-			return errors.Join(released(), rc.gate.wrote(ctx))
-		}
-		return rows, nil
+	if conn, err := rc.pin(ctx, stmt); err != nil {
+		return nil, err
+	} else if conn != nil {
+		return rc.queryPinned(ctx, conn, stmt, args)
 	}
 	if kind := stmt.Kind; rc.gate.texts.Class == sqlclass.SQLite && (kind == sqlclass.Other || kind == sqlclass.Session) { // a checkpoint or VACUUM, which run in no transaction
 		return streamRows(rc.gate.main.QueryContext(ctx, stmt.SQL, args...))
 	}
 	return rc.gate.writes.query(ctx, stmt, args)
+}
+
+// queryPinned is query on the connection that the statement must run on.
+func (rc *routedConn) queryPinned(ctx context.Context, conn *sql.Conn, stmt *route.Statement, args []any) (driver.Rows, error) {
+	if rc.gate.keyed(stmt) {
+		rows, err := rc.gate.rowsPinned(ctx, conn, stmt, args)
+		if err != nil {
+			rc.gate.noted()
+			return nil, err
+		}
+		return rows, rc.gate.wrote(ctx)
+	}
+	rows, err := rc.boundRows(ctx, func() (*sql.Rows, error) { return conn.QueryContext(ctx, stmt.SQL, args...) })
+	if stmt.IsRead() {
+		return rows, err
+	}
+	if err != nil {
+		rc.gate.noted()
+		return nil, err
+	}
+	released := rows.(*streamedRows).after
+	rows.(*streamedRows).after = func() error { // it commits when it has sent the last row (S4)
+		if word, _, _ := strings.Cut(strings.TrimSpace(stmt.SQL), " "); strings.EqualFold(word, "SELECT") {
+			rc.gate.noted() // a lock or LAST_INSERT_ID, as a rule: nothing to wait for
+			return released()
+		}
+		return errors.Join(released(), rc.gate.wrote(ctx))
+	}
+	return rows, nil
 }
 
 // refuse refuses what must not run on the connection whatever it does.
