@@ -3,8 +3,6 @@ package ddb
 import (
 	"context"
 	"time"
-
-	"github.com/ddb-project/ddb/internal/batch"
 )
 
 // Pass makes a master's pass now.
@@ -20,13 +18,6 @@ func SetMaxStamps(n int) (undo func()) {
 	was := tuned.MaxStamps
 	tuned.MaxStamps = n
 	return func() { tuned.MaxStamps = was }
-}
-
-// SetMaxBatch changes how large a batch of a snap may be, and returns what undoes that. No snap may be open.
-func SetMaxBatch(n int) (undo func()) {
-	was := batch.MaxBytes
-	batch.MaxBytes = n
-	return func() { batch.MaxBytes = was }
 }
 
 // SetCommitPatience changes how long masters try a commit again, and returns what undoes that. No master may be open.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -211,4 +212,21 @@ func TestSnapCommitNeverWorks(t *testing.T) {
 	s.Same("p")
 	require.Equal(t, "[0]\n[1]\n[3]", s.Rows("master", "SELECT id FROM p ORDER BY id"))
 	require.Len(t, s.Conflicts("master"), 1)
+}
+
+// The stamps of newest wins do not grow without end.
+func TestStampsAreBounded(t *testing.T) {
+	t.Cleanup(ddb.SetMaxStamps(20)) // runs when the master is closed
+	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Conflicts: map[string]ddb.Policy{"p": ddb.NewestWins}}, testcluster.PairSchema, "a")
+	for i := range 100 {
+		s.Exec("a", fmt.Sprintf("INSERT INTO p VALUES (%d, %d, 'x', 0)", i, i))
+		if i%5 == 0 {
+			s.Exchange("a")
+		}
+	}
+	s.Exchange("a")
+	var n int
+	require.NoError(t, s.DBs["master"].QueryRow("SELECT COUNT(*) FROM _ddb_meta WHERE k LIKE 'stamp:%'").Scan(&n))
+	require.Positive(t, n)
+	require.LessOrEqual(t, n, 40)
 }

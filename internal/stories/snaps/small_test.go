@@ -1,4 +1,4 @@
-package ddb_test
+package snaps_test
 
 import (
 	"fmt"
@@ -93,23 +93,6 @@ func TestSnapProgress(t *testing.T) {
 		require.InDelta(t, last.Rows, last.Total, 5)
 		require.Greater(t, last.Bytes, int64(100))
 	})
-}
-
-// The stamps of newest wins do not grow without end.
-func TestStampsAreBounded(t *testing.T) {
-	t.Cleanup(ddb.SetMaxStamps(20)) // runs when the master is closed
-	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{Conflicts: map[string]ddb.Policy{"p": ddb.NewestWins}}, testcluster.PairSchema, "a")
-	for i := range 100 {
-		s.Exec("a", fmt.Sprintf("INSERT INTO p VALUES (%d, %d, 'x', 0)", i, i))
-		if i%5 == 0 {
-			s.Exchange("a")
-		}
-	}
-	s.Exchange("a")
-	var n int
-	require.NoError(t, s.DBs["master"].QueryRow("SELECT COUNT(*) FROM _ddb_meta WHERE k LIKE 'stamp:%'").Scan(&n))
-	require.Positive(t, n)
-	require.LessOrEqual(t, n, 40)
 }
 
 // Statements of many callers share commits on the snap, and each is a transaction of its own on the master all the same:

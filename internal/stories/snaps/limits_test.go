@@ -1,4 +1,4 @@
-package ddb_test
+package snaps_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/batch"
 	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/internal/testdb"
 )
@@ -87,10 +88,17 @@ func TestSnapBackoff(t *testing.T) {
 	})
 }
 
+// setMaxBatch changes how large a batch of a snap may be, and returns what undoes that. No snap may be open.
+func setMaxBatch(n int) (undo func()) {
+	was := batch.MaxBytes
+	batch.MaxBytes = n
+	return func() { batch.MaxBytes = was }
+}
+
 // A transaction by a client that bypasses ddb on SQLite, too large for one batch, is exchanged in parts. A row that is too large by
 // itself is named, and what waits goes on when it is made smaller.
 func TestSnapBypassTooLarge(t *testing.T) {
-	t.Cleanup(ddb.SetMaxBatch(64 << 10)) // runs when the snap is closed
+	t.Cleanup(setMaxBatch(64 << 10)) // runs when the snap is closed
 	s := testcluster.NewShop(t, testcluster.SQLite, ddb.Options{}, "CREATE TABLE big (id INTEGER PRIMARY KEY, v BLOB)")
 	log := new(testcluster.Buffer)
 	s.Snap("a", ddb.Options{})

@@ -1,4 +1,4 @@
-package ddb_test
+package snaps_test
 
 import (
 	"path/filepath"
