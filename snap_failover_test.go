@@ -230,3 +230,26 @@ func TestStampsAreBounded(t *testing.T) {
 	require.Positive(t, n)
 	require.LessOrEqual(t, n, 40)
 }
+
+// A snap that was away for longer than the journal reaches takes a new snapshot and keeps its pending batches.
+func TestSnapAwayTooLong(t *testing.T) {
+	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
+		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema, "a")
+		s.Exec("master", "INSERT INTO p VALUES (1, 10, 'one', 0), (2, 20, 'two', 0)")
+		s.Exchange("a")
+		s.Cut("a")
+		s.Exec("a", "INSERT INTO p VALUES (50, 50, 'pending', 0)")
+		s.Exec("a", "UPDATE p SET v = 'lost' WHERE id = 1")
+		s.Exec("master", "UPDATE p SET v = 'master' WHERE id = 1")
+		s.Exec("master", "DELETE FROM p WHERE id = 2")
+		require.NoError(t, ddb.ForgetJournal(s.Ctx, s.Nodes["master"]))
+		s.Heal("a")
+		s.Exchange("a")
+		s.Same("p")
+		require.Equal(t, "[1,10,\"master\",0]\n[50,50,\"pending\",0]", s.Rows("a", "SELECT * FROM p"))
+		require.Len(t, s.Conflicts("a"), 1)
+		s.Exec("a", "UPDATE p SET v = 'again' WHERE id = 50")
+		s.Exchange("a")
+		s.Same("p")
+	})
+}

@@ -1,4 +1,4 @@
-package ddb_test
+package histories_test
 
 import (
 	"crypto/sha256"
