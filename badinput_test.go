@@ -615,7 +615,7 @@ func TestOneNodePerDatabase(t *testing.T) {
 func TestLockAfterServerRestart(t *testing.T) {
 	f := testcluster.NewFixture(t, "mariadb", 0)
 	s := testdb.MariaDB(t)
-	addElsewhere(f, s)
+	f.AddElsewhere(s)
 	f.Master, f.Replicas = f.Replicas[0], nil
 	f.OpenMaster()
 	f.Do("CREATE TABLE t (id INT PRIMARY KEY)")

@@ -139,6 +139,7 @@ var importRules = map[string]importRule{
 	"bench": {own: []string{".", "dialect/...", "transport/...", "internal/testdb"}, modules: []string{hclogModule}},
 
 	// Stories of whole clusters: tests only.
+	"internal/stories/replicas":  {},
 	"internal/stories/histories": {},
 	"internal/stories/snaps":     {},
 	"internal/stories/keys":      {},

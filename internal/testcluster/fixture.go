@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/transport"
 	"github.com/ddb-project/ddb/transport/fault"
 	"github.com/ddb-project/ddb/transport/inmem"
@@ -64,6 +65,15 @@ func (f *Fixture) NewNode(id string) *Node {
 	n := &Node{ID: id, Name: d.Name, Raw: d.DB, Fault: fault.New(f.Net)}
 	f.Cleanup(n.Stop)
 	return n
+}
+
+// AddElsewhere adds a replica, which is not open, on another MariaDB server.
+func (f *Fixture) AddElsewhere(s *testdb.Server) {
+	f.Helper()
+	n := &Node{ID: fmt.Sprintf("e%d", len(f.Replicas)+1), Name: s.NewDatabase(f), Fault: fault.New(f.Net)}
+	n.Raw = s.Open(f, n.Name)
+	f.Cleanup(n.Stop)
+	f.Replicas = append(f.Replicas, n)
 }
 
 // OpenAll opens all nodes and waits until they are level.

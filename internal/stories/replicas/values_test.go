@@ -1,4 +1,4 @@
-package ddb_test
+package replicas_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package ddb_test
+package replicas_test
 
 import (
 	"context"
@@ -159,41 +159,6 @@ func TestFirstSnapDuringSnapshot(t *testing.T) {
 	require.NoError(t, r.WaitReady(f.Ctx))
 	f.Level()
 	require.False(t, fell.Load(), "the snapshot began anew")
-}
-
-// A journal that is too small for a follower that is away costs it a snapshot; one that is connected loses nothing.
-func TestJournalRetention(t *testing.T) {
-	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
-		f := testcluster.NewFixture(t, engine, 2)
-		f.Tune = func(o *ddb.Options) { o.JournalMaxBytes = 2000 }
-		f.OpenMaster()
-		f.Do(loadTable)
-		for _, r := range f.Replicas {
-			f.OpenReplica(r)
-		}
-		away := f.Replicas[1]
-		away.Stop()
-		for i := range 300 {
-			f.Do(fmt.Sprintf("INSERT INTO t VALUES (%d, %d, 'some text to fill the journal')", i, i))
-		}
-		require.NoError(t, ddb.TrimJournal(f.Ctx, f.Master.Cluster))
-		require.NoError(t, f.Master.WaitLevel(f.Ctx))
-		require.NoError(t, ddb.TrimJournal(f.Ctx, f.Master.Cluster))
-		list, err := f.Master.Tail(f.Ctx, 1000)
-		require.NoError(t, err)
-		require.Less(t, len(list), 100)
-		var taken atomic.Bool
-		require.NoError(t, f.Open(away, func(o *ddb.Options) {
-			o.Role, o.Master = ddb.Replica, "master"
-			o.OnProgress = func(p ddb.Progress) { taken.Store(p.Done) }
-		}))
-		for away.Position().LSN < f.Master.Position().LSN {
-			_, changed := away.Watch()
-			<-changed
-		}
-		f.Level()
-		require.True(t, taken.Load(), "it needed a snapshot")
-	})
 }
 
 // A replica becomes the master: the epoch rises, the others follow it, the old master comes back as a replica.

@@ -1,4 +1,4 @@
-package ddb_test
+package replicas_test
 
 import (
 	"fmt"
@@ -10,7 +10,6 @@ import (
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/internal/testcluster"
 	"github.com/ddb-project/ddb/internal/testdb"
-	"github.com/ddb-project/ddb/transport/fault"
 )
 
 // hardCase is a case of DESIGN section 8: what the master does, after which all nodes must be equal.
@@ -377,7 +376,7 @@ func TestTriggersOfPromoted(t *testing.T) {
 func TestDatabases(t *testing.T) {
 	f := testcluster.NewFixture(t, "mariadb", 0)
 	elsewhere := testdb.MariaDB(t) // the same names cannot be used twice on one server
-	addElsewhere(f, elsewhere)
+	f.AddElsewhere(elsewhere)
 	f.OpenAll()
 	t.Cleanup(func() {
 		f.Master.Raw.Exec("DROP DATABASE IF EXISTS extra")
@@ -404,7 +403,7 @@ func TestDatabases(t *testing.T) {
 	f.Restart()
 	f.Do("UPDATE extra.t SET v = v + 1", "CREATE TABLE extra.u (id INT PRIMARY KEY)", "INSERT INTO extra.u VALUES (1)")
 	same()
-	addElsewhere(f, testdb.MariaDB(t))
+	f.AddElsewhere(testdb.MariaDB(t))
 	f.Replicas[0].Stop()
 	f.Replicas = f.Replicas[1:]
 	f.OpenReplica(f.Replicas[0]) // by a snapshot
@@ -423,7 +422,7 @@ func TestDatabases(t *testing.T) {
 // A database dropped by another client goes on the followers too, and nothing else with it that has the same name elsewhere.
 func TestDatabaseDroppedOutside(t *testing.T) {
 	f := testcluster.NewFixture(t, "mariadb", 0)
-	addElsewhere(f, testdb.MariaDB(t)) // the same names cannot be used twice on one server
+	f.AddElsewhere(testdb.MariaDB(t)) // the same names cannot be used twice on one server
 	f.OpenAll()
 	t.Cleanup(func() { f.Master.Raw.Exec("DROP DATABASE IF EXISTS beside") })
 	f.Do("CREATE DATABASE beside", "CREATE TABLE beside.t (id INT PRIMARY KEY)", "CREATE VIEW beside.v AS SELECT 1",
@@ -434,14 +433,6 @@ func TestDatabaseDroppedOutside(t *testing.T) {
 	f.Level()
 	require.Equal(t, "0", f.One(f.Replicas[0], "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = 'beside'"))
 	require.Equal(t, "2", f.One(f.Replicas[0], "SELECT COUNT(*) FROM t"))
-}
-
-// addElsewhere adds a replica on another server.
-func addElsewhere(f *testcluster.Fixture, s *testdb.Server) {
-	r := &testcluster.Node{ID: fmt.Sprintf("e%d", len(f.Replicas)+1), Name: s.NewDatabase(f), Fault: fault.New(f.Net)}
-	r.Raw = s.Open(f, r.Name)
-	f.Cleanup(r.Stop)
-	f.Replicas = append(f.Replicas, r)
 }
 
 // Indexes reach replicas however they came about: in a transaction, by another client, with a table made anew, and
