@@ -139,12 +139,13 @@ var importRules = map[string]importRule{
 	"bench": {own: []string{".", "dialect/...", "transport/...", "internal/testdb"}, modules: []string{hclogModule}},
 
 	// Stories of whole clusters: tests only.
-	"internal/stories/replicas":  {},
-	"internal/stories/histories": {},
-	"internal/stories/snaps":     {},
-	"internal/stories/keys":      {},
-	"internal/stories/schema":    {},
-	"internal/stories/conflicts": {},
+	"internal/stories/statements": {},
+	"internal/stories/replicas":   {},
+	"internal/stories/histories":  {},
+	"internal/stories/snaps":      {},
+	"internal/stories/keys":       {},
+	"internal/stories/schema":     {},
+	"internal/stories/conflicts":  {},
 
 	// Support of tests.
 	"ddbtest":                  {own: []string{"."}, modules: testModules},

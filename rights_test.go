@@ -83,7 +83,7 @@ func (h *thief) refuses(statements []string) {
 		s = strings.NewReplacer("{dir}", h.dir, "{db}", h.Master.Name).Replace(s)
 		for way, run := range map[string]func(ctx context.Context, s string) error{
 			"exec":    func(ctx context.Context, s string) error { _, err := h.to.ExecContext(ctx, s); return err },
-			"query":   func(ctx context.Context, s string) error { return drain(h.to.QueryContext(ctx, s)) },
+			"query":   func(ctx context.Context, s string) error { return testcluster.Drain(h.to.QueryContext(ctx, s)) },
 			"prepare": func(ctx context.Context, s string) error { _, err := h.to.PrepareContext(ctx, s); return err },
 			"conn": func(ctx context.Context, s string) error {
 				c, err := h.to.Conn(ctx)
@@ -91,7 +91,7 @@ func (h *thief) refuses(statements []string) {
 					return err
 				}
 				defer c.Close()
-				return drain(c.QueryContext(ctx, s))
+				return testcluster.Drain(c.QueryContext(ctx, s))
 			},
 		} {
 			require.ErrorIs(h, run(h.Ctx, s), ddb.ErrNotAllowed, "%s: %s", way, s)
@@ -105,16 +105,6 @@ func (h *thief) refuses(statements []string) {
 	require.Equal(h, h.Strings(h.Master.Raw, "SELECT * FROM t ORDER BY id"), h.Strings(h.Replicas[0].Raw, "SELECT * FROM t ORDER BY id"))
 }
 
-func drain(rows *sql.Rows, err error) error {
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-	}
-	return rows.Err()
-}
-
 // Whoever has a replica's key may read and change rows of the program's tables, and nothing else.
 func TestStolenKey(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, engine testcluster.Engine) {
@@ -123,7 +113,7 @@ func TestStolenKey(t *testing.T) {
 		before := h.One(h.Master, "SELECT SUM(n) + 1 FROM t")
 		_, err := h.to.ExecContext(h.Ctx, "UPDATE t SET n = n + 1 WHERE id = ?", 1)
 		require.NoError(t, err)
-		require.NoError(t, drain(h.to.QueryContext(h.Ctx, "SELECT * FROM t")))
+		require.NoError(t, testcluster.Drain(h.to.QueryContext(h.Ctx, "SELECT * FROM t")))
 		require.Equal(t, before, h.One(h.Master, "SELECT SUM(n) FROM t"))
 	})
 }
@@ -135,7 +125,7 @@ func TestStolenKeyOfReader(t *testing.T) {
 		h.refuses(append(hostile[string(engine)], readerOnly[string(engine)]...))
 		_, err := h.to.BeginTx(h.Ctx, nil)
 		require.ErrorIs(t, err, ddb.ErrNotAllowed)
-		require.NoError(t, drain(h.to.QueryContext(h.Ctx, "SELECT * FROM t")))
+		require.NoError(t, testcluster.Drain(h.to.QueryContext(h.Ctx, "SELECT * FROM t")))
 	})
 }
 
@@ -149,22 +139,22 @@ func TestSnapHasNoSQL(t *testing.T) {
 		strong := ddb.WithConsistency(s.Ctx, ddb.Strong)
 		const query = "SELECT v FROM p WHERE id = 1"
 		for way, err := range map[string]error{
-			"strong": drain(s.Nodes["a"].QueryContext(strong, query)),
+			"strong": testcluster.Drain(s.Nodes["a"].QueryContext(strong, query)),
 			"row":    s.Nodes["a"].QueryRowContext(strong, query).Scan(new(string)),
-			"node":   drain(s.Nodes["a"].QueryContext(ddb.WithNode(s.Ctx, "master"), query)),
-			"raw":    drain(ddb.ToMain(s.Nodes["a"]).QueryContext(s.Ctx, "SELECT 1")),
+			"node":   testcluster.Drain(s.Nodes["a"].QueryContext(ddb.WithNode(s.Ctx, "master"), query)),
+			"raw":    testcluster.Drain(ddb.ToMain(s.Nodes["a"]).QueryContext(s.Ctx, "SELECT 1")),
 			"begin":  begin(ddb.ToMain(s.Nodes["a"]).BeginTx(s.Ctx, nil)),
 			"tx":     begin(s.Nodes["a"].BeginTx(strong, &sql.TxOptions{ReadOnly: true})),
 		} {
 			require.ErrorIs(t, err, ddb.ErrNotAllowed, way)
 			require.ErrorContains(t, err, `Options.Nodes["a"].SQL`, way)
 		}
-		err := drain(s.Nodes["a"].QueryContext(s.Ctx, "SELECT * FROM nowhere"))
+		err := testcluster.Drain(s.Nodes["a"].QueryContext(s.Ctx, "SELECT * FROM nowhere"))
 		require.ErrorIs(t, err, ddb.ErrNotAllowed)
 		require.ErrorContains(t, err, "nowhere")
-		require.NoError(t, drain(s.Nodes["a"].QueryContext(s.Ctx, query)))
-		require.NoError(t, drain(s.Nodes["b"].QueryContext(strong, query)))
-		require.ErrorIs(t, drain(ddb.ToMain(s.Nodes["b"]).QueryContext(s.Ctx, "DELETE FROM p")), ddb.ErrNotAllowed)
+		require.NoError(t, testcluster.Drain(s.Nodes["a"].QueryContext(s.Ctx, query)))
+		require.NoError(t, testcluster.Drain(s.Nodes["b"].QueryContext(strong, query)))
+		require.ErrorIs(t, testcluster.Drain(ddb.ToMain(s.Nodes["b"]).QueryContext(s.Ctx, "DELETE FROM p")), ddb.ErrNotAllowed)
 	})
 }
 
@@ -181,7 +171,7 @@ func TestGrantedRights(t *testing.T) {
 		h := newThief(t, engine, map[string]ddb.NodeAccess{"r1": {SQL: ddb.ReadRows | ddb.ChangeRows | ddb.ChangeSchema | ddb.Administer}})
 		_, err := h.to.ExecContext(h.Ctx, "CREATE TABLE granted (id INTEGER PRIMARY KEY)")
 		require.NoError(t, err)
-		require.NoError(t, drain(h.to.QueryContext(h.Ctx, map[string]string{"sqlite": "PRAGMA database_list", "mariadb": "SHOW GRANTS"}[string(engine)])))
+		require.NoError(t, testcluster.Drain(h.to.QueryContext(h.Ctx, map[string]string{"sqlite": "PRAGMA database_list", "mariadb": "SHOW GRANTS"}[string(engine)])))
 		for _, s := range hostile[string(engine)] {
 			if own := strings.Contains(strings.ToLower(s), "_ddb"); own && !strings.HasPrefix(s, "SELECT") {
 				_, err := h.to.ExecContext(h.Ctx, strings.ReplaceAll(s, "{db}", h.Master.Name))
@@ -217,7 +207,7 @@ func TestOwnTablesRefused(t *testing.T) {
 				if n != f.Master && (strings.Contains(s, "CREATE") || strings.Contains(s, "ALTER") || strings.Contains(s, "DROP")) {
 					continue // a replica runs no schema statement at all
 				}
-				for way, err := range ways(f.Ctx, n.Cluster, s) {
+				for way, err := range testcluster.Ways(f.Ctx, n.Cluster, s) {
 					if strings.HasPrefix(s, "USE ") && errors.Is(err, ddb.ErrNotReplicable) {
 						continue // on the pool it is refused for what it does to a connection
 					}
@@ -233,34 +223,4 @@ func TestOwnTablesRefused(t *testing.T) {
 		require.Equal(t, before, f.Dump(f.Master))
 		f.Same()
 	})
-}
-
-// ways runs a statement in every way that a program has.
-func ways(ctx context.Context, c *ddb.Cluster, s string) map[string]error {
-	results := make(map[string]error)
-	_, results["exec"] = c.ExecContext(ctx, s)
-	_, results["db"] = c.DB().ExecContext(ctx, s)
-	results["query"] = drain(c.QueryContext(ctx, s))
-	results["row"] = c.QueryRowContext(ctx, s).Err()
-	if p, err := c.PrepareContext(ctx, s); err == nil {
-		_, results["prepared"] = p.ExecContext(ctx)
-		p.Close()
-	} else {
-		results["prepared"] = err
-	}
-	if conn, err := c.Conn(ctx); err == nil {
-		_, results["conn"] = conn.ExecContext(ctx, s)
-		results["conn query"] = drain(conn.QueryContext(ctx, s))
-		conn.Close()
-	} else {
-		results["conn"] = err
-	}
-	if tx, err := c.BeginTx(ctx, nil); err == nil {
-		_, results["tx"] = tx.ExecContext(ctx, s)
-		tx.Rollback()
-	} else {
-		results["tx"] = err
-	}
-	_, results["several"] = c.ExecContext(ctx, "SELECT 1; "+s)
-	return results
 }

@@ -1,4 +1,4 @@
-package ddb_test
+package statements_test
 
 import (
 	"database/sql"

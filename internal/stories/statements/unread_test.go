@@ -1,4 +1,4 @@
-package ddb_test
+package statements_test
 
 import (
 	"database/sql"
@@ -33,7 +33,7 @@ func TestUnreadRefused(t *testing.T) {
 		before := f.Dump(f.Master)
 		for _, n := range []*testcluster.Node{f.Master, f.Replicas[0]} {
 			for _, s := range unread[string(engine)] {
-				for way, err := range ways(f.Ctx, n.Cluster, s) {
+				for way, err := range testcluster.Ways(f.Ctx, n.Cluster, s) {
 					require.ErrorIs(t, err, ddb.ErrNotReplicable, "%s on %s: %q", way, n.ID, s)
 				}
 			}
@@ -51,14 +51,14 @@ func TestUnreadRefused(t *testing.T) {
 func TestByteOrderMarkHidesNothing(t *testing.T) {
 	f := testcluster.OpenFixture(t, "sqlite", 1)
 	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
-	for way, err := range ways(f.Ctx, f.Master.Cluster, "DELETE FROM \ufeff_ddb_meta WHERE 0") {
+	for way, err := range testcluster.Ways(f.Ctx, f.Master.Cluster, "DELETE FROM \ufeff_ddb_meta WHERE 0") {
 		require.ErrorIs(t, err, ddb.ErrNotAllowed, way)
 	}
 	for _, s := range []string{"\ufeff\ufeffPRAGMA query_only = ON", "PRAGMA \ufeffquery_only = ON", "\ufeffBEGIN"} {
 		_, err := f.Master.ExecContext(f.Ctx, s)
 		require.ErrorIs(t, err, ddb.ErrNotReplicable, "%q", s)
 	}
-	require.NoError(t, drain(f.Replicas[0].QueryContext(f.Ctx, "WITH c AS (SELECT 1) \ufeffDELETE FROM t")))
+	require.NoError(t, testcluster.Drain(f.Replicas[0].QueryContext(f.Ctx, "WITH c AS (SELECT 1) \ufeffDELETE FROM t")))
 	f.Level()
 	require.Equal(t, "0", f.One(f.Master, "SELECT COUNT(*) FROM t"))
 }
@@ -69,11 +69,11 @@ func TestParameterNameHidesNothing(t *testing.T) {
 	f.Do("CREATE TABLE t (id INTEGER PRIMARY KEY)", "INSERT INTO t VALUES (1)")
 	value := sql.Named("a(')", 1)
 	for s, want := range map[string]error{"SELECT @a(');DELETE FROM _ddb_meta--')": ddb.ErrNotAllowed, "SELECT :a(');PRAGMA query_only=ON--')": ddb.ErrNotReplicable} {
-		require.ErrorIs(t, drain(f.Master.QueryContext(f.Ctx, s, value)), want, s)
+		require.ErrorIs(t, testcluster.Drain(f.Master.QueryContext(f.Ctx, s, value)), want, s)
 		_, err := f.Master.ExecContext(f.Ctx, s, value)
 		require.ErrorIs(t, err, want, s)
 	}
-	require.NoError(t, drain(f.Replicas[0].QueryContext(f.Ctx, "SELECT :a(');DELETE FROM t--')", value)))
+	require.NoError(t, testcluster.Drain(f.Replicas[0].QueryContext(f.Ctx, "SELECT :a(');DELETE FROM t--')", value)))
 	f.Level()
 	require.Equal(t, "0", f.One(f.Master, "SELECT COUNT(*) FROM t"))
 }
@@ -91,5 +91,5 @@ func TestNoBreakSpaceHidesNothing(t *testing.T) {
 	require.ErrorIs(t, err, ddb.ErrNotAllowed)
 	_, err = conn.ExecContext(f.Ctx, "DROP\xa0TABLE t")
 	require.ErrorIs(t, err, ddb.ErrNotReplicable)
-	require.NoError(t, drain(conn.QueryContext(f.Ctx, "SELECT 'à' FROM t")))
+	require.NoError(t, testcluster.Drain(conn.QueryContext(f.Ctx, "SELECT 'à' FROM t")))
 }
