@@ -48,12 +48,12 @@ func (o Options) access() *access.Rules {
 }
 
 // newKey is what an old key alone asks for.
-var newKey = remedy.Remedy{Action: remedy.NewKey, Text: "set Key to the one that replaces it"}
+var newKey = remedy.Remedy{Action: remedy.NewKey, Text: "set Key to the one that replaces OldKey"}
 
 // checkAccess refuses an access that contradicts itself, or that would let strangers in.
 func (o Options) checkAccess(a *access.Rules) error {
 	if len(a.OldKey) > 0 && len(a.Key) == 0 {
-		return remedy.New(ErrOptions, "OldKey is set and Key is not", newKey)
+		return remedy.New(ErrOptions, "there is an old key and none that replaces it", newKey)
 	}
 	for id, n := range a.Nodes {
 		switch {
@@ -62,7 +62,7 @@ func (o Options) checkAccess(a *access.Rules) error {
 		case n.Role != "" && n.Role != Replica && n.Role != Snap:
 			return fmt.Errorf("%w: Nodes: node %q: role %q is none of replica, snap", ErrOptions, id, n.Role)
 		case len(n.OldKey) > 0 && len(n.Key) == 0:
-			return remedy.New(ErrOptions, fmt.Sprintf("Nodes: node %q: OldKey is set and Key is not", id), remedy.Remedy{Text: newKey.Text})
+			return remedy.New(ErrOptions, fmt.Sprintf("Nodes: node %q: there is an old key and none that replaces it", id), remedy.Remedy{Text: newKey.Text})
 		}
 	}
 	if exposed, why := o.exposed(a); exposed && !o.AllowInsecure {

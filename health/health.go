@@ -51,7 +51,7 @@ type Status struct {
 	Writes       uint64        `cbor:"15,keyasint,omitempty"` // writes that this Cluster has sent to it
 	Local        bool          `cbor:"-"`
 
-	// Remedies are what would help against Reason, which ends with them: only of the node itself (Local).
+	// Remedies are what would help against Reason, which names them: only of the node itself (Local).
 	Remedies []remedy.Remedy `cbor:"-"`
 }
 

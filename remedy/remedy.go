@@ -60,9 +60,16 @@ func New(kind error, text string, remedies ...Remedy) *Error {
 
 // Parse returns the Error of which another node has told the text, the kind and the remedies.
 func Parse(kind error, whole string, remedies []Remedy) *Error {
-	e := &Error{Kind: kind, Remedies: remedies, Text: strings.TrimSuffix(whole, Tail(remedies, text))}
+	e := &Error{Kind: kind, Remedies: remedies, Text: whole}
 	if kind != nil {
 		e.Text = strings.TrimPrefix(e.Text, kind.Error()+": ")
+	}
+	if ways := Tail(remedies, text); ways != "" {
+		before, after, _ := strings.Cut(e.Text, ways)
+		e.Text = before
+		if cause := strings.TrimLeft(after, ": \n"); cause != "" {
+			e.Cause = errors.New(cause)
+		}
 	}
 	return e
 }
@@ -74,7 +81,7 @@ func (e *Error) By(cause error) *Error {
 	return &copied
 }
 
-// Error returns the kind, the text and the cause behind colons, and behind a semicolon the remedies.
+// Error returns the kind and the text, behind a semicolon the remedies, and behind a colon the cause.
 func (e *Error) Error() string {
 	var parts []string
 	if e.Kind != nil {
@@ -83,10 +90,11 @@ func (e *Error) Error() string {
 	if e.Text != "" {
 		parts = append(parts, e.Text)
 	}
+	all := strings.Join(parts, ": ") + Tail(e.Remedies, text)
 	if e.Cause != nil {
-		parts = append(parts, e.Cause.Error())
+		all += ": " + e.Cause.Error()
 	}
-	return strings.Join(parts, ": ") + Tail(e.Remedies, text)
+	return all
 }
 
 // Unwrap returns the kind and the cause.
@@ -101,7 +109,7 @@ func (e *Error) Unwrap() (list []error) {
 
 func text(r Remedy) string { return r.Text }
 
-// Tail is how a text ends that names the remedies in the words of word, which may return "" for one that means nothing to the reader.
+// Tail is what of a text names the remedies in the words of word, which may return "" for one that means nothing to the reader.
 func Tail(list []Remedy, word func(Remedy) string) string {
 	var words []string
 	for _, r := range list {

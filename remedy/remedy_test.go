@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,7 +31,7 @@ func TestError(t *testing.T) {
 	}{
 		"kind, text and remedies": {remedy.New(kind, "it is a snap's", role, detach),
 			`ddb: bad: it is a snap's; open it with Role "snap", or Detach it first`, "ddb: bad: it is a snap's; run the program snap"},
-		"a cause":              {remedy.New(kind, "no answer", role).By(io.EOF), `ddb: bad: no answer: EOF; open it with Role "snap"`, "ddb: bad: no answer: EOF; run the program snap"},
+		"a cause":              {remedy.New(kind, "no answer", role).By(io.EOF), `ddb: bad: no answer; open it with Role "snap": EOF`, "ddb: bad: no answer; run the program snap: EOF"},
 		"wrapped":              {fmt.Errorf("open: %w", remedy.New(nil, "no", role)), `open: no; open it with Role "snap"`, "open: no; run the program snap"},
 		"joined":               {errors.Join(remedy.New(kind, "no", role), io.EOF), "ddb: bad: no; open it with Role \"snap\"\nEOF", "ddb: bad: no; run the program snap\nEOF"},
 		"words for nothing":    {remedy.New(kind, "no", detach), "ddb: bad: no; Detach it first", "ddb: bad: no"},
@@ -41,6 +42,8 @@ func TestError(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.EqualError(t, test.err, test.text)
+			again := remedy.Parse(kind, test.text, remedy.Of(test.err))
+			require.Equal(t, strings.NewReplacer("ddb: bad: ", "", "\n", ": ").Replace(test.words), strings.TrimPrefix(remedy.Words(again, flags), "ddb: bad: "), "when another node has told it")
 			require.Equal(t, test.words, remedy.Words(test.err, flags))
 		})
 	}

@@ -106,7 +106,7 @@ type NodeNumber struct {
 type Refusal struct {
 	Code     string          `cbor:"1,keyasint"`
 	Text     string          `cbor:"2,keyasint"`
-	Remedies []remedy.Remedy `cbor:"3,keyasint,omitempty"` // Text ends with them
+	Remedies []remedy.Remedy `cbor:"3,keyasint,omitempty"` // Text names them
 }
 
 // maxRemedies is how many remedies of a refusal are believed.

@@ -106,7 +106,7 @@ type wireError struct {
 	Code     int64    `cbor:"6,keyasint,omitempty"`
 	Message  string   `cbor:"7,keyasint,omitempty"` // the database's, without what wraps it
 
-	Remedies []remedy.Remedy `cbor:"8,keyasint,omitempty"` // Text ends with them
+	Remedies []remedy.Remedy `cbor:"8,keyasint,omitempty"` // Text names them
 }
 
 // maxRemedies is how many remedies of an error are believed.

@@ -55,7 +55,7 @@ func flagFor(r remedy.Remedy) string {
 	case remedy.CheckKey:
 		return "check --key-file or DDB_KEY"
 	case remedy.NewKey:
-		return "--old-key is the one that --key replaces, so give that too"
+		return "--old-key is set and --key is not: give as --key the one that replaces it"
 	case remedy.ClientCertificates:
 		return "ask nodes for certificates (--tls-cert, --tls-key and --tls-ca)"
 	case remedy.AllowInsecure:
@@ -65,7 +65,7 @@ func flagFor(r remedy.Remedy) string {
 	case remedy.ListenTLS:
 		return "give this node --tls-cert and --tls-key"
 	case remedy.SetMaster:
-		return "give as --master the address where the master listens for nodes"
+		return "set --master to the address where the master listens for nodes, not to that of its console"
 	case remedy.CheckMaster:
 		return "check --master"
 	case remedy.Rejoin:
