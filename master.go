@@ -25,7 +25,7 @@ import (
 	"github.com/ddb-project/ddb/journal"
 )
 
-// master owns the sequencer, the listener and one sender per follower.
+// master owns the sequencer, the fleet of followers and, where snaps are let in, the settler.
 type master struct {
 	opts   Options
 	node   *store.Store
@@ -38,7 +38,7 @@ type master struct {
 
 	settler *settle.Settler // nil where no snap is let in
 
-	passes write.PassConn // with many writers: what exclusive holds
+	passes write.PassConn // with many writers: whose turn a pass is
 
 	own write.Pool
 }
@@ -104,7 +104,7 @@ func (m *master) stop() error {
 	return err
 }
 
-// alone is exclusive where the database has many writers.
+// alone is the sequencer's Exclusive where the database has many writers.
 func (m *master) alone(ctx context.Context, f func(c *sql.Conn) error) error {
 	return m.passes.With(ctx, m.node, f)
 }

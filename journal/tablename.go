@@ -23,7 +23,7 @@ func (n TableName) Key() string {
 	return n.Database + "\x00" + n.Table
 }
 
-// NameOfKey is the inverse of tableName.key.
+// NameOfKey is the inverse of [TableName.Key].
 func NameOfKey(key string) TableName {
 	if database, table, ok := strings.Cut(key, "\x00"); ok {
 		return TableName{database, table}

@@ -183,7 +183,7 @@ func sizeOf(values []any) int {
 	return n
 }
 
-// gather reads what the connection's transaction has noted, and clears the notes.
+// Gather reads what the connection's transaction has noted, and clears the notes.
 func Gather(ctx context.Context, n *store.Store, q dialect.Querier, add func(*dialect.Table, dialect.Row) error) error {
 	noted, err := n.Engine.Noted(ctx, q, n.Tables.Load().Replicated())
 	for _, t := range noted {
@@ -194,7 +194,7 @@ func Gather(ctx context.Context, n *store.Store, q dialect.Querier, add func(*di
 	return err
 }
 
-// GatherTable is gather for one table.
+// GatherTable is Gather for one table.
 func GatherTable(ctx context.Context, n *store.Store, q dialect.Querier, t *dialect.Table, add func(*dialect.Table, dialect.Row) error) error {
 	notes, err := n.Engine.CollectImages(ctx, q, t, func(r dialect.Row) error { return add(t, r) })
 	if err != nil {
@@ -242,7 +242,7 @@ func EqualValues(a, b any) bool {
 
 // Clock is a hybrid logical clock: wall time that never goes back and never falls behind what was heard
 // (Kulkarni et al., "Logical Physical Clocks", 2014). What a snap hears from others are entries; it tells the master of
-// the last one (batch.Heard), whose clock they are by, rather than have its own follow one that may be years off.
+// the last one (Batch.Heard), whose clock they are by, rather than have its own follow one that may be years off.
 type Clock struct{ last int64 }
 
 // Next returns the time of what happens now.

@@ -79,10 +79,10 @@ func New(n *store.Store, s *sequence.Sequencer, rules *atomic.Pointer[access.Rul
 		Door: link.NewDoor(n.Log), places: make(chan struct{}, maxFollowers)}
 }
 
-// start runs f in a goroutine that close waits for.
+// start runs f in a goroutine that Close waits for.
 func (fl *Fleet) start(f func()) { fl.tasks.Go(f) }
 
-// Close ends all connections and waits for what serves them. The context that was given to listen is over already.
+// Close ends all connections and waits for what serves them. The context run that was given to Listen is over already.
 func (fl *Fleet) Close() error {
 	var err error
 	if fl.listener != nil {

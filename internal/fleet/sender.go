@@ -49,7 +49,7 @@ type Connection struct {
 	wmu     sync.Mutex // wire.Conn takes one writer at a time: entries, beats and verdicts take turns
 	address string
 	proved  []byte                  // the key that the follower has proved
-	queue   string                  // of a snap: queueName
+	queue   string                  // of a snap: link.QueueName
 	left    uint64                  // of a snap: the last batch that had left its queue when it connected
 	cancel  context.CancelCauseFunc // nil until the streams are open
 	ended   error                   // why it is not to begin

@@ -87,7 +87,7 @@ type Config struct {
 // detachFirst takes a database out of the role that it has.
 var detachFirst = remedy.Remedy{Action: remedy.Detach, Text: "Detach it first"}
 
-// Open makes the database a follower's, which begins to follow with begin. It returns ErrWrongRole for another
+// Open makes the database a follower's, which begins to follow with [Follower.Begin]. It returns ErrWrongRole for another
 // node's database, and ErrOptions for one that holds foreign data, unless Rejoin is set.
 func Open(ctx context.Context, n *store.Store, cfg Config) (*Follower, error) {
 	f := &Follower{cfg: cfg, node: n, local: replica{apply.Passive{Store: n}}, anew: make(chan struct{}, 1)}

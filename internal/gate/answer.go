@@ -40,7 +40,7 @@ type answerLimit struct {
 	fault func(error) dialect.Fault
 }
 
-// limitAnswer begins what withMaxBytes asks for; the statement runs under the context that it returns.
+// limitAnswer begins what WithMaxBytes asks for; the statement runs under the context that it returns.
 func (g *Gate) limitAnswer(ctx context.Context) (context.Context, answerLimit) {
 	n := maxBytesOf(ctx)
 	if n <= 0 {

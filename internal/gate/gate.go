@@ -222,7 +222,7 @@ func (g *Gate) Query(ctx context.Context, query string, args []any) (*sql.Rows, 
 	return rows, nil
 }
 
-// QueryRow is query for one row.
+// QueryRow is Query for one row.
 func (g *Gate) QueryRow(ctx context.Context, query string, args []any) *sql.Row {
 	if !g.texts.IsRead(query) {
 		ctx = context.WithValue(ctx, pooledKey{}, true)

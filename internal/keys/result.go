@@ -24,7 +24,7 @@ type movedResult struct {
 
 func (r movedResult) LastInsertId() (int64, error) { return r.id, nil }
 
-// moved corrects the result of a statement whose last row has been moved to another key.
+// Moved corrects the result of a statement whose last row has been moved to another key.
 func Moved(ctx context.Context, n *store.Store, q dialect.Querier, number int64, query string, r sql.Result) (sql.Result, error) {
 	id, err := r.LastInsertId()
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // What comes from another node is checked once, where it is decoded; what is behind that relies on it. A row is
-// an exception: rows are many, and each is checked when it is taken out (Change.each, batchChange.each).
+// an exception: rows are many, and each is checked when it is taken out (journal.Change.Each, batch.Change.Each).
 
 const (
 	// MaxBatches is how many batches of a snap share a transaction, and a message.

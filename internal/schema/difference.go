@@ -233,7 +233,7 @@ func (t Told) about(o Object) bool {
 }
 
 // inPassing lists what followers must be told besides the hints because of what those did to triggers in passing: DROP TABLE
-// takes them along, and RENAME rewrites them. A replica cannot see that, as it keeps them back; see applier.runSchema.
+// takes them along, and RENAME rewrites them. A replica cannot see that, as it keeps them back; see package apply, runSchema.
 func inPassing(rec, now Record, st *State, hints []dialect.Statement) (list []dialect.Statement) {
 	for _, o := range rec.Objects {
 		if n, ok := now.Objects[o.key()]; o.Kind != "trigger" || ok && n.Hash == o.Hash || now.without(o.Database) || names(hints, o, st) {

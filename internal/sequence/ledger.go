@@ -75,7 +75,7 @@ func (turn *Turn) noteListed(r *Made) {
 // Raise makes the next entry list what received says: it is about to change in a transaction that makes the entry too.
 func (l *Ledger) Raise() { l.commits.Add(1) }
 
-// Open is raise for a transaction that others do not wait for; close follows it when it has committed, or perhaps has.
+// Open is Raise for a transaction that others do not wait for; Close follows when that has committed, or perhaps has.
 func (l *Ledger) Open() {
 	l.commits.Add(1)
 	l.committing.Add(1)

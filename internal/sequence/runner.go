@@ -119,7 +119,7 @@ func (r *Runner) surround(ctx context.Context, on *sql.Conn, query string, f fun
 }
 
 // InReplicated refuses a statement about what is in no replicated database because the session has gone to another.
-// What the statement names itself is node.run's to judge.
+// A database that the statement itself names is judged by [store.Store.RefuseDatabase].
 func (r *Runner) InReplicated(ctx context.Context, on *sql.Conn, query string) error {
 	info, err := sqlclass.ParseSchema(r.seq.node.Dialect.Language(), query)
 	inside := []string{"TABLE", "INDEX", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION"}

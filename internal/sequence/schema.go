@@ -15,7 +15,7 @@ import (
 
 // Schema statements are settled by comparison, never by trust in what was
 // intended: the master records, in the transaction of the journal entry, the schema that its
-// followers have been told of. What the database shows beyond that is shipped (schema_diff.go):
+// followers have been told of. What the database shows beyond that is shipped (package schema):
 // as the statement that made it where ddb ran it and it certainly does the same everywhere, else as the whole
 // table, definition and rows in one entry. So a crash between a statement and its entry, an ALTER by
 // another client and a table that existed before ddb all end the same way.
@@ -27,7 +27,7 @@ func (turn *Turn) reconcile(ctx context.Context) error {
 }
 
 // ChangeSchema runs schema statements on the connection on, if there are any, and ships what has changed as an entry of
-// its own. mixed is SettleSchema's.
+// its own. mixed is settleSchema's.
 func (turn *Turn) ChangeSchema(ctx context.Context, on *sql.Conn, mixed bool, statements ...dialect.Statement) error {
 	var done *Made
 	covered := turn.s.Written.Load()

@@ -20,7 +20,7 @@ import (
 //	S2  A pass reads notes and rows in one snapshot, and an entry holds exactly what it read.
 //	S3  The entry is in the journal no later than its notes are cleared (J2): by default
 //	    both are one transaction.
-//	S4  state.covered never exceeds the number of writes whose commit the last snapshot saw.
+//	S4  State.Covered never exceeds the number of writes whose commit the last snapshot saw.
 //	S5  An entry is made only at the end of the journal that this master has written: one by another hand stops it.
 //
 // Config, Exclusive and Epoch are set before it is used.
@@ -58,8 +58,8 @@ type Config struct {
 // State is how far the sequencer has come.
 type State struct {
 	Pos     journal.Position
-	Covered uint64    // writes up to this number are in pos
-	At      time.Time // when the snapshot of pos was taken
+	Covered uint64    // writes up to this number are in entries up to Pos
+	At      time.Time // when the snapshot of Pos was taken
 	Err     error     // why passes fail at present; nil when they do not
 }
 

@@ -114,7 +114,7 @@ func (turn *Turn) changes(ctx context.Context) (string, error) {
 	return now, nil
 }
 
-// collectTx is collect for a transaction in which another client may have changed tables: where that is
+// collectTx is Collect for a transaction in which another client may have changed tables: where that is
 // part of what the transaction sees, it is part of the entry too.
 func (turn *Turn) collectTx(ctx context.Context) (*Made, error) {
 	if !turn.node.Engine.Transactional() {
@@ -165,7 +165,7 @@ type Made struct {
 	any   bool
 
 	batches map[string]uint64 // of snaps, listed in the entry
-	mark    uint64            // see ledger
+	mark    uint64            // see turn.listed
 
 	schema *schema.State // that the entry tells of, if it is about that
 	quiet  string        // see Turn.quiet; "" if that is not known

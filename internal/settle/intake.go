@@ -120,7 +120,7 @@ func corrected(at, snapNow, now int64) int64 {
 }
 
 // clock returns the time by the master's hybrid clock: later than the entries of the master before it, whose clock may have
-// been ahead of this one's, but not by more than clockSkew ahead of now.
+// been ahead of this one's, but not by more than batch.ClockSkew ahead of now.
 func (s *Settler) clock(now int64) int64 {
 	if s.cfg.Heard >= now && s.cfg.Heard-now <= batch.ClockSkew {
 		return s.cfg.Heard + 1

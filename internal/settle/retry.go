@@ -71,7 +71,7 @@ func (w *rewriting) run(ctx context.Context, tx *sql.Tx) error {
 	return err
 }
 
-// Stands reports whether the row has the values that were written, and holds to the CHECKs on them.
+// stands reports whether the row has the values that were written, and holds to the CHECKs on them.
 func (w *rewriting) stands(ctx context.Context, tx *sql.Tx, rewriter dialect.Rewriter) (bool, error) {
 	query, args := "SELECT COUNT(*) FROM "+w.table+w.condition, slices.Clone(w.key)
 	var columns []string

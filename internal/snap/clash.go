@@ -92,7 +92,7 @@ func (s *Snap) putBack(ctx context.Context, c *sql.Conn, t *dialect.Table) error
 
 // schemaRuns puts the master's rows in the place of pending ones in the tables that the statements name: it is those
 // that the statements have been run on, and local changes may stand in their way. What is still pending of a table
-// that keeps its name and columns is shown again after it (restored); the rest is bound to be refused.
+// that keeps its name and columns is shown again after it (Restored); the rest is bound to be refused.
 func (st *stay) schemaRuns(ctx context.Context, c *sql.Conn, statements []dialect.Statement) error {
 	s := st.s
 	s.halfway.Store(!s.node.Engine.Transactional())

@@ -61,7 +61,7 @@ func (n *Store) KeepLock(ctx context.Context) error {
 	return nil
 }
 
-// HoldsLock is keepLock for a node that did not hold the lock when that was last looked at.
+// HoldsLock is KeepLock for a node that did not hold the lock when that was last looked at.
 func (n *Store) HoldsLock(ctx context.Context) error {
 	if n.Lock.err.Load() == nil {
 		return nil

@@ -61,7 +61,7 @@ type Hooks struct {
 	Each func(ctx context.Context, c *sql.Conn, p dialect.Program) error
 	// Number tells whose keys new rows get, 0 for those that the database hands out (internal/keys). Nil: 0.
 	Number func() int64
-	// Alone reports whether a statement may commit by itself, and wrote is told when one has. Nil: none may.
+	// Alone reports whether a statement may commit by itself, and Wrote is told when one has. Nil: none may.
 	Alone func() bool
 	Wrote func()
 	// Commit runs before the commit (W3) and returns what to do after it.

@@ -32,7 +32,7 @@ const (
 // connState is what is known of one connection. Only who holds the connection uses it.
 type connState struct {
 	number   int64 // of the node whose keys it hands out; 0: none
-	Single   bool  // its statements are marked as transactions by themselves: see snapWrites
+	Single   bool  // its statements are marked as transactions by themselves; set by internal/snap
 	compiles bool
 	compiled []compiledStmt // the one used last is first
 }

@@ -89,7 +89,7 @@ func refusesLoad(err error) bool {
 }
 
 // loadStatement reads the named stream. All bytes are taken as they are (CHARACTER SET
-// binary), as by the literals of column.appendLiteral.
+// binary), as by the literals of codec.Column.AppendLiteral.
 func loadStatement(t *catalog.Table, stream string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "LOAD DATA LOCAL INFILE 'Reader::%s' REPLACE INTO TABLE %s CHARACTER SET binary"+
@@ -114,7 +114,7 @@ func loadStatement(t *catalog.Table, stream string) string {
 	return b.String()
 }
 
-// loadAs is the expression that makes the column's value from the text in the variable, ""
+// loadExpression is the expression that makes the column's value from the text in the variable, ""
 // where the column takes the text itself.
 func loadExpression(c codec.Column, variable string) string {
 	switch {
