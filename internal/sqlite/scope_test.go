@@ -28,6 +28,7 @@ func TestReadScope(t *testing.T) {
 		require.NoError(t, err)
 		defer e.Release(w.c)
 		for _, s := range []string{
+			"PRAGMA synchronous = OFF",
 			"CREATE TABLE a (id INTEGER PRIMARY KEY, x UNIQUE, y TEXT)",
 			"CREATE TABLE b (id INTEGER PRIMARY KEY, x, y REFERENCES a (x))",
 			"CREATE TRIGGER t1 AFTER INSERT ON b BEGIN UPDATE a SET x = 1; END",
@@ -36,7 +37,7 @@ func TestReadScope(t *testing.T) {
 			w.exec(s)
 		}
 		w.readAll()
-		for range rapid.IntRange(10, 40).Draw(rt, "statements") {
+		for range rapid.IntRange(5, 20).Draw(rt, "statements") {
 			statement := drawSchema(rt)
 			if rapid.IntRange(0, 9).Draw(rt, "rollback") == 0 {
 				w.exec("BEGIN IMMEDIATE")
