@@ -41,22 +41,6 @@ type Sender struct {
 	noted   bool           // it is in the registry
 }
 
-// Connection is a follower's, as the master has it.
-type Connection struct {
-	session *wire.Session
-	stream  net.Conn
-	w       *wire.Conn
-	wmu     sync.Mutex // wire.Conn takes one writer at a time: entries, beats and verdicts take turns
-	address string
-	proved  []byte                  // the key that the follower has proved
-	queue   string                  // of a snap: link.QueueName
-	left    uint64                  // of a snap: the last batch that had left its queue when it connected
-	cancel  context.CancelCauseFunc // nil until the streams are open
-	ended   error                   // why it is not to begin
-	of      *Sender
-	node    int64 // of a snap: the small number that it knows of
-}
-
 // Acked returns how far the follower has the history durably.
 func (f *Sender) Acked() journal.LSN { return journal.LSN(f.acked.Load()) }
 
@@ -65,29 +49,6 @@ func (f *Sender) Hold(hold bool) {
 	f.mu.Lock()
 	f.hold = hold
 	f.mu.Unlock()
-}
-
-// Queue names the queue of the snap whose connection it is.
-func (l *Connection) Queue() string { return l.queue }
-
-// Left returns the number of the last batch that had left the snap's queue when it connected.
-func (l *Connection) Left() uint64 { return l.left }
-
-// ID is that of the follower.
-func (l *Connection) ID() string { return l.of.ID }
-
-// KeepsWaiting tells that it is this node which makes the follower wait: it counts as heard.
-func (l *Connection) KeepsWaiting() {
-	l.of.mu.Lock()
-	l.of.heard = time.Now()
-	l.of.mu.Unlock()
-}
-
-// Write sends the follower a message. It may be called from several goroutines.
-func (l *Connection) Write(kind uint8, msg any) error {
-	l.wmu.Lock()
-	defer l.wmu.Unlock()
-	return l.w.Write(kind, msg)
 }
 
 // enlist reserves the follower's id for a connection that is about to be let in. What the follower
@@ -138,13 +99,6 @@ func (f *Sender) pendingQueue() journal.PendingQueue {
 	return f.queue
 }
 
-// Close ends the connection for that reason. It does not wait.
-func (l *Connection) Close(err error) {
-	if l.cancel != nil {
-		l.cancel(err)
-	}
-}
-
 // close ends the follower's connection, if there is one.
 func (f *Sender) close(err error) {
 	f.mu.Lock()
@@ -193,17 +147,6 @@ func (fl *Fleet) turnedAway(id string, err error) {
 	}
 	f.mu.Unlock()
 	fl.cfg.Changed()
-}
-
-// setState changes the state; the caller holds mu.
-func (f *Sender) setState(s health.State, reason string) {
-	if f.status.State == s && f.status.Reason == reason {
-		return
-	}
-	if f.status.State != s {
-		f.status.Since = time.Now()
-	}
-	f.status.State, f.status.Reason = s, reason
 }
 
 // current reports whether the link is still the follower's.
@@ -288,19 +231,6 @@ func (f *Sender) acceptSQL(ctx context.Context, session *wire.Session, tasks *sy
 			f.fleet.cfg.ServeSQL(ctx, conn, f.ID, role)
 		})
 	}
-}
-
-// begun reads the follower's first message on its stream.
-func (l *Connection) begun() (*link.Cursor, error) {
-	kind, payload, err := l.w.Read()
-	if err != nil {
-		return nil, err
-	}
-	if kind != link.MsgFollow {
-		return nil, fmt.Errorf("message of kind %d before the first", kind)
-	}
-	b, err := wire.DecodeChecked[link.Begin](payload)
-	return b.Cursor, err
 }
 
 // send ships a snapshot if one is due, which goes on at from if there is one, then the journal from the position on for ever.
@@ -430,77 +360,6 @@ func (f *Sender) receive(ctx context.Context, l *Connection) error {
 			return fmt.Errorf("message of kind %d from follower %s", kind, f.ID)
 		}
 	}
-}
-
-// maxReason is how many bytes of a follower's words are kept.
-const maxReason = 2 << 10
-
-func (f *Sender) heardBeat(b link.Beat) {
-	b.Reason, b.UnwellReason = b.Reason[:min(len(b.Reason), maxReason)], b.UnwellReason[:min(len(b.UnwellReason), maxReason)]
-	f.mu.Lock()
-	f.pending, f.unwell = b.Pending, health.Checkup{State: b.Unwell, Reason: b.UnwellReason}
-	if b.Every > 0 {
-		f.every = time.Duration(b.Every)
-	}
-	switch b.State {
-	case health.Failed:
-		f.stopped = b.Reason
-		f.setState(health.Failed, b.Reason)
-	case health.Syncing:
-		f.setState(b.State, b.Reason)
-	case health.Active, health.Lagging, health.Inactive: // the last by what its own checker has found
-		f.stopped = ""
-		if f.link != nil && f.status.State == health.Failed {
-			f.setState(health.Syncing, "catching up") // it has overcome what had stopped it
-		}
-	}
-	f.mu.Unlock()
-	f.judgeLag()
-}
-
-// judgeLag sets the state of a connected follower from how far it is behind.
-func (f *Sender) judgeLag() {
-	lag := f.Lag()
-	f.mu.Lock()
-	was := f.status.State
-	switch {
-	case f.link == nil || was == health.Failed || was == health.Joining:
-	case was == health.Syncing && (f.base > 0 || lag == health.LagUnknown || lag > f.fleet.cfg.Heartbeat && lag > f.fleet.cfg.MaxLag/2):
-	case lag == health.LagUnknown:
-		f.setState(f.unwell.Worse(health.Lagging, "how far behind is not known at present"))
-	case lag > f.fleet.cfg.MaxLag:
-		f.setState(f.unwell.Worse(health.Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))))
-	default:
-		f.setState(f.unwell.Worse(health.Active, "level with the master"))
-	}
-	now := f.status.State
-	f.mu.Unlock()
-	if now != was {
-		f.fleet.cfg.Changed()
-	}
-}
-
-// Lag is the age of the oldest entry that the follower lacks.
-func (f *Sender) Lag() time.Duration {
-	st := f.fleet.seq.State.Load()
-	at := journal.LSN(f.acked.Load())
-	f.mu.Lock()
-	silent := time.Since(f.heard) > 3*max(f.every, f.fleet.cfg.Heartbeat)
-	base, silent := f.base, silent || f.unheard
-	f.mu.Unlock()
-	switch {
-	case silent || base > 0:
-		return health.LagUnknown
-	case at >= st.Pos.LSN:
-		return 0
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	parts, err := f.pendingQueue().Next(ctx, at, journal.LastPart, 1)
-	if err != nil || len(parts) == 0 {
-		return health.LagUnknown
-	}
-	return max(0, time.Since(parts[0].Time()))
 }
 
 // beat tells the follower that the master lives, and what the cluster looks like.

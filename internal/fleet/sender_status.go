@@ -2,11 +2,13 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/ddb-project/ddb/health"
+	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/journal"
 )
 
@@ -88,4 +90,86 @@ func (f *Sender) Status() health.Status {
 		s.Pending, s.PendingBytes, s.PendingAge = q.Length, q.Bytes, q.Age
 	}
 	return s
+}
+
+// setState changes the state; the caller holds mu.
+func (f *Sender) setState(s health.State, reason string) {
+	if f.status.State == s && f.status.Reason == reason {
+		return
+	}
+	if f.status.State != s {
+		f.status.Since = time.Now()
+	}
+	f.status.State, f.status.Reason = s, reason
+}
+
+// maxReason is how many bytes of a follower's words are kept.
+const maxReason = 2 << 10
+
+func (f *Sender) heardBeat(b link.Beat) {
+	b.Reason, b.UnwellReason = b.Reason[:min(len(b.Reason), maxReason)], b.UnwellReason[:min(len(b.UnwellReason), maxReason)]
+	f.mu.Lock()
+	f.pending, f.unwell = b.Pending, health.Checkup{State: b.Unwell, Reason: b.UnwellReason}
+	if b.Every > 0 {
+		f.every = time.Duration(b.Every)
+	}
+	switch b.State {
+	case health.Failed:
+		f.stopped = b.Reason
+		f.setState(health.Failed, b.Reason)
+	case health.Syncing:
+		f.setState(b.State, b.Reason)
+	case health.Active, health.Lagging, health.Inactive: // the last by what its own checker has found
+		f.stopped = ""
+		if f.link != nil && f.status.State == health.Failed {
+			f.setState(health.Syncing, "catching up") // it has overcome what had stopped it
+		}
+	}
+	f.mu.Unlock()
+	f.judgeLag()
+}
+
+// judgeLag sets the state of a connected follower from how far it is behind.
+func (f *Sender) judgeLag() {
+	lag := f.Lag()
+	f.mu.Lock()
+	was := f.status.State
+	switch {
+	case f.link == nil || was == health.Failed || was == health.Joining:
+	case was == health.Syncing && (f.base > 0 || lag == health.LagUnknown || lag > f.fleet.cfg.Heartbeat && lag > f.fleet.cfg.MaxLag/2):
+	case lag == health.LagUnknown:
+		f.setState(f.unwell.Worse(health.Lagging, "how far behind is not known at present"))
+	case lag > f.fleet.cfg.MaxLag:
+		f.setState(f.unwell.Worse(health.Lagging, fmt.Sprintf("behind by %v", lag.Round(time.Millisecond))))
+	default:
+		f.setState(f.unwell.Worse(health.Active, "level with the master"))
+	}
+	now := f.status.State
+	f.mu.Unlock()
+	if now != was {
+		f.fleet.cfg.Changed()
+	}
+}
+
+// Lag is the age of the oldest entry that the follower lacks.
+func (f *Sender) Lag() time.Duration {
+	st := f.fleet.seq.State.Load()
+	at := journal.LSN(f.acked.Load())
+	f.mu.Lock()
+	silent := time.Since(f.heard) > 3*max(f.every, f.fleet.cfg.Heartbeat)
+	base, silent := f.base, silent || f.unheard
+	f.mu.Unlock()
+	switch {
+	case silent || base > 0:
+		return health.LagUnknown
+	case at >= st.Pos.LSN:
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	parts, err := f.pendingQueue().Next(ctx, at, journal.LastPart, 1)
+	if err != nil || len(parts) == 0 {
+		return health.LagUnknown
+	}
+	return max(0, time.Since(parts[0].Time()))
 }
