@@ -10,7 +10,7 @@ import (
 )
 
 // addCounters adds the counters of tables, asked for after the snapshot of their rows was opened: none of these has a higher value.
-func (turn *Turn) addCounters(ctx context.Context, b *journal.Entry, noted []*dialect.Table, x *Extra) error {
+func (turn *Turn) addCounters(ctx context.Context, b *journal.Entry, noted []*dialect.Table, x *extra) error {
 	e, ok := turn.node.Engine.(dialect.CounterKeeper)
 	if !ok {
 		return nil

@@ -15,8 +15,8 @@ import (
 	"github.com/ddb-project/ddb/internal/store"
 )
 
-// RefuseKind refuses to make what followers would not get.
-func RefuseKind(n *store.Store, query string) error {
+// refuseKind refuses to make what followers would not get.
+func refuseKind(n *store.Store, query string) error {
 	info, err := sqlclass.ParseSchema(n.Dialect.Language(), query)
 	if err != nil || info.Verb != "CREATE" || !schema.Stays(info.Object) {
 		return nil // others may be changed and dropped where they are
@@ -31,10 +31,10 @@ func RefuseKind(n *store.Store, query string) error {
 	return fmt.Errorf("%w: %s %s: %s", fault.ErrNotReplicable, strings.ToLower(info.Object), info.Name, reason)
 }
 
-// RefuseKeyless refuses, before it is sent, to make a table whose text shows that it would have no primary key: the server
+// refuseKeyless refuses, before it is sent, to make a table whose text shows that it would have no primary key: the server
 // would commit the transaction that it is in, and then it would be undone. An IF NOT EXISTS may find the table there, and one that
 // is the master's own already may be replaced.
-func RefuseKeyless(ctx context.Context, n *store.Store, query string) error {
+func refuseKeyless(ctx context.Context, n *store.Store, query string) error {
 	giver, ok := n.Engine.(dialect.KeyGiver)
 	if !ok || n.Engine.Transactional() || !sqlclass.Keyless(query) {
 		return nil

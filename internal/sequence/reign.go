@@ -136,7 +136,7 @@ func (turn *Turn) writeReign(ctx context.Context, f Followers, st *schema.State,
 			}
 			// The first entry of a history, so that every position names one; the first of a
 			// reign, so that whoever has it follows no older master.
-			if done, err = turn.Collect(ctx, &Extra{First: s.State.Load().Pos.LSN == 0 || was == health.Replica}); err != nil {
+			if done, err = turn.collect(ctx, &extra{first: s.State.Load().Pos.LSN == 0 || was == health.Replica}); err != nil {
 				return err
 			}
 		}

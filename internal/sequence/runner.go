@@ -41,7 +41,7 @@ func (r *Runner) RunSchema(ctx context.Context, on *sql.Conn, query string, args
 	}
 	for start := time.Now(); ; {
 		err := r.trySchema(ctx, on, query)
-		if !errors.Is(err, ErrTableBusy) || time.Since(start) > SchemaPatience || watch.Sleep(ctx, MostRest) != nil {
+		if !errors.Is(err, errTableBusy) || time.Since(start) > schemaPatience || watch.Sleep(ctx, mostRest) != nil {
 			return err
 		}
 	}
@@ -57,7 +57,7 @@ func (r *Runner) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 				return err
 			}
 			r.writer.ForgetStatements()
-			return turn.ChangeSchema(ctx, turn.Conn, false, dialect.Statement{SQL: query})
+			return turn.changeSchema(ctx, turn.Conn, false, dialect.Statement{SQL: query})
 		}
 		if on == nil {
 			own, err := r.conn(ctx)
@@ -83,7 +83,7 @@ func (r *Runner) trySchema(ctx context.Context, on *sql.Conn, query string) erro
 			if err != nil {
 				return err
 			}
-			return turn.ChangeSchema(ctx, on, hidden, s)
+			return turn.changeSchema(ctx, on, hidden, s)
 		})
 	})
 }
@@ -96,10 +96,10 @@ func (r *Runner) PlainSchema(ctx context.Context, query string, args []any) erro
 	if sqlclass.Temporary(r.seq.node.Dialect.Language(), query) {
 		return fmt.Errorf("%w: a temporary object belongs to one connection; create it on one got from Cluster.Conn", fault.ErrNotReplicable)
 	}
-	if err := RefuseKind(r.seq.node, query); err != nil {
+	if err := refuseKind(r.seq.node, query); err != nil {
 		return err
 	}
-	return RefuseKeyless(ctx, r.seq.node, query)
+	return refuseKeyless(ctx, r.seq.node, query)
 }
 
 // surround runs f with the statement as it is to run in ctx; see WithSurroundings.

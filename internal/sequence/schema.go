@@ -23,12 +23,12 @@ import (
 // reconcile ships what the database's schema shows beyond the record.
 func (turn *Turn) reconcile(ctx context.Context) error {
 	turn.node.Log.Info("the schema has changed outside ddb; followers are brought level", "lsn", turn.s.State.Load().Pos.LSN)
-	return turn.ChangeSchema(ctx, turn.Conn, false)
+	return turn.changeSchema(ctx, turn.Conn, false)
 }
 
-// ChangeSchema runs schema statements on the connection on, if there are any, and ships what has changed as an entry of
+// changeSchema runs schema statements on the connection on, if there are any, and ships what has changed as an entry of
 // its own. mixed is settleSchema's.
-func (turn *Turn) ChangeSchema(ctx context.Context, on *sql.Conn, mixed bool, statements ...dialect.Statement) error {
+func (turn *Turn) changeSchema(ctx context.Context, on *sql.Conn, mixed bool, statements ...dialect.Statement) error {
 	var done *Made
 	covered := turn.s.Written.Load()
 	var err error
@@ -51,7 +51,7 @@ func (turn *Turn) ChangeSchema(ctx context.Context, on *sql.Conn, mixed bool, st
 	return nil
 }
 
-// changeInTx is ChangeSchema inside the transaction, where that holds schema statements. What has not changed since they began is not
+// changeInTx is changeSchema inside the transaction, where that holds schema statements. What has not changed since they began is not
 // looked at again.
 func (turn *Turn) changeInTx(ctx context.Context, on *sql.Conn, mixed bool, statements []dialect.Statement) (*Made, error) {
 	var from basis
@@ -95,11 +95,11 @@ type basis struct {
 	quiet bool          // no row was noted, nor have the statements changed any
 }
 
-// ErrTableBusy: a schema statement was not run, because transactions that use its table have not ended.
-var ErrTableBusy = errors.New("other transactions use the table")
+// errTableBusy: a schema statement was not run, because transactions that use its table have not ended.
+var errTableBusy = errors.New("other transactions use the table")
 
-// SchemaPatience is how long a schema statement waits for other transactions, in tries of a second each.
-const SchemaPatience = 30 * time.Second
+// schemaPatience is how long a schema statement waits for other transactions, in tries of a second each.
+const schemaPatience = 30 * time.Second
 
 // runAll runs schema statements. One that would wait long for a lock gives up, since no pass is made meanwhile.
 func (turn *Turn) runAll(ctx context.Context, on *sql.Conn, statements []dialect.Statement) (failed error) {
@@ -112,7 +112,7 @@ func (turn *Turn) runAll(ctx context.Context, on *sql.Conn, statements []dialect
 	}
 	for i := range statements {
 		if err := turn.node.Run(ctx, on, &statements[i]); !turn.node.SingleWriter() && turn.node.Fault(err).Is(dialect.Busy) {
-			return fmt.Errorf("%w: %w", ErrTableBusy, err)
+			return fmt.Errorf("%w: %w", errTableBusy, err)
 		} else if err != nil {
 			return err
 		}
@@ -171,7 +171,7 @@ func (turn *Turn) settle(ctx context.Context, statements []dialect.Statement, mi
 	if !turn.node.Engine.Transactional() {
 		return turn.shipBeside(ctx, rec, before, st, hints, mixed)
 	}
-	x := &Extra{}
+	x := &extra{}
 	if from.quiet && scope != nil {
 		x.noted = st.Within(scope)
 	}
@@ -228,7 +228,7 @@ func (turn *Turn) shipBeside(ctx context.Context, rec schema.Record, before *sto
 			t = schema.Tell(rec, before, st, hints, noted)
 		}
 		t.Counters = len(hints) == 0
-		done, err = turn.shipSchema(ctx, rec, st, t, &Extra{})
+		done, err = turn.shipSchema(ctx, rec, st, t, &extra{})
 		return err
 	})
 	return done, err
@@ -259,7 +259,7 @@ func (turn *Turn) renewVersion(ctx context.Context, st *schema.State) error {
 }
 
 // shipSchema appends the entry and the new record, in the transaction that the connection is in. It fills x in.
-func (turn *Turn) shipSchema(ctx context.Context, rec schema.Record, st *schema.State, t schema.Told, x *Extra) (*Made, error) {
+func (turn *Turn) shipSchema(ctx context.Context, rec schema.Record, st *schema.State, t schema.Told, x *extra) (*Made, error) {
 	d := schema.Compare(rec, st, t)
 	if all, err := st.Defined(ctx, turn.Conn, d.Rebuild); err != nil {
 		return nil, err
@@ -267,7 +267,7 @@ func (turn *Turn) shipSchema(ctx context.Context, rec schema.Record, st *schema.
 		st, d = all, schema.Compare(rec, all, t)
 	}
 	x.schema, x.rebuild, x.replaces, x.counters = d.Statements, d.Rebuild, d.Replaces, t.Counters
-	res, err := turn.Collect(ctx, x)
+	res, err := turn.collect(ctx, x)
 	if err != nil {
 		return nil, err
 	}

@@ -104,7 +104,7 @@ func (s *Sequencer) Run(ctx context.Context) {
 
 // The longest pauses between two passes under load: while somebody follows, and while nobody does.
 const (
-	MostRest = 10 * time.Millisecond
+	mostRest = 10 * time.Millisecond
 	loneRest = 100 * time.Millisecond
 )
 
@@ -114,12 +114,12 @@ func (s *Sequencer) rest(ctx context.Context, took time.Duration) {
 	if len(s.wake) == 0 {
 		return
 	}
-	rest := min(4*took, MostRest)
+	rest := min(4*took, mostRest)
 	switch {
 	case !s.Config.Followed():
 		rest = loneRest
 	case s.node.SingleWriter():
-		rest = MostRest // who writes waits for the pass
+		rest = mostRest // who writes waits for the pass
 	}
 	t := time.NewTimer(rest)
 	defer t.Stop()

@@ -118,14 +118,14 @@ func (turn *Turn) changes(ctx context.Context) (string, error) {
 // part of what the transaction sees, it is part of the entry too.
 func (turn *Turn) collectTx(ctx context.Context) (*Made, error) {
 	if !turn.node.Engine.Transactional() {
-		return turn.Collect(ctx, nil)
+		return turn.Collect(ctx)
 	}
 	version, err := turn.node.Engine.Version(ctx, turn.quick())
 	if err != nil {
 		return nil, fmt.Errorf("pass: schema version: %w", err)
 	}
 	if version == turn.node.Tables.Load().Version {
-		return turn.Collect(ctx, nil)
+		return turn.Collect(ctx)
 	}
 	turn.node.Log.Info("the schema has changed outside ddb; followers are brought level", "lsn", turn.s.State.Load().Pos.LSN)
 	res, err := turn.settleSchema(ctx, nil, true)
@@ -171,19 +171,22 @@ type Made struct {
 	quiet  string        // see Turn.quiet; "" if that is not known
 }
 
-// Extra is what an entry holds beside noted rows.
-type Extra struct {
+// extra is what an entry holds beside noted rows.
+type extra struct {
 	schema   []dialect.Statement
 	rebuild  []*dialect.Table // tables whose every row the entry brings
 	replaces bool             // followers have some of them, with rows
-	First    bool             // the entry that starts the history may be empty
+	first    bool             // the entry that starts the history may be empty
 	counters bool             // those of all tables may have been set
 	noted    []*dialect.Table // no other tables have notes; nil if any may
 }
 
 // Collect builds the next entry from the notes that it sees, appends it to the
 // journal and clears the notes, all in the transaction that the turn's connection is in (S2, S3).
-func (turn *Turn) Collect(ctx context.Context, x *Extra) (*Made, error) {
+func (turn *Turn) Collect(ctx context.Context) (*Made, error) { return turn.collect(ctx, nil) }
+
+// collect is Collect of an entry that also holds x, which may be nil.
+func (turn *Turn) collect(ctx context.Context, x *extra) (*Made, error) {
 	if err := turn.recall(ctx); err != nil {
 		return nil, err
 	}
@@ -239,7 +242,7 @@ func (turn *Turn) Collect(ctx context.Context, x *Extra) (*Made, error) {
 			return nil, fmt.Errorf("pass: clear notes of table %s: %w", t.Name, err)
 		}
 	}
-	if b.Empty() && (x == nil || !x.First) {
+	if b.Empty() && (x == nil || !x.first) {
 		return res, nil
 	}
 	if res.pos, err = b.Finish(); err != nil {
@@ -300,7 +303,7 @@ func (turn *Turn) recall(ctx context.Context) error {
 }
 
 // addExtra adds statements and whole tables.
-func (turn *Turn) addExtra(ctx context.Context, b *journal.Entry, x *Extra) error {
+func (turn *Turn) addExtra(ctx context.Context, b *journal.Entry, x *extra) error {
 	if x == nil {
 		return nil
 	}

@@ -318,7 +318,7 @@ func (s *Settler) tx(ctx context.Context, c *sql.Conn, turn *sequence.Turn, list
 		}
 		if turn != nil {
 			s.seq.Ledger.Raise()
-			done, err = turn.Collect(ctx, nil)
+			done, err = turn.Collect(ctx)
 			return err
 		}
 		s.seq.Ledger.Open()

@@ -84,8 +84,8 @@ var brought = []struct{ driver, path string }{
 	{"mysql", "github.com/ddb-project/ddb/dialect/mysql"},
 }
 
-// DialectOf finds the dialect of the driver of the database. An error is ErrOptions, and names the package to import.
-func DialectOf(db *sql.DB) (dialect.Dialect, error) {
+// dialectOf finds the dialect of the driver of the database. An error is ErrOptions, and names the package to import.
+func dialectOf(db *sql.DB) (dialect.Dialect, error) {
 	if d := dialect.Of(db); d != nil {
 		return d, nil
 	}
@@ -101,10 +101,10 @@ func DialectOf(db *sql.DB) (dialect.Dialect, error) {
 	return nil, fmt.Errorf("%w: no dialect for the driver %s; use that of a dialect, %s, or set Options.Dialect", fault.ErrOptions, name, strings.Join(list, " or "))
 }
 
-// AssumedDialect is DialectOf for a database that somebody else replicates: a driver that tells nothing is taken for one of MariaDB or
+// AssumedDialect is dialectOf for a database that somebody else replicates: a driver that tells nothing is taken for one of MariaDB or
 // MySQL, if that dialect has been imported.
 func AssumedDialect(db *sql.DB) (dialect.Dialect, error) {
-	d, err := DialectOf(db)
+	d, err := dialectOf(db)
 	if err == nil {
 		return d, nil
 	}
@@ -136,7 +136,7 @@ func Open(ctx context.Context, db *sql.DB, cfg Config) (*Store, error) {
 	d := cfg.Dialect
 	if d == nil {
 		var err error
-		if d, err = DialectOf(db); err != nil {
+		if d, err = dialectOf(db); err != nil {
 			return nil, err
 		}
 	}

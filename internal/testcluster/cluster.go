@@ -61,12 +61,6 @@ func (c *Cluster) Exec(query string, args ...any) {
 	require.NoError(c.tb, err, query)
 }
 
-// Level waits until all followers have everything.
-func (c *Cluster) Level() {
-	c.tb.Helper()
-	require.NoError(c.tb, c.Master.WaitLevel(Context(c.tb)))
-}
-
 // Wait returns when the condition holds, and fails the test when it does not within [Patience].
 func Wait(tb testing.TB, what string, condition func() bool) {
 	tb.Helper()

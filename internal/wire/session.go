@@ -230,9 +230,6 @@ func (s *Session) Close() error {
 // Done is closed when the session is over, for whatever reason.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
-// RemoteAddr returns the address of the connection's other end.
-func (s *Session) RemoteAddr() net.Addr { return s.conn.RemoteAddr() }
-
 // Err returns nil while the session lives, then an [ErrSessionClosed] with the
 // reason.
 func (s *Session) Err() error { return s.failure() }

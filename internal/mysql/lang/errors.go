@@ -42,9 +42,9 @@ const (
 	ErNoSuchSavepoint = 1305
 	erLockWait        = 1205
 	erDeadlock        = 1213
-	ErNeedReprepare   = 1615
-	ErUnknownStmt     = 1243
-	ErUnpreparable    = 1295
+	erNeedReprepare   = 1615
+	erUnknownStmt     = 1243
+	erUnpreparable    = 1295
 	ErNotLocked       = 1100
 )
 
@@ -78,18 +78,9 @@ func Restore(number uint16, state, message string) error {
 	return my
 }
 
-// LockLost reports whether the server gave up on a lock: a deadlock, or too long a wait. The same may succeed another time.
-func LockLost(err error) bool {
-	n := Errno(err)
-	return n == erDeadlock || n == erLockWait
-}
-
 // unable are the numbers of a server that lacks room, memory, time, or leave to write at all
 // (https://mariadb.com/kb/en/mariadb-error-code-reference/).
 var unable = []uint16{3, 1021, 1026, 1037, 1038, 1041, 1047, 1114, 1180, 1181, 1203, 1226, 1290, 1317, 1836}
-
-// Unable reports whether the server could not do what was asked for want of something that has nothing to do with the statement.
-func Unable(err error) bool { return slices.Contains(unable, Errno(err)) }
 
 // down are the numbers of a server that serves nobody, or has dropped the connection: too many connections, a shutdown, a network error,
 // a KILL (https://mariadb.com/kb/en/mariadb-error-code-reference/).
@@ -118,9 +109,9 @@ var faults = map[uint16]dialect.Fault{
 	167:               dialect.KeysUsedUp,
 	ErNoSuchSavepoint: dialect.NotInTx,
 	ErNotLocked:       dialect.NotLocked,
-	ErUnpreparable:    dialect.Unpreparable,
-	ErNeedReprepare:   dialect.StatementLost,
-	ErUnknownStmt:     dialect.StatementLost,
+	erUnpreparable:    dialect.Unpreparable,
+	erNeedReprepare:   dialect.StatementLost,
+	erUnknownStmt:     dialect.StatementLost,
 }
 
 // faultOf says what a number means.
