@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -240,8 +241,11 @@ func TestReadsWithoutMaster(t *testing.T) {
 		f.Level()
 		r := f.Replicas[0]
 		f.Master.Stop()
-		for r.Nodes()[0].State != ddb.Inactive {
-			_, changed := r.Watch()
+		for { // what Watch returns is what reads are routed by
+			nodes, changed := r.Watch()
+			if slices.ContainsFunc(nodes, func(n ddb.NodeStatus) bool { return n.Local && n.State == ddb.Inactive }) {
+				break
+			}
 			await(t, f.Ctx, changed)
 		}
 		read := func(ctx context.Context) (id int, err error) {

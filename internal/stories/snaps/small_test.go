@@ -75,7 +75,7 @@ func TestKeysRunOut(t *testing.T) {
 // The first copy says how many rows there are, how many have come and how many bytes.
 func TestSnapProgress(t *testing.T) {
 	testcluster.OnEngines(t, func(t *testing.T, e testcluster.Engine) {
-		s := testcluster.NewShop(t, e, ddb.Options{}, testcluster.PairSchema)
+		s := testcluster.NewShop(t, e, ddb.Options{Heartbeat: 10 * time.Second}, testcluster.PairSchema) // bytes are counted over one connection: no silence ends it
 		for i := range 50 {
 			s.Exec("master", fmt.Sprintf("INSERT INTO p VALUES (%d, %d, 'x', 0)", i, i))
 		}
