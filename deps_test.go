@@ -31,8 +31,6 @@ const (
 	mysqlModule    = "github.com/go-sql-driver/mysql"
 	sqliteModule   = "modernc.org/sqlite"
 	promModule     = "github.com/prometheus/client_golang"
-	syncModule     = "golang.org/x/sync"
-	timeModule     = "golang.org/x/time"
 )
 
 // mysqlParts begins the names of the packages that only internal/mysql and they themselves import, whatever the rules say.
@@ -42,16 +40,16 @@ const mysqlParts = "internal/mysql/"
 var mysqlGround = []string{"dialect", "internal/mysql/lang", "internal/mysql/codec", "internal/mysql/server"}
 
 // importRules is a statement of policy: lower never knows higher. transport
-// knows bytes, ddb knows entries, console and examples know screens and flags.
+// knows bytes, journal knows entries, ddb binds the parts to a node, console and examples know screens and flags.
 // Every package must have a rule; a rule may be there before its package. Do not
 // widen a rule to make a build pass: see whether the code stands in the right
 // package first.
 var importRules = map[string]importRule{
 	// The library. The program picks the transport, so ddb imports none.
 	".": {
-		own: []string{"access", "conflict", "dialect", "health", "journal", "remedy", "transport", "internal/apply", "internal/batch", "internal/fault", "internal/fleet", "internal/follow", "internal/gate", "internal/keys", "internal/link", "internal/memory", "internal/remote", "internal/rights",
-			"internal/route", "internal/schema", "internal/snap", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/sequence", "internal/fleet", "internal/settle", "internal/observe", "internal/write"},
-		modules: []string{cborModule, compressModule, hclogModule, syncModule, timeModule},
+		own: []string{"access", "conflict", "dialect", "health", "journal", "remedy", "transport", "internal/fault", "internal/fleet", "internal/follow", "internal/gate", "internal/keys", "internal/link", "internal/observe", "internal/remote", "internal/rights",
+			"internal/route", "internal/schema", "internal/sequence", "internal/settle", "internal/snap", "internal/sqlclass", "internal/store", "internal/write"},
+		modules: []string{hclogModule},
 	},
 
 	// Words that all parts share; they know nobody above them.
@@ -94,11 +92,11 @@ var importRules = map[string]importRule{
 	"internal/snap":     {own: []string{"dialect", "health", "journal", "internal/apply", "internal/batch", "internal/fault", "internal/keys", "internal/link", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire", "internal/write", "remedy"}},
 	"internal/batch":    {own: []string{"dialect", "journal", "internal/fault", "internal/link", "internal/store", "internal/wire"}},
 	"internal/fleet":    {own: []string{"access", "dialect", "health", "journal", "transport", "internal/fault", "internal/keys", "internal/link", "internal/schema", "internal/sequence", "internal/store", "internal/watch", "internal/wire", "remedy"}},
-	"internal/settle":   {own: []string{"access", "conflict", "dialect", "journal", "internal/batch", "internal/fault", "internal/fleet", "internal/link", "internal/sequence", "internal/sqlclass", "internal/store", "internal/watch", "internal/wire"}},
+	"internal/settle":   {own: []string{"access", "conflict", "dialect", "journal", "internal/batch", "internal/fault", "internal/fleet", "internal/link", "internal/sequence", "internal/store", "internal/watch", "internal/wire"}},
 	"internal/observe":  {own: []string{"health", "journal", "internal/route", "internal/watch"}, modules: []string{hclogModule}},
 	"internal/keys":     {own: []string{"dialect", "health", "journal", "internal/fault", "internal/sqlclass", "internal/store", "internal/watch"}},
 	"internal/link":     {own: []string{"dialect", "health", "journal", "transport", "internal/fault", "internal/wire", "remedy"}, modules: []string{hclogModule}},
-	"internal/write":    {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/sqlclass", "internal/store"}},
+	"internal/write":    {own: []string{"dialect", "journal", "internal/fault", "internal/keys", "internal/store"}},
 	"internal/schema":   {own: []string{"dialect", "journal", "internal/fault", "internal/sqlclass", "internal/store"}},
 	"internal/sequence": {own: []string{"dialect", "health", "journal", "internal/fault", "internal/keys", "internal/schema", "internal/sqlclass", "internal/store", "internal/watch", "remedy", "internal/write"}},
 	"internal/store":    {own: []string{"dialect", "health", "journal", "internal/fault", "internal/rights", "internal/sqlclass", "internal/watch", "internal/wire"}, modules: []string{hclogModule}},
@@ -117,7 +115,7 @@ var importRules = map[string]importRule{
 	"internal/watch":    {},
 	"internal/memory":   {},
 	"internal/wire":     {own: []string{"internal/deadline", "internal/fault"}, modules: []string{cborModule, compressModule}},
-	"internal/remote":   {own: []string{"internal/fault", "internal/wire", "transport", "remedy"}, modules: []string{cborModule}},
+	"internal/remote":   {own: []string{"internal/fault", "internal/wire", "remedy"}, modules: []string{cborModule}},
 
 	// Screens and flags.
 	"console":               {own: []string{".", "dialect", "internal/memory", "internal/sqlclass"}, modules: []string{promModule, hclogModule}},
