@@ -52,13 +52,13 @@ type Fleet struct {
 type Config struct {
 	Listen          string // where followers are accepted; empty: nowhere
 	Transport       transport.Transport
-	Heartbeat       time.Duration
-	MaxLag          time.Duration // beyond which a follower is lagging
-	WaitReplicas    int           // followers acknowledge promptly if there is one to wait for
-	WaitTimeout     time.Duration
-	JournalMaxBytes int64
-	JournalMaxAge   time.Duration
-	Queue           journal.QueueFunc
+	Heartbeat       time.Duration     // between two words to a follower, which is silent after three of them
+	MaxLag          time.Duration     // beyond which a follower is lagging
+	WaitReplicas    int               // followers acknowledge promptly if there is one to wait for
+	WaitTimeout     time.Duration     // of Confirmed
+	JournalMaxBytes int64             // of entries that are kept for followers that are away
+	JournalMaxAge   time.Duration     // of the oldest of them
+	Queue           journal.QueueFunc // nil: a view of the journal
 	// ServeSQL answers a follower's statements until the connection ends.
 	ServeSQL func(ctx context.Context, conn net.Conn, id string, role health.Role)
 	// Changed is called when a follower comes, goes or changes.

@@ -57,7 +57,7 @@ func (fl *Fleet) LoadFollowers(ctx context.Context, q dialect.Querier) error {
 	return rows.Err()
 }
 
-// Known lists a follower that has been here and has not come back yet.
+// Known adds to the list of nodes, as inactive, a follower that has been here and has not come back yet.
 func (fl *Fleet) Known(id string, role health.Role) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
@@ -66,7 +66,7 @@ func (fl *Fleet) Known(id string, role health.Role) {
 	f.status = health.Status{State: health.Inactive, Reason: "has not come back since the master started", Since: fl.since}
 }
 
-// LimitNumbers makes do with fewer numbers for snaps than there are ranges of keys.
+// LimitNumbers makes do with fewer numbers for snaps than there are ranges of keys: limit is the first that none gets. Only tests do.
 func (fl *Fleet) LimitNumbers(ctx context.Context, limit int64) error {
 	return fl.seq.Do(ctx, func(*sequence.Turn) error {
 		fl.registry.limit = limit

@@ -59,7 +59,7 @@ type Config struct {
 	Texts        *route.Texts
 	Route        *route.Router
 	WaitReplicas int           // how many replicas a write on a master waits for; may be 0
-	WaitTimeout  time.Duration // how long it waits until it is in an entry
+	WaitTimeout  time.Duration // how long such a write waits until it is in an entry
 }
 
 // Master is what a Gate needs of a master.
@@ -105,7 +105,7 @@ type SchemaRunner interface {
 	RunSchema(ctx context.Context, on *sql.Conn, query string, args []any) error
 	// PlainSchema refuses what cannot be run and shipped whatever it does.
 	PlainSchema(ctx context.Context, query string, args []any) error
-	// InReplicated refuses a statement about what is in no replicated database because the session on has gone to another.
+	// InReplicated refuses a statement that names no database where the session on has gone to one that is not replicated.
 	InReplicated(ctx context.Context, on *sql.Conn, query string) error
 }
 

@@ -46,7 +46,7 @@ func (g *Gate) kills(ctx context.Context, db *sql.DB) bool {
 	return g.killer != nil && ctx.Done() != nil && wantsKill(ctx) && !remote
 }
 
-// giveBack is giveBack for a connection on which the query has run, and which is dropped if that may have left it another.
+// giveBack is the function giveBack for a connection on which the statement has run. It is dropped if that may have left it another.
 func (g *Gate) giveBack(conn *sql.Conn, release func() bool, stmt *route.Statement) error {
 	if stmt.Leaves() {
 		defer store.Drop(conn)
@@ -166,7 +166,7 @@ func takeGuards(ctx context.Context, h remote.Header) context.Context {
 	return WithMaxBytes(ctx, h.MaxBytes)
 }
 
-// GuardLocal is how a follower heeds it on its own database.
+// GuardLocal is the guard by which a follower heeds what [PassGuards] has carried to it, for a statement on its own database.
 func (g *Gate) GuardLocal(ctx context.Context, h remote.Header, query string, conn *sql.Conn) (context.Context, func() bool, error) {
 	ctx, limit := g.limitAnswer(takeGuards(ctx, h))
 	release, err := g.guardOn(ctx, g.node.DB, conn, query)
@@ -177,7 +177,8 @@ func (g *Gate) GuardLocal(ctx context.Context, h remote.Header, query string, co
 	return ctx, func() bool { defer limit.end(); return release() }, nil
 }
 
-// GuardRouted is how a master heeds it: its statements run on a Cluster.
+// GuardRouted is the guard by which a master heeds what [PassGuards] has carried to it: the statements run on its Cluster, which
+// does the rest.
 func GuardRouted(ctx context.Context, h remote.Header, _ string, _ *sql.Conn) (context.Context, func() bool, error) {
 	return takeGuards(ctx, h), func() bool { return false }, nil
 }

@@ -164,6 +164,7 @@ func (r Refused) Unwrap() error { return r.Err }
 // scope is what can be undone as a whole: a savepoint, or a transaction.
 type scope struct{ begin, undo, end string }
 
+// Scopes of statements that may have to be undone: inside the transaction that the connection is in, or in one of their own.
 var (
 	Within    = scope{`SAVEPOINT "_ddb_keys"`, `ROLLBACK TO "_ddb_keys"`, `RELEASE "_ddb_keys"`}
 	immediate = scope{"BEGIN IMMEDIATE", "ROLLBACK", "COMMIT"}

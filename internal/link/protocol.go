@@ -210,6 +210,7 @@ type HeardConn struct {
 	Heard func()
 }
 
+// Read reads from the connection, and calls Heard if anything came.
 func (c HeardConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {

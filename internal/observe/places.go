@@ -30,7 +30,8 @@ type AsMaster[F Follower] struct {
 	Nodes     func() []health.Status // itself first, and all followers
 	Changed   func() uint64          // counts the writes of this process
 	Followers func() map[string]F    // by id
-	Open      func(dial func(ctx context.Context) (net.Conn, error)) *sql.DB
+	// Open returns the database of a follower, which dial leads to.
+	Open func(dial func(ctx context.Context) (net.Conn, error)) *sql.DB
 
 	mu     sync.Mutex
 	remote map[string]*route.Member

@@ -214,7 +214,7 @@ func (r *Router) Failed(m *Member, err error) {
 	r.config.Refresh()
 }
 
-// NodeFailed tells a node that does not work from a statement that is wrong.
+// NodeFailed reports whether err means that the node does not work, rather than that the statement is wrong.
 func (r *Router) NodeFailed(err error) bool {
 	f := r.config.Fault(err)
 	if f.Is(dialect.Answer) {

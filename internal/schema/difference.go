@@ -23,7 +23,7 @@ type Told struct {
 	inPlace    map[journal.TableName]bool // tables that the statements changed while their rows stayed
 	whole      map[journal.TableName]bool // tables to be shipped whole, even if they look as recorded
 	objects    []Object                   // what else the statements are about: kinds and names
-	Counters   bool                       // there are none: another client may have set a counter by a statement of its own
+	Counters   bool                       // no statement explains the change: another client may have set a counter by one of its own
 }
 
 // Tell decides which statements followers run themselves, where they cannot be part of a transaction: other clients wrote,

@@ -23,8 +23,8 @@ type Followers interface {
 	Retire(ctx context.Context, q dialect.Querier, old string) error
 }
 
-// Reign makes the database a master's, or finds that it is one. It returns when the entry was made, by the clock then, with which the journal
-// ended before.
+// Reign makes the database a master's, or finds that it is one. heard is the time of the entry with which the journal ended before,
+// as [store.Store.EntryTime] tells it.
 func (s *Sequencer) Reign(ctx context.Context, f Followers) (heard int64, err error) {
 	role, known, err := s.node.Meta(ctx, s.node.DB, store.MetaRole)
 	if err != nil {

@@ -118,7 +118,7 @@ func (r *Runner) surround(ctx context.Context, on *sql.Conn, query string, f fun
 	return f(s)
 }
 
-// InReplicated refuses a statement about what is in no replicated database because the session has gone to another.
+// InReplicated refuses a statement that names no database where the session has gone to one that is not replicated.
 // A database that the statement itself names is judged by [store.Store.RefuseDatabase].
 func (r *Runner) InReplicated(ctx context.Context, on *sql.Conn, query string) error {
 	info, err := sqlclass.ParseSchema(r.seq.node.Dialect.Language(), query)

@@ -49,7 +49,7 @@ type Config struct {
 	Heartbeat time.Duration // bounds the pauses between attempts
 	// MayWrite reports whether a snap's batches may do that to the table.
 	MayWrite func(snap string, t journal.TableName, op access.Ops) bool
-	// Heard is when the entry was made, by the clock then, with which the journal ended when this node became the master.
+	// Heard is the time of the entry with which the journal ended when this node became the master, as [store.Store.EntryTime] tells it.
 	Heard int64
 	// MaxStamps is how many stamps are kept. A row without one counts as changed when its entry was made. Default 100,000.
 	MaxStamps int

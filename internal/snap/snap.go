@@ -252,7 +252,7 @@ func RefusePending(ctx context.Context, n *store.Store, rejoin bool) error {
 	return nil
 }
 
-// KeyNumber is the writer's hook of a snap.
+// KeyNumber returns the number of the node whose keys new rows get: this one's, or 0 until the master has given it one.
 func (s *Snap) KeyNumber() int64 { return s.numberOfNode.Load() }
 
 // installKeys makes the snap's tables hand out its own keys.

@@ -25,7 +25,8 @@ func Down(f dialect.Fault, err error) bool {
 		errors.As(err, &netErr)
 }
 
-// Refusable tells an error with which the database refuses a statement from one of a database that does not work, or that has no time at present.
+// Refusable reports whether err is the database's refusal of a statement, rather than the error of a database that does not work or
+// has no time at present.
 func (n *Store) Refusable(err error) bool {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, fault.ErrBusy) || errors.Is(err, fault.ErrClosed) {
 		return false

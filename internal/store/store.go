@@ -246,8 +246,8 @@ func (n *Store) Quick(q dialect.Querier) dialect.Querier {
 // NewClusterID makes the id of a cluster that begins.
 func NewClusterID() string { return rand.Text() }
 
-// EntryTime returns when an entry of the journal was made, by the clock of the master then, or if it is an anchor, by this
-// node's, which was told no other; 0 if the journal does not have it.
+// EntryTime returns when an entry of the journal was made, in unix nanoseconds: by the clock of the master that made it, or if it is an
+// anchor, by this node's, which was told no other. It is 0 if the journal does not have the entry.
 func (n *Store) EntryTime(ctx context.Context, lsn journal.LSN) (at int64, anchor bool, err error) {
 	if lsn == 0 {
 		return 0, false, nil
