@@ -1,6 +1,6 @@
-// Package sequence makes the entries of the journal on a master: it turns what the capture has noted, what schema statements have
-// done and how far the batches of snaps have come into entries, one after another. It owns the end of the history: nothing is added
-// to the journal of a master but by a [Turn]. It tells followers nothing; they watch [Sequencer.State].
+// Package sequence makes the entries of the journal on a master, one after another. An entry says three things: what the capture has
+// noted, what schema statements have done, and how far the batches of snaps have come. The package owns the end of the history: nothing
+// is added to the journal of a master but by a [Turn]. It tells followers nothing; they watch [Sequencer.State].
 package sequence
 
 import (
@@ -27,7 +27,7 @@ import (
 type Sequencer struct {
 	Config Config
 	node   *store.Store
-	Epoch  uint64
+	Epoch  uint64 // the number of this master's reign
 	// Exclusive runs f alone, on the connection that passes use (S1). Others use Do.
 	Exclusive func(ctx context.Context, f func(c *sql.Conn) error) error
 
@@ -35,8 +35,7 @@ type Sequencer struct {
 	wake    chan struct{} // capacity 1: a wake-up is never waited for
 	hurry   chan struct{} // capacity 1: somebody waits for a pass, so that it must not be put off
 	State   watch.Value[State]
-	Recent  journal.Recent
-	entries atomic.Uint64
+	Recent  journal.Recent // the newest entries, for senders that are level
 	Ledger  Ledger
 	turn    Turn
 	// Shared is set when the first snap comes: from then on the keys that the master

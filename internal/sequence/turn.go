@@ -345,7 +345,6 @@ func (turn *Turn) Publish(r *Made, covered uint64) {
 	if r.any {
 		turn.unsure = nil
 		turn.s.Recent.Add(r.parts, r.pos)
-		turn.s.entries.Add(1)
 	}
 	turn.s.State.Update(func(st State) State {
 		st.Covered, st.Err = max(st.Covered, covered), nil
