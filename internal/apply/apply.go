@@ -178,7 +178,7 @@ func (a *Applier) Parts(ctx context.Context, parts []journal.Part) (err error) {
 	}()
 	bodies := make([]*journal.Body, len(parts))
 	for i := range parts {
-		if err := parts[i].Follows(a.prev); err != nil {
+		if err := parts[i].Follows(a.prev); err != nil { // R2
 			return fmt.Errorf("node %s: %w", a.node.ID, err)
 		}
 		if bodies[i], err = journal.Decode(&parts[i]); err != nil {

@@ -96,7 +96,7 @@ func (rc *routedConn) ask(ctx context.Context, text string, args ...any) (*sql.R
 	return rc.gate.main.QueryContext(ctx, text, args...)
 }
 
-// giveUp ends what one caller has left on the connection, when that goes back to its pool or is closed.
+// giveUp ends what one caller has left on the connection, when that goes back to its pool or is closed (C2).
 func (rc *routedConn) giveUp() {
 	if rc.pinned != nil {
 		store.Drop(rc.pinned) // locks, settings and an open transaction end here

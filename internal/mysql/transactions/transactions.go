@@ -221,10 +221,9 @@ func (c *collection) origins(ctx context.Context, query string, f func(id int64,
 	return rows.Err()
 }
 
-// emit emits the rows of one table. What a row was after a transaction is what the next
-// one that changed it has noted, and if there is none, what it is now.
-func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, dt *dialect.Table, r dialect.Row) error) (n dialect.Notes, err error) {
-	n.Table = t.dt
+// grouped returns the notes that are not left for another collection.
+func (t *notedTable) grouped() dialect.Notes {
+	n := dialect.Notes{Table: t.dt}
 	for i, id := range t.ids {
 		if t.by[i].group == nil {
 			continue
@@ -236,7 +235,13 @@ func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, 
 			n.Ranges = append(n.Ranges, [2]int64{id, id})
 		}
 	}
-	if n.Count == 0 {
+	return n
+}
+
+// emit emits the rows of one table. What a row was after a transaction is what the next
+// one that changed it has noted, and if there is none, what it is now.
+func (c *collection) emit(ctx context.Context, t *notedTable, emit func(tx int, dt *dialect.Table, r dialect.Row) error) (n dialect.Notes, err error) {
+	if n = t.grouped(); n.Count == 0 {
 		return n, nil
 	}
 	r := &codec.Reader{}
