@@ -40,14 +40,14 @@ type master struct {
 
 	passes write.PassConn // with many writers: whose turn a pass is
 
-	own write.Pool
+	own write.Pool // with many writers: the connections that the program's writes go through
 }
 
 // tuned is what tests set of settlers.
 var tuned settle.Config
 
-// openMaster settles the schema and adopts the database if it is new to ddb. Nobody is let in before begin.
-func openMaster(ctx context.Context, n *store.Store, o Options, rules *atomic.Pointer[access.Rules], own *health.Self, serveSQL func(context.Context, net.Conn, string, Role), changed func()) (*master, error) {
+// newMaster settles the schema and adopts the database if it is new to ddb. Nobody is let in before begin.
+func newMaster(ctx context.Context, n *store.Store, o Options, rules *atomic.Pointer[access.Rules], own *health.Self, serveSQL func(context.Context, net.Conn, string, Role), changed func()) (*master, error) {
 	s := sequence.New(n)
 	m := &master{opts: o, node: n, seq: s, passes: write.NewPassConn()}
 	m.fleet = fleet.New(n, s, rules, own, fleet.Config{Listen: o.Listen, Transport: o.Transport, Heartbeat: o.Heartbeat, MaxLag: o.MaxLag, WaitReplicas: o.WaitReplicas,
@@ -131,8 +131,9 @@ func (m *master) writeConn(ctx context.Context) (write.Conn, error) {
 	return m.own.Conn(ctx, m.node, m.keyNumber())
 }
 
+// openMaster makes the node the master: it serves the program's statements and lets followers in.
 func (c *Cluster) openMaster(ctx context.Context) error {
-	m, err := openMaster(ctx, c.node, c.opts, c.access, &c.own, c.serveMaster, c.refresh)
+	m, err := newMaster(ctx, c.node, c.opts, c.access, &c.own, c.serveMaster, c.refresh)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ddb-project/ddb/internal/route"
 )
 
+// openFollower makes the node a replica or a snap, which begins to follow its master.
 func (c *Cluster) openFollower(ctx context.Context) error {
 	o := c.opts
 	f, err := follow.Open(ctx, c.node, follow.Config{Role: o.Role, Master: o.Master, Transport: o.Transport, Keys: func() [][]byte { return c.access.Load().OwnKeys() },

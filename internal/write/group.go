@@ -1,5 +1,5 @@
 // Package write is how a node writes to its own database: through the one connection of a database with a single writer (Group), or through
-// those of a pool (Pool), and who has the turn to make a pass (PassConn). The invariants W1 to W4 stand below.
+// those of a pool (Pool), and who has the turn to make a pass (PassConn). The invariants W1 to W4 stand at [Group].
 package write
 
 import (

@@ -8,7 +8,8 @@ import (
 	"github.com/ddb-project/ddb/internal/keys"
 )
 
-const StmtCache = 128 // prepared statements kept on the write connection
+// StmtCache is how many prepared statements are kept on the write connection.
+const StmtCache = 128
 
 // preparedWrite is a statement of the write connection.
 type preparedWrite struct {
