@@ -56,7 +56,7 @@ func FuzzCursor(f *testing.F) {
 			return
 		}
 		for _, tab := range cat.Replicated() {
-			if c.m.node.Name(tab).String() != from.Table {
+			if c.m.node.Name(tab).Key() != from.Table {
 				continue
 			}
 			_, _ = c.m.node.Engine.Scan(ctx, c.m.node.DB, tab, from.After, 10, func(values []any) error {

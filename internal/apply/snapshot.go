@@ -138,7 +138,7 @@ func (a *Applier) TakeRows(ctx context.Context, r *Rows) error {
 		return fmt.Errorf("node %s: %w", a.node.ID, err)
 	}
 	rows := r.List
-	next := link.Cursor{Base: a.cursor.Base, Table: name.String(), After: r.After, Rows: a.loaded + int64(len(rows))}
+	next := link.Cursor{Base: a.cursor.Base, Table: name.Key(), After: r.After, Rows: a.loaded + int64(len(rows))}
 	err := a.tx(ctx, func() error {
 		if err := a.node.Engine.Apply(ctx, a.conn, t, rows, dialect.Replace); err != nil {
 			return fmt.Errorf("node %s: load table %s: %w", a.node.ID, name, err)

@@ -6,11 +6,15 @@ import (
 	"time"
 
 	"github.com/ddb-project/ddb/access"
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/health"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/schema"
 	"github.com/ddb-project/ddb/internal/sequence"
 	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/internal/wire"
+	"github.com/ddb-project/ddb/journal"
 	"github.com/hashicorp/go-hclog"
 	"github.com/stretchr/testify/require"
 )
@@ -64,4 +68,18 @@ func TestFailedOutlivesTheLink(t *testing.T) {
 	f, l = connect(link.Welcome{Snapshot: true})
 	f.leave(l, nil)
 	require.Equal(t, "inactive disconnected", reason(), "a snapshot makes it anew")
+}
+
+// A snapshot goes on at the table that it had come to, not at another whose name reads alike with a dot in it.
+func TestResumableTellsTables(t *testing.T) {
+	fl := quietFleet()
+	fl.node.Primary, fl.node.Journal = "shop", journal.NewMemory()
+	dotted, other := &dialect.Table{Database: "shop", Name: "a.b", Key: []int{0}}, &dialect.Table{Database: "a", Name: "b", Key: []int{0}}
+	for _, table := range []*dialect.Table{dotted, other} {
+		from := &link.Cursor{Table: fl.node.Name(table).Key(), After: wire.Row{int64(1)}}
+		for _, there := range []*dialect.Table{dotted, other} {
+			cat := &store.Catalogue{List: []*dialect.Table{there}}
+			require.Equal(t, table == there, fl.Resumable(t.Context(), from, schema.Record{}, cat), "a cursor of %q.%q, where there is %q.%q", table.Database, table.Name, there.Database, there.Name)
+		}
+	}
 }

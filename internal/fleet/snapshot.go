@@ -125,7 +125,7 @@ func (f *Sender) sendTables(ctx context.Context, l *Connection, cat *store.Catal
 	fl := f.fleet
 	skip := from.Table != ""
 	for _, t := range cat.Replicated() {
-		name := fl.node.Name(t).String()
+		name := fl.node.Name(t).Key()
 		var after []any
 		if skip {
 			if name != from.Table {
@@ -147,7 +147,7 @@ func (fl *Fleet) Resumable(ctx context.Context, from *link.Cursor, rec schema.Re
 		return false
 	}
 	at := func(t *dialect.Table) bool {
-		return fl.node.Name(t).String() == from.Table && len(from.After) == len(t.Key)
+		return fl.node.Name(t).Key() == from.Table && len(from.After) == len(t.Key)
 	}
 	if from.Table != "" && !slices.ContainsFunc(cat.Replicated(), at) {
 		return false

@@ -134,7 +134,7 @@ type Ack struct {
 // Cursor says how far a follower has come with a snapshot.
 type Cursor struct {
 	Base  journal.Position `cbor:"1,keyasint"`           // where the snapshot began: entries after it must be applied over it
-	Table string           `cbor:"2,keyasint,omitempty"` // journal.TableName.String of the table at hand
+	Table string           `cbor:"2,keyasint,omitempty"` // journal.TableName.Key of the table at hand
 	After wire.Row         `cbor:"3,keyasint,omitempty"` // its last key that is stored
 	Rows  int64            `cbor:"4,keyasint,omitempty"`
 }
