@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,7 +36,22 @@ type addressedEnd struct {
 	address string
 }
 
+// Dial tries again while the listener is too busy to accept, as a host does.
 func (e *addressedEnd) Dial(ctx context.Context, to string) (net.Conn, error) {
+	for {
+		c, err := e.dial(ctx, to)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return c, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func (e *addressedEnd) dial(ctx context.Context, to string) (net.Conn, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c, err := e.Network.Dial(ctx, to)

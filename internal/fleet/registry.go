@@ -62,6 +62,8 @@ func (fl *Fleet) Known(id string, role health.Role) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	f := fl.follower(id)
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.role, f.unheard, f.noted = role, true, true
 	f.status = health.Status{State: health.Inactive, Reason: "has not come back since the master started", Since: fl.since}
 }
