@@ -131,8 +131,8 @@ func (c *Cluster) conflictsTable(ctx context.Context, tx *sql.Tx) (string, error
 	if err != nil || there == "" {
 		return own, err
 	}
-	here := store.QuoteName("", c.node.Primary+"_ddb")
-	return strings.Replace(own, here, store.QuoteName("", there+"_ddb"), 1), nil
+	ours, theirs := c.node.Engine.OwnDatabase(c.node.Primary), c.node.Engine.OwnDatabase(there)
+	return strings.Replace(own, store.QuoteName("", ours), store.QuoteName("", theirs), 1), nil
 }
 
 // settleStatement marks a conflict in the table as settled.

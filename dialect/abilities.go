@@ -54,7 +54,20 @@ type ErrorCarrier interface {
 	Sentinels() map[string]error
 }
 
+// LastKeySetter is a dialect whose connections tell the key of their last new row. Without it one that is taken for a program's session tells none
+// of what the program has inserted before.
+type LastKeySetter interface {
+	// SetLastKey makes the connection tell the key.
+	SetLastKey(ctx context.Context, q Querier, key int64) error
+}
+
 // Abilities of an Engine.
+
+// Dropper knows objects that DROP does not take away. Without it each is dropped by DROP and its kind.
+type Dropper interface {
+	// DropStatement returns the statement that takes an object away; "" where DROP does.
+	DropStatement(kind, name string) string
+}
 
 // Quickener runs the same statements faster when they come again.
 type Quickener interface {
@@ -128,6 +141,8 @@ type KeyMover interface {
 	Told(ctx context.Context, q Querier) (key, changes int64, err error)
 	// Tell makes the connection tell the key, and the number of rows, 1 for one below that.
 	Tell(ctx context.Context, q Querier, key, changes int64) error
+	// BeginMoves begins a transaction that has the database's lock for writing from the start. Inside another it is an error with the Fault InTx.
+	BeginMoves(ctx context.Context, q Querier) error
 	// LockMoves takes the database's lock for writing in the transaction that is open, and changes nothing.
 	LockMoves(ctx context.Context, q Querier) error
 }

@@ -242,6 +242,9 @@ type Schema interface {
 	// Own returns the quoted, qualified name of ddb's own table of that short name
 	// ("journal", "meta", "followers", "batches", "received", "conflicts", ...).
 	Own(name string) string
+	// OwnDatabase names the database that ddb's own tables stand in on a node whose first database is primary; "" if they stand in
+	// that itself (SQLite).
+	OwnDatabase(primary string) string
 	// Database returns the connection's current database, which it may have left for another; "" if there is none, and where a
 	// node has one database only (SQLite).
 	Database(ctx context.Context, q Querier) (string, error)

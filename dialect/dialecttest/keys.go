@@ -43,7 +43,13 @@ func testKeyMover(t *testing.T, h Harness) {
 			}
 		}
 		w.ok(mover.LockMoves(w.ctx, c))
+		if err := mover.BeginMoves(w.ctx, c); !h.Dialect.Fault(err).Is(dialect.InTx) {
+			w.Errorf("BeginMoves inside a transaction: %v, want an error that is InTx", err)
+		}
 	})
+	begun := w.conn()
+	w.ok(mover.BeginMoves(w.ctx, begun))
+	w.run(begun, "ROLLBACK")
 	w.holds("t", "7 2", "100 1", "101 3", "5000 0")
 	// Where all of that is gone keys come as without it.
 	w.in(dialect.Write, func(c *sql.Conn) { w.ok(mover.InstallKeys(w.ctx, c, nil, 0, 0, false)) })

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sqlclass"
@@ -67,11 +68,11 @@ func (rc *routedConn) lastRow(stmt *route.Statement) driver.Rows {
 
 // seed makes LAST_INSERT_ID() on a connection that is being pinned what it would be had the writes before run there.
 func (rc *routedConn) seed(ctx context.Context, conn *sql.Conn) error {
-	if rc.gate.texts.Class != sqlclass.MySQL || rc.last.id == 0 {
+	setter, ok := rc.gate.dialect.(dialect.LastKeySetter)
+	if !ok || rc.last.id == 0 {
 		return nil
 	}
-	_, err := conn.ExecContext(ctx, fmt.Sprintf("DO LAST_INSERT_ID(%d)", rc.last.id))
-	return err
+	return setter.SetLastKey(ctx, conn, rc.last.id)
 }
 
 // refuseForeignLast refuses a statement on SQLite that would be told of another's last key: outside of transactions

@@ -167,7 +167,7 @@ type scope struct{ begin, undo, end string }
 // Scopes of statements that may have to be undone: inside the transaction that the connection is in, or in one of their own.
 var (
 	Within    = scope{`SAVEPOINT "_ddb_keys"`, `ROLLBACK TO "_ddb_keys"`, `RELEASE "_ddb_keys"`}
-	immediate = scope{"BEGIN IMMEDIATE", "ROLLBACK", "COMMIT"}
+	immediate = scope{undo: "ROLLBACK", end: "COMMIT"} // begun by dialect.KeyMover
 )
 
 // Run runs f and undoes what it did if it fails with a Refused. What a statement of the user's leaves behind when it fails stands.
@@ -195,7 +195,7 @@ func (s scope) finish(ctx context.Context, n *store.Store, c dialect.Querier, er
 
 // PinnedRun runs f on a connection of the program's own, so that nobody writes between what it reads and what it writes.
 func PinnedRun(ctx context.Context, n *store.Store, c dialect.Querier, query string, f func() error) error {
-	switch _, err := c.ExecContext(ctx, immediate.begin); {
+	switch err := Mover(n).BeginMoves(ctx, c); {
 	case err == nil:
 		return immediate.finish(ctx, n, c, f())
 	case !n.Fault(err).Is(dialect.InTx):

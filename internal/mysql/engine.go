@@ -153,6 +153,8 @@ func (e *engine) Own(name string) string {
 	return e.server.Own(name)
 }
 
+func (e *engine) OwnDatabase(primary string) string { return server.OwnDatabaseOf(primary) }
+
 func (e *engine) CreateOwn(ctx context.Context, q dialect.Querier) error {
 	return e.server.CreateOwn(ctx, q)
 }

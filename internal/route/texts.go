@@ -31,8 +31,8 @@ const keptBytes = 4 << 10
 // settling the one statement on ddb's own tables that another node may send; n is nil where somebody else replicates.
 func NewTexts(class sqlclass.Dialect, n *store.Store, databases []string, settling string) *Texts {
 	k := &Texts{Class: class, node: n, databases: databases, settling: settling, seed: maphash.MakeSeed()}
-	if n != nil && class == sqlclass.MySQL {
-		k.own = n.Primary + "_ddb"
+	if n != nil {
+		k.own = n.Engine.OwnDatabase(n.Primary)
 	}
 	return k
 }

@@ -163,12 +163,12 @@ func Compare(rec Record, st *State, t Told) Difference {
 		if n, ok := now.Objects[o.key()]; ok && (n.Hash == o.Hash || o.Kind == "database") || now.without(o.Database) || t.about(o) {
 			continue
 		}
-		d.Statements = append(d.Statements, dropStatement(o.Kind, o.Database, o.Name))
+		d.Statements = append(d.Statements, st.dropStatement(o.Kind, o.Database, o.Name))
 	}
 	for key := range rec.Tables {
 		if _, ok := now.Tables[key]; !ok {
 			if n := journal.NameOfKey(key); !now.without(n.Database) {
-				d.Statements = append(d.Statements, dropStatement("table", n.Database, n.Table))
+				d.Statements = append(d.Statements, st.dropStatement("table", n.Database, n.Table))
 			}
 		}
 	}
@@ -177,7 +177,7 @@ func Compare(rec Record, st *State, t Told) Difference {
 		n := st.node.Name(t)
 		anew[n] = true
 		if !rec.without(n.Database) { // followers have the database
-			d.Statements = append(d.Statements, dropStatement("table", n.Database, n.Table))
+			d.Statements = append(d.Statements, st.dropStatement("table", n.Database, n.Table))
 		}
 		_, known := rec.Tables[n.Key()]
 		d.Replaces = d.Replaces || known
@@ -239,7 +239,7 @@ func inPassing(rec, now Record, st *State, hints []dialect.Statement) (list []di
 		if n, ok := now.Objects[o.key()]; o.Kind != "trigger" || ok && n.Hash == o.Hash || now.without(o.Database) || names(hints, o, st) {
 			continue
 		}
-		list = append(list, dropStatement(o.Kind, o.Database, o.Name))
+		list = append(list, st.dropStatement(o.Kind, o.Database, o.Name))
 		for _, object := range st.objects {
 			if objectKey(object) == o.key() {
 				list = append(list, dialect.Statement{SQL: object.SQL, Database: object.Database})
@@ -258,12 +258,14 @@ func names(hints []dialect.Statement, o Object, st *State) bool {
 }
 
 // dropStatement drops an object of a database, as entries name it.
-func dropStatement(kind, database, name string) dialect.Statement {
-	switch kind {
-	case "database":
+func (st *State) dropStatement(kind, database, name string) dialect.Statement {
+	if d, ok := st.node.Engine.(dialect.Dropper); ok {
+		if sql := d.DropStatement(kind, name); sql != "" {
+			return dialect.Statement{SQL: sql}
+		}
+	}
+	if kind == "database" {
 		database = ""
-	case "pragma":
-		return dialect.Statement{SQL: "PRAGMA " + name + " = 0"}
 	}
 	return dialect.Statement{Database: database, SQL: "DROP " + strings.ToUpper(kind) + " IF EXISTS " + store.QuoteName("", name)}
 }

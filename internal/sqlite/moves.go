@@ -58,6 +58,12 @@ func (e *engine) Tell(ctx context.Context, q dialect.Querier, key, changes int64
 	return nil
 }
 
+// BeginMoves begins a transaction with the lock.
+func (e *engine) BeginMoves(ctx context.Context, q dialect.Querier) error {
+	_, err := q.ExecContext(ctx, "BEGIN IMMEDIATE")
+	return err
+}
+
 // LockMoves takes the lock: the table that it deletes from is empty.
 func (e *engine) LockMoves(ctx context.Context, q dialect.Querier) error {
 	_, err := q.ExecContext(ctx, `DELETE FROM main."_ddb_last"`)

@@ -13,6 +13,17 @@ import (
 // Own returns the name of ddb's own table of that short name.
 func (e *engine) Own(name string) string { return quote(prefix + name) }
 
+// OwnDatabase returns "": ddb's own tables stand beside the user's.
+func (e *engine) OwnDatabase(string) string { return "" }
+
+// DropStatement takes back a PRAGMA that is kept with the schema.
+func (e *engine) DropStatement(kind, name string) string {
+	if kind != "pragma" {
+		return ""
+	}
+	return "PRAGMA " + name + " = 0"
+}
+
 // ownTables are the definitions behind dialect.OwnTables.
 var ownTables = map[string]string{
 	"meta": "k TEXT NOT NULL PRIMARY KEY, v BLOB",

@@ -122,7 +122,7 @@ func (n *Store) catalogueOf(ctx context.Context, q dialect.Querier, version stri
 		if err != nil {
 			return nil, fmt.Errorf("node %s: read views: %w", n.ID, err)
 		}
-		c.lookInto(views, n.Primary+"_ddb")
+		c.lookInto(views, n.Engine.OwnDatabase(n.Primary))
 	}
 	return c, nil
 }

@@ -117,7 +117,7 @@ func (n *Store) RefuseDatabase(info sqlclass.SchemaInfo) error {
 		return nil
 	case info.Name == "":
 		return fmt.Errorf("%w: ALTER DATABASE without a name means the current one: name the database", fault.ErrNotReplicable)
-	case info.Name == n.Primary || info.Name == n.Primary+"_ddb":
+	case info.Name == n.Primary || info.Name == n.Engine.OwnDatabase(n.Primary):
 		return fmt.Errorf("%w: database %s is the one that the node lives in, under a name that may differ from node to node", fault.ErrNotReplicable, info.Name)
 	case info.Verb == "DROP" && !n.Replicates(info.Name):
 		return fmt.Errorf("%w: database %s is not replicated; drop it on each server", fault.ErrNotReplicable, info.Name)

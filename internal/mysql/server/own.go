@@ -54,6 +54,9 @@ func (s *Server) CreateOwn(ctx context.Context, q dialect.Querier) error {
 	return nil
 }
 
+// OwnDatabaseOf names ddb's own database on a node whose first database has that name.
+func OwnDatabaseOf(primary string) string { return primary + "_ddb" }
+
 // DropOwn drops ddb's database. RemoveCapture goes before it.
 func (s *Server) DropOwn(ctx context.Context, q dialect.Querier) error {
 	if err := lang.Exec(ctx, q, "DROP DATABASE IF EXISTS "+lang.Ident(s.OwnDatabase)); err != nil {

@@ -79,7 +79,7 @@ func (s *Server) identify(ctx context.Context, q dialect.Querier, databases []st
 			return fmt.Errorf("database %q cannot be replicated: name the program's own databases", d)
 		}
 	}
-	s.OwnDatabase = bound[0] + "_ddb"
+	s.OwnDatabase = OwnDatabaseOf(bound[0])
 	if len(s.OwnDatabase) > 64 {
 		return fmt.Errorf("database name %q is too long: ddb needs room for %q (64 characters)", bound[0], s.OwnDatabase)
 	}
