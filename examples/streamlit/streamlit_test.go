@@ -17,6 +17,7 @@ import (
 
 	"github.com/ddb-project/ddb"
 	"github.com/ddb-project/ddb/console"
+	_ "github.com/ddb-project/ddb/dialect/mysql"
 	_ "github.com/ddb-project/ddb/dialect/sqlite"
 	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/transport/tcp"

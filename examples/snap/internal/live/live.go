@@ -242,7 +242,9 @@ func (w *Watcher) Exchanged(ctx context.Context, limit time.Duration) int64 {
 // the master cannot be reached, whenever that changes.
 func (w *Watcher) Synced(ctx context.Context, say func(reason string)) error {
 	first, _ := w.Load()
-	said := first.Reason // not connected yet
+	said := first.Reason // not connected yet, or what has come of the first attempt already: it is told after a while
+	late := time.NewTimer(dialTime)
+	defer late.Stop()
 	for {
 		st, changed := w.Load()
 		if say != nil && st.State == ddb.Inactive && st.Reason != said {
@@ -257,6 +259,10 @@ func (w *Watcher) Synced(ctx context.Context, say func(reason string)) error {
 		}
 		select {
 		case <-changed:
+		case <-late.C:
+			if said == first.Reason {
+				said = ""
+			}
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for the first copy (%s): %w", st.Reason, ctx.Err())
 		}
