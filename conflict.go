@@ -2,15 +2,11 @@ package ddb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/ddb-project/ddb/conflict"
 	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/settle"
-	"github.com/ddb-project/ddb/internal/store"
 )
 
 // What is told of conflicts, and what decides them, stands in package conflict, where each type has its documentation and methods.
@@ -64,8 +60,8 @@ func (c *Cluster) ConflictsAfter(ctx context.Context, last Conflict) ([]Conflict
 }
 
 func (c *Cluster) conflicts(ctx context.Context, where string, args ...any) ([]Conflict, error) {
-	if c.node == nil {
-		return nil, errors.New("a Cluster made by Wrap has no conflicts table")
+	if _, err := c.desk(); err != nil {
+		return nil, err
 	}
 	return settle.Conflicts(ctx, c.node, where, args...)
 }
@@ -73,69 +69,28 @@ func (c *Cluster) conflicts(ctx context.Context, where string, args ...any) ([]C
 // DismissConflict notes that the losing values of a conflict are not wanted. It can be
 // called on any node; ErrNoConflict if the conflict is not open there.
 func (c *Cluster) DismissConflict(ctx context.Context, id string) error {
-	return fault.During("dismiss conflict", c.settleConflict(ctx, id, "dismissed", func(*sql.Tx, Conflict) error { return nil }))
+	desk, err := c.desk()
+	if err == nil {
+		err = desk.Dismiss(ctx, id)
+	}
+	return fault.During("dismiss conflict", err)
 }
 
 // RetryConflict writes the losing values of a conflict again, as a new change: the snap's
 // where it lost, the master's where the snap won. Of a row that is still there it writes the columns that the loser had changed. Columns that
 // the table has no more are left out. It can be called on any node; ErrNoConflict if the conflict is not open there.
 func (c *Cluster) RetryConflict(ctx context.Context, id string) error {
-	return fault.During("retry conflict", c.settleConflict(ctx, id, "retried", func(tx *sql.Tx, k Conflict) error {
-		lost := k.Local
-		if k.Outcome == "snap" {
-			lost = k.Remote
-		}
-		return settle.Rewrite(ctx, c.node, tx, k, lost)
-	}))
+	desk, err := c.desk()
+	if err == nil {
+		err = desk.Retry(ctx, id)
+	}
+	return fault.During("retry conflict", err)
 }
 
-// settleConflict runs f and marks the conflict, in one transaction.
-func (c *Cluster) settleConflict(ctx context.Context, id, state string, f func(*sql.Tx, Conflict) error) error {
-	list, err := c.conflicts(ctx, "id = ? AND state = 'open'", id)
-	if err != nil {
-		return err
+// desk is where a person's decisions about conflicts are carried out.
+func (c *Cluster) desk() (*settle.Desk, error) {
+	if c.node == nil {
+		return nil, errors.New("a Cluster made by Wrap has no conflicts table")
 	}
-	if len(list) == 0 {
-		return fmt.Errorf("%w: %q", ErrNoConflict, id)
-	}
-	tx, err := c.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	table, err := c.conflictsTable(ctx, tx)
-	if err != nil {
-		return err
-	}
-	res, err := tx.ExecContext(ctx, settleStatement(table), state, id)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, fmt.Errorf("%w: %q", ErrNoConflict, id))
-	}
-	if err := f(tx, list[0]); err != nil {
-		return err
-	}
-	return tx.Commit()
-}
-
-// conflictsTable names the table where the transaction runs: a replica's runs on the master, whose
-// databases may have other names.
-func (c *Cluster) conflictsTable(ctx context.Context, tx *sql.Tx) (string, error) {
-	own := c.node.Engine.Own("conflicts")
-	if c.opts.Role != Replica {
-		return own, nil
-	}
-	there, err := c.node.Engine.Database(ctx, tx)
-	if err != nil || there == "" {
-		return own, err
-	}
-	ours, theirs := c.node.Engine.OwnDatabase(c.node.Primary), c.node.Engine.OwnDatabase(there)
-	return strings.Replace(own, store.QuoteName("", ours), store.QuoteName("", theirs), 1), nil
-}
-
-// settleStatement marks a conflict in the table as settled.
-func settleStatement(table string) string {
-	return "UPDATE " + table + " SET state = ? WHERE id = ? AND state = 'open'"
+	return &settle.Desk{Node: c.node, Begin: c.BeginTx, Elsewhere: c.opts.Role == Replica}, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/ddb-project/ddb/internal/observe"
 	"github.com/ddb-project/ddb/internal/remote"
 	"github.com/ddb-project/ddb/internal/route"
+	"github.com/ddb-project/ddb/internal/settle"
 	"github.com/ddb-project/ddb/internal/snap"
 	"github.com/ddb-project/ddb/internal/store"
 )
@@ -78,7 +79,7 @@ func Open(ctx context.Context, db *sql.DB, opts Options) (_ *Cluster, err error)
 	if err != nil {
 		return nil, err
 	}
-	c := newCluster(o, n.Log, n, n.Dialect, route.NewTexts(n.Dialect.Language(), n, o.Databases, settleStatement(n.Engine.Own("conflicts"))))
+	c := newCluster(o, n.Log, n, n.Dialect, route.NewTexts(n.Dialect.Language(), n, o.Databases, settle.Mark(n.Engine.Own("conflicts"))))
 	c.access.Store(o.access())
 	warnAccess(n.Log, o, c.access.Load())
 	if o.Role == Master {

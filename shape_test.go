@@ -15,7 +15,7 @@ import (
 
 // rootLines is how many lines the files of the root package may have, tests aside. The number only falls: the root is to be the public
 // surface and the wiring, about 1,500 lines, and what is a part goes to a package of its own (docs/decisions/8-packages.md).
-const rootLines = 1_650
+const rootLines = 1_600
 
 func TestRootLines(t *testing.T) {
 	files, err := filepath.Glob("*.go")

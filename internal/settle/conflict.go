@@ -111,9 +111,9 @@ func Conflicts(ctx context.Context, n *store.Store, where string, args ...any) (
 	return list, rows.Err()
 }
 
-// Rewrite writes the row that lost a conflict, in the transaction. lost is the row as the conflicts table has it: the conflict's Local
+// rewrite writes the row that lost a conflict, in the transaction. lost is the row as the conflicts table has it: the conflict's Local
 // where the snap lost, or its Remote.
-func Rewrite(ctx context.Context, n *store.Store, tx *sql.Tx, k conflict.Conflict, lost string) error {
+func rewrite(ctx context.Context, n *store.Store, tx *sql.Tx, k conflict.Conflict, lost string) error {
 	name := journal.TableName{Database: k.Database, Table: k.Table}
 	t := n.Tables.Load().ByName[name]
 	if t == nil {
