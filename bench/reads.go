@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"testing"
 	"time"
 
 	"github.com/ddb-project/ddb"
+	"github.com/ddb-project/ddb/internal/testdb"
 )
 
 // queryer is what *sql.DB and *ddb.Cluster have in common.
@@ -62,7 +61,7 @@ func mariadbQuery(ctx context.Context, e *env) (_ []figure, err error) {
 // two replicas to choose from.
 func queryAdded(ctx context.Context, e *env) (_ []figure, err error) {
 	open := func() *sql.DB {
-		db := sql.OpenDB(idle{})
+		db := sql.OpenDB(testdb.Idle{})
 		db.SetMaxIdleConns(4)
 		return db
 	}
@@ -112,19 +111,4 @@ func queryAdded(ctx context.Context, e *env) (_ []figure, err error) {
 		{what: "time", value: median(added), unit: "us", goal: 2, most: true, from: fmt.Sprintf("%d queries a round", n)},
 		{what: "allocations", value: max(allocs, 0), unit: "", goal: 3, most: true},
 	}, nil
-}
-
-// idle is a driver whose queries have no rows.
-type idle struct{}
-
-func (idle) Connect(context.Context) (driver.Conn, error) { return idle{}, nil }
-func (idle) Driver() driver.Driver                        { return idle{} }
-func (idle) Open(string) (driver.Conn, error)             { return idle{}, nil }
-func (idle) Prepare(string) (driver.Stmt, error)          { return nil, driver.ErrSkip }
-func (idle) Begin() (driver.Tx, error)                    { return nil, driver.ErrSkip }
-func (idle) Close() error                                 { return nil }
-func (idle) Columns() []string                            { return nil }
-func (idle) Next([]driver.Value) error                    { return io.EOF }
-func (idle) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
-	return idle{}, nil
 }

@@ -5,8 +5,6 @@ package gate_test
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
-	"io"
 	"testing"
 	"time"
 
@@ -18,23 +16,9 @@ import (
 	"github.com/ddb-project/ddb/internal/gate"
 	"github.com/ddb-project/ddb/internal/route"
 	"github.com/ddb-project/ddb/internal/sqlclass"
+	"github.com/ddb-project/ddb/internal/testdb"
 	"github.com/ddb-project/ddb/journal"
 )
-
-// idle is a driver whose queries have no rows.
-type idle struct{}
-
-func (idle) Connect(context.Context) (driver.Conn, error) { return idle{}, nil }
-func (idle) Driver() driver.Driver                        { return idle{} }
-func (idle) Open(string) (driver.Conn, error)             { return idle{}, nil }
-func (idle) Prepare(string) (driver.Stmt, error)          { return nil, driver.ErrSkip }
-func (idle) Begin() (driver.Tx, error)                    { return nil, driver.ErrSkip }
-func (idle) Close() error                                 { return nil }
-func (idle) Columns() []string                            { return nil }
-func (idle) Next([]driver.Value) error                    { return io.EOF }
-func (idle) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
-	return idle{}, nil
-}
 
 // first is a Picker that takes the first candidate.
 type first struct{}
@@ -44,7 +28,7 @@ func (first) Pick([]health.Candidate) int { return 0 }
 // A plain read through a Gate allocates what it does on the node's own *sql.DB, and nothing else. The race detector makes pools forget on
 // purpose, so that this counts without it only.
 func TestQueryAllocatesNothing(t *testing.T) {
-	db := sql.OpenDB(idle{})
+	db := sql.OpenDB(testdb.Idle{})
 	defer db.Close()
 	texts := route.NewTexts(sqlclass.SQLite, nil, nil, "")
 	router := route.New(route.Config{Picker: first{}, Fault: func(error) dialect.Fault { return 0 }, Log: hclog.NewNullLogger(), Refresh: func() {}}, texts)
