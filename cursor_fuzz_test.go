@@ -10,6 +10,7 @@ import (
 	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
 	"github.com/ddb-project/ddb/internal/schema"
+	"github.com/ddb-project/ddb/internal/testfuzz"
 	"github.com/ddb-project/ddb/internal/wire"
 )
 
@@ -39,15 +40,15 @@ func FuzzCursor(f *testing.F) {
 	base := c.m.seq.State.Load().Pos
 	for _, after := range []wire.Row{nil, {int64(1)}, {"text"}, {uint64(1) << 63}, {[]byte{0}, nil}, {true, 1.5}, {int64(1), int64(1), int64(1)}} {
 		for _, table := range []string{"", "i", "t", "none"} {
-			f.Add(seed(f, link.Cursor{Base: base, Table: table, After: after}))
+			f.Add(testfuzz.Seed(f, link.Cursor{Base: base, Table: table, After: after}))
 		}
 	}
-	f.Add(seed(f, link.Cursor{Base: Position{LSN: apply.Loading}, Table: "i"}))
-	f.Add(seed(f, link.Cursor{Base: Position{LSN: 1 << 43}}))
+	f.Add(testfuzz.Seed(f, link.Cursor{Base: Position{LSN: apply.Loading}, Table: "i"}))
+	f.Add(testfuzz.Seed(f, link.Cursor{Base: Position{LSN: 1 << 43}}))
 	cat := c.m.node.Tables.Load()
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		from, err := wire.DecodeChecked[link.Cursor](payload)
-		if refusedWell(t, err) {
+		if testfuzz.RefusedWell(t, err) {
 			return
 		}
 		c.m.fleet.Resumable(ctx, &from, schema.Record{}, cat)

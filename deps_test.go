@@ -150,6 +150,7 @@ var importRules = map[string]importRule{
 	"internal/crashtest":       {own: []string{"..."}, modules: testModules},
 	"internal/crashtest/child": {own: []string{".", "dialect/...", "transport/...", "internal/..."}, modules: []string{hclogModule, mysqlModule}},
 	"internal/testcluster":     {own: []string{".", "dialect/...", "transport", "transport/fault", "transport/inmem", "internal/testdb"}, modules: append([]string{hclogModule}, testModules...)},
+	"internal/testfuzz":        {own: []string{"dialect", "internal/fault", "internal/wire"}},
 	"internal/testdb":          {modules: []string{mysqlModule, sqliteModule, "go.uber.org/goleak"}},
 	"tests/browser":            {},
 	"tests/tools":              {},
@@ -165,6 +166,7 @@ var testSupport = []string{
 	"dialect/dialecttest",
 	"internal/testcluster",
 	"internal/testdb",
+	"internal/testfuzz",
 	"transport/transporttest",
 }
 

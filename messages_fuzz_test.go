@@ -1,7 +1,6 @@
 package ddb
 
 import (
-	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -9,46 +8,10 @@ import (
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/apply"
 	"github.com/ddb-project/ddb/internal/link"
+	"github.com/ddb-project/ddb/internal/testfuzz"
 	"github.com/ddb-project/ddb/internal/wire"
 	"github.com/ddb-project/ddb/journal"
 )
-
-// seed encodes a value for a corpus.
-func seed(f *testing.F, v any) []byte {
-	b, err := wire.Marshal(v)
-	if err != nil {
-		f.Fatal(err)
-	}
-	return b
-}
-
-// refusedWell fails the test if a decoder's error does not say that the peer or the disk has damaged something.
-func refusedWell(t *testing.T, err error) bool {
-	t.Helper()
-	if err != nil && !errors.Is(err, ErrDamaged) {
-		t.Errorf("%v does not wrap ErrDamaged", err)
-	}
-	return err != nil
-}
-
-// rowsOf counts the rows that each emits, which cannot be more than there are bytes.
-func rowsOf(t *testing.T, bytes int, each func(func(dialect.Row) error) error, columns, key int) (list []dialect.Row) {
-	t.Helper()
-	err := each(func(r dialect.Row) error {
-		for _, image := range [][]any{r.Base, r.Values} {
-			if image != nil && len(image) != columns {
-				t.Fatalf("a row of %d values for %d columns", len(image), columns)
-			}
-		}
-		if len(r.Key) != key || len(list) >= bytes {
-			t.Fatalf("a key of %d values for %d, or row %d in %d bytes", len(r.Key), key, len(list), bytes)
-		}
-		list = append(list, r)
-		return nil
-	})
-	refusedWell(t, err)
-	return list
-}
 
 // twoRows is a change for corpora.
 func twoRows() *Change {
@@ -58,26 +21,26 @@ func twoRows() *Change {
 
 // No payload of an entry panics or never ends, and what is decoded can be taken apart.
 func FuzzEntry(f *testing.F) {
-	f.Add(seed(f, journal.Body{Changes: []*Change{twoRows()}, Schema: []dialect.Statement{{SQL: "CREATE TABLE t (id INT)"}}, Batches: map[string]uint64{"a/q": 3}}))
-	f.Add(seed(f, journal.Body{Changes: []*Change{nil}}))
+	f.Add(testfuzz.Seed(f, journal.Body{Changes: []*Change{twoRows()}, Schema: []dialect.Statement{{SQL: "CREATE TABLE t (id INT)"}}, Batches: map[string]uint64{"a/q": 3}}))
+	f.Add(testfuzz.Seed(f, journal.Body{Changes: []*Change{nil}}))
 	negative, endless, beyond := twoRows(), twoRows(), twoRows()
 	negative.Key, endless.Columns, beyond.Key = []int{-1}, nil, []int{3}
 	endless.Key, endless.Present = nil, 1<<62
-	f.Add(seed(f, journal.Body{Changes: []*Change{negative}}))
-	f.Add(seed(f, journal.Body{Changes: []*Change{endless}}))
-	f.Add(seed(f, journal.Body{Changes: []*Change{beyond}}))
+	f.Add(testfuzz.Seed(f, journal.Body{Changes: []*Change{negative}}))
+	f.Add(testfuzz.Seed(f, journal.Body{Changes: []*Change{endless}}))
+	f.Add(testfuzz.Seed(f, journal.Body{Changes: []*Change{beyond}}))
 	t := &dialect.Table{Name: "t", Stored: []string{"id", "v", "w"}, Key: []int{0, 2}, ExactKey: true}
 	f.Fuzz(func(tt *testing.T, payload []byte) {
 		p := &Part{LSN: 1, Payload: payload}
 		b, err := journal.Decode(p)
-		if refusedWell(tt, err) {
+		if testfuzz.RefusedWell(tt, err) {
 			return
 		}
 		_, err = journal.Describe(nil, p)
-		refusedWell(tt, err)
+		testfuzz.RefusedWell(tt, err)
 		pending := apply.NewCoalescer(50_000)
 		for _, c := range b.Changes {
-			list := rowsOf(tt, len(payload), c.Each, len(c.Columns), len(c.Key))
+			list := testfuzz.RowsOf(tt, len(payload), c.Each, len(c.Columns), len(c.Key))
 			if c.SameColumns(t) == nil {
 				for _, r := range list {
 					pending.Put(t, r)
@@ -90,7 +53,7 @@ func FuzzEntry(f *testing.F) {
 // No message of either side panics, whatever its kind.
 func FuzzMessage(f *testing.F) {
 	pos := Position{Epoch: 1, LSN: 2}
-	p := Part{Epoch: 1, LSN: 3, Final: true, At: 4, Payload: seed(f, journal.Body{Changes: []*Change{twoRows()}})}
+	p := Part{Epoch: 1, LSN: 3, Final: true, At: 4, Payload: testfuzz.Seed(f, journal.Body{Changes: []*Change{twoRows()}})}
 	p.Hash = p.Chain(pos.Hash)
 	for kind, msg := range map[uint8]any{
 		link.MsgGreeting: link.Greeting{Protocol: 2, Cluster: "c", Master: "m", Nonce: []byte{1}},
@@ -102,11 +65,11 @@ func FuzzMessage(f *testing.F) {
 		link.MsgSnapshotEnd: link.SnapshotEnd{Through: 3}, link.MsgBatch: link.Batches{First: 1<<64 - 1, Bodies: [][]byte{nil}}, link.MsgVerdict: link.Verdict{Through: 1, Refused: []uint64{1}},
 		link.MsgFile: []byte("SQLite format 3"), link.MsgNumber: link.NodeNumber{Node: -1},
 	} {
-		f.Add(kind, seed(f, msg))
+		f.Add(kind, testfuzz.Seed(f, msg))
 	}
-	f.Add(link.MsgRows, seed(f, link.SnapshotRows{}))
-	f.Add(link.MsgRows, seed(f, link.SnapshotRows{Change: &Change{Columns: []string{"id"}, Key: []int{-1}}, After: wire.Row{nil}}))
-	f.Add(link.MsgPart, seed(f, Part{LSN: 1, Records: -1, Index: -1}))
+	f.Add(link.MsgRows, testfuzz.Seed(f, link.SnapshotRows{}))
+	f.Add(link.MsgRows, testfuzz.Seed(f, link.SnapshotRows{Change: &Change{Columns: []string{"id"}, Key: []int{-1}}, After: wire.Row{nil}}))
+	f.Add(link.MsgPart, testfuzz.Seed(f, Part{LSN: 1, Records: -1, Index: -1}))
 	f.Fuzz(func(t *testing.T, kind uint8, payload []byte) {
 		var err error
 		switch kind {
@@ -166,6 +129,6 @@ func FuzzMessage(f *testing.F) {
 		case link.MsgFile:
 			_, err = wire.DecodeChecked[[]byte](payload)
 		}
-		refusedWell(t, err)
+		testfuzz.RefusedWell(t, err)
 	})
 }

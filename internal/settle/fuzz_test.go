@@ -1,53 +1,15 @@
 package settle
 
 import (
-	"errors"
 	"testing"
 	"time"
 
 	"github.com/ddb-project/ddb/dialect"
 	"github.com/ddb-project/ddb/internal/batch"
-	"github.com/ddb-project/ddb/internal/fault"
 	"github.com/ddb-project/ddb/internal/store"
+	"github.com/ddb-project/ddb/internal/testfuzz"
 	"github.com/ddb-project/ddb/internal/wire"
 )
-
-// seed encodes a value for a corpus.
-func seed(f *testing.F, v any) []byte {
-	b, err := wire.Marshal(v)
-	if err != nil {
-		f.Fatal(err)
-	}
-	return b
-}
-
-// refusedWell fails the test if a decoder's error does not say that the peer or the disk has damaged something.
-func refusedWell(t *testing.T, err error) bool {
-	t.Helper()
-	if err != nil && !errors.Is(err, fault.ErrDamaged) {
-		t.Errorf("%v does not wrap ErrDamaged", err)
-	}
-	return err != nil
-}
-
-// rowsOf counts the rows that each emits, which cannot be more than there are bytes.
-func rowsOf(t *testing.T, bytes int, each func(func(dialect.Row) error) error, columns, key int) (list []dialect.Row) {
-	t.Helper()
-	err := each(func(r dialect.Row) error {
-		for _, image := range [][]any{r.Base, r.Values} {
-			if image != nil && len(image) != columns {
-				t.Fatalf("a row of %d values for %d columns", len(image), columns)
-			}
-		}
-		if len(r.Key) != key || len(list) >= bytes {
-			t.Fatalf("a key of %d values for %d, or row %d in %d bytes", len(r.Key), key, len(list), bytes)
-		}
-		list = append(list, r)
-		return nil
-	})
-	refusedWell(t, err)
-	return list
-}
 
 // A batch that a hostile snap sends is refused, or settles without a panic whatever its rows are.
 func FuzzBatch(f *testing.F) {
@@ -55,20 +17,20 @@ func FuzzBatch(f *testing.F) {
 	c.Add(dialect.Row{Key: []any{int64(1), "x"}, Values: []any{int64(1), nil, "x"}})
 	c.Add(dialect.Row{Key: []any{int64(1), "x"}, Base: []any{int64(1), nil, "x"}, Values: []any{int64(1), 1.5, "x"}})
 	c.Add(dialect.Row{Key: []any{int64(1), "x"}, Base: []any{int64(1), nil, "x"}})
-	f.Add(seed(f, &batch.Batch{Clock: 1, Seen: 2, Changes: []*batch.Change{c}, Wall: 3, Heard: 4}))
-	f.Add(seed(f, &batch.Batch{Changes: []*batch.Change{nil}}))
-	f.Add(seed(f, &batch.Batch{Changes: []*batch.Change{{Table: "t", Columns: []string{"id"}, Key: []int{-1}, Count: 1 << 62}}}))
-	f.Add(seed(f, &batch.Batch{Changes: []*batch.Change{{Table: "t", Columns: []string{"id"}, Key: []int{0}, Count: -1}}}))
-	f.Add(seed(f, &batch.Batch{Clock: -1 << 63, Wall: 1<<63 - 1, Heard: 1<<63 - 1}))
+	f.Add(testfuzz.Seed(f, &batch.Batch{Clock: 1, Seen: 2, Changes: []*batch.Change{c}, Wall: 3, Heard: 4}))
+	f.Add(testfuzz.Seed(f, &batch.Batch{Changes: []*batch.Change{nil}}))
+	f.Add(testfuzz.Seed(f, &batch.Batch{Changes: []*batch.Change{{Table: "t", Columns: []string{"id"}, Key: []int{-1}, Count: 1 << 62}}}))
+	f.Add(testfuzz.Seed(f, &batch.Batch{Changes: []*batch.Change{{Table: "t", Columns: []string{"id"}, Key: []int{0}, Count: -1}}}))
+	f.Add(testfuzz.Seed(f, &batch.Batch{Clock: -1 << 63, Wall: 1<<63 - 1, Heard: 1<<63 - 1}))
 	t := &dialect.Table{Name: "t", Stored: []string{"v", "w", "id", "new"}, Key: []int{2, 1}, ExactKey: true}
 	f.Fuzz(func(tt *testing.T, payload []byte) {
 		b, err := wire.DecodeChecked[batch.Batch](payload)
-		if refusedWell(tt, err) {
+		if testfuzz.RefusedWell(tt, err) {
 			return
 		}
 		corrected(b.MadeAt(), b.Clock, time.Now().UnixNano())
 		for _, c := range b.Changes {
-			list := rowsOf(tt, len(payload), c.Each, len(c.Columns), len(c.Key))
+			list := testfuzz.RowsOf(tt, len(payload), c.Each, len(c.Columns), len(c.Key))
 			sh, why := new(settlement).shapeOf(c, t)
 			if why != "" {
 				continue
